@@ -1,0 +1,5 @@
+//! Items against inventory: what is missing, stale, undersized or suspect, by name.
+
+mod picture;
+
+pub use picture::*;

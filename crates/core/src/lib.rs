@@ -1,0 +1,17 @@
+//! The decisions of adce: which objects should exist, which are gaps, what runs next, and when a request may be sent.
+//!
+//! Everything here is a pure function of its inputs and a time that the caller passes in: no runtime, no files, no
+//! sockets, no clock, no randomness of its own. That is what lets `sim` run the very same rules through a simulated
+//! day in a second, and what makes each rule testable without waiting for anything.
+
+pub mod coverage;
+pub mod gap;
+pub mod ids;
+pub mod limits;
+pub mod object;
+pub mod ports;
+pub mod queue;
+pub mod record;
+pub mod spec;
+pub mod time;
+pub mod valid;

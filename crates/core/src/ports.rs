@@ -1,0 +1,273 @@
+//! What the engine needs from the world, in plain data. Adapters implement these; core and engine know nothing else.
+//!
+//! No port assumes that engine and store share a process. Each says what is true after a call returned, and what may
+//! have happened if it failed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::gap::Reason;
+use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
+use crate::object::{Object, Precondition};
+use crate::record::{Change, History, Lease, ProcessRecord, Remembered};
+use crate::spec::{Collector, Validity};
+use crate::time::{BootId, Boottime, Now, Timestamp};
+
+/// Both clocks of this machine. Everything that decides takes [`Now`] as an argument; only the engine's loop asks.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Now;
+
+    fn boot_id(&self) -> BootId;
+
+    /// Returns at or after `until`.
+    async fn sleep_until(&self, until: Boottime);
+}
+
+// ---------------------------------------------------------------------------------------------------------------- lake
+
+/// Where objects lie. Keys are opaque and reach the store byte by byte.
+#[async_trait]
+pub trait Lake: Send + Sync {
+    /// What identifies this lake for the state (`s3://bucket/prefix`, an absolute local path); without secrets.
+    fn identity(&self) -> String;
+
+    /// Hands every object whose key begins with `prefix` to `found`, as pages arrive. `Ok` means: that was all of
+    /// them. After an error some were handed over, and what is missing from them is unknown.
+    async fn list(&self, prefix: &str, found: &mut (dyn for<'a> FnMut(Object) + Send)) -> Result<(), LakeError>;
+
+    /// `None`: nothing is there.
+    async fn head(&self, key: &str) -> Result<Option<Object>, LakeError>;
+
+    /// Copies the object's bytes to a new local file, for checking it.
+    async fn download(&self, key: &str, to: &Path) -> Result<Object, LakeError>;
+
+    /// Makes the file's content the object at `key`, whole or not at all, durable when `Ok` returns. After
+    /// [`PublishError::Lake`] it may or may not have happened: ask `head`.
+    async fn publish(&self, file: &Path, key: &str, only_if: &Precondition) -> Result<Object, PublishError>;
+
+    /// Removes what a killed predecessor left half-done (temporary files). Returns how many.
+    async fn sweep(&self) -> Result<u64, LakeError>;
+}
+
+/// Variants by what the caller can do.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// The lake itself does not exist; a person must act.
+    #[error("the lake `{0}` does not exist")]
+    Gone(String),
+    /// Refused credentials or permissions; a person must act.
+    #[error("{what}: access refused ({detail})")]
+    Refused { what: String, detail: String },
+    /// No space, quota, read-only: retrying will not help until somebody makes room.
+    #[error("{what}: no space or not writable ({detail})")]
+    NoRoom { what: String, detail: String },
+    /// Slow-down, timeouts, broken connections after the adapter's own retries: try later.
+    #[error("{what}: {detail}")]
+    Unavailable { what: String, detail: String },
+    /// The key cannot exist in this kind of lake (for example `//` in a local one).
+    #[error("key `{key}` cannot lie in this lake: {detail}")]
+    BadKey { key: String, detail: String },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The precondition does not hold; what is there now, if anything. Nothing was changed.
+    #[error("something else is at the key by now")]
+    Conflict(Option<Object>),
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+}
+
+// ------------------------------------------------------------------------------------------------------------- collect
+
+/// One attempt, ready to run.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub attempt: AttemptId,
+    pub token: FencingToken,
+    pub task: TaskId,
+    pub collector: Arc<Collector>,
+    /// Name of the source, if the dataset has one.
+    pub source: Option<String>,
+    pub items: Vec<OrderItem>,
+    /// A new, empty folder for this attempt alone: `items.jsonl`, `out/`, `log` go here.
+    pub folder: PathBuf,
+    /// Permit that was granted when the task was picked (adce sends or proxies its requests).
+    pub first_permit: Option<PermitId>,
+    /// `http://127.0.0.1:PORT/<attempt token>` when the gateway runs.
+    pub gateway: Option<String>,
+    pub lake: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct OrderItem {
+    pub item: ItemId,
+    pub gap: GapId,
+    pub dataset: String,
+    pub key: String,
+    pub reason: Reason,
+    /// Every variable that the dataset's items have, name and text, as it goes into argv, url and `ADCE_ITEMS`.
+    pub values: Vec<(String, String)>,
+    /// For `http`: the filled-in URL.
+    pub url: Option<String>,
+    pub min_size: u64,
+    pub valid: Option<Validity>,
+}
+
+/// What one attempt did, before anything was published.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub items: Vec<ItemReport>,
+    /// How the whole attempt ended, for the history: `exit 0`, `signal 9`, `timeout after 10m`, `http`.
+    pub ended: String,
+    /// What every item without a line of its own gets.
+    pub rest: Rest,
+    pub requests: u64,
+    pub log: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ItemReport {
+    pub item: ItemId,
+    pub said: Said,
+}
+
+/// A collector's own word on an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A whole file, checked for size and validity by nobody yet.
+    Staged(PathBuf),
+    /// It says the object is in the lake by now (or stays silent and exits 0): look.
+    Done,
+    Unchanged,
+    Absent,
+    Failed(crate::gap::Failure),
+}
+
+/// The outcome of the items that a collector did not name and did not stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Rest {
+    /// Exit 0: look into the lake; nothing there means "wrote nothing".
+    #[default]
+    LookInLake,
+    /// Exit 66: absent for a task of one item; a larger batch is split.
+    Absent,
+    Failed(crate::gap::Failure),
+}
+
+/// Runs attempts. Everything it started is gone when `collect` returns, also after `stop`.
+#[async_trait]
+pub trait Collect: Send + Sync {
+    /// `started` is called once, after a process group exists and before its result can matter: the engine records it.
+    async fn collect(&self, order: Order, started: &(dyn Fn(ProcessRecord) + Sync), stop: Stop) -> Report;
+}
+
+/// Tells an attempt to end: ask politely, then kill.
+pub type Stop = Arc<dyn StopSignal>;
+
+#[async_trait]
+pub trait StopSignal: Send + Sync {
+    /// Returns when the attempt must end now (SIGTERM, grace, SIGKILL).
+    async fn stopped(&self);
+
+    fn is_stopped(&self) -> bool;
+}
+
+// ------------------------------------------------------------------------------------------------------------- permits
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PermitId(pub u64);
+
+/// How a permit's request ended, for the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// No byte of the request left this process: the permit was not used.
+    Unsent,
+    /// It reached the upstream by then at the latest: the first byte of the answer, or the connection closed plus `linger`.
+    ArrivedBy(Boottime),
+}
+
+/// What a source answered, for breakers, pauses and figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Status {
+        code: u16,
+        retry_after: Option<RetryAfter>,
+    },
+    /// No connection, a reset, a timeout before the first byte.
+    NoAnswer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    Seconds(u64),
+    At(Timestamp),
+}
+
+/// The right to send requests, shared by gateway and `http` collector. One permit, one request.
+#[async_trait]
+pub trait Permits: Send + Sync {
+    /// Waits until one request may be sent to `source` for this attempt. The reservation is durable when it returns.
+    /// A permit that the attempt already holds (its first) is handed out before any new one.
+    async fn acquire(&self, attempt: AttemptId, source: &str) -> Result<PermitId, PermitRefused>;
+
+    /// Must be called once for every permit.
+    fn settle(&self, permit: PermitId, how: Settlement);
+
+    fn answered(&self, attempt: AttemptId, source: &str, answer: Answer);
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PermitRefused {
+    #[error("attempt {0} is not running")]
+    NoSuchAttempt(AttemptId),
+    #[error("source `{0}` is not declared")]
+    NoSuchSource(String),
+    #[error("the engine is stopping")]
+    Stopping,
+    /// The state could not record the reservation; no request may be sent.
+    #[error("the reservation could not be recorded: {0}")]
+    NotRecorded(String),
+}
+
+// --------------------------------------------------------------------------------------------------------------- store
+
+/// adce's own database. What a call has changed is on disk when it returns `Ok`; many callers share one commit.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Everything a starting engine needs.
+    async fn load(&self) -> Result<Remembered, StoreError>;
+
+    /// Makes one attempt the owner of all its gaps: writes the lease and gives a token larger than any before. Refused,
+    /// with nothing written, if one of the gaps is held by another lease.
+    async fn lease(&self, lease: Lease) -> Result<FencingToken, StoreError>;
+
+    /// All changes or none. A [`Change::Finish`] whose token is not current refuses the whole batch.
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// What happened to a task, oldest first: its attempts and events.
+    async fn history(&self, task: TaskId) -> Result<History, StoreError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("another engine holds the state: {0}")]
+    Held(String),
+    #[error("the state was written by a newer adce (format {found}, this one knows up to {known})")]
+    Newer { found: u32, known: u32 },
+    #[error("the state is damaged: {0}")]
+    Corrupt(String),
+    #[error("the state belongs to another lake: it remembers {remembered}, the config says {configured}")]
+    OtherLake { remembered: String, configured: String },
+    #[error("the state cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("no space left for the state: {0}")]
+    NoRoom(String),
+    /// A lease or a result came with a token that is no longer current. Nothing was recorded.
+    #[error("the token of gap {0:?} is not current")]
+    StaleToken(GapId),
+}

@@ -1,0 +1,210 @@
+//! What adce remembers, as plain data: what a state holds, and the changes that are made to it.
+//!
+//! The store keeps these; the queue decides them. Nothing is lost by a kill because every change is on disk before
+//! its effect (a lease before the spawn, a reservation before the first request under it), and everything else can be
+//! worked out again from the lake.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::coverage::Picture;
+use crate::gap::{Gap, Outcome, Task};
+use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
+use crate::time::{BootId, Boottime, Timestamp};
+
+/// Everything a starting engine needs from its predecessor.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remembered {
+    pub picture: Option<Picture>,
+    /// A picture that differs too much to be believed at once.
+    pub held: Option<HeldPicture>,
+    /// Open gaps only.
+    pub gaps: Vec<Gap>,
+    pub tasks: Vec<Task>,
+    pub items: HashMap<ItemId, ItemRecord>,
+    /// Leases that nobody finished: after a clean end there are none.
+    pub leases: Vec<Lease>,
+    pub processes: Vec<ProcessRecord>,
+    /// All that may still count against a window, and all unsettled ones.
+    pub reservations: Vec<Reservation>,
+    pub sources: HashMap<String, SourceRecord>,
+    /// Per collector: did each of its last 50 attempts fill something? Oldest first.
+    pub success: HashMap<String, Vec<bool>>,
+    /// The latest instant anything was recorded at: a wall clock before it was set back.
+    pub latest: Option<Timestamp>,
+}
+
+/// A new picture under suspicion (promise 9).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldPicture {
+    pub picture: Picture,
+    /// When the cycle that first saw it began.
+    pub first_seen: Timestamp,
+    /// What is surprising, in words.
+    pub surprises: Vec<String>,
+    /// A person said that it is right (`adce accept`).
+    pub accepted: bool,
+}
+
+/// What is on record about an item beyond its gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemRecord {
+    /// Start of the last attempt whose outcome was done or unchanged.
+    pub confirmed: Option<Timestamp>,
+    pub absent: Option<AbsentMark>,
+    /// The ETag that an attempt that did not end well left, or that failed `valid`: that very object is suspect.
+    pub suspect_etag: Option<String>,
+    /// The last episode number used for this item's gaps; 0: none yet.
+    pub episodes: u32,
+}
+
+/// Upstream has no such thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbsentMark {
+    pub since: Timestamp,
+    pub recheck_at: Timestamp,
+    /// How often it was confirmed; the pause doubles with each.
+    pub confirmed: u32,
+    /// Digest of key, for, where and the collector's argv/url: the mark is void when it changes.
+    pub fingerprint: u64,
+}
+
+/// Permits that were, or may have been, used: survives a kill, so that a successor never exceeds a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    pub id: u64,
+    /// `None`: a charge on the limits of all sources together only.
+    pub source: String,
+    pub permits: u32,
+    pub boot_id: BootId,
+    /// No request under this reservation was sent before.
+    pub first_sent: Boottime,
+    pub first_sent_wall: Timestamp,
+    /// `None`: not settled; after an unclean end all its permits count as sent.
+    pub settled: Option<SettledReservation>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledReservation {
+    pub used: u32,
+    pub last_arrival: Boottime,
+    pub last_arrival_wall: Timestamp,
+}
+
+/// A process group that an engine started, so that a successor can end it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRecord {
+    pub attempt: AttemptId,
+    pub boot_id: BootId,
+    pub process_group: i32,
+    /// `starttime` of /proc/PID/stat in clock ticks since boot: tells a reused pid apart.
+    pub start_ticks: u64,
+}
+
+/// An attempt's claim on the gaps of a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    pub attempt: AttemptId,
+    /// 0 in a request; the store gives the real one.
+    pub token: FencingToken,
+    pub task: TaskId,
+    pub collector: String,
+    pub gaps: Vec<GapId>,
+    pub started_at: Timestamp,
+    /// Publishing began: the engine may have replaced objects under this lease.
+    pub publishing: bool,
+}
+
+/// State of a source's breaker and pause.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    pub failures: u32,
+    /// Open until; `None`: closed.
+    pub open_until: Option<Timestamp>,
+    /// Upstream asked to be left alone until (`Retry-After`).
+    pub paused_until: Option<Timestamp>,
+    pub reason: Option<String>,
+}
+
+/// One thing to be remembered. A list of them is applied whole or not at all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    /// New, or in place of the one with this id.
+    PutGap(Gap),
+    CloseGap {
+        gap: GapId,
+        at: Timestamp,
+        why: Closed,
+    },
+    PutTask(Task),
+    RemoveTask(TaskId),
+    PutItem(ItemId, ItemRecord),
+    PutPicture(Picture),
+    PutHeldPicture(Option<HeldPicture>),
+    PutSource(String, SourceRecord),
+    PutSuccess(String, Vec<bool>),
+    /// A process group exists for this attempt.
+    Started(ProcessRecord),
+    /// Marks that publishing begins; refused if the token is not current.
+    Publishing {
+        attempt: AttemptId,
+        token: FencingToken,
+    },
+    /// Ends the lease and records what came of it; refused if the token is not current.
+    Finish(AttemptRecord),
+    Reserve(Reservation),
+    SettleReservation {
+        id: u64,
+        settled: SettledReservation,
+    },
+    ForgetReservation(u64),
+    Event(Event),
+}
+
+/// Why a gap is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closed {
+    /// An attempt put a checked object there, or confirmed the one there.
+    Filled,
+    /// The listing shows it as it should be; nobody here did it.
+    FoundFilled,
+    Absent,
+    /// The config does not expect it any more, it expired, or it is not due now.
+    NotExpected,
+}
+
+/// An attempt that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    pub attempt: AttemptId,
+    pub token: FencingToken,
+    pub task: TaskId,
+    pub collector: String,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    /// `exit 0`, `signal 9`, `timeout after 10m`, `http`.
+    pub ended: String,
+    pub requests: u64,
+    pub outcomes: Vec<(GapId, Outcome)>,
+    /// Tail of its log, for `tasks show`.
+    pub log_tail: String,
+    pub log: Option<std::path::PathBuf>,
+}
+
+/// A line of the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub at: Timestamp,
+    pub task: Option<TaskId>,
+    pub gap: Option<GapId>,
+    /// For a person, one line.
+    pub text: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    pub attempts: Vec<AttemptRecord>,
+    pub events: Vec<Event>,
+}

@@ -1,0 +1,513 @@
+//! The checked configuration: what the rest of adce works with. Every name in it resolves, every unit is plain.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// A whole configuration. Maps keep the order of the file.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub name: String,
+    pub lake: LakeUrl,
+    pub state: StateUrl,
+    /// Folder of the (first) config file; relative paths start here.
+    pub folder: PathBuf,
+    pub sources: IndexMap<String, Source>,
+    /// All sources together.
+    pub limits: Limits,
+    pub dimensions: IndexMap<String, Dimension>,
+    pub datasets: IndexMap<String, Dataset>,
+    pub collectors: IndexMap<String, std::sync::Arc<Collector>>,
+    pub engine: Engine,
+    pub weighting: Weighting,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LakeUrl {
+    /// Absolute.
+    Folder(PathBuf),
+    /// `prefix` is empty or ends in `/`.
+    S3 { bucket: String, prefix: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateUrl {
+    /// Absolute.
+    Sqlite(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    pub name: String,
+    /// `host`, `*.host` or `host:port`.
+    pub hosts: Vec<String>,
+    pub base_url: Option<url::Url>,
+    /// Factor of the score; 1.0 if not given.
+    pub importance: f64,
+    pub limits: Limits,
+    pub breaker: Option<BreakerPolicy>,
+}
+
+/// Limits of one source, or of all together. Empty: nothing is limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Exact windows, shortest first.
+    pub windows: Vec<Window>,
+    /// At most so many requests ahead of an even spread of the shortest window of a minute or more.
+    pub burst: Option<u32>,
+    /// From the previous request's settled to the next one's sent.
+    pub min_delay: Option<Duration>,
+    pub in_flight: Option<u32>,
+    pub margin: Margin,
+    /// A closed connection's request may still arrive so much later. 1 s if not given.
+    pub linger: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            windows: Vec::new(),
+            burst: None,
+            min_delay: None,
+            in_flight: None,
+            margin: Margin::Bracket,
+            linger: Duration::from_secs(1),
+        }
+    }
+}
+
+/// At most `requests` in any span of `span`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub requests: u32,
+    pub span: Duration,
+}
+
+impl Window {
+    /// The key that declares it in the config: `per_second`, `per_minute`, `per_hour`, `per_day`.
+    pub fn key(&self) -> &'static str {
+        match self.span.as_secs() {
+            1 => "per_second",
+            60 => "per_minute",
+            3_600 => "per_hour",
+            _ => "per_day",
+        }
+    }
+}
+
+/// Until when a request counts against a window W.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Margin {
+    /// From sent until settled + W: proven.
+    Bracket,
+    /// From sent until sent + W + margin: the user answers for the margin.
+    Fixed(Duration),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerPolicy {
+    /// Consecutive failures that open it.
+    pub failures: u32,
+    pub cooldown: Duration,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        BreakerPolicy { failures: 5, cooldown: Duration::from_secs(600) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorityLevel {
+    Low,
+    #[default]
+    Medium,
+    High,
+    Critical,
+}
+
+impl PriorityLevel {
+    pub const ALL: [PriorityLevel; 4] = [PriorityLevel::Critical, PriorityLevel::High, PriorityLevel::Medium, PriorityLevel::Low];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            PriorityLevel::Low => "low",
+            PriorityLevel::Medium => "medium",
+            PriorityLevel::High => "high",
+            PriorityLevel::Critical => "critical",
+        }
+    }
+}
+
+/// How to fetch.
+#[derive(Clone, Debug)]
+pub struct Collector {
+    pub name: String,
+    pub how: How,
+    pub batch: Batch,
+    pub requests: Requests,
+    pub via: Via,
+    pub output: Output,
+    pub timeout: Duration,
+    pub retry: RetryPolicy,
+    pub environment: Environment,
+    /// Working folder of a command: absolute.
+    pub cwd: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub enum How {
+    /// argv; `{x}` in an element is filled in.
+    Command(Vec<super::template::Template>),
+    Http(Http),
+}
+
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub url: super::template::Template,
+    pub headers: Vec<(String, Secretive)>,
+    /// Compress the body on its way into the lake.
+    pub compress: Option<Compression>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    Gzip,
+}
+
+/// A text of the config, or the name of where a secret lies. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secretive {
+    Plain(String),
+    /// From adce's own environment.
+    Variable(String),
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for Secretive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Secretive::Plain(text) => write!(f, "{text:?}"),
+            Secretive::Variable(name) => write!(f, "(secret {name})"),
+            Secretive::File(path) => write!(f, "(secret in {})", path.display()),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// At least 1.
+    pub size: u32,
+    /// Names of dimensions or columns.
+    pub group_by: Vec<String>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch { size: 1, group_by: Vec::new() }
+    }
+}
+
+/// What a task costs its source, if its requests pass neither the gateway nor adce's own client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requests {
+    pub per_task: u32,
+    pub per_item: u32,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Requests { per_task: 0, per_item: 1 }
+    }
+}
+
+impl Requests {
+    pub fn of(&self, items: usize) -> u64 {
+        u64::from(self.per_task) + u64::from(self.per_item) * items as u64
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    #[default]
+    None,
+    Gateway,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    #[default]
+    Staged,
+    Direct,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    pub attempts: u32,
+    pub backoff_min: Duration,
+    pub backoff_max: Duration,
+    pub revive_min: Duration,
+    pub revive_max: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        RetryPolicy {
+            attempts: 3,
+            backoff_min: Duration::from_secs(60),
+            backoff_max: Duration::from_secs(30 * 60),
+            revive_min: Duration::from_secs(3_600),
+            revive_max: Duration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+/// What a command sees of the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Names that are handed on as they are.
+    pub pass: Vec<String>,
+    pub set: Vec<(String, Secretive)>,
+    /// Lake credentials reach the command.
+    pub lake_access: bool,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        let pass = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"].map(String::from).to_vec();
+        Environment { pass, set: Vec::new(), lake_access: false }
+    }
+}
+
+/// What a collected file must look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Validity {
+    Json,
+    Gzip,
+    Text { starts: Option<String>, lacks: Option<String> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbsentPolicy {
+    /// Counted from due (or from detection): before, "no such thing" means "not yet".
+    pub after: Duration,
+    pub recheck_min: Duration,
+    pub recheck_max: Duration,
+}
+
+impl Default for AbsentPolicy {
+    fn default() -> Self {
+        AbsentPolicy {
+            after: Duration::from_secs(3 * 86_400),
+            recheck_min: Duration::from_secs(3_600),
+            recheck_max: Duration::from_secs(30 * 86_400),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    pub name: String,
+    pub source: Option<String>,
+    pub key: super::template::Template,
+    /// Names of dimensions: the items are their product.
+    pub dimensions: Vec<String>,
+    /// Typed against the dimensions above: true or false per item, never uses `now`.
+    pub only: Option<super::expression::Expression>,
+    pub due: Option<super::expression::Expression>,
+    pub fresh: Option<Freshness>,
+    /// Bytes; at least 1.
+    pub min_size: u64,
+    pub valid: Option<Validity>,
+    pub absent: AbsentPolicy,
+    pub priority: Priority,
+    /// `None`: only watched.
+    pub collector: Option<String>,
+    /// For error messages that show only when expanded.
+    pub at: super::problem::Place,
+    /// Place of the `key:` value.
+    pub key_at: super::problem::Place,
+    /// Of key, for, where and the collector's argv or url: exhausted and absent marks are void when it changes.
+    pub fingerprint: u64,
+}
+
+/// `within/until`: stale when now < until and now − confirmed > within, and once more past `until` if confirmed < until − within.
+#[derive(Clone, Debug)]
+pub struct Freshness {
+    pub within: jiff::SignedDuration,
+    pub until: Option<super::expression::Expression>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Priority {
+    Always(PriorityLevel),
+    /// The highest that holds, else low; highest first.
+    When(Vec<(PriorityLevel, super::expression::Expression)>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    pub max_concurrent: u32,
+    pub reconcile_every: Duration,
+    pub surprise: Surprise,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine { max_concurrent: 5, reconcile_every: Duration::from_secs(15 * 60), surprise: Surprise::default() }
+    }
+}
+
+/// Shares in parts per thousand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Surprise {
+    /// Of all items, opened as gaps by a reload.
+    pub items_permille: u32,
+    /// Of a table's rows or a dataset's objects, lost.
+    pub lost_permille: u32,
+    /// Fewer than so many are never a surprise.
+    pub at_least: u64,
+}
+
+impl Default for Surprise {
+    fn default() -> Self {
+        Surprise { items_permille: 200, lost_permille: 100, at_least: 20 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighting {
+    pub enabled: bool,
+    pub base_scores: BaseScores,
+    /// Points an hour since detection.
+    pub age_multiplier: f64,
+    pub age_cap: f64,
+    /// Bands by number of gaps; the first that holds counts, else 1.0.
+    pub task_size: Vec<SizeBand>,
+    pub success_below: f64,
+    pub success_multiplier: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BaseScores {
+    pub critical: f64,
+    pub high: f64,
+    pub medium: f64,
+    pub low: f64,
+}
+
+impl BaseScores {
+    pub fn of(&self, level: PriorityLevel) -> f64 {
+        match level {
+            PriorityLevel::Critical => self.critical,
+            PriorityLevel::High => self.high,
+            PriorityLevel::Medium => self.medium,
+            PriorityLevel::Low => self.low,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SizeBand {
+    pub bound: SizeBound,
+    pub multiplier: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeBound {
+    Below(u32),
+    Above(u32),
+}
+
+impl Default for Weighting {
+    fn default() -> Self {
+        Weighting {
+            enabled: true,
+            base_scores: BaseScores { critical: 1000.0, high: 100.0, medium: 10.0, low: 1.0 },
+            age_multiplier: 0.5,
+            age_cap: 500.0,
+            task_size: vec![
+                SizeBand { bound: SizeBound::Below(10), multiplier: 1.3 },
+                SizeBand { bound: SizeBound::Below(50), multiplier: 1.1 },
+                SizeBand { bound: SizeBound::Above(500), multiplier: 0.8 },
+            ],
+            success_below: 0.5,
+            success_multiplier: 0.7,
+        }
+    }
+}
+
+/// A named set of values.
+#[derive(Clone, Debug)]
+pub struct Dimension {
+    pub name: String,
+    pub kind: DimensionKind,
+    pub at: super::problem::Place,
+}
+
+#[derive(Clone, Debug)]
+pub enum DimensionKind {
+    List(Vec<String>),
+    Calendar(Calendar),
+    Table(Table),
+}
+
+/// Spans of the calendar, both ends included. An item's value is the span's start, as civil time in `zone`.
+#[derive(Clone, Debug)]
+pub struct Calendar {
+    /// May use `today` and `now`.
+    pub from: super::expression::Expression,
+    pub to: super::expression::Expression,
+    pub every: Every,
+    pub zone: jiff::tz::TimeZone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Every {
+    Hours(u32),
+    Days(u32),
+    Months(u32),
+}
+
+/// Rows of CSV files.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// A path or glob, relative to the config's folder.
+    pub path: String,
+    pub id: String,
+    pub columns: Vec<ColumnRule>,
+    pub duplicates: Duplicates,
+}
+
+#[derive(Clone, Debug)]
+pub struct ColumnRule {
+    pub name: String,
+    pub rule: ColumnSource,
+    pub at: super::problem::Place,
+}
+
+#[derive(Clone, Debug)]
+pub enum ColumnSource {
+    /// Another name for a column of the file; with `time`, its cells are read with this strptime format in `zone`.
+    From { column: String, time: Option<TimeFormat> },
+    /// Computed from the row's other columns.
+    Is(super::expression::Expression),
+}
+
+#[derive(Clone, Debug)]
+pub struct TimeFormat {
+    pub format: String,
+    pub zone: Option<jiff::tz::TimeZone>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    Error,
+    /// The last row wins; by this column if given.
+    KeepLast {
+        by: Option<String>,
+    },
+}

@@ -1,0 +1,84 @@
+//! The two clocks of adce, and the only types in which core takes a time.
+//!
+//! Limits, leases and timeouts must not move when somebody sets the wall clock, so they use `Boottime`
+//! (`CLOCK_BOOTTIME`, which also counts while the machine sleeps). Due times, freshness and schedules are promises
+//! about the calendar, so they use `Timestamp`. Mixing the two up is a type error.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+pub use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Microseconds since this machine booted. Only comparable within one [`BootId`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Boottime(pub u64);
+
+impl Boottime {
+    pub const fn from_micros(micros: u64) -> Self {
+        Boottime(micros)
+    }
+
+    pub const fn from_secs(secs: u64) -> Self {
+        Boottime(secs * 1_000_000)
+    }
+
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The span from `earlier` to `self`; zero if `earlier` is later.
+    pub fn since(self, earlier: Boottime) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Boottime {
+    type Output = Boottime;
+
+    fn add(self, span: Duration) -> Boottime {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        Boottime(self.0.saturating_add(micros))
+    }
+}
+
+impl Sub<Duration> for Boottime {
+    type Output = Boottime;
+
+    fn sub(self, span: Duration) -> Boottime {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        Boottime(self.0.saturating_sub(micros))
+    }
+}
+
+/// Names one boot of one machine (`/proc/sys/kernel/random/boot_id`); persisted `Boottime`s mean nothing without it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BootId(pub String);
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One instant on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    pub wall: Timestamp,
+    pub boot: Boottime,
+}
+
+impl Now {
+    /// The wall time at which `boot` will be reached if nobody sets the clock: for display and for persisting only.
+    pub fn wall_at(&self, boot: Boottime) -> Timestamp {
+        let ahead = i64::try_from(boot.0).unwrap_or(i64::MAX).saturating_sub(i64::try_from(self.boot.0).unwrap_or(i64::MAX));
+        self.wall.checked_add(SignedDuration::from_micros(ahead)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The boottime at which the wall clock will show `wall` if nobody sets it; `self.boot` if that has passed.
+    pub fn boot_at(&self, wall: Timestamp) -> Boottime {
+        let ahead = wall.duration_since(self.wall);
+        self.boot + Duration::try_from(ahead).unwrap_or(Duration::ZERO)
+    }
+}

@@ -1,0 +1,1 @@
+//! Is a collected file what it claims to be? (`valid:` of a dataset.)
