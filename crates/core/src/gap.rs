@@ -58,6 +58,10 @@ pub struct Gap {
     pub group: Vec<String>,
     /// ETag of the object in the lake, if one is there: publishing must replace just that one.
     pub etag: Option<String>,
+    /// Its date by the store's clock: an object rewritten with the same content has a new one.
+    pub last_modified: Option<Timestamp>,
+    /// The dataset's at detection: progress is void when it changes.
+    pub fingerprint: u64,
     pub progress: Progress,
 }
 

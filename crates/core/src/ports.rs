@@ -94,6 +94,8 @@ pub struct Order {
     /// Name of the source, if the dataset has one.
     pub source: Option<String>,
     pub items: Vec<OrderItem>,
+    /// For a command: the filled-in argv.
+    pub argv: Vec<String>,
     /// A new, empty folder for this attempt alone: `items.jsonl`, `out/`, `log` go here.
     pub folder: PathBuf,
     /// Permit that was granted when the task was picked (adce sends or proxies its requests).
@@ -110,6 +112,9 @@ pub struct OrderItem {
     pub dataset: String,
     pub key: String,
     pub reason: Reason,
+    /// Of the object in the lake when the gap was seen, if there was one.
+    pub etag: Option<String>,
+    pub last_modified: Option<Timestamp>,
     /// Every variable that the dataset's items have, name and text, as it goes into argv, url and `ADCE_ITEMS`.
     pub values: Vec<(String, String)>,
     /// For `http`: the filled-in URL.
@@ -127,6 +132,8 @@ pub struct Report {
     /// What every item without a line of its own gets.
     pub rest: Rest,
     pub requests: u64,
+    /// Staged files whose key is no item of the task.
+    pub strays: Vec<String>,
     pub log: Option<PathBuf>,
 }
 
