@@ -19,4 +19,7 @@ pub struct Picture {
     pub items: u64,
     /// Items that are gaps.
     pub gaps: u64,
+    /// Gaps that this picture opened: not in it is how often gaps were open before it.
+    #[serde(default)]
+    pub opened: u64,
 }
