@@ -4,7 +4,9 @@
 
 pub mod expression;
 mod model;
+pub mod names;
 pub mod problem;
 pub mod template;
 
 pub use model::*;
+pub use names::{Columns, DimensionNames, LanguageError, Names};
