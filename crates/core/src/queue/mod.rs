@@ -1,1 +1,3 @@
-//! placeholder
+//! Tasks, their order, and what comes after an attempt.
+
+pub mod retry;

@@ -1,0 +1,120 @@
+//! Counts of requests by the instant until which they may have arrived, for windows that look back any span.
+//!
+//! Every count is a binary search over running totals, so a day's window costs hardly more than a second's. Requests
+//! settle nearly in order (out of order by `linger` at most), so that putting one in its place moves only the few that
+//! settled last. Memory: one mark for each instant inside the longest window.
+//!
+//! Always true: `used` equals a plain count over all marks (`the_ledger_counts_like_a_plain_list`). It knows nothing of
+//! limits, and never forgets anything that still counts for its longest window.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::time::Boottime;
+
+use super::RESOLUTION;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ledger {
+    /// The longest span that anybody will ask about.
+    longest: Duration,
+    /// Granted, and nobody knows yet until when it counts.
+    open: u64,
+    /// By instant, ascending; each instant once.
+    marks: VecDeque<Mark>,
+    /// Running total of the marks that were forgotten.
+    forgotten: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    /// Arrived by then at the latest.
+    at: Boottime,
+    /// All requests ever marked up to and including this instant.
+    through: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(longest: Duration) -> Self {
+        Ledger { longest, open: 0, marks: VecDeque::new(), forgotten: 0 }
+    }
+
+    pub(super) fn open(&mut self, requests: u32) {
+        self.open += u64::from(requests);
+    }
+
+    /// Takes back what was opened: not sent, or marked by now.
+    pub(super) fn close(&mut self, requests: u32) {
+        self.open = self.open.saturating_sub(u64::from(requests));
+    }
+
+    pub(super) fn mark(&mut self, at: Boottime, requests: u32) {
+        if requests == 0 || self.longest.is_zero() {
+            return;
+        }
+        let place = self.marks.partition_point(|mark| mark.at < at);
+        if self.marks.get(place).is_none_or(|mark| mark.at != at) {
+            self.marks.insert(place, Mark { at, through: self.total_before(place) });
+        }
+        for mark in self.marks.range_mut(place..) {
+            mark.through += u64::from(requests);
+        }
+    }
+
+    /// Takes a mark back, as if it had never been made.
+    pub(super) fn unmark(&mut self, at: Boottime, requests: u32) {
+        let place = self.marks.partition_point(|mark| mark.at < at);
+        if self.marks.get(place).is_none_or(|mark| mark.at != at) {
+            return;
+        }
+        let there = self.marks[place].through - self.total_before(place);
+        let back = there.min(u64::from(requests));
+        for mark in self.marks.range_mut(place..) {
+            mark.through -= back;
+        }
+        if back == there {
+            self.marks.remove(place);
+        }
+    }
+
+    /// Drops what no window can see from `now` on.
+    pub(super) fn forget(&mut self, now: Boottime) {
+        while let Some(oldest) = self.marks.front().filter(|mark| mark.at + self.longest < now) {
+            self.forgotten = oldest.through;
+            self.marks.pop_front();
+        }
+    }
+
+    /// How many count against a window of `span` at `now`: all that is open, and what arrived by s ≥ now − span.
+    pub(super) fn used(&self, span: Duration, now: Boottime) -> u64 {
+        self.open + (self.total() - self.total_outside(span, now))
+    }
+
+    /// The first instant at which `fewer` of those that count at `now` do not count any more; `None`: too many of them
+    /// are still open.
+    pub(super) fn drops_by(&self, fewer: u64, span: Duration, now: Boottime) -> Option<Boottime> {
+        let wanted = self.total_outside(span, now) + fewer;
+        let place = self.marks.partition_point(|mark| mark.through < wanted);
+        self.marks.get(place).map(|mark| mark.at + span + RESOLUTION)
+    }
+
+    fn total(&self) -> u64 {
+        self.total_before(self.marks.len())
+    }
+
+    fn total_outside(&self, span: Duration, now: Boottime) -> u64 {
+        self.total_before(self.marks.partition_point(|mark| mark.at + span < now))
+    }
+
+    fn total_before(&self, place: usize) -> u64 {
+        match place.checked_sub(1) {
+            Some(last) => self.marks[last].through,
+            None => self.forgotten,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn marks(&self) -> usize {
+        self.marks.len()
+    }
+}

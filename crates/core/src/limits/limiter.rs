@@ -1,0 +1,173 @@
+//! The limiter: one question to all limits of a source and of all sources together, answered as a whole.
+//!
+//! Without the "as a whole" a request that its source admits but the rest refuses would use up the source's quota for
+//! nothing. Here either every scope admits and every scope is charged, or none is touched
+//! (`a_refusal_changes_nothing`).
+//!
+//! It does not wait, queue or choose: who asks first gets the permit. Fairness and order are the dispatcher's.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::ports::{PermitId, Settlement};
+use crate::spec::Limits;
+use crate::time::Boottime;
+
+use super::scope::{Holding, Load, Scope};
+use super::{Ask, Because, HoldOff, Permit, Reach, Restored, SourceIx, WindowUsage};
+
+/// State of all limits. Two that were told the same are equal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limiter {
+    sources: Vec<Scope>,
+    all: Scope,
+    paused_until: Vec<Option<Boottime>>,
+    granted: HashMap<PermitId, Granted>,
+    next_permit: u64,
+    /// The latest `now` at which anything was granted or settled. A caller that read its clock before that and came
+    /// second is taken to ask at this instant: it cannot send earlier.
+    latest: Boottime,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Granted {
+    source: SourceIx,
+    in_source: Holding,
+    in_all: Holding,
+}
+
+impl Limiter {
+    /// `sources` in the order of `Spec::sources`.
+    pub fn new(sources: &[(String, Limits)], all: &Limits) -> Self {
+        Limiter {
+            sources: sources.iter().map(|(_, limits)| Scope::new(Reach::Source, limits)).collect(),
+            all: Scope::new(Reach::AllSources, all),
+            paused_until: vec![None; sources.len()],
+            granted: HashMap::new(),
+            next_permit: 1,
+            latest: Boottime::default(),
+        }
+    }
+
+    /// Permits get numbers from `first` on: a restarted engine goes on behind its predecessor's.
+    pub fn number_from(&mut self, first: u64) {
+        self.next_permit = self.next_permit.max(first);
+    }
+
+    /// Grants all of `ask` or nothing. A refusal changes nothing. The permit must be settled once; one for
+    /// [`AskKind::OneRequest`](super::AskKind::OneRequest) is held until [`sent`](Self::sent).
+    pub fn try_acquire(&mut self, ask: &Ask, now: Boottime) -> Result<Permit, HoldOff> {
+        self.could_acquire(ask, now)?;
+        let now = self.advance(now);
+        let id = PermitId(self.next_permit);
+        self.next_permit += 1;
+        let in_source = self.sources[ask.source.0 as usize].grant(ask.kind, now);
+        let in_all = self.all.grant(ask.kind, now);
+        self.granted.insert(id, Granted { source: ask.source, in_source, in_all });
+        Ok(Permit { id, source: ask.source, permits: Load::from(ask.kind).requests() })
+    }
+
+    /// The same answer, and takes nothing.
+    pub fn could_acquire(&self, ask: &Ask, now: Boottime) -> Result<(), HoldOff> {
+        match self.refusals(ask, now).reduce(HoldOff::or_longer) {
+            Some(hold_off) => Err(hold_off),
+            None => Ok(()),
+        }
+    }
+
+    /// The shortest window that refuses `ask` at `now`: so long may others pass it. `None`: no window does.
+    pub fn shortest_refusing_window(&self, ask: &Ask, now: Boottime) -> Option<Duration> {
+        self.refusals(ask, now).filter_map(|hold_off| hold_off.because().window()).map(|window| window.span).min()
+    }
+
+    fn refusals(&self, ask: &Ask, now: Boottime) -> impl Iterator<Item = HoldOff> + '_ {
+        let now = now.max(self.latest);
+        let load = Load::from(ask.kind);
+        let paused = self.paused(ask.source, now);
+        let source = self.sources[ask.source.0 as usize].refusals(load, now);
+        paused.into_iter().chain(source).chain(self.all.refusals(load, now))
+    }
+
+    fn paused(&self, source: SourceIx, now: Boottime) -> Option<HoldOff> {
+        let at = self.paused_until[source.0 as usize].filter(|until| *until > now)?;
+        Some(HoldOff::Until { at, because: Because::Paused })
+    }
+
+    /// The one request of a held permit goes out now: call it before the first byte leaves. Refused only while the
+    /// source is paused; a permit that is not out (any more) is none of our business.
+    pub fn sent(&mut self, permit: PermitId, now: Boottime) -> Result<(), HoldOff> {
+        let now = now.max(self.latest);
+        let Some(granted) = self.granted.get(&permit) else { return Ok(()) };
+        if let Some(paused) = self.paused(granted.source, now) {
+            return Err(paused);
+        }
+        self.advance(now);
+        let granted = self.granted.get_mut(&permit).expect("looked up above");
+        self.sources[granted.source.0 as usize].sent(&mut granted.in_source, now);
+        self.all.sent(&mut granted.in_all, now);
+        Ok(())
+    }
+
+    /// Ends a permit. Unsent gives everything back; otherwise it counts until the settled instant plus each window. That
+    /// instant may lie ahead of `now` (a connection closed: now plus [`linger`](Self::linger)). A permit that is not out
+    /// (any more) changes nothing.
+    pub fn settle(&mut self, permit: PermitId, how: Settlement, now: Boottime) {
+        let Some(granted) = self.granted.remove(&permit) else { return };
+        let now = self.advance(now);
+        self.sources[granted.source.0 as usize].settle(granted.in_source, how, now);
+        self.all.settle(granted.in_all, how, now);
+    }
+
+    /// The whole source is left alone until then; a pause that is there already is never shortened.
+    pub fn pause(&mut self, source: SourceIx, until: Boottime) {
+        let paused = &mut self.paused_until[source.0 as usize];
+        *paused = (*paused).max(Some(until));
+    }
+
+    pub fn paused_until(&self, source: SourceIx, now: Boottime) -> Option<Boottime> {
+        self.paused_until[source.0 as usize].filter(|until| *until > now)
+    }
+
+    /// Counts permits that an earlier process used or may have used. Not settled: everything it may have sent is on its
+    /// way no longer than `linger` from now, because that process is dead.
+    pub fn restore(&mut self, source: SourceIx, permits: u32, sent: Restored, now: Boottime) {
+        if permits == 0 {
+            return;
+        }
+        let now = self.advance(now);
+        let scope = &mut self.sources[source.0 as usize];
+        let linger = scope.linger().max(self.all.linger());
+        let arrived_by = sent.last_arrival.unwrap_or(now + linger).max(sent.first_sent);
+        scope.restore(permits, arrived_by, now);
+        self.all.restore(permits, arrived_by, now);
+    }
+
+    /// Every window of the source (`None`: of all sources together), shortest first.
+    pub fn usage(&self, source: Option<SourceIx>, now: Boottime) -> Vec<WindowUsage> {
+        self.scope(source).usage(now.max(self.latest))
+    }
+
+    /// Requests granted one by one and not settled.
+    pub fn in_flight(&self, source: Option<SourceIx>, now: Boottime) -> u32 {
+        self.scope(source).in_flight(now)
+    }
+
+    /// How much longer than its closed connection a request to this source may take to arrive.
+    pub fn linger(&self, source: SourceIx) -> Duration {
+        self.sources[source.0 as usize].linger()
+    }
+
+    fn scope(&self, source: Option<SourceIx>) -> &Scope {
+        source.map_or(&self.all, |source| &self.sources[source.0 as usize])
+    }
+
+    fn advance(&mut self, now: Boottime) -> Boottime {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
+    #[cfg(test)]
+    pub(super) fn marks(&self) -> usize {
+        self.sources.iter().map(Scope::marks).sum::<usize>() + self.all.marks()
+    }
+}
