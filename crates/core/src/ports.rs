@@ -274,7 +274,10 @@ pub enum StoreError {
     Unreachable(String),
     #[error("no space left for the state: {0}")]
     NoRoom(String),
-    /// A lease or a result came with a token that is no longer current. Nothing was recorded.
-    #[error("the token of gap {0:?} is not current")]
-    StaleToken(GapId),
+    /// A result came with a token that is not (or no longer) current. Nothing of its batch was recorded.
+    #[error("attempt {0} does not hold the current token")]
+    StaleToken(AttemptId),
+    /// A lease was asked for a gap that has an owner. Nothing was recorded.
+    #[error("gap {gap:?} is held by attempt {by}")]
+    Leased { gap: GapId, by: AttemptId },
 }
