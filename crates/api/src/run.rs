@@ -1,0 +1,76 @@
+//! What `run` and `demo` print as their last JSON object.
+//!
+//! Figures here are claims that a sceptic checks against the upstream's own log, so each says what exactly it counts.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::coverage::Counts;
+
+/// The last object of `adce run --format json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    pub complete: bool,
+    /// Gaps that attempts of this run closed, checked in the lake.
+    pub filled: u64,
+    /// Attempts that filled nothing and found nothing absent.
+    pub failed: u64,
+    /// Items that upstream turned out not to have.
+    pub absent: u64,
+    pub attempts: u64,
+    pub requests: u64,
+    pub elapsed_seconds: f64,
+    pub sources: IndexMap<String, SourceUse>,
+    /// Gaps that remain, whatever their state.
+    #[serde(default)]
+    pub remaining: u64,
+    /// Coverage after the last cycle.
+    #[serde(default)]
+    pub coverage: Counts,
+    /// Surprises that are held.
+    #[serde(default)]
+    pub held: Vec<String>,
+    #[serde(default)]
+    pub interrupted: bool,
+    /// Only in `adce demo`: what the upstream counted itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<UpstreamCounts>,
+}
+
+/// What this run asked of one source.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceUse {
+    pub requests: u64,
+    /// Requests ÷ (N·elapsed/W) of the tightest window; `null` without a window.
+    pub quota_used: Option<f64>,
+    /// The same ÷ what the proof leaves: N·W/(W + mean settle time).
+    pub quota_share: Option<f64>,
+    /// Time in which something could have started but for a permit.
+    pub waited_seconds: f64,
+    /// Answers of 429 that came back.
+    pub throttled: u64,
+    pub windows: Vec<WindowUse>,
+}
+
+/// One exact window and the most that any span of its length saw.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowUse {
+    pub seconds: f64,
+    pub limit: u32,
+    pub most: u32,
+}
+
+/// Counted by the upstream, with windows of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamCounts {
+    pub requests: u64,
+    /// Only answers given because a limit was exceeded; must be 0.
+    pub answered_429: u64,
+    pub windows_exceeded: u64,
+    /// What it did for no fault of ours, by kind: `429`, `500`, `truncated`, `empty`, `block_page`, `never`.
+    pub moods: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub longest_wait_seconds: f64,
+}

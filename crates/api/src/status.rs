@@ -1,0 +1,250 @@
+//! What a running engine says about itself: `status`, `tasks`, `limits`, `why`.
+
+use adce_core::gap::{GapState, Outcome};
+use adce_core::ids::{AttemptId, GapId, TaskId};
+use adce_core::spec::PriorityLevel;
+use adce_core::time::Timestamp;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::coverage::{Counts, DatasetCoverage, GapLine};
+
+/// `adce status --format json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub name: String,
+    pub lake: String,
+    pub at: Timestamp,
+    /// `null`: no engine runs, and the rest is what the state remembers.
+    pub engine: Option<EngineStatus>,
+    pub complete: bool,
+    pub coverage: Counts,
+    pub datasets: IndexMap<String, DatasetCoverage>,
+    pub gaps: GapCounts,
+    pub eta_seconds: Option<f64>,
+    pub sources: IndexMap<String, SourceStatus>,
+    pub running: Vec<RunningAttempt>,
+    pub slots: Share,
+    /// What a person should look at.
+    pub look: Vec<LookAt>,
+    /// Surprises that are held.
+    #[serde(default)]
+    pub held: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    pub pid: u32,
+    pub started_at: Timestamp,
+    /// First digits of the config's digest.
+    pub config: String,
+    pub last_cycle: Option<CycleStatus>,
+    pub next_cycle: Option<Timestamp>,
+    /// Ctrl-C came: what runs is finished, nothing starts.
+    #[serde(default)]
+    pub stopping: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CycleStatus {
+    pub began_at: Timestamp,
+    pub seconds: f64,
+    /// `null`: it saw everything.
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapCounts {
+    pub queued: u64,
+    pub running: u64,
+    pub waiting: u64,
+    pub held: u64,
+    pub exhausted: u64,
+}
+
+impl GapCounts {
+    pub fn total(&self) -> u64 {
+        self.queued + self.running + self.waiting + self.held + self.exhausted
+    }
+
+    pub fn count(&mut self, state: GapState) {
+        match state {
+            GapState::Queued => self.queued += 1,
+            GapState::Running => self.running += 1,
+            GapState::Waiting => self.waiting += 1,
+            GapState::Held => self.held += 1,
+            GapState::Exhausted => self.exhausted += 1,
+        }
+    }
+}
+
+/// So many of so many; `of: null` means without a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    pub used: u32,
+    pub of: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    #[default]
+    Ok,
+    /// Upstream asked to be left alone for a while.
+    Paused,
+    /// The breaker stops calls.
+    Open,
+    /// The breaker lets one call through to see.
+    HalfOpen,
+}
+
+impl SourceState {
+    pub fn word(self) -> &'static str {
+        match self {
+            SourceState::Ok => "ok",
+            SourceState::Paused => "paused",
+            SourceState::Open => "open",
+            SourceState::HalfOpen => "half-open",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    pub state: SourceState,
+    pub until: Option<Timestamp>,
+    pub reason: Option<String>,
+    pub windows: Vec<WindowNow>,
+    pub in_flight: Share,
+    /// Answers of 429 since this engine started.
+    pub throttled: u64,
+    /// Items that wait for this source.
+    pub waiting: u64,
+    pub next_permit_seconds: Option<f64>,
+}
+
+/// How full one exact window is at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowNow {
+    pub seconds: f64,
+    pub limit: u32,
+    pub used: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunningAttempt {
+    pub attempt: AttemptId,
+    pub task: TaskId,
+    pub collector: String,
+    pub source: Option<String>,
+    /// For a person: dataset and group.
+    pub what: String,
+    /// Counted from 1.
+    pub number: u32,
+    pub started_at: Timestamp,
+    pub items: u32,
+    pub landed: u32,
+    pub pid: Option<i32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookAt {
+    /// A key, task, dataset or source.
+    pub what: String,
+    pub text: String,
+    /// What to type to learn more.
+    pub command: Option<String>,
+}
+
+/// A line of `adce tasks --format json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskLine {
+    pub id: TaskId,
+    pub collector: String,
+    pub source: Option<String>,
+    pub priority: PriorityLevel,
+    /// In points.
+    pub score: f64,
+    pub state: GapState,
+    pub items: u32,
+    /// Key of its first gap.
+    pub key: String,
+    pub detected_at: Timestamp,
+    pub next_try: Option<Timestamp>,
+}
+
+/// `adce tasks show ID --format json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDetail {
+    /// `null`: the task is done; its history is kept for a while.
+    pub task: Option<TaskLine>,
+    pub gaps: Vec<GapLine>,
+    /// Oldest first.
+    pub attempts: Vec<AttemptLine>,
+    pub events: Vec<EventLine>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptLine {
+    pub attempt: AttemptId,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    /// `exit 0`, `signal 9`, `timeout after 10m`, `http`.
+    pub ended: String,
+    pub requests: u64,
+    pub outcomes: Vec<OutcomeLine>,
+    pub log_tail: String,
+    pub log: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutcomeLine {
+    pub gap: GapId,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    pub at: Timestamp,
+    pub text: String,
+}
+
+/// `adce limits --format json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LimitsReport {
+    /// All sources together.
+    pub all: SourceLimits,
+    pub sources: IndexMap<String, SourceLimits>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceLimits {
+    pub windows: Vec<WindowNow>,
+    pub burst: Option<u32>,
+    pub min_delay_seconds: Option<f64>,
+    pub in_flight: Share,
+    pub linger_seconds: f64,
+    pub state: SourceState,
+    pub until: Option<Timestamp>,
+    pub reason: Option<String>,
+    pub next_permit_seconds: Option<f64>,
+}
+
+/// `adce why … --format json`: the first gate that holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    pub what: String,
+    /// One sentence.
+    pub answer: String,
+    /// What the answer rests on, most important first.
+    pub facts: Vec<String>,
+    /// What a person could type next.
+    pub next: Vec<String>,
+}
+
+/// What `adce accept` took over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    pub surprises: Vec<String>,
+}
