@@ -7,6 +7,7 @@ mod model;
 pub mod names;
 pub mod problem;
 pub mod template;
+pub mod yaml;
 
 pub use model::*;
 pub use names::{Columns, DimensionNames, LanguageError, Names};

@@ -13,9 +13,19 @@ pub struct Place {
     pub length: u32,
 }
 
+impl Place {
+    pub fn whole_file(file: impl Into<Arc<str>>) -> Place {
+        Place { file: file.into(), line: 0, column: 0, length: 1 }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        match (self.line, self.column) {
+            (0, _) => f.write_str(&self.file),
+            (line, 0) => write!(f, "{}:{line}", self.file),
+            (line, column) => write!(f, "{}:{line}:{column}", self.file),
+        }
     }
 }
 
@@ -23,6 +33,15 @@ impl fmt::Display for Place {
 pub enum Severity {
     Error,
     Warning,
+}
+
+impl Severity {
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -37,4 +56,85 @@ pub struct Problem {
     /// Behind the place: what follows from it (`1,230 items would write to 1 object`).
     pub note: Option<String>,
     pub hint: Option<String>,
+}
+
+impl Problem {
+    pub fn error(at: &Place, message: impl Into<String>) -> Problem {
+        Problem { severity: Severity::Error, message: message.into(), at: Some(at.clone()), line: None, note: None, hint: None }
+    }
+
+    pub fn warning(at: &Place, message: impl Into<String>) -> Problem {
+        Problem { severity: Severity::Warning, ..Problem::error(at, message) }
+    }
+
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Problem {
+        Problem { hint: Some(hint.into()), ..self }
+    }
+
+    #[must_use]
+    pub fn note(self, note: impl Into<String>) -> Problem {
+        Problem { note: Some(note.into()), ..self }
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+/// The known name that was probably meant.
+pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
+    let length = written.chars().count();
+    let mut best: Option<(usize, &str)> = None;
+    for name in known {
+        let distance = strsim::damerau_levenshtein(&written, &name.to_lowercase());
+        let longest = length.max(name.chars().count());
+        let alike = distance * 3 <= longest || (length >= 4 && (name.starts_with(&written) || written.starts_with(name)));
+        if alike && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, name));
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+/// `` `a`, `b` or `c` ``.
+pub fn alternatives<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    match names.as_slice() {
+        [] => "nothing".into(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+/// The hint for a name that is not known: what was probably meant, else what there is.
+pub fn known_names(written: &str, what: &str, known: &[&str]) -> String {
+    match did_you_mean(written, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None if known.is_empty() => format!("no {what} is defined"),
+        None if known.len() > 12 => {
+            format!("there are {} {what}s, for example {}", known.len(), alternatives(known.iter().copied().take(5)))
+        }
+        None => format!("expected {}", alternatives(known.iter().copied())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swapped_or_missing_letter_is_recognised_and_another_word_is_not() {
+        let known = ["per_minute", "per_hour", "burst", "in_flight"];
+        assert_eq!(did_you_mean("per_mintue", known), Some("per_minute"));
+        assert_eq!(did_you_mean("inflight", known), Some("in_flight"));
+        assert_eq!(did_you_mean("Burst", known), Some("burst"));
+        assert_eq!(did_you_mean("retries", known), None);
+    }
+
+    #[test]
+    fn the_nearest_name_wins_over_the_first_that_is_near() {
+        assert_eq!(did_you_mean("game_ids", ["game_day", "game_id"]), Some("game_id"));
+    }
 }
