@@ -113,8 +113,91 @@ impl Ledger {
         }
     }
 
+    /// How many instants it remembers.
     #[cfg(test)]
-    pub(super) fn marks(&self) -> usize {
+    fn len(&self) -> usize {
         self.marks.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SPANS: [u64; 3] = [1, 5, 30];
+
+    /// What a ledger is told, with instants in whole seconds so that they collide often.
+    #[derive(Clone, Debug)]
+    enum Told {
+        Mark {
+            at: u64,
+            requests: u32,
+        },
+        /// Takes the given earlier mark back.
+        Unmark(usize),
+        Open(u32),
+        Forget,
+    }
+
+    fn told() -> impl Strategy<Value = Told> {
+        prop_oneof![
+            6 => (0_u64..40, 1_u32..4).prop_map(|(at, requests)| Told::Mark { at, requests }),
+            2 => any::<usize>().prop_map(Told::Unmark),
+            1 => (0_u32..3).prop_map(Told::Open),
+            1 => Just(Told::Forget),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_ledger_counts_like_a_plain_list(all in prop::collection::vec((told(), 0_u64..4), 1..60)) {
+            let mut ledger = Ledger::new(Duration::from_secs(30));
+            let (mut plain, mut open, mut now) = (Vec::<(u64, u32)>::new(), 0_u64, 0_u64);
+            for (told, passes) in all {
+                now += passes;
+                match told {
+                    Told::Mark { at, requests } => {
+                        let at = (now + 20).saturating_sub(at);
+                        ledger.mark(Boottime::from_secs(at), requests);
+                        plain.push((at, requests));
+                    }
+                    Told::Unmark(which) if !plain.is_empty() => {
+                        let (at, requests) = plain.swap_remove(which % plain.len());
+                        // What nobody can see any more may be forgotten already.
+                        if at + 30 >= now {
+                            ledger.unmark(Boottime::from_secs(at), requests);
+                        }
+                    }
+                    Told::Unmark(_) => {}
+                    Told::Open(requests) => {
+                        ledger.open(requests);
+                        open += u64::from(requests);
+                    }
+                    Told::Forget => ledger.forget(Boottime::from_secs(now)),
+                }
+                for span in SPANS {
+                    let counts = |now: u64| open + plain.iter().filter(|(at, _)| at + span >= now).map(|(_, n)| u64::from(*n)).sum::<u64>();
+                    let (span, at) = (Duration::from_secs(span), Boottime::from_secs(now));
+                    prop_assert_eq!(ledger.used(span, at), counts(now));
+                    for fewer in 1..=counts(now) {
+                        let drops = (now..now + 60).find(|later| counts(*later) + fewer <= counts(now));
+                        let said = ledger.drops_by(fewer, span, at).map(|at| at.as_micros().div_ceil(1_000_000));
+                        prop_assert_eq!(said, drops);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_ledger_remembers_no_longer_than_its_longest_window() {
+        let mut ledger = Ledger::new(Duration::from_secs(60));
+        for second in 0..10_000 {
+            ledger.mark(Boottime::from_secs(second), 1);
+            ledger.forget(Boottime::from_secs(second));
+            assert!(ledger.len() <= 61, "{} marks", ledger.len());
+        }
     }
 }

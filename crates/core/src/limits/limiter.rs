@@ -165,9 +165,4 @@ impl Limiter {
         self.latest = self.latest.max(now);
         self.latest
     }
-
-    #[cfg(test)]
-    pub(super) fn marks(&self) -> usize {
-        self.sources.iter().map(Scope::marks).sum::<usize>() + self.all.marks()
-    }
 }

@@ -18,9 +18,11 @@
 //! This module never reads a clock, never waits and writes nothing down: the caller passes `now`, and makes a grant
 //! durable before it uses it.
 
+pub mod breaker;
 mod ledger;
 mod limiter;
 mod restart;
+pub mod retry_after;
 mod scope;
 mod spread;
 

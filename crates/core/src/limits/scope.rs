@@ -310,9 +310,4 @@ impl Scope {
     fn ledger(&self, span: Duration) -> &Ledger {
         if span >= SHORTEST_WINDOW_OF_A_CHARGE { &self.long } else { &self.short }
     }
-
-    #[cfg(test)]
-    pub(super) fn marks(&self) -> usize {
-        self.long.marks() + self.short.marks()
-    }
 }
