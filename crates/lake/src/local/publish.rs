@@ -1,0 +1,194 @@
+//! Publishing into a local lake: whole or absent at every instant, on disk when it returns `Ok`.
+//!
+//! The order is the whole point: copy into a temporary file on the same file system, sync the *content*, make sure the
+//! names of all folders on the way are on disk, rename, sync the *folder*. A rename that overtakes the content leaves an
+//! empty object after a power cut; a folder that was not synced forgets an object that was reported as there. Both
+//! are held by `tests/crash.rs`, at every operation.
+//!
+//! The staged file is copied, not moved: a process that escaped its collector may still hold it open for writing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use adce_core::object::{Object, Precondition};
+use adce_core::ports::{LakeError, PublishError};
+use uuid::Uuid;
+
+use super::place::{at_key, join, segments};
+use super::{Shared, object};
+use crate::files::{Kind, Stat};
+
+/// So many folder names are remembered as durable; then it starts afresh, at the price of a sync for each.
+const DURABLE_MAX: usize = 100_000;
+
+pub(super) fn publish(lake: &Shared, file: &Path, key: &str, only_if: &Precondition) -> Result<Object, PublishError> {
+    let segments = segments(key)?;
+    // Most conflicts show before anything is written.
+    check(lake, key, only_if)?;
+    let temporary = lake.temporary().join(format!("{}.part", Uuid::now_v7()));
+    let published = write(lake, file, &temporary, key)
+        .map_err(PublishError::from)
+        .and_then(|stat| put_in_place(lake, &temporary, key, &segments, only_if).map(|()| object(key.into(), &stat)));
+    if published.is_err() {
+        // It may be gone already; if not, the next start removes it.
+        let _ = lake.files.remove(&temporary);
+    }
+    published
+}
+
+fn check(lake: &Shared, key: &str, only_if: &Precondition) -> Result<(), PublishError> {
+    let there = lake.head(key)?;
+    let holds = match (only_if, &there) {
+        (Precondition::Absent, there) => there.is_none(),
+        (Precondition::Unchanged { etag }, there) => there.as_ref().is_some_and(|there| there.etag == *etag),
+    };
+    if holds { Ok(()) } else { Err(PublishError::Conflict(there)) }
+}
+
+/// The content, on disk, under a temporary name.
+fn write(lake: &Shared, file: &Path, temporary: &Path, key: &str) -> Result<Stat, LakeError> {
+    let copy = || {
+        let written = lake.files.copy_new(file, temporary)?;
+        written.sync()?;
+        written.stat()
+    };
+    let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let mut copied = copy();
+    if copied.as_ref().is_err_and(missing) && lake.files.look(&lake.temporary()).is_err() {
+        match lake.files.create_folder(&lake.temporary()) {
+            Err(error) if missing(&error) => lake.root_is_there()?,
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at_key(key, error)),
+            _ => {}
+        }
+        copied = copy();
+    }
+    copied.map_err(|error| at_key(key, error))
+}
+
+fn put_in_place(lake: &Shared, temporary: &Path, key: &str, segments: &[&str], only_if: &Precondition) -> Result<(), PublishError> {
+    let _alone = lake.stripe(key).lock().expect("nothing panics while it is held");
+    let (folders, path) = (&segments[..segments.len() - 1], join(&lake.root, segments));
+    make_folders(lake, key, folders)?;
+    let mut moved = rename(lake, temporary, &path, key, only_if);
+    if matches!(&moved, Err(Moved::Failed(error)) if error.kind() == io::ErrorKind::NotFound) {
+        // Somebody removed a folder that was known to be there.
+        lake.durable.lock().expect("no panic while it is held").clear();
+        make_folders(lake, key, folders)?;
+        moved = rename(lake, temporary, &path, key, only_if);
+    }
+    match moved {
+        Ok(()) => {}
+        Err(Moved::Conflict(conflict)) => return Err(conflict),
+        Err(Moved::Failed(error)) => return Err(at_key(key, error).into()),
+    }
+    let folder = path.parent().unwrap_or(&lake.root);
+    lake.files.sync_folder(folder).map_err(|error| at_key(key, error))?;
+    Ok(())
+}
+
+enum Moved {
+    Conflict(PublishError),
+    Failed(io::Error),
+}
+
+fn rename(lake: &Shared, from: &Path, to: &Path, key: &str, only_if: &Precondition) -> Result<(), Moved> {
+    match only_if {
+        Precondition::Absent => match lake.files.rename_new(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Moved::Conflict(taken(lake, to, key))),
+            other => other.map_err(Moved::Failed),
+        },
+        Precondition::Unchanged { .. } => {
+            check(lake, key, only_if).map_err(Moved::Conflict)?;
+            lake.files.rename(from, to).map_err(Moved::Failed)
+        }
+    }
+}
+
+/// The name is in use: by an object, or by something that cannot be one.
+fn taken(lake: &Shared, path: &Path, key: &str) -> PublishError {
+    match lake.head(key) {
+        Ok(Some(there)) => PublishError::Conflict(Some(there)),
+        Err(error) => error.into(),
+        Ok(None) => {
+            let detail = match lake.files.look(path).map(|stat| stat.kind) {
+                Ok(Kind::Folder) => "a folder lies where the object should be",
+                Ok(Kind::Link) => "a link that leads to no object of this lake lies there",
+                Ok(_) => "something that is not a regular file lies there",
+                Err(_) => return PublishError::Conflict(None),
+            };
+            LakeError::BadKey { key: key.into(), detail: detail.into() }.into()
+        }
+    }
+}
+
+/// Every folder on the way exists, is no link, and its name is on disk. One that was there already may have been made by
+/// a program that never synced, so each is synced once by us.
+fn make_folders(lake: &Shared, key: &str, folders: &[&str]) -> Result<(), LakeError> {
+    let mut path = lake.root.clone();
+    for folder in folders {
+        let parent = path.clone();
+        path.push(folder);
+        if lake.durable.lock().expect("no panic while it is held").contains(&path) {
+            continue;
+        }
+        make_folder(lake, key, &path)?;
+        lake.files.sync_folder(&parent).map_err(|error| at_key(key, error))?;
+        remember(lake, path.clone());
+    }
+    Ok(())
+}
+
+fn make_folder(lake: &Shared, key: &str, path: &Path) -> Result<(), LakeError> {
+    match lake.files.create_folder(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match lake.files.look(path).map(|stat| stat.kind) {
+            Ok(Kind::Folder) => Ok(()),
+            Ok(kind) => Err(LakeError::BadKey {
+                key: key.into(),
+                detail: match kind {
+                    Kind::Link => format!("`{}` is a link, and adce does not write through links", path.display()),
+                    _ => format!("`{}` is not a folder", path.display()),
+                },
+            }),
+            Err(error) => Err(at_key(key, error)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => lake.root_is_there().and(Err(at_key(key, error))),
+        Err(error) => Err(at_key(key, error)),
+    }
+}
+
+fn remember(lake: &Shared, folder: PathBuf) {
+    let mut durable = lake.durable.lock().expect("no panic while it is held");
+    if durable.len() >= DURABLE_MAX {
+        durable.clear();
+    }
+    durable.insert(folder);
+}
+
+/// Removes the temporary files of a predecessor. Other files in that folder are not ours and stay.
+pub(super) fn sweep(lake: &Shared) -> Result<u64, LakeError> {
+    lake.root_is_there()?;
+    let folder = lake.temporary();
+    let mut leftovers = Vec::new();
+    let read = lake.files.entries(&folder, &mut |entry| {
+        let name = entry.name.to_str().and_then(|name| name.strip_suffix(".part"));
+        if entry.kind == Kind::File && name.is_some_and(|name| Uuid::try_parse(name).is_ok()) {
+            leftovers.push(folder.join(entry.name));
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    let what = || format!("folder `{}`", folder.display());
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        read => read.map_err(|error| super::doing(what(), error))?,
+    }
+    let mut removed = 0;
+    for leftover in leftovers {
+        match lake.files.remove(&leftover) {
+            Ok(()) => removed += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(super::doing(what(), error)),
+        }
+    }
+    Ok(removed)
+}
