@@ -1,0 +1,78 @@
+//! Figures as people read them: `36,900`, `96.48 %`, `11 h 30 m`. One way for messages, tables and pages.
+//!
+//! A share is never rounded up to 100 % nor down to 0 %: "100 %" is a claim that nothing is missing.
+
+use std::time::Duration;
+
+/// `1234567` → `1,234,567`.
+pub fn grouped(figure: u64) -> String {
+    let digits = figure.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `part` of `whole` as `97.60 %`; exactly `100 %` and `0 %` only if it is exactly that. `None` for a share of nothing.
+pub fn percent(part: u64, whole: u64) -> Option<String> {
+    if whole == 0 {
+        return None;
+    }
+    if part >= whole {
+        return Some("100 %".into());
+    }
+    if part == 0 {
+        return Some("0 %".into());
+    }
+    let hundredths = (u128::from(part) * 10_000 / u128::from(whole)).max(1);
+    Some(format!("{}.{:02} %", hundredths / 100, hundredths % 100))
+}
+
+/// The two largest units that matter: `41 d 3 h`, `11 h 30 m`, `45 s`; below a second `0 s`.
+pub fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (large, large_unit, small, small_unit) = match seconds {
+        0..60 => return format!("{seconds} s"),
+        60..3_600 => (seconds / 60, "m", seconds % 60, "s"),
+        3_600..86_400 => (seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
+        _ => (seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+    };
+    match small {
+        0 => format!("{} {large_unit}", grouped(large)),
+        _ => format!("{} {large_unit} {small} {small_unit}", grouped(large)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (figure, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (36_900, "36,900"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(figure), text);
+        }
+        assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn only_everything_is_a_hundred_percent() {
+        assert_eq!(percent(99_999_999, 100_000_000).unwrap(), "99.99 %");
+        assert_eq!(percent(1, 100_000_000).unwrap(), "0.01 %");
+        assert_eq!(percent(521, 540).unwrap(), "96.48 %");
+        assert_eq!(percent(7, 7).unwrap(), "100 %");
+        assert_eq!(percent(0, 7).unwrap(), "0 %");
+        assert_eq!(percent(0, 0), None);
+    }
+
+    #[test]
+    fn spans_name_their_two_largest_units() {
+        for (seconds, text) in [(0, "0 s"), (59, "59 s"), (61, "1 m 1 s"), (3_600, "1 h"), (41_400, "11 h 30 m"), (3_553_200, "41 d 3 h")] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Is a collected file what it claims to be? (`valid:` of a dataset.)
