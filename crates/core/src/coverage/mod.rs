@@ -1,9 +1,22 @@
 //! Items against inventory: what is missing, stale, undersized or suspect, by name.
+//!
+//! `expected` says what should be there and `inventory` what is; `state` judges one item and `tally` all of them;
+//! `gaps` turns that into what opened and closed since before, and `surprise` asks whether it may be believed at once.
 
 mod expected;
+mod gaps;
+mod inventory;
 mod picture;
+mod state;
+mod surprise;
 mod table;
+mod tally;
 
 pub use expected::*;
+pub use gaps::{GapDiff, gaps};
+pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Unexpected};
 pub use picture::*;
+pub use state::{Due, EtagDigest, Facts, Found, Fresh, Sight, changes_at, reason_of, state_of};
+pub use surprise::{Surprise, Verdict, judge, surprises};
 pub use table::{TableError, TableFile, TableFiles, check_columns, header};
+pub use tally::{Counts, Coverage, DatasetCoverage, Evidence, GapItem, NextDue};

@@ -19,7 +19,7 @@ pub struct Picture {
     pub items: u64,
     /// Items that are gaps.
     pub gaps: u64,
-    /// Gaps that this picture opened: not in it is how often gaps were open before it.
+    /// Gaps that this picture opened and that time alone does not explain (falling due, growing stale).
     #[serde(default)]
     pub opened: u64,
 }

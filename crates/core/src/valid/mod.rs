@@ -102,7 +102,8 @@ fn shown(head: &[u8]) -> String {
         return "nothing but whitespace".into();
     }
     let tag_ends = line.find('>').map(|at| at + 1);
-    let visible: String = line[..tag_ends.unwrap_or(line.len())].chars().take(40).flat_map(char::escape_debug).collect();
+    let visible = line[..tag_ends.unwrap_or(line.len())].chars().take(40);
+    let visible: String = visible.map(|shown| if shown.is_control() { char::REPLACEMENT_CHARACTER } else { shown }).collect();
     format!("`{visible}`")
 }
 

@@ -1,0 +1,174 @@
+//! Gaps that were open before, against coverage now: what opens, what changes, what closes.
+//!
+//! A gap's identity is (item, episode). It outlives a change of its reason with its `detected_at` and everything that
+//! was tried, or a stale object that vanishes would lose its place in line; it does not outlive being filled, or an
+//! item that is lost again a year later would be born exhausted.
+//!
+//! Always true: applying a difference and taking it again gives nothing (`a_difference_is_taken_once`); over any
+//! sequence of pictures episodes only grow, and one item never has two open gaps
+//! (`identity_holds_over_any_sequence_of_pictures`).
+
+use std::collections::{HashMap, HashSet};
+
+use super::expected::{Expected, ItemIx};
+use super::inventory::Inventory;
+use super::state::Sight;
+use super::tally::{Coverage, Evidence, GapItem};
+use crate::gap::{Gap, ItemState, Progress, Reason};
+use crate::ids::{GapId, ItemId};
+use crate::record::{Change, Closed, ItemRecord};
+use crate::spec::{Dataset, Spec};
+use crate::time::Timestamp;
+
+/// What became of the gaps.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GapDiff {
+    pub opened: Vec<Gap>,
+    /// Open before and still, but something about them is new.
+    pub changed: Vec<Gap>,
+    pub closed: Vec<(GapId, Closed)>,
+    pub unchanged: u64,
+}
+
+impl GapDiff {
+    pub fn is_empty(&self) -> bool {
+        self.opened.is_empty() && self.changed.is_empty() && self.closed.is_empty()
+    }
+
+    /// What a state must remember of this difference; the episodes that were used up go into the items' records.
+    pub fn changes(&self, records: &HashMap<ItemId, ItemRecord>, now: Timestamp) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(2 * self.opened.len() + self.changed.len() + self.closed.len());
+        changes.extend(self.closed.iter().map(|(gap, why)| Change::CloseGap { gap: *gap, at: now, why: *why }));
+        for gap in &self.opened {
+            let record = records.get(&gap.id.item).cloned().unwrap_or_default();
+            changes.push(Change::PutItem(gap.id.item, ItemRecord { episodes: gap.id.episode, ..record }));
+            changes.push(Change::PutGap(gap.clone()));
+        }
+        changes.extend(self.changed.iter().cloned().map(Change::PutGap));
+        changes
+    }
+
+    /// The open gaps after this difference.
+    pub fn apply_to(&self, open: &mut HashMap<ItemId, Gap>) {
+        for (gap, _) in &self.closed {
+            open.remove(&gap.item);
+        }
+        open.extend(self.opened.iter().chain(&self.changed).map(|gap| (gap.id.item, gap.clone())));
+    }
+}
+
+/// Compares `coverage` with the gaps that are open in the evidence it was worked out from.
+pub fn gaps(evidence: &Evidence<'_>, coverage: &Coverage, now: Timestamp) -> GapDiff {
+    let mut diff = GapDiff::default();
+    let mut met = HashSet::with_capacity(evidence.open.len());
+    for item in coverage.gap_items() {
+        let id = evidence.expected.id(item.item);
+        let before = evidence.open.get(&id);
+        met.extend(before.map(|_| id));
+        let gap = gap(evidence, id, item, before, now);
+        match before {
+            None => diff.opened.push(gap),
+            Some(before) if *before == gap => diff.unchanged += 1,
+            Some(_) => diff.changed.push(gap),
+        }
+    }
+    let gone = evidence.open.values().filter(|gap| !met.contains(&gap.id.item));
+    diff.closed = closed(evidence, coverage, gone.collect());
+    diff.closed.sort_by_key(|(gap, _)| *gap);
+    diff
+}
+
+fn gap(evidence: &Evidence<'_>, id: ItemId, item: &GapItem, before: Option<&Gap>, now: Timestamp) -> Gap {
+    let Evidence { spec, expected, inventory, records, .. } = *evidence;
+    let dataset = dataset_of(spec, expected, item.item);
+    let mut key = String::new();
+    expected.key(item.item, &mut key);
+    let record = records.get(&id);
+    let seen = object_at(inventory, item, record, before);
+    let progress = before.filter(|before| before.fingerprint == dataset.fingerprint).map(|before| before.progress.clone());
+    Gap {
+        id: before.map_or_else(|| next_episode(id, record), |before| before.id),
+        dataset: dataset.name.clone(),
+        key,
+        reason: item.reason,
+        detected_at: before.map_or(now, |before| before.detected_at),
+        due: item.due,
+        priority: item.priority,
+        group: group(spec, expected, dataset, item.item),
+        etag: seen.etag,
+        last_modified: seen.last_modified,
+        fingerprint: dataset.fingerprint,
+        progress: progress.unwrap_or_else(Progress::default),
+    }
+}
+
+fn next_episode(item: ItemId, record: Option<&ItemRecord>) -> GapId {
+    GapId { item, episode: record.map_or(0, |record| record.episodes) + 1 }
+}
+
+/// The object that publishing must replace.
+struct ObjectThere {
+    etag: Option<String>,
+    last_modified: Option<Timestamp>,
+}
+
+fn object_at(inventory: &Inventory, item: &GapItem, record: Option<&ItemRecord>, before: Option<&Gap>) -> ObjectThere {
+    match inventory.sight(item.item) {
+        Sight::There(found) => {
+            let suspect = record.and_then(|record| record.suspect_etag.as_deref()).filter(|_| item.reason == Reason::Suspect);
+            let etag = suspect.or_else(|| inventory.etag(item.item)).map(str::to_owned);
+            ObjectThere { etag, last_modified: Some(found.last_modified) }
+        }
+        Sight::NotThere => ObjectThere { etag: None, last_modified: None },
+        Sight::NotSeen => ObjectThere {
+            etag: before.and_then(|before| before.etag.clone()),
+            last_modified: before.and_then(|before| before.last_modified),
+        },
+    }
+}
+
+/// The values that gaps must share to share a task; a dataset that is only watched makes no tasks.
+fn group(spec: &Spec, expected: &Expected, dataset: &Dataset, item: ItemIx) -> Vec<String> {
+    let collector = dataset.collector.as_ref().and_then(|name| spec.collectors.get(name));
+    let Some(group_by) = collector.map(|collector| &collector.batch.group_by).filter(|group_by| !group_by.is_empty()) else {
+        return Vec::new();
+    };
+    let values = expected.values(item);
+    let value = |wanted: &String| values.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+    group_by.iter().map(|name| value(name).unwrap_or_default()).collect()
+}
+
+fn dataset_of<'a>(spec: &'a Spec, expected: &Expected, item: ItemIx) -> &'a Dataset {
+    &spec.datasets[expected.datasets()[expected.dataset_of(item)].name()]
+}
+
+/// Why each of these is no gap any more. A key names most items at once; where the template changed, ids do.
+fn closed(evidence: &Evidence<'_>, coverage: &Coverage, gone: Vec<&Gap>) -> Vec<(GapId, Closed)> {
+    let mut closed = Vec::with_capacity(gone.len());
+    let mut unnamed: HashMap<ItemId, GapId> = HashMap::new();
+    for gap in gone {
+        match evidence.expected.find(&gap.key).filter(|item| evidence.expected.id(*item) == gap.id.item) {
+            Some(item) => closed.push((gap.id, why(coverage.state(item)))),
+            None => {
+                unnamed.insert(gap.id.item, gap.id);
+            }
+        }
+    }
+    if !unnamed.is_empty() {
+        for item in evidence.expected.items() {
+            if let Some(gap) = unnamed.remove(&evidence.expected.id(item)) {
+                closed.push((gap, why(coverage.state(item))));
+            }
+        }
+    }
+    closed.extend(unnamed.into_values().map(|gap| (gap, Closed::NotExpected)));
+    closed
+}
+
+fn why(state: ItemState) -> Closed {
+    match state {
+        ItemState::Present => Closed::FoundFilled,
+        ItemState::Absent => Closed::Absent,
+        _ => Closed::NotExpected,
+    }
+}

@@ -1,0 +1,259 @@
+//! What lies in the lake, as far as it was seen: one small cell per *expected* item, filled while the listing streams in.
+//!
+//! Whatever else lies there costs no memory: objects under a dataset's prefix that nobody expects are counted, and the
+//! first few named. Knowledge is complete prefix by prefix. An item under a prefix whose listing failed is not "not
+//! there" but "not seen", and nothing may be concluded from that.
+//!
+//! Always true: a partial listing never makes an item look missing (`partial_listing_never_opens_a_gap`); what an
+//! attempt or a HEAD saw after a listing began outranks that listing (`what_was_seen_later_wins`).
+//!
+//! Not done here: states. They need the clock, the rules and the records; see `tally`.
+
+use hashbrown::HashMap;
+
+use super::expected::{Expected, ItemIx};
+use super::state::{EtagDigest, Found, Sight};
+use crate::object::Object;
+use crate::spec::Spec;
+use crate::time::Timestamp;
+
+/// How many unexpected keys are kept by name for each dataset.
+pub const UNEXPECTED_SAMPLE: usize = 10;
+
+/// How much is known of one prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// All objects that were there when the listing began are known, but for those that changed meanwhile.
+    Full { began: Timestamp },
+    /// Objects that were seen are facts; of the others nothing is known.
+    Partial,
+}
+
+/// Objects under a dataset's prefix that no dataset expects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unexpected {
+    pub objects: u64,
+    pub bytes: u64,
+    /// The first of them, in the order of the listing.
+    pub sample: Vec<String>,
+}
+
+/// What is known of the lake.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    cells: Vec<Cell>,
+    etags: HashMap<ItemIx, Box<str>>,
+    datasets: Vec<Shelf>,
+    prefixes: Vec<(String, Completeness)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cell {
+    NotListed,
+    NotThere,
+    There { size: u64, modified_micros: i64, etag: EtagDigest },
+}
+
+/// What the inventory needs to know of a dataset.
+#[derive(Clone, Debug)]
+struct Shelf {
+    /// One past its last item; the items of all datasets are dense and in order.
+    items_end: u32,
+    literal_prefix: String,
+    /// Place in `prefixes` of the listing that shows this dataset's objects.
+    listed_by: Option<usize>,
+    /// Objects smaller than this, and all that can grow stale, keep their ETag: publishing must replace just those.
+    min_size: u64,
+    grows_stale: bool,
+    unexpected: Unexpected,
+}
+
+impl Inventory {
+    pub fn sight(&self, item: ItemIx) -> Sight {
+        match self.cells.get(item.0 as usize) {
+            Some(Cell::There { size, modified_micros, etag }) => {
+                let last_modified = Timestamp::from_microsecond(*modified_micros).unwrap_or(Timestamp::MIN);
+                Sight::There(Found { size: *size, last_modified, etag: *etag })
+            }
+            Some(Cell::NotThere) => Sight::NotThere,
+            Some(Cell::NotListed) if self.completeness_of(item) != Completeness::Partial => Sight::NotThere,
+            Some(Cell::NotListed) | None => Sight::NotSeen,
+        }
+    }
+
+    /// The object's ETag, if a gap may need it (see [`Inventory::sight`] for the rest).
+    pub fn etag(&self, item: ItemIx) -> Option<&str> {
+        self.etags.get(&item).map(|etag| &**etag)
+    }
+
+    /// Each prefix that was to be listed, in the order of [`Expected::prefixes`].
+    pub fn prefixes(&self) -> &[(String, Completeness)] {
+        &self.prefixes
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.prefixes.iter().all(|(_, known)| *known != Completeness::Partial)
+    }
+
+    /// By place of the dataset in [`Expected::datasets`].
+    pub fn completeness(&self, dataset: usize) -> Completeness {
+        let listed_by = self.datasets.get(dataset).and_then(|shelf| shelf.listed_by);
+        listed_by.map_or(Completeness::Partial, |prefix| self.prefixes[prefix].1)
+    }
+
+    pub fn unexpected(&self, dataset: usize) -> &Unexpected {
+        &self.datasets[dataset].unexpected
+    }
+
+    /// An attempt or a HEAD found this at the item's key; `None`: nothing.
+    pub fn saw(&mut self, item: ItemIx, object: Option<&Object>) {
+        let shelf = &self.datasets[self.dataset_of(item)];
+        let keeps_etag = object.filter(|object| shelf.grows_stale || object.size < shelf.min_size);
+        match keeps_etag {
+            Some(object) => self.etags.insert(item, object.etag.as_str().into()),
+            None => self.etags.remove(&item),
+        };
+        self.cells[item.0 as usize] = object.map_or(Cell::NotThere, Cell::of);
+    }
+
+    fn completeness_of(&self, item: ItemIx) -> Completeness {
+        self.completeness(self.dataset_of(item))
+    }
+
+    fn dataset_of(&self, item: ItemIx) -> usize {
+        self.datasets.partition_point(|shelf| shelf.items_end <= item.0)
+    }
+}
+
+impl Cell {
+    fn of(object: &Object) -> Self {
+        Cell::There { size: object.size, modified_micros: object.last_modified.as_microsecond(), etag: EtagDigest::of(&object.etag) }
+    }
+}
+
+/// One look at the whole lake, prefix by prefix, in any order.
+#[derive(Debug)]
+pub struct Observation<'e> {
+    expected: &'e Expected,
+    inventory: Inventory,
+    began: Vec<Option<Timestamp>>,
+    later: Vec<(ItemIx, Timestamp, Option<Object>)>,
+}
+
+impl<'e> Observation<'e> {
+    pub fn new(expected: &'e Expected, spec: &Spec) -> Self {
+        let prefixes: Vec<_> = expected.prefixes().iter().map(|prefix| (prefix.clone(), Completeness::Partial)).collect();
+        let mut items_end = 0;
+        let datasets = expected.datasets().iter().map(|of| {
+            items_end += of.len() as u32;
+            let dataset = &spec.datasets[of.name()];
+            let literal_prefix = expected.prefix_of(dataset).to_owned();
+            Shelf {
+                items_end,
+                listed_by: prefixes.iter().position(|(prefix, _)| literal_prefix.starts_with(prefix.as_str())),
+                literal_prefix,
+                min_size: dataset.min_size,
+                grows_stale: dataset.fresh.is_some(),
+                unexpected: Unexpected::default(),
+            }
+        });
+        let inventory =
+            Inventory { cells: vec![Cell::NotListed; expected.len()], etags: HashMap::new(), datasets: datasets.collect(), prefixes };
+        Observation { expected, began: vec![None; inventory.prefixes.len()], inventory, later: Vec::new() }
+    }
+
+    /// To be called before the listing of a prefix (one of [`Expected::prefixes`]) is asked for.
+    pub fn begin(&mut self, prefix: &str, now: Timestamp) {
+        if let Some(at) = self.place(prefix) {
+            self.began[at] = Some(now);
+        }
+    }
+
+    /// A listing shows this object.
+    pub fn object(&mut self, object: &Object) {
+        match self.expected.find(&object.key) {
+            Some(item) => self.inventory.saw(item, Some(object)),
+            None => self.unexpected(object),
+        }
+    }
+
+    /// The listing of this prefix ended well: what it did not show is not there.
+    pub fn prefix_complete(&mut self, prefix: &str) {
+        if let Some((at, began)) = self.place(prefix).and_then(|at| Some((at, self.began[at]?))) {
+            self.inventory.prefixes[at].1 = Completeness::Full { began };
+        }
+    }
+
+    /// The listing of this prefix failed somewhere: what it showed is there, nothing else is known.
+    pub fn prefix_failed(&mut self, prefix: &str) {
+        if let Some(at) = self.place(prefix) {
+            self.inventory.prefixes[at].1 = Completeness::Partial;
+        }
+    }
+
+    /// An attempt or a HEAD found this (`None`: nothing) at `at`, while the listing went on.
+    pub fn seen_apart(&mut self, item: ItemIx, at: Timestamp, object: Option<Object>) {
+        self.later.push((item, at, object));
+    }
+
+    /// Where a listing failed, an earlier look knows more: what it saw, and what it saw not to be there.
+    pub fn keep_under_failed(&mut self, earlier: &Inventory, of: &Expected) {
+        let mut key = String::new();
+        for item in of.items() {
+            let sight = earlier.sight(item);
+            if sight == Sight::NotSeen {
+                continue;
+            }
+            key.clear();
+            of.key(item, &mut key);
+            let Some(now) = self.expected.find(&key) else {
+                continue;
+            };
+            if self.inventory.sight(now) == Sight::NotSeen {
+                self.inventory.cells[now.0 as usize] = earlier.cells[item.0 as usize];
+                if sight == Sight::NotThere {
+                    self.inventory.cells[now.0 as usize] = Cell::NotThere;
+                }
+                if let Some(etag) = earlier.etags.get(&item) {
+                    self.inventory.etags.insert(now, etag.clone());
+                }
+            }
+        }
+    }
+
+    pub fn finish(mut self) -> Inventory {
+        self.later.sort_by_key(|(_, at, _)| *at);
+        for (item, at, object) in std::mem::take(&mut self.later) {
+            if !self.was_listed_after(item, at) {
+                self.inventory.saw(item, object.as_ref());
+            }
+        }
+        self.inventory.etags.shrink_to_fit();
+        self.inventory
+    }
+
+    /// The listing says something of this item, and it began after `at`.
+    fn was_listed_after(&self, item: ItemIx, at: Timestamp) -> bool {
+        let listed_by = self.inventory.datasets[self.inventory.dataset_of(item)].listed_by;
+        let began = listed_by.and_then(|prefix| self.began[prefix]);
+        began.is_some_and(|began| began > at) && self.inventory.sight(item) != Sight::NotSeen
+    }
+
+    fn place(&self, prefix: &str) -> Option<usize> {
+        self.inventory.prefixes.iter().position(|(known, _)| known == prefix)
+    }
+
+    /// Counted for the dataset with the longest prefix that fits: the nearest neighbour.
+    fn unexpected(&mut self, object: &Object) {
+        let near = self.inventory.datasets.iter_mut().filter(|shelf| object.key.starts_with(&shelf.literal_prefix));
+        // `max_by_key` gives the last of equals; the first dataset of the config is the one to be named.
+        let Some(shelf) = near.rev().max_by_key(|shelf| shelf.literal_prefix.len()) else {
+            return;
+        };
+        shelf.unexpected.objects += 1;
+        shelf.unexpected.bytes = shelf.unexpected.bytes.saturating_add(object.size);
+        if shelf.unexpected.sample.len() < UNEXPECTED_SAMPLE {
+            shelf.unexpected.sample.push(object.key.clone());
+        }
+    }
+}

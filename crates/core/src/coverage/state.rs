@@ -1,0 +1,283 @@
+//! Where one item stands, from everything that is known about it. All precedence and all freshness of adce is here.
+//!
+//! Without one place for it, the listing, the check after an attempt and the screen would each have their own idea of
+//! what is missing, and a gap could be opened by one and closed by another for ever.
+//!
+//! Always true: the first state that applies wins, in the order of [`state_of`]; an object outranks an absence
+//! (`states_follow_their_precedence`); past `until` an item is stale at most until it was confirmed once more
+//! (`the_final_version_is_fetched_once_more`).
+
+use crate::gap::{ItemState, Reason};
+use crate::record::ItemRecord;
+use crate::time::{SignedDuration, Timestamp};
+
+/// When an item is expected to exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The dataset has no `due`.
+    AtOnce,
+    At(Timestamp),
+    /// `due` is null for this item: not due, until its row says otherwise.
+    Unset,
+}
+
+impl Due {
+    pub fn instant(self) -> Option<Timestamp> {
+        match self {
+            Due::At(at) => Some(at),
+            Due::AtOnce | Due::Unset => None,
+        }
+    }
+}
+
+/// Until when the current content is asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fresh {
+    /// No rule, or `until` is null for this item: never stale.
+    Always,
+    Within(SignedDuration),
+    WithinUntil(SignedDuration, Timestamp),
+}
+
+/// The object at an item's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub size: u64,
+    pub last_modified: Timestamp,
+    pub etag: EtagDigest,
+}
+
+/// What is known of an item's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    There(Found),
+    /// A complete listing did not show it, or a HEAD said so.
+    NotThere,
+    /// Its part of the listing failed.
+    NotSeen,
+}
+
+/// Stands for an ETag in memory; two different ones of one key are taken for equal once in 2^64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EtagDigest(u64);
+
+impl EtagDigest {
+    pub fn of(etag: &str) -> Self {
+        let mut first = [0; 8];
+        first.copy_from_slice(&blake3::hash(etag.as_bytes()).as_bytes()[..8]);
+        EtagDigest(u64::from_le_bytes(first))
+    }
+}
+
+/// Everything that decides an item's state.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub due: Due,
+    pub fresh: Fresh,
+    pub min_size: u64,
+    pub sight: Sight,
+    pub record: Option<&'a ItemRecord>,
+    /// The dataset's, now: an absence recorded under another one is void.
+    pub fingerprint: u64,
+}
+
+/// The first state that applies.
+pub fn state_of(facts: &Facts<'_>, now: Timestamp) -> ItemState {
+    match facts.due {
+        Due::Unset => return ItemState::NotDue,
+        Due::At(due) if due > now => return ItemState::NotDue,
+        Due::At(_) | Due::AtOnce => {}
+    }
+    match facts.sight {
+        Sight::NotSeen => ItemState::Unknown,
+        Sight::NotThere if is_absent(facts, now) => ItemState::Absent,
+        Sight::NotThere => ItemState::Missing,
+        Sight::There(found) if is_suspect(facts.record, found) => ItemState::Suspect,
+        Sight::There(found) if found.size < facts.min_size => ItemState::Undersized,
+        Sight::There(found) if is_stale(facts.fresh, confirmed(facts.record, found), now) => ItemState::Stale,
+        Sight::There(_) => ItemState::Present,
+    }
+}
+
+/// The next instant at which time alone gives the item another state; `None`: it never does.
+pub fn changes_at(facts: &Facts<'_>, now: Timestamp) -> Option<Timestamp> {
+    let later = |at: Option<Timestamp>| at.filter(|at| *at > now);
+    match state_of(facts, now) {
+        ItemState::NotDue => facts.due.instant(),
+        ItemState::Absent => later(facts.record.and_then(|record| record.absent.as_ref()).map(|mark| mark.recheck_at)),
+        ItemState::Present => match facts.sight {
+            Sight::There(found) => later(stale_from(facts.fresh, confirmed(facts.record, found), now)),
+            Sight::NotThere | Sight::NotSeen => None,
+        },
+        _ => None,
+    }
+}
+
+/// The gap that a state is, if it is one.
+pub fn reason_of(state: ItemState) -> Option<Reason> {
+    match state {
+        ItemState::Missing => Some(Reason::Missing),
+        ItemState::Stale => Some(Reason::Stale),
+        ItemState::Undersized => Some(Reason::Undersized),
+        ItemState::Suspect => Some(Reason::Suspect),
+        ItemState::NotDue | ItemState::Expired | ItemState::Present | ItemState::Absent | ItemState::Unknown => None,
+    }
+}
+
+/// The later of the object's date and the last attempt that found it current.
+fn confirmed(record: Option<&ItemRecord>, found: Found) -> Timestamp {
+    record.and_then(|record| record.confirmed).map_or(found.last_modified, |at| at.max(found.last_modified))
+}
+
+fn is_absent(facts: &Facts<'_>, now: Timestamp) -> bool {
+    let mark = facts.record.and_then(|record| record.absent.as_ref());
+    mark.is_some_and(|mark| mark.fingerprint == facts.fingerprint && mark.recheck_at > now)
+}
+
+fn is_suspect(record: Option<&ItemRecord>, found: Found) -> bool {
+    let etag = record.and_then(|record| record.suspect_etag.as_deref());
+    etag.is_some_and(|etag| EtagDigest::of(etag) == found.etag)
+}
+
+fn is_stale(fresh: Fresh, confirmed: Timestamp, now: Timestamp) -> bool {
+    match fresh {
+        Fresh::Always => false,
+        Fresh::Within(within) => now.duration_since(confirmed) > within,
+        Fresh::WithinUntil(within, until) if now < until => now.duration_since(confirmed) > within,
+        // Nobody looked in the last stretch before `until`, so what lies there may not be the final version.
+        Fresh::WithinUntil(within, until) => until.duration_since(confirmed) > within,
+    }
+}
+
+/// When a present item will become stale if nothing confirms it.
+fn stale_from(fresh: Fresh, confirmed: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    // Stale means *longer than* `within`: the first instant is one microsecond on.
+    let tick = SignedDuration::from_micros(1);
+    let past = |within: SignedDuration| confirmed.checked_add(within).ok()?.checked_add(tick).ok();
+    match fresh {
+        Fresh::Always => None,
+        Fresh::Within(within) => past(within),
+        Fresh::WithinUntil(_, until) if now >= until => None,
+        Fresh::WithinUntil(within, until) => past(within).filter(|at| *at < until),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::AbsentMark;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+    }
+
+    fn seconds(seconds: i64) -> SignedDuration {
+        SignedDuration::from_secs(seconds)
+    }
+
+    fn object(size: u64, modified: i64) -> Sight {
+        Sight::There(Found { size, last_modified: at(modified), etag: EtagDigest::of("one") })
+    }
+
+    const MISSING: Facts<'static> =
+        Facts { due: Due::AtOnce, fresh: Fresh::Always, min_size: 1, sight: Sight::NotThere, record: None, fingerprint: 7 };
+
+    fn absent_until(recheck: i64) -> ItemRecord {
+        let mark = AbsentMark { since: at(0), recheck_at: at(recheck), confirmed: 1, fingerprint: 7 };
+        ItemRecord { absent: Some(mark), ..ItemRecord::default() }
+    }
+
+    #[test]
+    fn states_follow_their_precedence() {
+        let everything_wrong = ItemRecord { suspect_etag: Some("one".into()), ..absent_until(500) };
+        let mut facts = Facts {
+            due: Due::At(at(101)),
+            fresh: Fresh::Within(seconds(1)),
+            sight: object(0, 0),
+            record: Some(&everything_wrong),
+            ..MISSING
+        };
+        assert_eq!(state_of(&facts, at(100)), ItemState::NotDue);
+        facts.due = Due::Unset;
+        assert_eq!(state_of(&facts, at(100)), ItemState::NotDue);
+        facts.due = Due::At(at(100));
+        assert_eq!(state_of(&facts, at(100)), ItemState::Suspect);
+        let absent_only = absent_until(500);
+        facts.record = Some(&absent_only);
+        assert_eq!(state_of(&facts, at(100)), ItemState::Undersized);
+        facts.sight = object(1, 0);
+        assert_eq!(state_of(&facts, at(100)), ItemState::Stale);
+        facts.fresh = Fresh::Always;
+        assert_eq!(state_of(&facts, at(100)), ItemState::Present);
+        facts.sight = Sight::NotThere;
+        assert_eq!(state_of(&facts, at(100)), ItemState::Absent);
+        facts.record = None;
+        assert_eq!(state_of(&facts, at(100)), ItemState::Missing);
+        facts.sight = Sight::NotSeen;
+        assert_eq!(state_of(&facts, at(100)), ItemState::Unknown);
+    }
+
+    #[test]
+    fn an_absence_holds_until_its_recheck_and_under_its_own_config() {
+        let record = absent_until(500);
+        let facts = Facts { record: Some(&record), ..MISSING };
+        assert_eq!(state_of(&facts, at(499)), ItemState::Absent);
+        assert_eq!(state_of(&facts, at(500)), ItemState::Missing);
+        assert_eq!(state_of(&Facts { fingerprint: 8, ..facts }, at(499)), ItemState::Missing);
+    }
+
+    #[test]
+    fn a_replaced_object_is_not_suspect_any_more() {
+        let record = ItemRecord { suspect_etag: Some("another".into()), ..ItemRecord::default() };
+        let facts = Facts { record: Some(&record), sight: object(5, 0), ..MISSING };
+        assert_eq!(state_of(&facts, at(100)), ItemState::Present);
+    }
+
+    #[test]
+    fn the_final_version_is_fetched_once_more() {
+        let rule = Fresh::WithinUntil(seconds(24), at(100));
+        for (confirmed, now, stale) in [
+            (0, 24, false),
+            (0, 25, true),
+            (75, 99, false),
+            // Past `until`: confirmed within the last stretch before it, or at any time after.
+            (75, 100, true),
+            (76, 100, false),
+            (75, 5_000, true),
+            (76, 5_000, false),
+            (100, 5_000, false),
+        ] {
+            assert_eq!(is_stale(rule, at(confirmed), at(now)), stale, "confirmed {confirmed}, now {now}");
+        }
+    }
+
+    #[test]
+    fn a_confirmation_counts_like_a_new_object() {
+        let record = ItemRecord { confirmed: Some(at(50)), ..ItemRecord::default() };
+        let facts = Facts { fresh: Fresh::Within(seconds(10)), sight: object(5, 0), ..MISSING };
+        assert_eq!(state_of(&facts, at(60)), ItemState::Stale);
+        assert_eq!(state_of(&Facts { record: Some(&record), ..facts }, at(60)), ItemState::Present);
+        assert_eq!(state_of(&Facts { record: Some(&record), sight: object(5, 100), ..facts }, at(110)), ItemState::Present);
+    }
+
+    #[test]
+    fn the_next_change_is_the_first_instant_with_another_state() {
+        let absent = absent_until(40);
+        for facts in [
+            Facts { due: Due::At(at(33)), ..MISSING },
+            Facts { due: Due::Unset, ..MISSING },
+            Facts { record: Some(&absent), ..MISSING },
+            Facts { fresh: Fresh::Within(seconds(20)), sight: object(5, 3), ..MISSING },
+            Facts { fresh: Fresh::WithinUntil(seconds(20), at(30)), sight: object(5, 3), ..MISSING },
+            Facts { fresh: Fresh::WithinUntil(seconds(20), at(20)), sight: object(5, 3), ..MISSING },
+            Facts { fresh: Fresh::WithinUntil(seconds(20), at(24)), sight: object(5, 3), ..MISSING },
+            MISSING,
+        ] {
+            let before = state_of(&facts, at(1));
+            let micros = |offset: i64| at(0) + SignedDuration::from_micros(offset);
+            let probes = (1_000_000..60_000_000).step_by(1_000_000).flat_map(|offset| [micros(offset), micros(offset + 1)]);
+            let first = probes.filter(|now| *now > at(1)).find(|now| state_of(&facts, *now) != before);
+            assert_eq!(changes_at(&facts, at(1)), first, "{facts:?}");
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! All items against everything that is known: each one's state, each dataset's sums, and every gap by name.
+//!
+//! Always true: the sums of the glossary hold for every dataset (`the_sums_of_the_glossary_always_hold`), and every
+//! state is what a plain reading of the rules gives (`coverage_agrees_with_a_naive_reading`).
+//!
+//! Where a listing failed and nobody saw an item, what was known before goes on: an open gap stays one, an item that
+//! the last accepted picture covers counts as present, anything else is `unknown`. Nothing of that opens a gap.
+
+use std::collections::HashMap;
+use std::ops::AddAssign;
+
+use super::expected::{Expected, ItemIx, ItemScope};
+use super::inventory::{Completeness, Inventory};
+use super::picture::Picture;
+use super::state::{Due, Facts, Fresh, Sight, changes_at, reason_of, state_of};
+use crate::figures::grouped;
+use crate::gap::{Gap, ItemState, Reason};
+use crate::ids::ItemId;
+use crate::record::ItemRecord;
+use crate::spec::expression::{EvalError, Expression};
+use crate::spec::problem::{Problem, Severity};
+use crate::spec::{Dataset, Priority, PriorityLevel, Spec};
+use crate::time::Timestamp;
+
+/// Everything that coverage is worked out from.
+#[derive(Clone, Copy)]
+pub struct Evidence<'a> {
+    pub spec: &'a Spec,
+    pub expected: &'a Expected,
+    pub inventory: &'a Inventory,
+    pub records: &'a HashMap<ItemId, ItemRecord>,
+    pub open: &'a HashMap<ItemId, Gap>,
+    /// The last picture that was believed.
+    pub accepted: Option<&'a Picture>,
+}
+
+/// How many items are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub present: u64,
+    pub missing: u64,
+    pub stale: u64,
+    pub undersized: u64,
+    pub suspect: u64,
+    pub absent: u64,
+    pub not_due: u64,
+    pub expired: u64,
+    /// Their listing failed, and nothing older is known of them.
+    pub unknown: u64,
+}
+
+impl Counts {
+    /// What should be there by now, whether or not upstream has it.
+    pub fn expected(&self) -> u64 {
+        self.present + self.gaps() + self.absent + self.unknown
+    }
+
+    pub fn gaps(&self) -> u64 {
+        self.missing + self.stale + self.undersized + self.suspect
+    }
+
+    /// Nothing missing, stale, undersized or suspect, and nothing that nobody could look at.
+    pub fn is_complete(&self) -> bool {
+        self.gaps() == 0 && self.unknown == 0
+    }
+
+    /// present ÷ (expected − absent); nothing to expect is complete.
+    pub fn completeness(&self) -> f64 {
+        match self.expected() - self.absent {
+            0 => 1.0,
+            wanted => self.present as f64 / wanted as f64,
+        }
+    }
+
+    fn add(&mut self, state: ItemState) {
+        *match state {
+            ItemState::Present => &mut self.present,
+            ItemState::Missing => &mut self.missing,
+            ItemState::Stale => &mut self.stale,
+            ItemState::Undersized => &mut self.undersized,
+            ItemState::Suspect => &mut self.suspect,
+            ItemState::Absent => &mut self.absent,
+            ItemState::NotDue => &mut self.not_due,
+            ItemState::Expired => &mut self.expired,
+            ItemState::Unknown => &mut self.unknown,
+        } += 1;
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.present += other.present;
+        self.missing += other.missing;
+        self.stale += other.stale;
+        self.undersized += other.undersized;
+        self.suspect += other.suspect;
+        self.absent += other.absent;
+        self.not_due += other.not_due;
+        self.expired += other.expired;
+        self.unknown += other.unknown;
+    }
+}
+
+/// The earliest item that is still to become due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextDue {
+    pub at: Timestamp,
+    /// Items that become due on the same day (UTC).
+    pub items_that_day: u64,
+}
+
+/// Where one dataset stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatasetCoverage {
+    pub name: String,
+    pub counts: Counts,
+    pub next_due: Option<NextDue>,
+    /// Objects under its prefix that no dataset expects.
+    pub unexpected: u64,
+    /// The first few of them by name.
+    pub unexpected_sample: Vec<String>,
+    /// Its part of the listing.
+    pub listed: Completeness,
+    /// Objects at expected keys, whatever their state.
+    pub objects: u64,
+}
+
+/// An item that is a gap now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GapItem {
+    pub item: ItemIx,
+    pub reason: Reason,
+    pub due: Option<Timestamp>,
+    pub priority: PriorityLevel,
+}
+
+/// Every item's state at one instant.
+#[derive(Clone, Debug)]
+pub struct Coverage {
+    pub at: Timestamp,
+    /// In the order of [`Expected::datasets`].
+    pub datasets: Vec<DatasetCoverage>,
+    states: Vec<ItemState>,
+    gaps: Vec<GapItem>,
+    /// When time alone will give some item another state.
+    pub changes_at: Option<Timestamp>,
+}
+
+impl Coverage {
+    /// Every item's state, or each rule that has no answer for some item (with the row that is to blame).
+    pub fn of(evidence: &Evidence<'_>, now: Timestamp) -> Result<Coverage, Vec<Problem>> {
+        let mut tally = Tally {
+            evidence,
+            now,
+            states: Vec::with_capacity(evidence.expected.len()),
+            gaps: Vec::new(),
+            changes_at: None,
+            problems: Problems::default(),
+        };
+        let datasets: Vec<_> = (0..evidence.expected.datasets().len()).map(|dataset| tally.dataset(dataset)).collect();
+        let Tally { states, gaps, changes_at, problems, .. } = tally;
+        match problems.all.is_empty() {
+            true => Ok(Coverage { at: now, datasets, states, gaps, changes_at }),
+            false => Err(problems.into_list()),
+        }
+    }
+
+    pub fn state(&self, item: ItemIx) -> ItemState {
+        self.states.get(item.0 as usize).copied().unwrap_or(ItemState::Unknown)
+    }
+
+    /// In the order of the items.
+    pub fn gap_items(&self) -> &[GapItem] {
+        &self.gaps
+    }
+
+    pub fn dataset(&self, name: &str) -> Option<&DatasetCoverage> {
+        self.datasets.iter().find(|dataset| dataset.name == name)
+    }
+
+    /// Of all datasets together.
+    pub fn counts(&self) -> Counts {
+        let mut all = Counts::default();
+        self.datasets.iter().for_each(|dataset| all += dataset.counts);
+        all
+    }
+
+    pub fn unexpected(&self) -> u64 {
+        self.datasets.iter().map(|dataset| dataset.unexpected).sum()
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.datasets.iter().all(|dataset| dataset.counts.is_complete())
+    }
+
+    /// Some prefix could not be listed to its end.
+    pub fn is_partial(&self) -> bool {
+        self.datasets.iter().any(|dataset| dataset.listed == Completeness::Partial)
+    }
+}
+
+struct Tally<'a> {
+    evidence: &'a Evidence<'a>,
+    now: Timestamp,
+    states: Vec<ItemState>,
+    gaps: Vec<GapItem>,
+    changes_at: Option<Timestamp>,
+    problems: Problems,
+}
+
+impl<'a> Tally<'a> {
+    fn dataset(&mut self, at: usize) -> DatasetCoverage {
+        let Evidence { spec, expected, inventory, .. } = *self.evidence;
+        let of = &expected.datasets()[at];
+        let dataset = &spec.datasets[of.name()];
+        let mut counts = Counts::default();
+        let mut next_due = EarliestDay::default();
+        let mut objects = 0;
+        for item in of.items() {
+            let due = self.due(dataset, item);
+            objects += u64::from(matches!(inventory.sight(item), Sight::There(_)));
+            let state = self.item(dataset, item, due);
+            if let (ItemState::NotDue, Some(due)) = (state, due.instant()) {
+                next_due.add(due);
+            }
+            counts.add(state);
+            self.states.push(state);
+        }
+        let unexpected = inventory.unexpected(at);
+        DatasetCoverage {
+            name: of.name().to_owned(),
+            counts,
+            next_due: next_due.found,
+            unexpected: unexpected.objects,
+            unexpected_sample: unexpected.sample.clone(),
+            listed: inventory.completeness(at),
+            objects,
+        }
+    }
+
+    fn item(&mut self, dataset: &Dataset, item: ItemIx, due: Due) -> ItemState {
+        let Evidence { expected, inventory, records, open, accepted, .. } = *self.evidence;
+        let sight = inventory.sight(item);
+        let needs_id = !records.is_empty() || (sight == Sight::NotSeen && !open.is_empty());
+        let id = needs_id.then(|| expected.id(item));
+        let record = id.and_then(|id| records.get(&id));
+        let fresh = match sight {
+            Sight::There(_) => self.fresh(dataset, item, due),
+            Sight::NotThere | Sight::NotSeen => Fresh::Always,
+        };
+        let facts = Facts { due, fresh, min_size: dataset.min_size, sight, record, fingerprint: dataset.fingerprint };
+        let state = state_of(&facts, self.now);
+        if let Some(at) = changes_at(&facts, self.now) {
+            self.changes_at = Some(self.changes_at.map_or(at, |earlier| earlier.min(at)));
+        }
+        let gap = id.and_then(|id| open.get(&id));
+        let state = if state == ItemState::Unknown { known_before(gap, due, accepted) } else { state };
+        if let Some(reason) = reason_of(state) {
+            let priority = self.priority(dataset, item, due, reason);
+            self.gaps.push(GapItem { item, reason, due: due.instant(), priority });
+        }
+        state
+    }
+
+    fn due(&mut self, dataset: &Dataset, item: ItemIx) -> Due {
+        let Some(rule) = &dataset.due else {
+            return Due::AtOnce;
+        };
+        match self.instant(dataset, "due", rule, item, None) {
+            Some(at) => Due::At(at),
+            None => Due::Unset,
+        }
+    }
+
+    fn fresh(&mut self, dataset: &Dataset, item: ItemIx, due: Due) -> Fresh {
+        let Some(fresh) = &dataset.fresh else {
+            return Fresh::Always;
+        };
+        let Some(until) = &fresh.until else {
+            return Fresh::Within(fresh.within);
+        };
+        match self.instant(dataset, "fresh.until", until, item, due.instant()) {
+            Some(until) => Fresh::WithinUntil(fresh.within, until),
+            None => Fresh::Always,
+        }
+    }
+
+    fn priority(&mut self, dataset: &Dataset, item: ItemIx, due: Due, reason: Reason) -> PriorityLevel {
+        match &dataset.priority {
+            Priority::Always(level) => *level,
+            Priority::When(levels) => {
+                let scope = self.scope(item, due.instant()).with_reason(reason);
+                for (level, rule) in levels {
+                    match rule.holds(&scope) {
+                        Ok(true) => return *level,
+                        Ok(false) => {}
+                        Err(error) => self.problems.add(dataset, &format!("priority.{}", level.word()), error),
+                    }
+                }
+                PriorityLevel::Low
+            }
+        }
+    }
+
+    fn instant(
+        &mut self,
+        dataset: &Dataset,
+        rule: &str,
+        expression: &Expression,
+        item: ItemIx,
+        due: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let found = expression.instant(&self.scope(item, due));
+        found.unwrap_or_else(|error| {
+            self.problems.add(dataset, rule, error);
+            None
+        })
+    }
+
+    fn scope(&self, item: ItemIx, due: Option<Timestamp>) -> ItemScope<'a> {
+        self.evidence.expected.scope(item, self.now).with_due(due)
+    }
+}
+
+/// Nobody could look: what was known goes on.
+fn known_before(gap: Option<&Gap>, due: Due, accepted: Option<&Picture>) -> ItemState {
+    if let Some(gap) = gap {
+        return match gap.reason {
+            Reason::Missing => ItemState::Missing,
+            Reason::Stale => ItemState::Stale,
+            Reason::Undersized => ItemState::Undersized,
+            Reason::Suspect => ItemState::Suspect,
+        };
+    }
+    let pictured = accepted.and_then(|picture| picture.taken_at);
+    match (due, pictured) {
+        (Due::At(due), Some(taken_at)) if due > taken_at => ItemState::Unknown,
+        (_, Some(_)) => ItemState::Present,
+        (_, None) => ItemState::Unknown,
+    }
+}
+
+/// The earliest instant, and how many fall on its day, in one pass.
+#[derive(Default)]
+struct EarliestDay {
+    found: Option<NextDue>,
+}
+
+impl EarliestDay {
+    fn add(&mut self, at: Timestamp) {
+        const DAY_SECONDS: i64 = 86_400;
+        let day = |at: Timestamp| at.as_second().div_euclid(DAY_SECONDS);
+        self.found = Some(match self.found {
+            Some(first) if day(first.at) < day(at) => first,
+            Some(first) if day(first.at) == day(at) => NextDue { at: first.at.min(at), items_that_day: first.items_that_day + 1 },
+            Some(_) | None => NextDue { at, items_that_day: 1 },
+        });
+    }
+}
+
+/// Rules without an answer. One bad row may be the row of many items: each message is said once.
+#[derive(Default)]
+struct Problems {
+    all: Vec<Problem>,
+    untold: u64,
+}
+
+impl Problems {
+    const TOLD: usize = 20;
+
+    fn add(&mut self, dataset: &Dataset, rule: &str, error: EvalError) {
+        let message = format!("dataset `{}`: `{rule}`: {error}", dataset.name);
+        if self.all.iter().any(|known| known.message == message) {
+            return;
+        }
+        if self.all.len() == Self::TOLD {
+            self.untold += 1;
+            return;
+        }
+        let at = Some(dataset.at.clone());
+        self.all.push(Problem { severity: Severity::Error, message, at, line: None, note: None, hint: None });
+    }
+
+    fn into_list(mut self) -> Vec<Problem> {
+        if let Some(last) = self.all.last_mut().filter(|_| self.untold > 0) {
+            last.note = Some(format!("and {} more like these", grouped(self.untold)));
+        }
+        self.all
+    }
+}
