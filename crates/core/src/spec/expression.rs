@@ -8,6 +8,14 @@
 //! Always true: what is evaluated is what a plain reading of the text means (`evaluation_agrees_with_a_naive_reading`),
 //! and an expression holds names, not places, so that a table may reorder its columns between two cycles.
 
+mod check;
+mod eval;
+mod lexer;
+mod parser;
+#[cfg(test)]
+mod tests;
+pub(crate) mod time;
+
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +23,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::names::Names;
 pub use super::names::{Kind, LanguageError};
 use crate::gap::Reason;
+use check::Checker;
+use eval::Evaluation;
+use parser::{Node, Parser, Part};
+pub use time::Fineness;
 
 /// What an expression is for: decides what it must yield and what it may mention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +59,7 @@ pub struct Var {
 pub struct Expression {
     text: String,
     kind: Kind,
+    root: Part,
     vars: Vec<Var>,
 }
 
@@ -98,11 +111,41 @@ pub trait Scope {
     }
 }
 
+impl Role {
+    fn words(self) -> &'static str {
+        match self {
+            Role::Where => "`where`",
+            Role::Due => "a due or until time",
+            Role::Priority => "a `priority` rule",
+            Role::Bound => "a calendar's end",
+            Role::Column => "a derived column",
+            Role::Select => "`--select`",
+        }
+    }
+}
+
 impl Expression {
-    /// All that is wrong with `text`, or the expression.
-    pub fn parse(text: &str, _names: &Names, _role: Role) -> Result<Expression, Vec<LanguageError>> {
-        let message = "expressions are not understood yet".to_string();
-        Err(vec![LanguageError { offset: 0, length: text.len().max(1), message, hint: None }])
+    /// All that is wrong with `text`, or the expression. Names that only an unread table could have are let through.
+    pub fn parse(text: &str, names: &Names, role: Role) -> Result<Expression, Vec<LanguageError>> {
+        let words = lexer::words(text, role)?;
+        let mut parser = Parser::new(text, &words, role, names);
+        let parsed = parser.whole();
+        let (vars, mut errors) = (parser.vars, parser.errors);
+        let root = match parsed {
+            Ok(root) => root,
+            Err(error) => {
+                errors.push(error);
+                return Err(errors);
+            }
+        };
+        let mut checker = Checker { names, vars: &vars, errors };
+        let kind = checker.whole(&root, role);
+        let mut errors = checker.errors;
+        if errors.is_empty() {
+            return Ok(Expression { text: text.to_string(), kind, root, vars });
+        }
+        errors.sort_by_key(|error| error.offset);
+        Err(errors)
     }
 
     /// As written.
@@ -120,20 +163,62 @@ impl Expression {
         &self.vars
     }
 
-    pub fn eval<'a>(&'a self, _scope: &'a dyn Scope) -> Result<Value<'a>, EvalError> {
-        Ok(Value::Null)
+    /// Names that `names` lacks, now that all tables were read.
+    pub fn check(&self, names: &Names) -> Vec<LanguageError> {
+        let wrong = |var: &Var| {
+            let error = names.resolve(&var.name).err()?;
+            Some(LanguageError { offset: var.offset, length: var.length, message: error.message, hint: error.hint })
+        };
+        self.vars.iter().filter_map(wrong).collect()
+    }
+
+    /// Does its value change with time alone?
+    pub fn moves(&self) -> bool {
+        self.root.any(&|node| matches!(node, Node::Now | Node::Today(_) | Node::Overdue))
+    }
+
+    /// How much of the calendar a bound names: `today` and `2024-10-01 + 7d` are whole days.
+    pub fn fineness(&self) -> Fineness {
+        self.root.fineness()
+    }
+
+    pub fn eval<'a>(&'a self, scope: &'a dyn Scope) -> Result<Value<'a>, EvalError> {
+        Evaluation { expression: self, scope }.value(&self.root)
     }
 
     /// For expressions that are true or false; null is false.
     pub fn holds(&self, scope: &dyn Scope) -> Result<bool, EvalError> {
-        Ok(self.eval(scope)? == Value::Bool(true))
+        Evaluation { expression: self, scope }.truth(&self.root)
     }
 
     /// For expressions that yield a time; `None`: null.
     pub fn instant(&self, scope: &dyn Scope) -> Result<Option<Timestamp>, EvalError> {
-        match self.eval(scope)? {
-            Value::Time(time) => Ok(Some(time)),
-            _ => Ok(None),
+        Evaluation { expression: self, scope }.instant(&self.root)
+    }
+}
+
+impl Part {
+    /// Is any part of it like this?
+    fn any(&self, like: &impl Fn(&Node) -> bool) -> bool {
+        like(&self.node)
+            || match &self.node {
+                Node::Sum(parts) => parts.iter().any(|(_, part)| part.any(like)),
+                Node::Compare(_, left, right) => left.any(like) || right.any(like),
+                Node::In(left, values) => left.any(like) || values.iter().any(|part| part.any(like)),
+                Node::IsNull(part) | Node::Not(part) => part.any(like),
+                Node::And(parts) | Node::Or(parts) => parts.iter().any(|part| part.any(like)),
+                _ => false,
+            }
+    }
+
+    fn fineness(&self) -> Fineness {
+        match &self.node {
+            Node::Time(_, fineness) => *fineness,
+            Node::Today(_) => Fineness::Day,
+            Node::Span(span) if span.as_secs() % 86_400 == 0 && span.subsec_nanos() == 0 => Fineness::Day,
+            // A month and a day more or less is no whole month any longer.
+            Node::Sum(parts) => parts.iter().map(|(_, part)| part.fineness()).max().unwrap_or(Fineness::Instant).max(Fineness::Day),
+            _ => Fineness::Instant,
         }
     }
 }
