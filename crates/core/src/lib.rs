@@ -10,6 +10,7 @@ pub mod gap;
 pub mod ids;
 pub mod limits;
 pub mod object;
+pub mod permit;
 pub mod ports;
 pub mod queue;
 pub mod record;

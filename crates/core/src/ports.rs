@@ -123,6 +123,30 @@ pub struct OrderItem {
     pub valid: Option<Validity>,
 }
 
+impl Order {
+    /// `ADCE_OUT`: where a collector leaves what it collected.
+    pub fn out_folder(&self) -> PathBuf {
+        self.folder.join("out")
+    }
+
+    /// Where the collector leaves this item's file: `out/<key>`.
+    pub fn staged_path(&self, item: &OrderItem) -> PathBuf {
+        staged_path(&self.folder, &item.key, item.item)
+    }
+}
+
+/// `<folder>/out/<key>`. A key that is no path of its own there (`a//b`, `/a`, `a/`, a segment too long for a file
+/// name) is staged under its item's id instead, so that no two keys share a file and none escapes the folder.
+pub fn staged_path(folder: &Path, key: &str, item: ItemId) -> PathBuf {
+    const LONGEST_FILE_NAME_BYTES: usize = 255;
+    let plain = |segment: &str| !matches!(segment, "" | "." | "..") && segment.len() <= LONGEST_FILE_NAME_BYTES;
+    let out = folder.join("out");
+    match key.split('/').all(plain) {
+        true => out.join(key),
+        false => out.join(".adce-odd-keys").join(item.to_string()),
+    }
+}
+
 /// What one attempt did, before anything was published.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -289,4 +313,21 @@ pub enum StoreError {
     /// A lease was asked for a gap that has an owner. Nothing was recorded.
     #[error("gap {gap:?} is held by attempt {by}")]
     Leased { gap: GapId, by: AttemptId },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_staged_outside_its_folder_or_in_the_place_of_another() {
+        let folder = Path::new("/attempt");
+        let keys = ["a/b", "a//b", "/a/b", "a/b/", "a/./b", "../b", "", &"x".repeat(256)];
+        let paths: Vec<PathBuf> = keys.iter().map(|key| staged_path(folder, key, ItemId::of("d", [*key]))).collect();
+        assert_eq!(paths[0], Path::new("/attempt/out/a/b"));
+        for (at, path) in paths.iter().enumerate() {
+            assert!(path.starts_with("/attempt/out") && !path.iter().any(|part| part == ".."), "{path:?}");
+            assert!(!paths[..at].contains(path), "{path:?} is the place of two keys");
+        }
+    }
 }

@@ -1,3 +1,16 @@
-//! Tasks, their order, and what comes after an attempt.
+//! Which task runs next, and what became of the ones that ran.
+//!
+//! Without it every gap would be tried at once, or in the order of the config, and upstreams would be asked in bursts.
+//! The heart is [`Dispatcher`]: a state machine without a clock, a disk or a network, driven alike by the engine and
+//! by the simulator. It answers with [`crate::record::Change`]s to be made durable and with what to start.
 
+mod dispatcher;
+mod gate;
 pub mod retry;
+mod rules;
+mod start;
+
+pub use dispatcher::Dispatcher;
+pub use gate::{Gate, Prospect, SourceFigures, StateCounts, WindowFigures};
+pub use rules::{Charging, CollectorRules, DatasetRules, Rules, SourceRules};
+pub use start::{Acquire, Charge, GapNews, Idle, Pick, Running, Score, Start, Waiting};

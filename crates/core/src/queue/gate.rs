@@ -1,0 +1,80 @@
+//! What holds a task or a gap back: the first thing that would have to change before it could start.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AttemptId, TaskId};
+use crate::time::{Boottime, Timestamp};
+
+/// The first gate that is shut. In this order, because opening a later one would change nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "gate")]
+pub enum Gate {
+    /// It runs.
+    Running { attempt: AttemptId },
+    /// The dataset has no collector: it is only watched.
+    OnlyWatched,
+    /// A sudden change is a suspicion until it is confirmed or accepted.
+    Surprise { dataset: Option<String> },
+    /// An attempt failed; the next one comes then.
+    Retry { until: Timestamp },
+    /// Upstream does not have it yet.
+    NotYet { until: Timestamp },
+    /// All attempts are used up; revived then.
+    Exhausted { until: Timestamp },
+    /// The source keeps failing and is not asked.
+    Breaker { source: String, until: Timestamp },
+    /// Upstream asked to be left alone.
+    RetryAfter { source: String, until: Timestamp },
+    /// A declared limit has no room. `source` `None`: that of all sources together.
+    Limit { source: Option<String>, limit: String, until: Option<Boottime> },
+    /// A better-scored task or request of the source waits for permits, and is not passed any more.
+    Reserved { source: String, task: TaskId },
+    /// All slots are taken.
+    Slots { slots: u32 },
+    /// It can start; `ahead` tasks that can start score higher.
+    Turn { ahead: u64 },
+}
+
+/// What waiting can still bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prospect {
+    /// Something runs, can start, or will be able to within the time given.
+    Work,
+    /// Nothing before this; `None`: nothing at all without a person or a new cycle.
+    Later(Option<Timestamp>),
+}
+
+/// Gaps by state. Sum: all open gaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateCounts {
+    pub queued: u64,
+    pub running: u64,
+    pub waiting: u64,
+    pub held: u64,
+    pub exhausted: u64,
+}
+
+/// A source as `status` and `limits` show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceFigures {
+    pub source: String,
+    /// `None`: nothing holds the source as a whole.
+    pub gate: Option<Gate>,
+    pub windows: Vec<WindowFigures>,
+    pub in_flight: u32,
+    pub in_flight_limit: Option<u32>,
+    /// Gaps that are ready but wait for this source.
+    pub waiting_gaps: u64,
+    /// When one more request could be sent, if the limits say so now.
+    pub next_permit: Option<Boottime>,
+    /// Consecutive failures that the breaker counted.
+    pub failures: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowFigures {
+    /// `per_minute`.
+    pub key: String,
+    pub used: u32,
+    pub limit: u32,
+}

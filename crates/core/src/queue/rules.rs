@@ -1,0 +1,91 @@
+//! What the queue needs to know of a configuration, and nothing more: no templates, no expressions, no paths.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::spec::{AbsentPolicy, BreakerPolicy, How, Limits, Requests, RetryPolicy, Spec, Via, Weighting};
+
+/// The queue's view of a [`Spec`].
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Attempts that may run at once.
+    pub slots: u32,
+    pub sources: IndexMap<Arc<str>, SourceRules>,
+    /// All sources together.
+    pub limits: Limits,
+    pub collectors: IndexMap<Arc<str>, CollectorRules>,
+    pub datasets: IndexMap<Arc<str>, DatasetRules>,
+    pub weighting: Weighting,
+}
+
+#[derive(Clone, Debug)]
+pub struct SourceRules {
+    /// Factor of the score.
+    pub importance: f64,
+    pub limits: Limits,
+    /// `None`: `breaker: off`.
+    pub breaker: Option<BreakerPolicy>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CollectorRules {
+    /// `batch.size`, at least 1, before it is cut to the limits.
+    pub batch: u32,
+    pub requests: Requests,
+    pub charge: Charging,
+    pub retry: RetryPolicy,
+}
+
+/// When a task's requests are paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charging {
+    /// One permit to start, one more for every further request: adce sends or proxies them.
+    EachRequest,
+    /// All of `requests` before the start: nobody sees them pass.
+    Ahead,
+}
+
+#[derive(Clone, Debug)]
+pub struct DatasetRules {
+    pub source: Option<Arc<str>>,
+    /// `None`: only watched; its gaps make no tasks.
+    pub collector: Option<Arc<str>>,
+    pub absent: AbsentPolicy,
+    pub fingerprint: u64,
+}
+
+impl Rules {
+    pub fn of(spec: &Spec) -> Self {
+        let sources = spec.sources.iter().map(|(name, source)| {
+            let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), breaker: source.breaker };
+            (Arc::from(name.as_str()), rules)
+        });
+        let collectors = spec.collectors.iter().map(|(name, collector)| {
+            let charge = match (&collector.how, collector.via) {
+                (How::Http(_), _) | (_, Via::Gateway) => Charging::EachRequest,
+                (How::Command(_), Via::None) => Charging::Ahead,
+            };
+            let rules =
+                CollectorRules { batch: collector.batch.size.max(1), requests: collector.requests, charge, retry: collector.retry.clone() };
+            (Arc::from(name.as_str()), rules)
+        });
+        let datasets = spec.datasets.iter().map(|(name, dataset)| {
+            let rules = DatasetRules {
+                source: dataset.source.as_deref().map(Arc::from),
+                collector: dataset.collector.as_deref().map(Arc::from),
+                absent: dataset.absent.clone(),
+                fingerprint: dataset.fingerprint,
+            };
+            (Arc::from(name.as_str()), rules)
+        });
+        Rules {
+            slots: spec.engine.max_concurrent,
+            sources: sources.collect(),
+            limits: spec.limits.clone(),
+            collectors: collectors.collect(),
+            datasets: datasets.collect(),
+            weighting: spec.weighting.clone(),
+        }
+    }
+}
