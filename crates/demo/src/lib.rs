@@ -7,10 +7,12 @@
 mod mood;
 mod server;
 mod windows;
+mod world;
 
 pub use mood::{Mood, Moods};
 pub use server::{Content, Upstream, UpstreamConfig};
 pub use windows::{ArrivalWindows, Limit};
+pub use world::{Game, World};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,1 +1,26 @@
-//! placeholder
+//! The engine: observe → diff → enqueue → lease → run → verify, over and over, seeing only the ports of `core`.
+//!
+//! It makes the decisions of `core` happen in the right order against real disks, processes and sockets. Which adapters
+//! stand behind the ports is the binary's business.
+
+mod answers;
+mod attempt;
+mod cycle;
+mod deliver;
+mod engine;
+mod figures;
+mod inbox;
+mod ledger;
+mod permits;
+mod snapshot;
+mod stop;
+mod takeover;
+
+pub use attempt::Ports;
+pub use cycle::{CycleFigures, Look, look};
+pub use engine::{Ending, Engine, EngineError, Options};
+pub use inbox::{GapView, Handle, Inbox, Interrupt, Query, TaskView, Why};
+pub use permits::PermitDesk;
+pub use snapshot::{
+    DatasetLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, WindowLine, what,
+};

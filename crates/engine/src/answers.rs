@@ -1,0 +1,165 @@
+//! Answers to questions from outside the loop, and the snapshots that displays draw.
+
+use adce_core::gap::{Gap, GapState, ItemState, Task};
+use adce_core::ids::TaskId;
+use adce_core::queue::{Gate, SourceFigures};
+use adce_core::record::Change;
+use adce_core::time::Now;
+use indexmap::IndexMap;
+
+use crate::engine::Engine;
+use crate::inbox::{GapView, Query, TaskView, Why};
+use crate::snapshot::{DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
+
+impl Engine {
+    pub(crate) fn answer(&mut self, query: Query, now: Now) {
+        // Who asked may be gone meanwhile; then the answer is for nobody.
+        match query {
+            Query::Snapshot(reply) => {
+                let snapshot = self.snapshot(now, Phase::Working);
+                let _ = reply.send(snapshot);
+            }
+            Query::Gaps(reply) => {
+                let gaps = self.dispatcher.gaps();
+                let _ = reply.send(gaps.into_iter().map(|gap| self.gap_view(gap, now)).collect());
+            }
+            Query::Tasks(reply) => {
+                let tasks = self.dispatcher.tasks();
+                let _ = reply.send(tasks.into_iter().map(|task| self.task_view(task, now)).collect());
+            }
+            Query::Limits(reply) => {
+                let _ = reply.send(self.dispatcher.figures(now));
+            }
+            Query::Why(what, reply) => {
+                let _ = reply.send(self.why(&what, now));
+            }
+            Query::Accept(reply) => {
+                let _ = reply.send(self.accept());
+            }
+        }
+    }
+
+    fn gap_view(&self, gap: Gap, now: Now) -> GapView {
+        GapView {
+            state: self.dispatcher.gap_state(gap.id, now).unwrap_or(GapState::Queued),
+            task: self.dispatcher.task_of(gap.id),
+            gate: self.dispatcher.why_gap(gap.id, now),
+            gap,
+        }
+    }
+
+    fn task_view(&self, task: Task, now: Now) -> TaskView {
+        let score = self.dispatcher.score(task.id, now).unwrap_or_default();
+        TaskView { score, gate: self.dispatcher.why_task(task.id, now), task }
+    }
+
+    /// A task id, a dataset's name, or a key.
+    fn why(&self, what: &str, now: Now) -> Why {
+        if let Some(task) = what.parse::<TaskId>().ok().and_then(|task| self.dispatcher.task(task)) {
+            return Why::Task(self.task_view(task, now));
+        }
+        if self.spec.datasets.contains_key(what) {
+            return Why::Dataset { dataset: what.to_owned(), gates: self.gates_of(what, now) };
+        }
+        match self.dispatcher.gaps().into_iter().find(|gap| gap.key == what) {
+            Some(gap) => Why::Gap(self.gap_view(gap, now)),
+            None if self.cycle.expected.find(what).is_some() => Why::NoGap { state: ItemState::Present, key: what.to_owned() },
+            None => Why::Unknown,
+        }
+    }
+
+    fn gates_of(&self, dataset: &str, now: Now) -> Vec<(Gate, u64)> {
+        let mut gates: IndexMap<std::mem::Discriminant<Gate>, (Gate, u64)> = IndexMap::new();
+        for gap in self.dispatcher.gaps().into_iter().filter(|gap| gap.dataset == dataset) {
+            let Some(gate) = self.dispatcher.why_gap(gap.id, now) else { continue };
+            gates.entry(std::mem::discriminant(&gate)).or_insert((gate, 0)).1 += 1;
+        }
+        let mut gates: Vec<(Gate, u64)> = gates.into_values().collect();
+        gates.sort_by_key(|(_, gaps)| std::cmp::Reverse(*gaps));
+        gates
+    }
+
+    /// The held picture is believed when the next cycle still shows it, which begins now.
+    fn accept(&mut self) -> Vec<String> {
+        let Some(held) = &mut self.held else { return Vec::new() };
+        held.accepted = true;
+        let surprises = held.surprises.clone();
+        self.ledger.record(vec![Change::PutHeldPicture(self.held.clone())]);
+        if !self.cycle.under_way {
+            self.begin_cycle();
+        }
+        surprises
+    }
+
+    pub(crate) fn snapshot(&mut self, now: Now, phase: Phase) -> Snapshot {
+        let counts = self.dispatcher.counts(now);
+        let tasked = counts.queued + counts.running + counts.waiting + counts.held + counts.exhausted;
+        let datasets = self.dataset_lines();
+        let open: u64 = datasets.iter().map(|dataset| dataset.open).sum();
+        let gaps = GapFigures {
+            queued: counts.queued,
+            running: counts.running,
+            waiting: counts.waiting,
+            held: counts.held,
+            exhausted: counts.exhausted,
+            watched: open.saturating_sub(tasked),
+        };
+        Snapshot {
+            at: now.wall,
+            started_at: self.figures.started.wall,
+            phase,
+            datasets,
+            gaps,
+            sources: self.dispatcher.figures(now).into_iter().map(|source| self.source_line(source, now)).collect(),
+            running: self.figures.running(),
+            slots: self.spec.engine.max_concurrent,
+            totals: self.figures.totals,
+            eta: self.figures.eta(counts.queued + counts.running, now),
+            recent: self.figures.recent.iter().cloned().collect(),
+            surprises: self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn dataset_lines(&self) -> Vec<DatasetLine> {
+        let lines = self.cycle.figures.datasets.iter().map(|dataset| {
+            let (filled, absent) = self.figures.since_cycle.get(&dataset.name).copied().unwrap_or_default();
+            DatasetLine {
+                name: dataset.name.clone(),
+                expected: dataset.counts.expected(),
+                present: dataset.counts.present + filled,
+                absent: dataset.counts.absent + absent,
+                not_due: dataset.counts.not_due,
+                open: dataset.counts.gaps().saturating_sub(filled + absent),
+            }
+        });
+        lines.collect()
+    }
+
+    fn source_line(&self, figures: SourceFigures, now: Now) -> SourceLine {
+        let used = self.figures.sources.get(&figures.source).cloned().unwrap_or_default();
+        let state = match figures.gate {
+            Some(Gate::Breaker { until, .. }) => SourceState::Open { until, reason: format!("{} failures in a row", figures.failures) },
+            Some(Gate::RetryAfter { until, .. }) => SourceState::Paused { until },
+            _ => SourceState::Ok,
+        };
+        let windows = figures.windows.iter().map(|window| WindowLine {
+            key: window.key.clone(),
+            used: u64::from(window.used),
+            limit: u64::from(window.limit),
+        });
+        SourceLine {
+            state,
+            windows: windows.collect(),
+            in_flight: figures.in_flight,
+            in_flight_limit: figures.in_flight_limit,
+            requests: used.requests,
+            throttled: used.throttled,
+            queued: figures.waiting_gaps,
+            asking: used.asking,
+            next_permit: figures.next_permit.filter(|at| *at > now.boot).map(|at| now.wall_at(at)),
+            mean_settle_seconds: used.mean_settle().as_secs_f64(),
+            waited_seconds: used.waited.as_secs_f64(),
+            name: figures.source,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! One run of a task from lease to outcomes: lease, order, collect, deliver. The loop decides what it means.
+//!
+//! The lease is on disk before anything is started under it, and the attempt's own folder is gone when it is over; only
+//! its log stays.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use adce_core::coverage::Expected;
+use adce_core::gap::{Failure, Fault, Gap, Outcome};
+use adce_core::ids::FencingToken;
+use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Stop, Store};
+use adce_core::queue::{Charge, Start};
+use adce_core::record::AttemptRecord;
+use adce_core::spec::{Collector, How, Spec};
+use tokio::sync::mpsc;
+
+use crate::deliver::{Delivered, Delivery, failure};
+use crate::inbox::{Ended, Message};
+use crate::ledger::Ledger;
+
+/// What every attempt needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    pub clock: Arc<dyn Clock>,
+    pub lake: Arc<dyn Lake>,
+    pub store: Arc<dyn Store>,
+    pub collect: Arc<dyn Collect>,
+    pub gate: Arc<dyn Gate>,
+    pub tables: Arc<dyn adce_core::coverage::TableFiles + Send + Sync>,
+    /// Folders of attempts and their logs go here.
+    pub attempts_folder: PathBuf,
+    pub logs_folder: PathBuf,
+}
+
+pub(crate) struct Attempt {
+    pub ports: Ports,
+    pub spec: Arc<Spec>,
+    pub expected: Arc<Expected>,
+    pub start: Start,
+    pub ledger: Ledger,
+    pub to_loop: mpsc::UnboundedSender<Message>,
+    pub stop: Stop,
+}
+
+impl Attempt {
+    pub async fn run(self) {
+        let attempt = self.start.attempt;
+        let lease = self.ledger.lease(self.start.before.clone(), self.start.lease.clone()).await;
+        let token = lease.as_ref().ok().copied();
+        let _ = self.to_loop.send(Message::Leased { attempt, lease });
+        let Some(token) = token else { return };
+        let ended = self.under_lease(token).await;
+        let _ = self.to_loop.send(Message::Ended(Box::new(ended)));
+    }
+
+    async fn under_lease(&self, token: FencingToken) -> Ended {
+        let attempt = self.start.attempt;
+        let mut record = AttemptRecord {
+            attempt,
+            token,
+            task: self.start.task.id,
+            collector: self.start.task.collector.clone(),
+            started_at: self.ports.clock.now().wall,
+            ended_at: self.ports.clock.now().wall,
+            ended: "not started".into(),
+            requests: 0,
+            outcomes: Vec::new(),
+            log_tail: String::new(),
+            log: None,
+        };
+        let delivered = match self.order(token) {
+            Err(failure) => all_failed(&self.start.gaps, &failure),
+            Ok(_) if self.stop.is_stopped() => all_failed(&self.start.gaps, &failure(Fault::Stopped, "stopped before it started".into())),
+            Ok(order) => self.collect(order, &mut record).await,
+        };
+        record.outcomes = delivered.outcomes.clone();
+        record.ended_at = self.ports.clock.now().wall;
+        Ended { record, delivered }
+    }
+
+    async fn collect(&self, mut order: Order, record: &mut AttemptRecord) -> Delivered {
+        let attempt = self.start.attempt;
+        let proxied = matches!(order.collector.how, How::Command(_));
+        order.gateway = proxied.then(|| self.ports.gate.admit(attempt)).flatten();
+        let to_loop = self.to_loop.clone();
+        let started = move |process| {
+            let _ = to_loop.send(Message::Process(process));
+        };
+        let report = self.ports.collect.collect(order.clone(), &started, self.stop.clone()).await;
+        if proxied {
+            self.ports.gate.dismiss(attempt);
+        }
+        let delivery = Delivery { lake: &*self.ports.lake, store: &*self.ports.store, order: &order };
+        let delivered = delivery.deliver(&report).await;
+        record.ended = report.ended.clone();
+        record.requests = report.requests;
+        self.keep_log(&report, record, &order.folder).await;
+        delivered
+    }
+
+    /// Moves the log out of the attempt's folder, and removes that.
+    async fn keep_log(&self, report: &Report, record: &mut AttemptRecord, folder: &Path) {
+        if let Some(log) = &report.log {
+            let kept = self.ports.logs_folder.join(format!("{}.log", record.attempt));
+            record.log_tail = tail(log);
+            if tokio::fs::metadata(log).await.is_ok_and(|log| log.len() > 0)
+                && tokio::fs::create_dir_all(&self.ports.logs_folder).await.is_ok()
+                && tokio::fs::rename(log, &kept).await.is_ok()
+            {
+                record.log = Some(kept);
+            }
+        }
+        let _ = tokio::fs::remove_dir_all(folder).await;
+    }
+
+    fn order(&self, token: FencingToken) -> Result<Order, Failure> {
+        let start = &self.start;
+        let collector = self.spec.collectors.get(&start.task.collector).cloned();
+        let collector = collector.ok_or_else(|| failure(Fault::Stopped, format!("collector `{}` is gone", start.task.collector)))?;
+        let items = start.gaps.iter().map(|gap| self.order_item(gap, &collector)).collect::<Result<Vec<_>, _>>()?;
+        let folder = self.ports.attempts_folder.join(start.attempt.to_string());
+        let argv = match &collector.how {
+            How::Command(argv) => fill_argv(argv, &items, &folder)?,
+            How::Http(_) => Vec::new(),
+        };
+        let first_permit = match start.charge {
+            Charge::First(permit) => Some(permit),
+            Charge::Nothing | Charge::Ahead(_) => None,
+        };
+        Ok(Order {
+            attempt: start.attempt,
+            token,
+            task: start.task.id,
+            collector,
+            source: start.task.source.clone(),
+            items,
+            argv,
+            folder,
+            first_permit,
+            gateway: None,
+            lake: self.ports.lake.identity(),
+        })
+    }
+
+    fn order_item(&self, gap: &Gap, collector: &Collector) -> Result<OrderItem, Failure> {
+        let item = self.expected.find(&gap.key);
+        let item = item.ok_or_else(|| failure(Fault::Stopped, format!("`{}` is not expected any more", gap.key)))?;
+        let dataset = self.spec.datasets.get(&gap.dataset);
+        let dataset = dataset.ok_or_else(|| failure(Fault::Stopped, format!("dataset `{}` is gone", gap.dataset)))?;
+        let values = self.expected.values(item);
+        let url = match &collector.how {
+            How::Http(http) => Some(http.url.fill(&values).map_err(|error| failure(Fault::Item, error.to_string()))?),
+            How::Command(_) => None,
+        };
+        Ok(OrderItem {
+            item: gap.item(),
+            gap: gap.id,
+            dataset: gap.dataset.clone(),
+            key: gap.key.clone(),
+            reason: gap.reason,
+            etag: gap.etag.clone(),
+            last_modified: gap.last_modified,
+            values,
+            url,
+            min_size: dataset.min_size,
+            valid: dataset.valid.clone(),
+        })
+    }
+}
+
+fn fill_argv(argv: &[adce_core::spec::template::Template], items: &[OrderItem], folder: &Path) -> Result<Vec<String>, Failure> {
+    let out: Vec<String> = items.iter().map(|item| folder.join("out").join(&item.key).to_string_lossy().into_owned()).collect();
+    let out = out.join(",");
+    let values: Vec<&[(String, String)]> = items.iter().map(|item| item.values.as_slice()).collect();
+    let filled = argv.iter().map(|part| part.fill_many(&values, Some(&out)));
+    filled.collect::<Result<_, _>>().map_err(|error| failure(Fault::Item, error.to_string()))
+}
+
+pub(crate) fn all_failed(gaps: &[Gap], failure: &Failure) -> Delivered {
+    Delivered { outcomes: gaps.iter().map(|gap| (gap.id, Outcome::Failed(failure.clone()))).collect(), ..Delivered::default() }
+}
+
+/// The last lines of a log, at most 2 KiB.
+fn tail(log: &Path) -> String {
+    use std::io::{Read, Seek, SeekFrom};
+    const BYTES: u64 = 2_048;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(log)?;
+        let size = file.metadata()?.len();
+        file.seek(SeekFrom::Start(size.saturating_sub(BYTES)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}

@@ -1,0 +1,241 @@
+//! From what a collector says it did to what is true: checks staged files, publishes them, and looks into the lake for
+//! the rest. Exit code 0 is a claim, not a result.
+//!
+//! Always true: an item counts as filled only if its object is in the lake, big enough, valid, and was written or
+//! confirmed since the gap was seen (by the store's own clock and ETag). Nothing is published under a token that is not
+//! current. What changed in the lake during an attempt that failed is suspect.
+//!
+//! It decides nothing about retries; `core::queue` does, from the outcomes given here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use adce_core::gap::{Failure, Fault, Outcome, Reason};
+use adce_core::ids::{GapId, ItemId};
+use adce_core::object::{Object, Precondition};
+use adce_core::ports::{Lake, LakeError, Order, OrderItem, PublishError, Report, Rest, Said, Store, StoreError};
+use adce_core::record::Change;
+use adce_core::spec::Validity;
+use adce_core::valid;
+
+/// What came of an attempt, item by item.
+#[derive(Debug, Default)]
+pub struct Delivered {
+    pub outcomes: Vec<(GapId, Outcome)>,
+    /// Objects that this attempt may have left half-done or wrong: the ETag they have now.
+    pub suspects: Vec<(ItemId, String)>,
+    /// Another attempt holds the gaps by now: nothing of this one may be recorded.
+    pub fenced: bool,
+}
+
+pub struct Delivery<'a> {
+    pub lake: &'a dyn Lake,
+    pub store: &'a dyn Store,
+    pub order: &'a Order,
+}
+
+impl Delivery<'_> {
+    pub async fn deliver(&self, report: &Report) -> Delivered {
+        let mut delivered = Delivered::default();
+        let stages = report.items.iter().any(|item| matches!(item.said, Said::Staged(_)));
+        if stages && !self.may_publish(&mut delivered).await {
+            return delivered;
+        }
+        for item in &self.order.items {
+            let said = report.items.iter().find(|said| said.item == item.item).map(|said| &said.said);
+            let outcome = match said {
+                Some(Said::Staged(file)) => self.publish(item, file).await,
+                Some(Said::Done) => self.look(item, Claim::Wrote, &mut delivered).await,
+                Some(Said::Unchanged) => self.look(item, Claim::Unchanged, &mut delivered).await,
+                Some(Said::Absent) => Outcome::Absent,
+                Some(Said::Failed(failure)) => self.failed(item, failure, &mut delivered).await,
+                None => self.unnamed(item, &report.rest, &report.strays, &mut delivered).await,
+            };
+            delivered.outcomes.push((item.gap, outcome));
+        }
+        delivered
+    }
+
+    /// Asks the state whether this attempt still owns its gaps, on record before the first object is replaced.
+    async fn may_publish(&self, delivered: &mut Delivered) -> bool {
+        let publishing = Change::Publishing { attempt: self.order.attempt, token: self.order.token };
+        match self.store.apply(vec![publishing]).await {
+            Ok(()) => true,
+            Err(StoreError::StaleToken(_)) => {
+                delivered.fenced = true;
+                false
+            }
+            Err(error) => {
+                let failure = failure(Fault::Stopped, format!("nothing was published: {error}"));
+                delivered.outcomes = self.order.items.iter().map(|item| (item.gap, Outcome::Failed(failure.clone()))).collect();
+                false
+            }
+        }
+    }
+
+    async fn publish(&self, item: &OrderItem, file: &Path) -> Outcome {
+        if let Err(failure) = check_file(file, item.min_size, item.valid.clone()).await {
+            return Outcome::Failed(failure);
+        }
+        let only_if = match &item.etag {
+            Some(etag) => Precondition::Unchanged { etag: etag.clone() },
+            None => Precondition::Absent,
+        };
+        match self.lake.publish(file, &item.key, &only_if).await {
+            Ok(object) => done(object),
+            Err(PublishError::Conflict(found)) => self.someone_was_faster(item, found).await,
+            Err(PublishError::Lake(error)) => Outcome::Failed(of_lake(&error)),
+        }
+    }
+
+    /// The object at the key is not the one that the gap was about. If it is a good one, the gap is filled all the same.
+    async fn someone_was_faster(&self, item: &OrderItem, found: Option<Object>) -> Outcome {
+        let Some(object) = found else {
+            return Outcome::Failed(failure(Fault::Item, format!("`{}` vanished from the lake while it was being replaced", item.key)));
+        };
+        match self.check_object(item, &object).await {
+            Ok(()) => done(object),
+            Err(failure) => Outcome::Failed(failure),
+        }
+    }
+
+    async fn unnamed(&self, item: &OrderItem, rest: &Rest, strays: &[String], delivered: &mut Delivered) -> Outcome {
+        match rest {
+            Rest::LookInLake => match self.look(item, Claim::Silent, delivered).await {
+                Outcome::Failed(failure) if !strays.is_empty() => Outcome::Failed(Failure {
+                    message: format!("{}; it staged `{}`, which is no key of this task", failure.message, strays.join("`, `")),
+                    ..failure
+                }),
+                outcome => outcome,
+            },
+            Rest::Absent if self.order.items.len() == 1 => Outcome::Absent,
+            Rest::Absent => Outcome::Split,
+            Rest::Failed(failure) => self.failed(item, failure, delivered).await,
+        }
+    }
+
+    /// Nothing was staged: only the lake can tell.
+    async fn look(&self, item: &OrderItem, claim: Claim, delivered: &mut Delivered) -> Outcome {
+        let object = match self.lake.head(&item.key).await {
+            Ok(Some(object)) => object,
+            Ok(None) => return Outcome::Failed(failure(Fault::Item, claim.but_nothing_is_there(&item.key))),
+            Err(error) => return Outcome::Failed(of_lake(&error)),
+        };
+        let rewritten = item.etag.as_ref() != Some(&object.etag) || item.last_modified.is_some_and(|seen| object.last_modified > seen);
+        if !rewritten {
+            return self.not_rewritten(item, claim);
+        }
+        match self.check_object(item, &object).await {
+            Ok(()) => done(object),
+            Err(failure) => {
+                delivered.suspects.push((item.item, object.etag));
+                Outcome::Failed(failure)
+            }
+        }
+    }
+
+    fn not_rewritten(&self, item: &OrderItem, claim: Claim) -> Outcome {
+        match (claim, item.reason) {
+            (Claim::Unchanged, Reason::Stale) => Outcome::Unchanged,
+            (Claim::Unchanged, reason) => {
+                Outcome::Failed(failure(Fault::Item, format!("it says unchanged, but the object there is {}", reason.word())))
+            }
+            (_, reason) => Outcome::Failed(failure(
+                Fault::Item,
+                format!(
+                    "it left the old object in place, which is {} (\"exists, skipping\"?): no `unchanged` line was printed",
+                    reason.word()
+                ),
+            )),
+        }
+    }
+
+    /// The attempt failed for this item; what it changed in the lake all the same cannot be trusted.
+    async fn failed(&self, item: &OrderItem, failure: &Failure, delivered: &mut Delivered) -> Outcome {
+        let writes_itself = matches!(self.order.collector.how, adce_core::spec::How::Command(_));
+        if writes_itself
+            && let Ok(Some(object)) = self.lake.head(&item.key).await
+            && item.etag.as_ref() != Some(&object.etag)
+        {
+            delivered.suspects.push((item.item, object.etag));
+        }
+        Outcome::Failed(failure.clone())
+    }
+
+    async fn check_object(&self, item: &OrderItem, object: &Object) -> Result<(), Failure> {
+        if object.size < item.min_size {
+            return Err(too_small(object.size, item.min_size));
+        }
+        if item.valid.is_none() {
+            return Ok(());
+        }
+        let copy = self.order.folder.join("check");
+        let copied = tokio::fs::create_dir_all(&self.order.folder).await.map_err(|error| failure(Fault::Stopped, error.to_string()));
+        copied?;
+        let checked = match self.lake.download(&item.key, &copy).await {
+            Ok(_) => check_file(&copy, item.min_size, item.valid.clone()).await,
+            Err(error) => Err(of_lake(&error)),
+        };
+        let _ = tokio::fs::remove_file(&copy).await;
+        checked
+    }
+}
+
+/// What the collector said about an item that it did not stage.
+#[derive(Clone, Copy)]
+enum Claim {
+    Silent,
+    Wrote,
+    Unchanged,
+}
+
+impl Claim {
+    fn but_nothing_is_there(self, key: &str) -> String {
+        match self {
+            Claim::Silent => "exit 0, but it wrote nothing: neither `$ADCE_OUT/<key>` nor the lake has the object".into(),
+            Claim::Wrote => format!("it says done, but `{key}` is neither staged nor in the lake"),
+            Claim::Unchanged => format!("it says unchanged, but `{key}` is not in the lake"),
+        }
+    }
+}
+
+fn done(object: Object) -> Outcome {
+    Outcome::Done { etag: object.etag, size: object.size, last_modified: object.last_modified }
+}
+
+pub(crate) fn failure(fault: Fault, message: String) -> Failure {
+    Failure { fault, message, retry_after_s: None }
+}
+
+fn too_small(size: u64, min_size: u64) -> Failure {
+    let message = match size {
+        0 => "the answer is empty".to_owned(),
+        _ => format!("the answer of {size} B is smaller than `min_size: {min_size}B`"),
+    };
+    failure(Fault::Item, message)
+}
+
+/// A lake that refuses is nobody's item's fault: the attempt is not used up.
+fn of_lake(error: &LakeError) -> Failure {
+    let fault = match error {
+        LakeError::BadKey { .. } => Fault::Item,
+        _ => Fault::Later,
+    };
+    failure(fault, error.to_string())
+}
+
+async fn check_file(file: &Path, min_size: u64, rule: Option<Validity>) -> Result<(), Failure> {
+    let file: Arc<Path> = file.into();
+    let checked = tokio::task::spawn_blocking(move || {
+        let size =
+            std::fs::metadata(&file).map_err(|error| failure(Fault::Item, format!("the staged file cannot be read: {error}")))?.len();
+        if size < min_size {
+            return Err(too_small(size, min_size));
+        }
+        let Some(rule) = rule else { return Ok(()) };
+        let mut open =
+            std::fs::File::open(&file).map_err(|error| failure(Fault::Item, format!("the staged file cannot be read: {error}")))?;
+        valid::check(&rule, &mut open).map_err(|invalid| failure(Fault::Item, format!("not valid: {invalid}")))
+    });
+    checked.await.unwrap_or_else(|_| Err(failure(Fault::Stopped, "the check was interrupted".into())))
+}

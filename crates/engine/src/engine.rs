@@ -1,0 +1,513 @@
+//! The loop: observe → diff → enqueue → lease → run → verify, and again.
+//!
+//! One task owns the dispatcher and handles one message at a time; attempts, cycles and writes run beside it and report
+//! back. It contains no rule about what runs next or when a request may be sent: `core::queue` decides, this obeys.
+//!
+//! Always true: nothing starts before its lease is on disk; a result whose token is not current changes nothing; after
+//! `Drain` nothing starts, after `Stop` everything that runs is ended.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_core::coverage::Expected;
+use adce_core::gap::Outcome;
+use adce_core::ids::{AttemptId, ItemId, Uuid};
+use adce_core::object::Object;
+use adce_core::ports::{PermitId, PermitRefused, Settlement, StoreError};
+use adce_core::queue::{Acquire, Dispatcher, Idle, Pick, Prospect, Rules, Start};
+use adce_core::record::{Change, HeldPicture, ItemRecord, Remembered};
+use adce_core::spec::Spec;
+use adce_core::time::{Boottime, Now};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::attempt::{Attempt, Ports};
+use crate::cycle::{CycleFigures, Observed};
+use crate::figures::Figures;
+use crate::inbox::{Ended, Inbox, Interrupt, Message};
+use crate::ledger::Ledger;
+use crate::permits::Granted;
+use crate::snapshot::{Notice, Phase, Snapshot};
+use crate::stop::StopSwitch;
+
+/// What a person asked of this run.
+pub struct Options {
+    /// Gaps whose next try is at most so far away are waited for.
+    pub max_wait: Duration,
+    /// For the jitter of pauses.
+    pub seed: u64,
+}
+
+/// The engine could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("the config does not expand")]
+    Config(Vec<adce_core::spec::problem::Problem>),
+    #[error("the lake cannot be read")]
+    Lake(#[source] adce_core::ports::LakeError),
+    #[error("the state cannot be written")]
+    State(#[source] StoreError),
+}
+
+/// How the loop ended.
+#[derive(Debug)]
+pub struct Ending {
+    pub interrupted: bool,
+    /// The last full cycle.
+    pub cycle: CycleFigures,
+    pub snapshot: Snapshot,
+    pub longest_wait: Duration,
+    pub elapsed: Duration,
+}
+
+pub struct Engine {
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) ports: Ports,
+    options: Options,
+    messages: mpsc::UnboundedReceiver<Message>,
+    pub(crate) to_loop: mpsc::UnboundedSender<Message>,
+    pub(crate) ledger: Ledger,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) items: HashMap<ItemId, ItemRecord>,
+    pub(crate) accepted: Option<adce_core::coverage::Picture>,
+    pub(crate) held: Option<HeldPicture>,
+    pub(crate) cycle: CycleState,
+    pub(crate) figures: Figures,
+    asking: VecDeque<Asking>,
+    /// When the first of them may be granted, if nothing is settled before.
+    next_grant: Option<Boottime>,
+    /// Grants that wait for their reservation to be durable.
+    reserving: HashMap<u64, Vec<(PermitId, Asking)>>,
+    stops: HashMap<AttemptId, Arc<StopSwitch>>,
+    interrupted: Option<Interrupt>,
+    /// The last look is over or under way: nothing starts any more.
+    closing: bool,
+    failed: Option<EngineError>,
+    snapshots: watch::Sender<Snapshot>,
+    pub(crate) notices: mpsc::UnboundedSender<Notice>,
+    random: rand::rngs::SmallRng,
+}
+
+/// Where the engine stands with looking.
+#[derive(Default)]
+pub(crate) struct CycleState {
+    pub under_way: bool,
+    /// Of the last one that ended well.
+    pub expected: Arc<Expected>,
+    pub figures: CycleFigures,
+    pub began: Boottime,
+    /// Objects that attempts put in place since the cycle under way began: later than what its listing saw.
+    pub landed: HashMap<String, Object>,
+    /// Attempts ended since the last cycle began.
+    pub attempts_since: u64,
+    pub done: u64,
+}
+
+/// A request that wants to be sent.
+pub(crate) struct Asking {
+    attempt: AttemptId,
+    source: String,
+    since: Boottime,
+    reply: oneshot::Sender<Result<Granted, PermitRefused>>,
+}
+
+impl Engine {
+    /// Takes over what the state remembers. Processes of a predecessor must be gone by now.
+    pub async fn new(
+        spec: Arc<Spec>,
+        ports: Ports,
+        options: Options,
+        inbox: Inbox,
+        mut remembered: Remembered,
+        notices: mpsc::UnboundedSender<Notice>,
+    ) -> Result<Self, EngineError> {
+        let Inbox { to_loop, messages } = inbox;
+        let now = ports.clock.now();
+        crate::takeover::suspect_what_predecessors_changed(&spec, &ports, &mut remembered).await?;
+        let items_then = std::mem::take(&mut remembered.items);
+        let (dispatcher, changes) = Dispatcher::new(Rules::of(&spec), &mut remembered, ports.clock.boot_id(), now);
+        ports.store.apply(changes).await.map_err(EngineError::State)?;
+        let ledger = Ledger::new(ports.store.clone(), to_loop.clone());
+        let figures = Figures::new(&spec, now);
+        let (snapshots, _) = watch::channel(Snapshot { at: now.wall, started_at: now.wall, ..Snapshot::default() });
+        let random = rand::SeedableRng::seed_from_u64(options.seed);
+        Ok(Engine {
+            spec,
+            ports,
+            options,
+            messages,
+            to_loop,
+            ledger,
+            dispatcher,
+            items: items_then,
+            accepted: remembered.picture,
+            held: remembered.held,
+            cycle: CycleState::default(),
+            figures,
+            asking: VecDeque::new(),
+            next_grant: None,
+            reserving: HashMap::new(),
+            stops: HashMap::new(),
+            interrupted: None,
+            closing: false,
+            failed: None,
+            snapshots,
+            notices,
+            random,
+        })
+    }
+
+    /// The latest picture of what the engine does, renewed several times a second.
+    pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
+        self.snapshots.subscribe()
+    }
+
+    /// Collects until nothing can be done, looks once more, and ends.
+    pub async fn run(mut self) -> Result<Ending, EngineError> {
+        let started = self.now().boot;
+        self.begin_cycle();
+        loop {
+            let idle = self.start_what_can();
+            self.show(&idle);
+            if self.is_over(&idle) {
+                break;
+            }
+            let wake = self.wake_at(&idle);
+            let clock = self.ports.clock.clone();
+            tokio::select! {
+                Some(message) = self.messages.recv() => {
+                    self.handle(message);
+                    // Whatever else has happened meanwhile is handled before the next decision.
+                    while let Ok(message) = self.messages.try_recv() {
+                        self.handle(message);
+                    }
+                }
+                () = clock.sleep_until(wake) => {}
+            }
+            self.grant_what_can();
+        }
+        self.ledger.flush().await;
+        let now = self.now();
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(Ending {
+                interrupted: self.interrupted.is_some(),
+                cycle: std::mem::take(&mut self.cycle.figures),
+                longest_wait: self.figures.longest_wait,
+                elapsed: now.boot.since(started),
+                snapshot: self.snapshot(now, Phase::Done),
+            }),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.ports.clock.now()
+    }
+
+    // ------------------------------------------------------------------------------------------------------ starting
+
+    /// Starts the best runnable tasks until none is left or no slot is free.
+    fn start_what_can(&mut self) -> Option<Idle> {
+        if self.closing || self.interrupted.is_some() || self.failed.is_some() || self.cycle.done == 0 || self.held.is_some() {
+            return None;
+        }
+        loop {
+            let now = self.now();
+            match self.dispatcher.pick(now, || AttemptId(Uuid::now_v7())) {
+                Pick::Start(start) => self.start(*start, now),
+                Pick::Idle(idle) => return Some(idle),
+            }
+        }
+    }
+
+    fn start(&mut self, start: Start, now: Now) {
+        self.figures.started(&start, now);
+        let stop = Arc::new(StopSwitch::default());
+        self.stops.insert(start.attempt, stop.clone());
+        let attempt = Attempt {
+            ports: self.ports.clone(),
+            spec: self.spec.clone(),
+            expected: self.cycle.expected.clone(),
+            start,
+            ledger: self.ledger.clone(),
+            to_loop: self.to_loop.clone(),
+            stop,
+        };
+        tokio::spawn(attempt.run());
+    }
+
+    // ------------------------------------------------------------------------------------------------------- messages
+
+    fn handle(&mut self, message: Message) {
+        let now = self.now();
+        match message {
+            Message::Observed(observed) => self.observed(*observed, now),
+            Message::Leased { attempt, lease: Ok(token) } => self.dispatcher.leased(attempt, token),
+            Message::Leased { attempt, lease: Err(error) } => self.lease_refused(attempt, error, now),
+            Message::Process(process) => {
+                self.figures.process(&process);
+                self.ledger.record(vec![Change::Started(process)]);
+            }
+            Message::Ended(ended) => self.ended(*ended, now),
+            Message::Acquire { attempt, source, reply } => self.asking.push_back(Asking { attempt, source, since: now.boot, reply }),
+            Message::Reserved { reservation, recorded } => self.reserved(reservation, recorded, now),
+            Message::Settle { permit, how } => self.settle(permit, how, now),
+            Message::Answered { attempt, source, answer } => {
+                self.figures.answered(&source, answer);
+                let changes = self.dispatcher.answered(attempt, &source, answer, now);
+                self.ledger.record(changes);
+            }
+            Message::StateFailed(error) => self.fail(EngineError::State(error)),
+            Message::Query(query) => self.answer(query, now),
+            Message::Interrupt(how) => self.interrupt(how),
+        }
+    }
+
+    fn lease_refused(&mut self, attempt: AttemptId, error: StoreError, now: Now) {
+        self.stops.remove(&attempt);
+        self.figures.forgotten(attempt);
+        let changes = self.dispatcher.lease_refused(attempt, now);
+        self.ledger.record(changes);
+        self.fail(EngineError::State(error));
+    }
+
+    fn ended(&mut self, ended: Ended, now: Now) {
+        let Ended { record, delivered } = ended;
+        self.stops.remove(&record.attempt);
+        self.asking.retain(|asking| asking.attempt != record.attempt);
+        self.cycle.attempts_since += 1;
+        let outcomes = if delivered.fenced { Vec::new() } else { delivered.outcomes };
+        self.land(&record, &outcomes, now);
+        for (item, etag) in delivered.suspects {
+            self.items.entry(item).or_default().suspect_etag = Some(etag);
+        }
+        let touched: Vec<ItemId> = outcomes.iter().map(|(gap, _)| gap.item).collect();
+        let random = &mut self.random;
+        let mut changes = vec![Change::Finish(record.clone())];
+        changes.extend(self.dispatcher.ended(record.attempt, &outcomes, &mut self.items, now, || rand::Rng::random(random)));
+        // What an attempt left behind is on record with its end, also where the dispatcher had nothing to say of the item.
+        for item in touched {
+            let said = changes.iter().any(|change| matches!(change, Change::PutItem(put, _) if *put == item));
+            if let (false, Some(record)) = (said, self.items.get(&item)) {
+                changes.push(Change::PutItem(item, record.clone()));
+            }
+        }
+        if delivered.fenced {
+            changes.retain(|change| !matches!(change, Change::Finish(_)));
+        }
+        self.figures.ended(&record, now);
+        self.ledger.record(changes);
+    }
+
+    /// Tells the display and the cycle under way what has landed.
+    fn land(&mut self, record: &adce_core::record::AttemptRecord, outcomes: &[(adce_core::ids::GapId, Outcome)], now: Now) {
+        for (gap, outcome) in outcomes {
+            let Some(gap) = self.dispatcher.gap(*gap) else { continue };
+            self.figures.outcome(&gap, outcome, now);
+            match outcome {
+                Outcome::Done { etag, size, last_modified } => {
+                    let object = Object { key: gap.key.clone(), size: *size, last_modified: *last_modified, etag: etag.clone() };
+                    if self.cycle.under_way {
+                        self.cycle.landed.insert(gap.key.clone(), object);
+                    }
+                    self.notice(Notice::Filled { key: gap.key, bytes: *size });
+                }
+                Outcome::Failed(failure) => {
+                    self.figures.failure(now.wall, &gap.key, &failure.message);
+                    self.notice(Notice::Failed { key: gap.key, collector: record.collector.clone(), message: failure.message.clone() });
+                }
+                Outcome::Absent => self.notice(Notice::Absent { key: gap.key }),
+                Outcome::Unchanged => self.notice(Notice::Unchanged { key: gap.key }),
+                Outcome::Split => {}
+            }
+        }
+    }
+
+    pub(crate) fn notice(&self, notice: Notice) {
+        let _ = self.notices.send(notice);
+    }
+
+    fn interrupt(&mut self, how: Interrupt) {
+        self.interrupted = self.interrupted.max(Some(how));
+        if self.interrupted == Some(Interrupt::Stop) {
+            self.stops.values().for_each(|stop| stop.stop());
+        }
+    }
+
+    pub(crate) fn fail(&mut self, error: EngineError) {
+        if self.failed.is_none() {
+            self.failed = Some(error);
+        }
+        self.stops.values().for_each(|stop| stop.stop());
+    }
+
+    // -------------------------------------------------------------------------------------------------------- permits
+
+    /// Grants in the order of asking; who must wait does not hold up the requests to other sources.
+    fn grant_what_can(&mut self) {
+        let now = self.now();
+        let mut waiting = VecDeque::new();
+        let mut shut: Vec<String> = Vec::new();
+        let mut earliest = None;
+        while let Some(asking) = self.asking.pop_front() {
+            if asking.reply.is_closed() {
+                self.dispatcher.stops_waiting(asking.attempt, &asking.source);
+                continue;
+            }
+            if shut.contains(&asking.source) {
+                waiting.push_back(asking);
+                continue;
+            }
+            match self.dispatcher.acquire(asking.attempt, &asking.source, now) {
+                Acquire::Granted { permit, before } => self.grant(permit, before, asking, now),
+                Acquire::Wait { until, .. } => {
+                    earliest = earliest.into_iter().chain(until).min();
+                    shut.push(asking.source.clone());
+                    waiting.push_back(asking);
+                }
+                Acquire::NoSuchAttempt => {
+                    let _ = asking.reply.send(Err(PermitRefused::NoSuchAttempt(asking.attempt)));
+                }
+                Acquire::NoSuchSource => {
+                    let _ = asking.reply.send(Err(PermitRefused::NoSuchSource(asking.source)));
+                }
+            }
+        }
+        self.asking = waiting;
+        self.next_grant = earliest;
+        self.figures.asking(self.asking.iter().map(|asking| asking.source.as_str()));
+    }
+
+    fn grant(&mut self, permit: PermitId, before: Option<Change>, asking: Asking, now: Now) {
+        match before {
+            Some(Change::Reserve(reservation)) => {
+                let waiting = self.reserving.entry(reservation.id).or_default();
+                let first = waiting.is_empty();
+                waiting.push((permit, asking));
+                if first {
+                    self.ledger.reserve(reservation.id, Change::Reserve(reservation));
+                }
+            }
+            _ => self.hand_out(permit, asking, now),
+        }
+    }
+
+    fn hand_out(&mut self, permit: PermitId, asking: Asking, now: Now) {
+        self.dispatcher.sent(permit, now);
+        self.figures.sent(permit, asking.attempt, &asking.source, asking.since, now);
+        // If nobody waits for it any more, the grant comes back unsent by itself.
+        let _ = asking.reply.send(Ok(Granted::new(permit, self.to_loop.clone())));
+    }
+
+    fn reserved(&mut self, reservation: u64, recorded: Result<(), StoreError>, now: Now) {
+        let waiting = self.reserving.remove(&reservation).unwrap_or_default();
+        match recorded {
+            Ok(()) => {
+                self.dispatcher.reserved(reservation);
+                waiting.into_iter().for_each(|(permit, asking)| self.hand_out(permit, asking, now));
+            }
+            Err(error) => {
+                for (permit, asking) in waiting {
+                    self.settle(permit, Settlement::Unsent, now);
+                    let _ = asking.reply.send(Err(PermitRefused::NotRecorded(error.to_string())));
+                }
+                self.fail(EngineError::State(error));
+            }
+        }
+    }
+
+    fn settle(&mut self, permit: PermitId, how: Settlement, now: Now) {
+        self.figures.settled(permit, how);
+        let changes = self.dispatcher.settle(permit, how, now);
+        self.ledger.record(changes);
+    }
+
+    // --------------------------------------------------------------------------------------------------------- cycles
+
+    pub(crate) fn begin_cycle(&mut self) {
+        let now = self.now();
+        self.cycle.under_way = true;
+        self.cycle.began = now.boot;
+        self.cycle.landed.clear();
+        self.cycle.attempts_since = 0;
+        let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone());
+        let to_loop = self.to_loop.clone();
+        tokio::spawn(async move {
+            let _ = to_loop.send(Message::Observed(Box::new(observing.await)));
+        });
+    }
+
+    fn observed(&mut self, observed: Observed, now: Now) {
+        self.cycle.under_way = false;
+        if let Err(error) = self.take_in(observed, now) {
+            self.fail(error);
+        }
+        self.cycle.done += 1;
+    }
+
+    // --------------------------------------------------------------------------------------------------------- ending
+
+    fn is_over(&mut self, idle: &Option<Idle>) -> bool {
+        if !self.stops.is_empty() {
+            return false;
+        }
+        if self.failed.is_some() || self.interrupted.is_some() {
+            return true;
+        }
+        if self.cycle.under_way {
+            return false;
+        }
+        if self.closing || self.held.is_some() {
+            return true;
+        }
+        if idle.is_none() {
+            return false;
+        }
+        match self.dispatcher.prospect(self.options.max_wait, self.now()) {
+            Prospect::Work => false,
+            Prospect::Later(_) => {
+                if self.cycle.attempts_since == 0 {
+                    return true;
+                }
+                self.closing = true;
+                self.begin_cycle();
+                false
+            }
+        }
+    }
+
+    /// When to look again if nothing happens.
+    fn wake_at(&mut self, idle: &Option<Idle>) -> Boottime {
+        let now = self.now();
+        let next_cycle = self.cycle.began + self.spec.engine.reconcile_every;
+        if next_cycle <= now.boot && !self.cycle.under_way && !self.closing && self.interrupted.is_none() {
+            self.begin_cycle();
+        }
+        let show = now.boot + Duration::from_millis(if self.snapshots.receiver_count() > 0 { 100 } else { 1_000 });
+        let wake = idle.as_ref().and_then(|idle| idle.wake_at);
+        [wake, self.next_grant].into_iter().flatten().fold(show, Boottime::min).max(now.boot + Duration::from_micros(200))
+    }
+
+    fn show(&mut self, idle: &Option<Idle>) {
+        let now = self.now();
+        if self.snapshots.receiver_count() == 0 || !self.figures.is_time_to_show(now) {
+            return;
+        }
+        let phase = self.phase(idle, now);
+        let snapshot = self.snapshot(now, phase);
+        self.snapshots.send_replace(snapshot);
+    }
+
+    fn phase(&self, idle: &Option<Idle>, now: Now) -> Phase {
+        if self.interrupted.is_some() {
+            return Phase::Draining;
+        }
+        if self.cycle.under_way && self.stops.is_empty() {
+            return Phase::Observing;
+        }
+        match idle.as_ref().and_then(|idle| idle.wake_at) {
+            Some(until) if self.stops.is_empty() => Phase::Waiting { until: now.wall_at(until) },
+            _ => Phase::Working,
+        }
+    }
+}

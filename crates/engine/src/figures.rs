@@ -1,0 +1,221 @@
+//! What the engine has done so far, for displays and the closing summary. Nothing is decided from these.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use adce_core::gap::{Gap, Outcome};
+use adce_core::ids::AttemptId;
+use adce_core::ports::{Answer, PermitId, Settlement};
+use adce_core::queue::{Charge, Start};
+use adce_core::record::{AttemptRecord, ProcessRecord};
+use adce_core::spec::Spec;
+use adce_core::time::{Boottime, Now, Timestamp};
+use indexmap::IndexMap;
+
+use crate::snapshot::{FailureLine, RunningLine, Totals, what};
+
+/// How many of the latest failures are kept for display.
+const RECENT: usize = 5;
+/// The rate of the last half minute tells when the rest will be done.
+const RATE_SPAN: Duration = Duration::from_secs(30);
+const BETWEEN_SNAPSHOTS: Duration = Duration::from_millis(90);
+
+pub(crate) struct Figures {
+    pub totals: Totals,
+    pub sources: IndexMap<String, SourceUse>,
+    pub recent: VecDeque<FailureLine>,
+    pub longest_wait: Duration,
+    pub started: Now,
+    /// Present, absent and open items change between cycles; by dataset: filled, absent.
+    pub since_cycle: HashMap<String, (u64, u64)>,
+    running: IndexMap<AttemptId, Underway>,
+    permits: HashMap<PermitId, (String, Boottime)>,
+    closed: VecDeque<Boottime>,
+    shown: Boottime,
+}
+
+/// What was asked of one source.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SourceUse {
+    pub requests: u64,
+    pub throttled: u64,
+    pub waited: Duration,
+    /// Requests that wait now.
+    pub asking: u64,
+    settled: u64,
+    settling: Duration,
+}
+
+impl SourceUse {
+    /// From sent to settled, on average.
+    pub fn mean_settle(&self) -> Duration {
+        if self.settled == 0 { Duration::ZERO } else { self.settling.div_f64(self.settled as f64) }
+    }
+}
+
+struct Underway {
+    line: RunningLine,
+    source: Option<String>,
+    /// Paid for before the start.
+    ahead: u32,
+    since: Boottime,
+}
+
+impl Figures {
+    pub fn new(spec: &Spec, now: Now) -> Self {
+        Figures {
+            totals: Totals::default(),
+            sources: spec.sources.keys().map(|name| (name.clone(), SourceUse::default())).collect(),
+            recent: VecDeque::new(),
+            longest_wait: Duration::ZERO,
+            started: now,
+            since_cycle: HashMap::new(),
+            running: IndexMap::new(),
+            permits: HashMap::new(),
+            closed: VecDeque::new(),
+            shown: Boottime::default(),
+        }
+    }
+
+    pub fn started(&mut self, start: &Start, now: Now) {
+        self.totals.attempts += 1;
+        let since = start.task.detected_at.max(self.started.wall);
+        let waited = Duration::try_from(now.wall.duration_since(since)).unwrap_or_default();
+        self.longest_wait = self.longest_wait.max(waited);
+        let ahead = match start.charge {
+            Charge::Ahead(requests) => requests,
+            Charge::Nothing | Charge::First(_) => 0,
+        };
+        if let Some(figures) = start.task.source.as_ref().and_then(|source| self.sources.get_mut(source)) {
+            figures.requests += u64::from(ahead);
+        }
+        self.totals.requests += u64::from(ahead);
+        let line = RunningLine {
+            attempt: start.attempt,
+            task: start.task.id,
+            collector: start.task.collector.clone(),
+            what: what(&start.task),
+            started_at: now.wall,
+            items: start.gaps.len() as u64,
+            requests: u64::from(ahead),
+            process_group: None,
+        };
+        let underway = Underway { line, source: start.task.source.clone(), ahead, since: now.boot };
+        self.running.insert(start.attempt, underway);
+    }
+
+    pub fn forgotten(&mut self, attempt: AttemptId) {
+        self.running.shift_remove(&attempt);
+    }
+
+    pub fn process(&mut self, process: &ProcessRecord) {
+        if let Some(underway) = self.running.get_mut(&process.attempt) {
+            underway.line.process_group = Some(process.process_group);
+        }
+    }
+
+    pub fn ended(&mut self, record: &AttemptRecord, now: Now) {
+        let Some(underway) = self.running.shift_remove(&record.attempt) else { return };
+        if let Some(figures) = underway.source.and_then(|source| self.sources.get_mut(&source)).filter(|_| underway.ahead > 0) {
+            figures.settled += u64::from(underway.ahead);
+            figures.settling += now.boot.since(underway.since) * underway.ahead;
+        }
+        let filled = record.outcomes.iter().any(|(_, outcome)| !matches!(outcome, Outcome::Failed(_)));
+        if !filled {
+            self.totals.failed += 1;
+        }
+    }
+
+    pub fn outcome(&mut self, gap: &Gap, outcome: &Outcome, now: Now) {
+        let since_cycle = self.since_cycle.entry(gap.dataset.clone()).or_default();
+        match outcome {
+            Outcome::Done { .. } | Outcome::Unchanged => {
+                self.totals.filled += 1;
+                since_cycle.0 += 1;
+            }
+            Outcome::Absent => {
+                self.totals.absent += 1;
+                since_cycle.1 += 1;
+            }
+            Outcome::Failed(_) | Outcome::Split => return,
+        }
+        self.closed.push_back(now.boot);
+    }
+
+    pub fn failure(&mut self, at: Timestamp, key: &str, message: &str) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(FailureLine { at, key: key.to_owned(), message: message.to_owned() });
+    }
+
+    pub fn sent(&mut self, permit: PermitId, attempt: AttemptId, source: &str, asked: Boottime, now: Now) {
+        self.totals.requests += 1;
+        if let Some(figures) = self.sources.get_mut(source) {
+            figures.requests += 1;
+            figures.waited += now.boot.since(asked);
+        }
+        if let Some(underway) = self.running.get_mut(&attempt) {
+            underway.line.requests += 1;
+        }
+        self.permits.insert(permit, (source.to_owned(), now.boot));
+    }
+
+    pub fn settled(&mut self, permit: PermitId, how: Settlement) {
+        let Some((source, sent)) = self.permits.remove(&permit) else { return };
+        let Some(figures) = self.sources.get_mut(&source) else { return };
+        match how {
+            Settlement::ArrivedBy(at) => {
+                figures.settled += 1;
+                figures.settling += at.since(sent);
+            }
+            Settlement::Unsent => {
+                figures.requests -= 1;
+                self.totals.requests -= 1;
+            }
+        }
+    }
+
+    pub fn answered(&mut self, source: &str, answer: Answer) {
+        if let (Answer::Status { code: 429, .. }, Some(figures)) = (answer, self.sources.get_mut(source)) {
+            figures.throttled += 1;
+        }
+    }
+
+    /// The sources of all requests that wait now.
+    pub fn asking<'a>(&mut self, waiting: impl Iterator<Item = &'a str>) {
+        self.sources.values_mut().for_each(|figures| figures.asking = 0);
+        for source in waiting {
+            if let Some(figures) = self.sources.get_mut(source) {
+                figures.asking += 1;
+            }
+        }
+    }
+
+    pub fn running(&self) -> Vec<RunningLine> {
+        self.running.values().map(|underway| underway.line.clone()).collect()
+    }
+
+    /// When `open` gaps will be closed at the rate of the last half minute; `None` before enough is known.
+    pub fn eta(&mut self, open: u64, now: Now) -> Option<Timestamp> {
+        const ENOUGH: usize = 5;
+        while self.closed.front().is_some_and(|at| now.boot.since(*at) > RATE_SPAN) {
+            self.closed.pop_front();
+        }
+        let first = *self.closed.front()?;
+        if self.closed.len() < ENOUGH || open == 0 {
+            return None;
+        }
+        let span = now.boot.since(first).max(Duration::from_secs(1));
+        let left = span.mul_f64(open as f64 / self.closed.len() as f64);
+        Some(now.wall_at(now.boot + left))
+    }
+
+    pub fn is_time_to_show(&mut self, now: Now) -> bool {
+        let due = now.boot.since(self.shown) >= BETWEEN_SNAPSHOTS;
+        if due {
+            self.shown = now.boot;
+        }
+        due
+    }
+}

@@ -1,0 +1,151 @@
+//! Everything that can happen to a running engine, as messages to its one loop. The loop alone changes the dispatcher,
+//! so no decision is ever made on a half-changed picture.
+
+use adce_core::gap::{Gap, Task};
+use adce_core::ids::{AttemptId, FencingToken, TaskId};
+use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
+use adce_core::queue::{Gate, Score, SourceFigures};
+use adce_core::record::{AttemptRecord, ProcessRecord};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cycle::Observed;
+use crate::deliver::Delivered;
+use crate::permits::{Granted, PermitDesk};
+use crate::snapshot::Snapshot;
+
+pub(crate) enum Message {
+    /// A full cycle has looked at everything.
+    Observed(Box<Observed>),
+    /// Lease and reservation of a start are durable (or were refused).
+    Leased {
+        attempt: AttemptId,
+        lease: Result<FencingToken, StoreError>,
+    },
+    Process(ProcessRecord),
+    Ended(Box<Ended>),
+    Acquire {
+        attempt: AttemptId,
+        source: String,
+        reply: oneshot::Sender<Result<Granted, PermitRefused>>,
+    },
+    /// The reservation that some grants waited for is durable (or not).
+    Reserved {
+        reservation: u64,
+        recorded: Result<(), StoreError>,
+    },
+    Settle {
+        permit: PermitId,
+        how: Settlement,
+    },
+    Answered {
+        attempt: AttemptId,
+        source: String,
+        answer: Answer,
+    },
+    /// Something could not be written to the state.
+    StateFailed(StoreError),
+    Query(Query),
+    Interrupt(Interrupt),
+}
+
+pub(crate) struct Ended {
+    pub record: AttemptRecord,
+    pub delivered: Delivered,
+}
+
+/// Ctrl-C once, twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Interrupt {
+    /// Finish what runs, start nothing.
+    Drain,
+    /// End what runs.
+    Stop,
+}
+
+/// Questions to a running engine.
+pub enum Query {
+    Snapshot(oneshot::Sender<Snapshot>),
+    Gaps(oneshot::Sender<Vec<GapView>>),
+    Tasks(oneshot::Sender<Vec<TaskView>>),
+    Limits(oneshot::Sender<Vec<SourceFigures>>),
+    /// A key, a task id or a dataset.
+    Why(String, oneshot::Sender<Why>),
+    /// A person believes the held picture; the surprises that were accepted.
+    Accept(oneshot::Sender<Vec<String>>),
+}
+
+/// A gap, and the first gate that holds it.
+#[derive(Clone, Debug)]
+pub struct GapView {
+    pub gap: Gap,
+    pub state: adce_core::gap::GapState,
+    pub task: Option<TaskId>,
+    pub gate: Option<Gate>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TaskView {
+    pub task: Task,
+    pub score: Score,
+    pub gate: Option<Gate>,
+}
+
+/// What holds a thing.
+#[derive(Clone, Debug)]
+pub enum Why {
+    Gap(GapView),
+    Task(TaskView),
+    /// Expected and fine, or not due yet: nothing holds it.
+    NoGap {
+        state: adce_core::gap::ItemState,
+        key: String,
+    },
+    /// Gates of a dataset's gaps with how many each holds, most first.
+    Dataset {
+        dataset: String,
+        gates: Vec<(Gate, u64)>,
+    },
+    Unknown,
+}
+
+/// The way into the engine's loop, before the engine itself exists: the gateway needs permits, and the engine the gateway.
+pub struct Inbox {
+    pub(crate) to_loop: mpsc::UnboundedSender<Message>,
+    pub(crate) messages: mpsc::UnboundedReceiver<Message>,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        let (to_loop, messages) = mpsc::unbounded_channel();
+        Inbox { to_loop, messages }
+    }
+}
+
+impl Inbox {
+    pub fn permits(&self) -> PermitDesk {
+        PermitDesk { to_loop: self.to_loop.clone() }
+    }
+
+    pub fn handle(&self) -> Handle {
+        Handle { to_loop: self.to_loop.clone() }
+    }
+}
+
+/// For signals and questions from outside.
+#[derive(Clone)]
+pub struct Handle {
+    to_loop: mpsc::UnboundedSender<Message>,
+}
+
+impl Handle {
+    pub fn interrupt(&self, how: Interrupt) {
+        let _ = self.to_loop.send(Message::Interrupt(how));
+    }
+
+    /// `None`: the engine has ended meanwhile.
+    pub async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.to_loop.send(Message::Query(question(reply))).ok()?;
+        answer.await.ok()
+    }
+}

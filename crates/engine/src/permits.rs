@@ -1,0 +1,60 @@
+//! Permits, asked for by the gateway and the `http` collector, granted by the engine's loop.
+//!
+//! The loop alone owns the limiter; everyone else sends it messages. A permit that was granted to somebody who went
+//! away meanwhile goes back by itself.
+
+use adce_core::ids::AttemptId;
+use adce_core::ports::{Answer, PermitId, PermitRefused, Permits, Settlement};
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::inbox::Message;
+
+/// The engine's counter for permits.
+#[derive(Clone)]
+pub struct PermitDesk {
+    pub(crate) to_loop: mpsc::UnboundedSender<Message>,
+}
+
+/// A permit on its way to the one who asked.
+pub(crate) struct Granted {
+    permit: Option<PermitId>,
+    to_loop: mpsc::UnboundedSender<Message>,
+}
+
+impl Granted {
+    pub(crate) fn new(permit: PermitId, to_loop: mpsc::UnboundedSender<Message>) -> Self {
+        Granted { permit: Some(permit), to_loop }
+    }
+
+    fn take(mut self) -> Option<PermitId> {
+        self.permit.take()
+    }
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            let _ = self.to_loop.send(Message::Settle { permit, how: Settlement::Unsent });
+        }
+    }
+}
+
+#[async_trait]
+impl Permits for PermitDesk {
+    async fn acquire(&self, attempt: AttemptId, source: &str) -> Result<PermitId, PermitRefused> {
+        let (reply, answer) = oneshot::channel();
+        let ask = Message::Acquire { attempt, source: source.to_owned(), reply };
+        self.to_loop.send(ask).map_err(|_| PermitRefused::Stopping)?;
+        let granted = answer.await.unwrap_or(Err(PermitRefused::Stopping))?;
+        granted.take().ok_or(PermitRefused::Stopping)
+    }
+
+    fn settle(&self, permit: PermitId, how: Settlement) {
+        let _ = self.to_loop.send(Message::Settle { permit, how });
+    }
+
+    fn answered(&self, attempt: AttemptId, source: &str, answer: Answer) {
+        let _ = self.to_loop.send(Message::Answered { attempt, source: source.to_owned(), answer });
+    }
+}

@@ -1,0 +1,186 @@
+//! What the engine is doing, as plain data: the live display, the control socket and the closing summary read only this.
+
+use adce_core::gap::Task;
+use adce_core::ids::{AttemptId, TaskId};
+use adce_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One look at a running engine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub at: Timestamp,
+    pub started_at: Timestamp,
+    pub phase: Phase,
+    /// In the order of the config.
+    pub datasets: Vec<DatasetLine>,
+    pub gaps: GapFigures,
+    pub sources: Vec<SourceLine>,
+    pub running: Vec<RunningLine>,
+    pub slots: u32,
+    pub totals: Totals,
+    /// When all gaps that can be filled now will be, as far as rates tell; `None` while nothing is known.
+    pub eta: Option<Timestamp>,
+    /// The latest failures, newest last.
+    pub recent: Vec<FailureLine>,
+    /// Why something is held back until a person or a later cycle confirms it.
+    pub surprises: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Reading tables and listing the lake.
+    #[default]
+    Observing,
+    Working,
+    /// Nothing runs; the next try is then.
+    Waiting {
+        until: Timestamp,
+    },
+    /// Interrupted: what runs is finished, nothing starts.
+    Draining,
+    Done,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetLine {
+    pub name: String,
+    pub expected: u64,
+    pub present: u64,
+    pub absent: u64,
+    pub not_due: u64,
+    /// Gaps that are open now.
+    pub open: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapFigures {
+    pub queued: u64,
+    pub running: u64,
+    pub waiting: u64,
+    pub held: u64,
+    pub exhausted: u64,
+    /// Of datasets that are only watched.
+    pub watched: u64,
+}
+
+impl GapFigures {
+    pub fn open(&self) -> u64 {
+        self.queued + self.running + self.waiting + self.held + self.exhausted + self.watched
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceLine {
+    pub name: String,
+    pub state: SourceState,
+    pub windows: Vec<WindowLine>,
+    pub in_flight: u32,
+    pub in_flight_limit: Option<u32>,
+    pub requests: u64,
+    /// 429s that it answered.
+    pub throttled: u64,
+    /// Gaps that are queued for it.
+    pub queued: u64,
+    /// Requests that wait for a permit now.
+    pub asking: u64,
+    /// When the next permit will be there, if none is now.
+    pub next_permit: Option<Timestamp>,
+    /// From sent to settled, on average.
+    pub mean_settle_seconds: f64,
+    /// Seconds that requests spent waiting for permits, added up.
+    pub waited_seconds: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    #[default]
+    Ok,
+    /// It asked to be left alone.
+    Paused {
+        until: Timestamp,
+    },
+    /// Its breaker is open.
+    Open {
+        until: Timestamp,
+        reason: String,
+    },
+    HalfOpen,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowLine {
+    /// `per_minute`.
+    pub key: String,
+    pub used: u64,
+    pub limit: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningLine {
+    pub attempt: AttemptId,
+    pub task: TaskId,
+    pub collector: String,
+    /// The first key and how many more.
+    pub what: String,
+    pub started_at: Timestamp,
+    pub items: u64,
+    pub requests: u64,
+    pub process_group: Option<i32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    pub filled: u64,
+    pub failed: u64,
+    pub absent: u64,
+    pub attempts: u64,
+    pub requests: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureLine {
+    pub at: Timestamp,
+    pub key: String,
+    pub message: String,
+}
+
+/// Something just happened to an item: a line where nobody watches a live display.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    Filled {
+        key: String,
+        bytes: u64,
+    },
+    Unchanged {
+        key: String,
+    },
+    Absent {
+        key: String,
+    },
+    Failed {
+        key: String,
+        collector: String,
+        message: String,
+    },
+    /// A full cycle ended.
+    Looked {
+        gaps: u64,
+        complete: bool,
+    },
+    /// Part of the lake could not be listed.
+    NotListed {
+        prefix: String,
+        error: String,
+    },
+    Surprise(String),
+}
+
+/// `box/401705123/q1.json`, or `box/401705123/q1.json and 9 more`.
+pub fn what(task: &Task) -> String {
+    match task.gaps.len() {
+        1 => task.key.clone(),
+        more => format!("{} and {} more", task.key, more - 1),
+    }
+}
