@@ -175,6 +175,17 @@ pub enum Closed {
     NotExpected,
 }
 
+impl Closed {
+    pub fn word(self) -> &'static str {
+        match self {
+            Closed::Filled => "filled",
+            Closed::FoundFilled => "found filled",
+            Closed::Absent => "absent",
+            Closed::NotExpected => "not expected any more",
+        }
+    }
+}
+
 /// An attempt that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRecord {

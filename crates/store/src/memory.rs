@@ -1,0 +1,239 @@
+//! A state that lives as long as its last handle, for simulated engines and for tests.
+//!
+//! It keeps the same promises as the one on disk (`tests/conformance.rs` runs against both), except that it does not
+//! survive the process. Clones share the state, so a simulated restart is: drop the engine, keep a clone.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use adce_core::coverage::Picture;
+use adce_core::gap::{Gap, Task};
+use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
+use adce_core::ports::{Store, StoreError};
+use adce_core::record::{
+    AttemptRecord, Change, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation, SourceRecord,
+};
+use adce_core::time::Timestamp;
+use async_trait::async_trait;
+
+use crate::Retention;
+use crate::instants::latest_of;
+
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    picture: Option<Picture>,
+    held: Option<HeldPicture>,
+    gaps: BTreeMap<GapId, Gap>,
+    tasks: BTreeMap<TaskId, Task>,
+    task_of: HashMap<GapId, TaskId>,
+    items: HashMap<ItemId, ItemRecord>,
+    leases: BTreeMap<AttemptId, Lease>,
+    owner: HashMap<GapId, AttemptId>,
+    processes: BTreeMap<AttemptId, ProcessRecord>,
+    reservations: BTreeMap<u64, Reservation>,
+    sources: HashMap<String, SourceRecord>,
+    success: HashMap<String, Vec<bool>>,
+    latest: Option<Timestamp>,
+    last_token: u64,
+    attempts: VecDeque<AttemptRecord>,
+    events: VecDeque<Event>,
+    retention: Retention,
+}
+
+impl MemoryStore {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No call leaves the state half-changed when it panics: everything fallible comes before the first write.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn load(&self) -> Result<Remembered, StoreError> {
+        Ok(self.state().remembered())
+    }
+
+    async fn lease(&self, lease: Lease) -> Result<FencingToken, StoreError> {
+        self.state().lease(lease)
+    }
+
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.refuse_stale(&changes)?;
+        state.latest = state.latest.max(latest_of(&changes));
+        changes.into_iter().for_each(|change| state.make(change));
+        state.prune();
+        Ok(())
+    }
+
+    async fn history(&self, task: TaskId) -> Result<History, StoreError> {
+        let state = self.state();
+        Ok(History {
+            attempts: state.attempts.iter().filter(|record| record.task == task).cloned().collect(),
+            events: state.events.iter().filter(|event| event.task == Some(task)).cloned().collect(),
+        })
+    }
+}
+
+impl State {
+    fn remembered(&self) -> Remembered {
+        let mut leases: Vec<Lease> = self.leases.values().cloned().collect();
+        leases.sort_by_key(|lease| lease.token);
+        Remembered {
+            picture: self.picture.clone(),
+            held: self.held.clone(),
+            gaps: self.gaps.values().cloned().collect(),
+            tasks: self.tasks.values().cloned().collect(),
+            items: self.items.clone(),
+            leases,
+            processes: self.processes.values().cloned().collect(),
+            reservations: self.reservations.values().cloned().collect(),
+            sources: self.sources.clone(),
+            success: self.success.clone(),
+            latest: self.latest,
+        }
+    }
+
+    fn lease(&mut self, mut lease: Lease) -> Result<FencingToken, StoreError> {
+        if self.leases.contains_key(&lease.attempt) {
+            return Err(StoreError::StaleToken(lease.attempt));
+        }
+        let mut wanted = HashSet::new();
+        for gap in &lease.gaps {
+            if let Some(by) = self.owner.get(gap).copied().or_else(|| (!wanted.insert(*gap)).then_some(lease.attempt)) {
+                return Err(StoreError::Leased { gap: *gap, by });
+            }
+        }
+        self.last_token += 1;
+        lease.token = FencingToken(self.last_token);
+        self.latest = self.latest.max(Some(lease.started_at));
+        self.owner.extend(lease.gaps.iter().map(|gap| (*gap, lease.attempt)));
+        self.leases.insert(lease.attempt, lease);
+        Ok(FencingToken(self.last_token))
+    }
+
+    /// Finds the first change that only the holder of a current token may make, and whose attempt does not hold it.
+    fn refuse_stale(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut finished = HashSet::new();
+        for change in changes {
+            let (attempt, holds) = match change {
+                Change::Started(process) => (process.attempt, self.leases.contains_key(&process.attempt)),
+                Change::Publishing { attempt, token } => (*attempt, self.holds(*attempt, *token)),
+                Change::Finish(record) => (record.attempt, self.may_finish(record)),
+                _ => continue,
+            };
+            if !holds || finished.contains(&attempt) {
+                return Err(StoreError::StaleToken(attempt));
+            }
+            if matches!(change, Change::Finish(_)) {
+                finished.insert(attempt);
+            }
+        }
+        Ok(())
+    }
+
+    fn holds(&self, attempt: AttemptId, token: FencingToken) -> bool {
+        self.leases.get(&attempt).is_some_and(|lease| lease.token == token)
+    }
+
+    fn may_finish(&self, record: &AttemptRecord) -> bool {
+        let owns = |gap| self.owner.get(gap) == Some(&record.attempt);
+        self.holds(record.attempt, record.token) && record.outcomes.iter().all(|(gap, _)| owns(gap))
+    }
+
+    fn make(&mut self, change: Change) {
+        match change {
+            Change::PutGap(gap) => {
+                self.gaps.insert(gap.id, gap);
+            }
+            Change::CloseGap { gap, at, why } => {
+                if self.gaps.remove(&gap).is_some() {
+                    let task = self.leave_task(gap);
+                    self.events.push_back(Event { at, task, gap: Some(gap), text: format!("gap closed: {}", why.word()) });
+                }
+            }
+            Change::PutTask(task) => self.put_task(task),
+            Change::RemoveTask(task) => self.remove_task(task),
+            Change::PutItem(item, record) => {
+                self.items.insert(item, record);
+            }
+            Change::PutPicture(picture) => self.picture = Some(picture),
+            Change::PutHeldPicture(held) => self.held = held,
+            Change::PutSource(name, record) => {
+                self.sources.insert(name, record);
+            }
+            Change::PutSuccess(collector, attempts) => {
+                self.success.insert(collector, attempts);
+            }
+            Change::Started(process) => {
+                self.processes.insert(process.attempt, process);
+            }
+            Change::Publishing { attempt, .. } => {
+                self.leases.entry(attempt).and_modify(|lease| lease.publishing = true);
+            }
+            Change::Finish(record) => self.finish(record),
+            Change::Reserve(reservation) => {
+                self.reservations.insert(reservation.id, reservation);
+            }
+            Change::SettleReservation { id, settled } => {
+                self.reservations.entry(id).and_modify(|reservation| reservation.settled = Some(settled));
+            }
+            Change::ForgetReservation(id) => {
+                self.reservations.remove(&id);
+            }
+            Change::Event(event) => self.events.push_back(event),
+        }
+    }
+
+    fn put_task(&mut self, task: Task) {
+        self.remove_task(task.id);
+        for gap in &task.gaps {
+            self.leave_task(*gap);
+            self.task_of.insert(*gap, task.id);
+        }
+        if !task.gaps.is_empty() {
+            self.tasks.insert(task.id, task);
+        }
+    }
+
+    fn remove_task(&mut self, task: TaskId) {
+        for gap in self.tasks.remove(&task).map(|task| task.gaps).unwrap_or_default() {
+            self.task_of.remove(&gap);
+        }
+    }
+
+    /// Takes a gap out of the task it is in; a task that has none left is gone.
+    fn leave_task(&mut self, gap: GapId) -> Option<TaskId> {
+        let id = self.task_of.remove(&gap)?;
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.gaps.retain(|other| *other != gap);
+            if task.gaps.is_empty() {
+                self.tasks.remove(&id);
+            }
+        }
+        Some(id)
+    }
+
+    fn finish(&mut self, record: AttemptRecord) {
+        for gap in self.leases.remove(&record.attempt).map(|lease| lease.gaps).unwrap_or_default() {
+            self.owner.remove(&gap);
+        }
+        self.processes.remove(&record.attempt);
+        self.attempts.push_back(record);
+    }
+
+    fn prune(&mut self) {
+        let excess = |kept: usize, allowed: u64| kept.saturating_sub(usize::try_from(allowed).unwrap_or(usize::MAX));
+        self.attempts.drain(..excess(self.attempts.len(), self.retention.attempts));
+        self.events.drain(..excess(self.events.len(), self.retention.events));
+    }
+}

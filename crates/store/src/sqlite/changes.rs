@@ -1,0 +1,290 @@
+//! Each change as SQL, inside the savepoint that the writer opened for its batch.
+//!
+//! Only the holder of a current token finishes, publishes or owns a process: the writer rolls the whole batch back when
+//! one of them is refused (`a_stale_result_takes_its_whole_batch_with_it`).
+
+use std::path::PathBuf;
+
+use adce_core::gap::{Gap, Task};
+use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
+use adce_core::ports::StoreError;
+use adce_core::record::{
+    AttemptRecord, Change, Closed, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
+};
+use adce_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Params, params};
+
+use super::columns::{Columns, json, micros, signed};
+use super::fault::Trouble;
+
+/// Writes a lease with the token given, or refuses because one of its gaps has an owner.
+pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Result<(), Trouble> {
+    let attempt = attempt_bytes(&lease.attempt);
+    if current_token(db, lease.attempt)?.is_some() {
+        return Err(Trouble::Refused(StoreError::StaleToken(lease.attempt)));
+    }
+    run(
+        db,
+        "INSERT INTO lease (attempt, token, task, collector, started_at, publishing) VALUES (?, ?, ?, ?, ?, ?)",
+        params![attempt, signed(token.0), lease.task.0, lease.collector, micros(lease.started_at), lease.publishing],
+    )?;
+    for (position, gap) in (0_i64..).zip(&lease.gaps) {
+        let written = run(
+            db,
+            "INSERT INTO lease_gap (item, episode, attempt, position) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            params![gap.item.0, gap.episode, attempt, position],
+        )?;
+        if written == 0 {
+            let by = owner(db, *gap)?.unwrap_or(lease.attempt);
+            return Err(Trouble::Refused(StoreError::Leased { gap: *gap, by }));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
+    match change {
+        Change::PutGap(gap) => put_gap(db, gap),
+        Change::CloseGap { gap, at, why } => close_gap(db, *gap, *at, *why),
+        Change::PutTask(task) => put_task(db, task),
+        Change::RemoveTask(task) => remove_task(db, *task),
+        Change::PutItem(item, record) => put_item(db, *item, record),
+        Change::PutPicture(picture) => put_picture(db, "accepted", &json(picture)),
+        Change::PutHeldPicture(Some(held)) => put_picture(db, "held", &json(held)),
+        Change::PutHeldPicture(None) => run(db, "DELETE FROM picture WHERE standing = 'held'", []).map(drop),
+        Change::PutSource(name, record) => put_source(db, name, record),
+        Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
+        Change::Started(process) => started(db, process),
+        Change::Publishing { attempt, token } => publishing(db, *attempt, *token),
+        Change::Finish(record) => finish(db, record),
+        Change::Reserve(reservation) => reserve(db, reservation),
+        Change::SettleReservation { id, settled } => settle(db, *id, settled),
+        Change::ForgetReservation(id) => run(db, "DELETE FROM reservation WHERE id = ?", [signed(*id)]).map(drop),
+        Change::Event(event) => put_event(db, event),
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------ gaps and tasks
+
+fn put_gap(db: &Connection, gap: &Gap) -> Result<(), Trouble> {
+    run(
+        db,
+        "INSERT INTO gap (item, episode, dataset, key, reason, detected_at, next_try, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET dataset = excluded.dataset, key = excluded.key, reason = excluded.reason,
+             detected_at = excluded.detected_at, next_try = excluded.next_try, body = excluded.body",
+        params![
+            gap.id.item.0,
+            gap.id.episode,
+            gap.dataset,
+            gap.key,
+            gap.reason.word(),
+            micros(gap.detected_at),
+            gap.progress.next_try.map(micros),
+            json(gap),
+        ],
+    )
+    .map(drop)
+}
+
+fn close_gap(db: &Connection, gap: GapId, at: Timestamp, why: Closed) -> Result<(), Trouble> {
+    let closed = run(db, "DELETE FROM gap WHERE item = ? AND episode = ?", params![gap.item.0, gap.episode])?;
+    if closed == 0 {
+        return Ok(());
+    }
+    let task = leave_task(db, gap)?;
+    put_event(db, &Event { at, task, gap: Some(gap), text: format!("gap closed: {}", why.word()) })
+}
+
+fn put_task(db: &Connection, task: &Task) -> Result<(), Trouble> {
+    run(db, "DELETE FROM task_gap WHERE task = ?", [task.id.0])?;
+    if task.gaps.is_empty() {
+        return remove_task(db, task.id);
+    }
+    for (position, gap) in (0_i64..).zip(&task.gaps) {
+        leave_task(db, *gap)?;
+        run(
+            db,
+            "INSERT INTO task_gap (item, episode, task, position) VALUES (?, ?, ?, ?)",
+            params![gap.item.0, gap.episode, task.id.0, position],
+        )?;
+    }
+    // Its gaps stand in `task_gap` alone, so that there is one truth about them.
+    let body = json(&Task { gaps: Vec::new(), ..task.clone() });
+    run(
+        db,
+        "INSERT INTO task (id, collector, priority, detected_at, body) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET collector = excluded.collector, priority = excluded.priority,
+             detected_at = excluded.detected_at, body = excluded.body",
+        params![task.id.0, task.collector, task.priority.word(), micros(task.detected_at), body],
+    )
+    .map(drop)
+}
+
+fn remove_task(db: &Connection, task: TaskId) -> Result<(), Trouble> {
+    run(db, "DELETE FROM task_gap WHERE task = ?", [task.0])?;
+    run(db, "DELETE FROM task WHERE id = ?", [task.0]).map(drop)
+}
+
+/// Takes a gap out of the task it is in; a task that has none left is gone.
+fn leave_task(db: &Connection, gap: GapId) -> Result<Option<TaskId>, Trouble> {
+    let left: Option<Vec<u8>> = db
+        .prepare_cached("DELETE FROM task_gap WHERE item = ? AND episode = ? RETURNING task")?
+        .query_row(params![gap.item.0, gap.episode], |row| row.get(0))
+        .optional()?;
+    let Some(task) = left else { return Ok(None) };
+    run(db, "DELETE FROM task WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM task_gap WHERE task_gap.task = ?1)", [&task])?;
+    Columns("task_gap").task(&task).map(Some)
+}
+
+// ------------------------------------------------------------------------------------------------------------ attempts
+
+fn started(db: &Connection, process: &ProcessRecord) -> Result<(), Trouble> {
+    if current_token(db, process.attempt)?.is_none() {
+        return Err(Trouble::Refused(StoreError::StaleToken(process.attempt)));
+    }
+    run(
+        db,
+        "INSERT OR REPLACE INTO process (attempt, boot_id, process_group, start_ticks) VALUES (?, ?, ?, ?)",
+        params![attempt_bytes(&process.attempt), process.boot_id.0, process.process_group, signed(process.start_ticks)],
+    )
+    .map(drop)
+}
+
+fn publishing(db: &Connection, attempt: AttemptId, token: FencingToken) -> Result<(), Trouble> {
+    let marked =
+        run(db, "UPDATE lease SET publishing = 1 WHERE attempt = ? AND token = ?", params![attempt_bytes(&attempt), signed(token.0)])?;
+    if marked == 0 { Err(Trouble::Refused(StoreError::StaleToken(attempt))) } else { Ok(()) }
+}
+
+fn finish(db: &Connection, record: &AttemptRecord) -> Result<(), Trouble> {
+    let stale = || Err(Trouble::Refused(StoreError::StaleToken(record.attempt)));
+    if current_token(db, record.attempt)? != Some(record.token) {
+        return stale();
+    }
+    for (gap, _) in &record.outcomes {
+        if owner(db, *gap)? != Some(record.attempt) {
+            return stale();
+        }
+    }
+    let attempt = attempt_bytes(&record.attempt);
+    run(db, "DELETE FROM lease_gap WHERE attempt = ?", [attempt])?;
+    run(db, "DELETE FROM lease WHERE attempt = ?", [attempt])?;
+    run(db, "DELETE FROM process WHERE attempt = ?", [attempt])?;
+    run(
+        db,
+        "INSERT INTO attempt (task, collector, started_at, ended_at, body) VALUES (?, ?, ?, ?, ?)",
+        params![record.task.0, record.collector, micros(record.started_at), micros(record.ended_at), attempt_json(record)],
+    )
+    .map(drop)
+}
+
+/// JSON has no bytes: a log whose path is not UTF-8 is kept under the nearest name.
+fn attempt_json(record: &AttemptRecord) -> String {
+    match &record.log {
+        Some(log) if log.to_str().is_none() => {
+            let log = Some(PathBuf::from(log.to_string_lossy().into_owned()));
+            json(&AttemptRecord { log, ..record.clone() })
+        }
+        _ => json(record),
+    }
+}
+
+fn current_token(db: &Connection, attempt: AttemptId) -> Result<Option<FencingToken>, Trouble> {
+    let token: Option<i64> = db
+        .prepare_cached("SELECT token FROM lease WHERE attempt = ?")?
+        .query_row([attempt_bytes(&attempt)], |row| row.get(0))
+        .optional()?;
+    Ok(token.map(|token| FencingToken(super::columns::unsigned(token))))
+}
+
+fn owner(db: &Connection, gap: GapId) -> Result<Option<AttemptId>, Trouble> {
+    let attempt: Option<Vec<u8>> = db
+        .prepare_cached("SELECT attempt FROM lease_gap WHERE item = ? AND episode = ?")?
+        .query_row(params![gap.item.0, gap.episode], |row| row.get(0))
+        .optional()?;
+    attempt.map(|bytes| Columns("lease_gap").attempt(&bytes)).transpose()
+}
+
+// --------------------------------------------------------------------------------------------------- everything else
+
+fn put_item(db: &Connection, item: ItemId, record: &ItemRecord) -> Result<(), Trouble> {
+    run(
+        db,
+        "INSERT OR REPLACE INTO item (id, confirmed, absent, suspect_etag, episodes) VALUES (?, ?, ?, ?, ?)",
+        params![item.0, record.confirmed.map(micros), record.absent.as_ref().map(json), record.suspect_etag, record.episodes],
+    )
+    .map(drop)
+}
+
+fn put_picture(db: &Connection, standing: &str, body: &str) -> Result<(), Trouble> {
+    run(db, "INSERT OR REPLACE INTO picture (standing, body) VALUES (?, ?)", params![standing, body]).map(drop)
+}
+
+fn put_source(db: &Connection, name: &str, record: &SourceRecord) -> Result<(), Trouble> {
+    run(
+        db,
+        "INSERT OR REPLACE INTO source (name, failures, open_until, paused_until, body) VALUES (?, ?, ?, ?, ?)",
+        params![name, record.failures, record.open_until.map(micros), record.paused_until.map(micros), json(record)],
+    )
+    .map(drop)
+}
+
+fn put_success(db: &Connection, collector: &str, attempts: &[bool]) -> Result<(), Trouble> {
+    let text: String = attempts.iter().map(|filled| if *filled { '1' } else { '0' }).collect();
+    run(db, "INSERT OR REPLACE INTO success (collector, attempts) VALUES (?, ?)", params![collector, text]).map(drop)
+}
+
+fn reserve(db: &Connection, reservation: &Reservation) -> Result<(), Trouble> {
+    let settled = reservation.settled;
+    run(
+        db,
+        "INSERT OR REPLACE INTO reservation
+             (id, source, permits, boot_id, first_sent, first_sent_wall, used, last_arrival, last_arrival_wall)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            signed(reservation.id),
+            reservation.source,
+            reservation.permits,
+            reservation.boot_id.0,
+            signed(reservation.first_sent.0),
+            micros(reservation.first_sent_wall),
+            settled.map(|settled| settled.used),
+            settled.map(|settled| signed(settled.last_arrival.0)),
+            settled.map(|settled| micros(settled.last_arrival_wall)),
+        ],
+    )
+    .map(drop)
+}
+
+fn settle(db: &Connection, id: u64, settled: &SettledReservation) -> Result<(), Trouble> {
+    run(
+        db,
+        "UPDATE reservation SET used = ?, last_arrival = ?, last_arrival_wall = ? WHERE id = ?",
+        params![settled.used, signed(settled.last_arrival.0), micros(settled.last_arrival_wall), signed(id)],
+    )
+    .map(drop)
+}
+
+fn put_event(db: &Connection, event: &Event) -> Result<(), Trouble> {
+    run(
+        db,
+        "INSERT INTO event (at, task, item, episode, text) VALUES (?, ?, ?, ?, ?)",
+        params![
+            micros(event.at),
+            event.task.as_ref().map(|task| task.0),
+            event.gap.as_ref().map(|gap| gap.item.0),
+            event.gap.map(|gap| gap.episode),
+            event.text,
+        ],
+    )
+    .map(drop)
+}
+
+/// Returns how many rows it changed.
+fn run(db: &Connection, sql: &str, params: impl Params) -> Result<usize, Trouble> {
+    Ok(db.prepare_cached(sql)?.execute(params)?)
+}
+
+fn attempt_bytes(attempt: &AttemptId) -> &[u8; 16] {
+    attempt.0.as_bytes()
+}

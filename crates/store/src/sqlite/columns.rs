@@ -1,0 +1,72 @@
+//! How ids, times and structures become columns, and back.
+
+use adce_core::ids::{AttemptId, GapId, ItemId, TaskId, Uuid};
+use adce_core::time::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::fault::Trouble;
+
+pub(super) fn micros(instant: Timestamp) -> i64 {
+    instant.as_microsecond()
+}
+
+/// SQLite's integers are signed; the bits are what is kept.
+pub(super) fn signed(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+pub(super) fn unsigned(number: i64) -> u64 {
+    number.cast_unsigned()
+}
+
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("records are plain data with text keys")
+}
+
+/// Reads the columns of one table, and names it when one cannot be read.
+#[derive(Clone, Copy)]
+pub(super) struct Columns(pub(super) &'static str);
+
+impl Columns {
+    pub(super) fn unreadable(self, detail: impl ToString) -> Trouble {
+        Trouble::Unreadable { table: self.0, detail: detail.to_string() }
+    }
+
+    pub(super) fn json<T: DeserializeOwned>(self, text: &str) -> Result<T, Trouble> {
+        serde_json::from_str(text).map_err(|error| self.unreadable(error))
+    }
+
+    pub(super) fn instant(self, micros: i64) -> Result<Timestamp, Trouble> {
+        Timestamp::from_microsecond(micros).map_err(|error| self.unreadable(error))
+    }
+
+    pub(super) fn instant_if(self, micros: Option<i64>) -> Result<Option<Timestamp>, Trouble> {
+        micros.map(|micros| self.instant(micros)).transpose()
+    }
+
+    fn bytes<const N: usize>(self, blob: &[u8]) -> Result<[u8; N], Trouble> {
+        blob.try_into().map_err(|_| self.unreadable(format!("an id has {} bytes, not {N}", blob.len())))
+    }
+
+    pub(super) fn item(self, blob: &[u8]) -> Result<ItemId, Trouble> {
+        self.bytes(blob).map(ItemId)
+    }
+
+    pub(super) fn task(self, blob: &[u8]) -> Result<TaskId, Trouble> {
+        self.bytes(blob).map(TaskId)
+    }
+
+    pub(super) fn attempt(self, blob: &[u8]) -> Result<AttemptId, Trouble> {
+        self.bytes(blob).map(|bytes| AttemptId(Uuid::from_bytes(bytes)))
+    }
+
+    pub(super) fn gap(self, item: &[u8], episode: i64) -> Result<GapId, Trouble> {
+        let episode = u32::try_from(episode).map_err(|error| self.unreadable(error))?;
+        Ok(GapId { item: self.item(item)?, episode })
+    }
+
+    pub(super) fn small<T: TryFrom<i64, Error: std::fmt::Display>>(self, number: i64) -> Result<T, Trouble> {
+        T::try_from(number).map_err(|error| self.unreadable(error))
+    }
+}

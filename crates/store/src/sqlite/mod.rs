@@ -1,0 +1,147 @@
+//! The state in one SQLite file: durable, owned by one engine, readable by everybody meanwhile.
+//!
+//! SQLite runs with a write-ahead log and `synchronous = FULL`: what a call has changed is on disk when it returns, and
+//! a kill or a power cut at any instruction leaves whole batches only. One thread writes and shares an fsync between
+//! callers (`writer`); everybody else reads through connections that cannot write (`reader`).
+
+mod changes;
+mod columns;
+mod fault;
+mod history;
+mod ownership;
+mod queue;
+mod reader;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use adce_core::ids::{FencingToken, TaskId};
+use adce_core::ports::{Store, StoreError};
+use adce_core::record::{Change, History, Lease, Remembered};
+use adce_core::time::{BootId, Timestamp};
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+pub use self::ownership::Holder;
+use self::ownership::Ownership;
+pub use self::reader::Reader;
+pub use self::schema::FORMAT;
+use self::writer::{End, Job, Sent, Writer};
+use crate::{Identity, Retention};
+
+/// The engine that opens a state, and when.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub identity: Identity,
+    pub boot_id: BootId,
+    pub now: Timestamp,
+    pub retention: Retention,
+}
+
+/// A state that this process owns until the store is dropped or the process ends.
+pub struct SqliteStore {
+    to_writer: Sender<Sent>,
+    writer: Option<JoinHandle<()>>,
+    reader: Arc<Mutex<Reader>>,
+    path: PathBuf,
+}
+
+/// Opens the state at `path` for an engine, creates it and its folder if there is none, and brings an older format up
+/// to date. Refused with [`StoreError::Held`] while another engine has it, wherever in the process's life that one is.
+///
+/// Blocks while it reads through a state whose engine was killed: some seconds for a gigabyte.
+pub fn open(path: &Path, opening: &Opening) -> Result<SqliteStore, StoreError> {
+    make_folder(path)?;
+    let ownership = Ownership::take(path, opening.now)?;
+    let db = schema::open_to_write(path, &opening.identity, &opening.boot_id.0)?;
+    let writer = Writer::new(db, path.to_owned(), ownership, opening.now, opening.retention)?;
+    let gone = || StoreError::Corrupt(format!("`{}` vanished while it was opened", path.display()));
+    let reader = open_to_read(path, &opening.identity)?.ok_or_else(gone)?;
+    let (to_writer, sent) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("state-writer".into()).spawn(move || writer.run(sent));
+    let thread = thread.map_err(|error| StoreError::Unreachable(format!("no thread for the state's writer: {error}")))?;
+    Ok(SqliteStore { to_writer, writer: Some(thread), reader: Arc::new(Mutex::new(reader)), path: path.to_owned() })
+}
+
+/// Opens the state at `path` for reading, whether an engine writes it or not. `None`: there is no state, and none was
+/// created.
+pub fn open_to_read(path: &Path, identity: &Identity) -> Result<Option<Reader>, StoreError> {
+    Ok(schema::open_to_read(path, identity)?.map(|db| Reader::over(db, path)))
+}
+
+impl SqliteStore {
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || StoreError::Unreachable(format!("`{}`: its writer has ended", self.path.display()));
+        self.to_writer.send(Sent::Job(job(answer))).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+        let reader = Arc::clone(&self.reader);
+        let reading = tokio::task::spawn_blocking(move || read(&reader.lock().unwrap_or_else(PoisonError::into_inner)));
+        reading.await.map_err(|error| StoreError::Unreachable(format!("reading the state was cut off: {error}")))?
+    }
+
+    /// The last attempts and events of all tasks, at most so many of each, oldest first.
+    pub async fn recent(&self, at_most: u32) -> Result<History, StoreError> {
+        self.read(move |reader| reader.recent(at_most)).await
+    }
+
+    /// Commits what is queued, marks the end as clean and gives the state up. Dropping the store does the same.
+    pub fn close(self) {}
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn load(&self) -> Result<Remembered, StoreError> {
+        self.read(Reader::remembered).await
+    }
+
+    /// Once called it happens, even if the caller stops waiting.
+    async fn lease(&self, lease: Lease) -> Result<FencingToken, StoreError> {
+        self.ask(|answer| Job::Lease(lease, answer)).await
+    }
+
+    /// Once called it happens, even if the caller stops waiting.
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.ask(|answer| Job::Apply(changes, answer)).await
+    }
+
+    async fn history(&self, task: TaskId) -> Result<History, StoreError> {
+        self.read(move |reader| reader.history(task)).await
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // The thread may be gone already if it panicked; then there is nothing left to end.
+        let _ = self.to_writer.send(Sent::End(End));
+        if let Some(thread) = self.writer.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The folder is on disk before the state in it is: a power cut must not take both.
+fn make_folder(state: &Path) -> Result<(), StoreError> {
+    let folder = match state.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let make = || -> std::io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(folder)?;
+        match folder.parent() {
+            Some(above) if !above.as_os_str().is_empty() => std::fs::File::open(above)?.sync_all(),
+            _ => Ok(()),
+        }
+    };
+    make().map_err(|error| StoreError::Unreachable(format!("folder `{}` of the state: {error}", folder.display())))
+}

@@ -1,0 +1,234 @@
+//! Reading a state, beside the engine that writes it or after its end. Readers see whole commits and change nothing.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use adce_core::coverage::Picture;
+use adce_core::gap::{Gap, Task};
+use adce_core::ids::{FencingToken, GapId, ItemId, TaskId};
+use adce_core::ports::StoreError;
+use adce_core::record::{
+    AttemptRecord, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation, SettledReservation, SourceRecord,
+};
+use adce_core::time::{BootId, Boottime};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+
+use super::columns::{Columns, unsigned};
+use super::fault::Trouble;
+
+/// A read-only view of a state. Each call sees one consistent moment.
+pub struct Reader {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Reader {
+    pub(super) fn over(db: Connection, path: &Path) -> Self {
+        Reader { db, path: path.to_owned() }
+    }
+
+    /// What [`adce_core::ports::Store::load`] gives a starting engine.
+    pub fn remembered(&self) -> Result<Remembered, StoreError> {
+        self.at_one_moment(remembered)
+    }
+
+    /// What happened to a task, oldest first.
+    pub fn history(&self, task: TaskId) -> Result<History, StoreError> {
+        self.at_one_moment(|db| {
+            Ok(History {
+                attempts: attempts(db, "SELECT body FROM attempt WHERE task = ? ORDER BY seq", [task.0])?,
+                events: events(db, "SELECT at, task, item, episode, text FROM event WHERE task = ? ORDER BY seq", [task.0])?,
+            })
+        })
+    }
+
+    /// The last attempts and events of all tasks, at most so many of each, oldest first.
+    pub fn recent(&self, at_most: u32) -> Result<History, StoreError> {
+        self.at_one_moment(|db| {
+            let mut recent = History {
+                attempts: attempts(db, "SELECT body FROM attempt ORDER BY seq DESC LIMIT ?", [at_most])?,
+                events: events(db, "SELECT at, task, item, episode, text FROM event ORDER BY seq DESC LIMIT ?", [at_most])?,
+            };
+            recent.attempts.reverse();
+            recent.events.reverse();
+            Ok(recent)
+        })
+    }
+
+    fn at_one_moment<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        let within = || {
+            let moment = self.db.unchecked_transaction()?;
+            read(&moment)
+        };
+        within().map_err(|trouble| trouble.at(&self.path))
+    }
+}
+
+fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
+    let latest: Option<i64> = db.query_row("SELECT latest FROM meta", [], |row| row.get(0))?;
+    Ok(Remembered {
+        picture: picture::<Picture>(db, "accepted")?,
+        held: picture::<HeldPicture>(db, "held")?,
+        gaps: gaps(db)?,
+        tasks: tasks(db)?,
+        items: items(db)?,
+        leases: leases(db)?,
+        processes: processes(db)?,
+        reservations: reservations(db)?,
+        sources: sources(db)?,
+        success: success(db)?,
+        latest: Columns("meta").instant_if(latest)?,
+    })
+}
+
+fn picture<T: serde::de::DeserializeOwned>(db: &Connection, standing: &str) -> Result<Option<T>, Trouble> {
+    let body: Option<String> = db.query_row("SELECT body FROM picture WHERE standing = ?", [standing], |row| row.get(0)).optional()?;
+    body.map(|body| Columns("picture").json(&body)).transpose()
+}
+
+fn gaps(db: &Connection) -> Result<Vec<Gap>, Trouble> {
+    each(db, "SELECT body FROM gap", [], |row| Columns("gap").json(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?))
+}
+
+fn tasks(db: &Connection) -> Result<Vec<Task>, Trouble> {
+    let columns = Columns("task");
+    let mut gaps =
+        gaps_by_owner::<TaskId>(db, "SELECT task, item, episode FROM task_gap ORDER BY task, position", |blob| columns.task(blob))?;
+    let mut tasks: Vec<Task> =
+        each(db, "SELECT body FROM task", [], |row| columns.json(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?))?;
+    for task in &mut tasks {
+        task.gaps = gaps.remove(&task.id).ok_or_else(|| columns.unreadable(format!("task {} has no gaps", task.id)))?;
+    }
+    Ok(tasks)
+}
+
+fn gaps_by_owner<Owner: Eq + std::hash::Hash>(
+    db: &Connection,
+    sql: &str,
+    owner: impl Fn(&[u8]) -> Result<Owner, Trouble>,
+) -> Result<HashMap<Owner, Vec<GapId>>, Trouble> {
+    let mut gaps = HashMap::<Owner, Vec<GapId>>::new();
+    each(db, sql, [], |row| {
+        let gap = Columns("gap").gap(&blob(row, 1)?, row.get(2)?)?;
+        gaps.entry(owner(&blob(row, 0)?)?).or_default().push(gap);
+        Ok(())
+    })?;
+    Ok(gaps)
+}
+
+fn items(db: &Connection) -> Result<HashMap<ItemId, ItemRecord>, Trouble> {
+    let columns = Columns("item");
+    let rows = each(db, "SELECT id, confirmed, absent, suspect_etag, episodes FROM item", [], |row| {
+        let absent: Option<String> = row.get(2)?;
+        let record = ItemRecord {
+            confirmed: columns.instant_if(row.get(1)?)?,
+            absent: absent.map(|body| columns.json(&body)).transpose()?,
+            suspect_etag: row.get(3)?,
+            episodes: columns.small(row.get(4)?)?,
+        };
+        Ok((columns.item(&blob(row, 0)?)?, record))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+fn leases(db: &Connection) -> Result<Vec<Lease>, Trouble> {
+    let columns = Columns("lease");
+    let mut gaps =
+        gaps_by_owner(db, "SELECT attempt, item, episode FROM lease_gap ORDER BY attempt, position", |blob| columns.attempt(blob))?;
+    let sql = "SELECT attempt, token, task, collector, started_at, publishing FROM lease ORDER BY token";
+    each(db, sql, [], |row| {
+        let attempt = columns.attempt(&blob(row, 0)?)?;
+        Ok(Lease {
+            attempt,
+            token: FencingToken(unsigned(row.get(1)?)),
+            task: columns.task(&blob(row, 2)?)?,
+            collector: row.get(3)?,
+            gaps: gaps.remove(&attempt).unwrap_or_default(),
+            started_at: columns.instant(row.get(4)?)?,
+            publishing: row.get(5)?,
+        })
+    })
+}
+
+fn processes(db: &Connection) -> Result<Vec<ProcessRecord>, Trouble> {
+    let columns = Columns("process");
+    each(db, "SELECT attempt, boot_id, process_group, start_ticks FROM process ORDER BY attempt", [], |row| {
+        Ok(ProcessRecord {
+            attempt: columns.attempt(&blob(row, 0)?)?,
+            boot_id: BootId(row.get(1)?),
+            process_group: columns.small(row.get(2)?)?,
+            start_ticks: unsigned(row.get(3)?),
+        })
+    })
+}
+
+fn reservations(db: &Connection) -> Result<Vec<Reservation>, Trouble> {
+    let columns = Columns("reservation");
+    let sql = "SELECT id, source, permits, boot_id, first_sent, first_sent_wall, used, last_arrival, last_arrival_wall
+               FROM reservation ORDER BY id";
+    each(db, sql, [], |row| {
+        let settled = match (row.get::<_, Option<i64>>(6)?, row.get::<_, Option<i64>>(7)?, row.get::<_, Option<i64>>(8)?) {
+            (Some(used), Some(arrival), Some(wall)) => Some(SettledReservation {
+                used: columns.small(used)?,
+                last_arrival: Boottime(unsigned(arrival)),
+                last_arrival_wall: columns.instant(wall)?,
+            }),
+            _ => None,
+        };
+        Ok(Reservation {
+            id: unsigned(row.get(0)?),
+            source: row.get(1)?,
+            permits: columns.small(row.get(2)?)?,
+            boot_id: BootId(row.get(3)?),
+            first_sent: Boottime(unsigned(row.get(4)?)),
+            first_sent_wall: columns.instant(row.get(5)?)?,
+            settled,
+        })
+    })
+}
+
+fn sources(db: &Connection) -> Result<HashMap<String, SourceRecord>, Trouble> {
+    let rows = each(db, "SELECT name, body FROM source", [], |row| {
+        let body: String = row.get(1)?;
+        Ok((row.get(0)?, Columns("source").json(&body)?))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+fn success(db: &Connection) -> Result<HashMap<String, Vec<bool>>, Trouble> {
+    let rows = each(db, "SELECT collector, attempts FROM success", [], |row| {
+        let attempts: String = row.get(1)?;
+        Ok((row.get(0)?, attempts.chars().map(|mark| mark == '1').collect()))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+fn attempts(db: &Connection, sql: &str, of: impl Params) -> Result<Vec<AttemptRecord>, Trouble> {
+    each(db, sql, of, |row| Columns("attempt").json(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?))
+}
+
+fn events(db: &Connection, sql: &str, of: impl Params) -> Result<Vec<Event>, Trouble> {
+    let columns = Columns("event");
+    each(db, sql, of, |row| {
+        let task: Option<Vec<u8>> = row.get(1)?;
+        let gap = match (row.get::<_, Option<Vec<u8>>>(2)?, row.get::<_, Option<i64>>(3)?) {
+            (Some(item), Some(episode)) => Some(columns.gap(&item, episode)?),
+            _ => None,
+        };
+        Ok(Event { at: columns.instant(row.get(0)?)?, task: task.map(|blob| columns.task(&blob)).transpose()?, gap, text: row.get(4)? })
+    })
+}
+
+fn blob(row: &Row<'_>, at: usize) -> Result<Vec<u8>, Trouble> {
+    Ok(row.get(at)?)
+}
+
+fn each<T>(db: &Connection, sql: &str, of: impl Params, mut read: impl FnMut(&Row<'_>) -> Result<T, Trouble>) -> Result<Vec<T>, Trouble> {
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query(of)?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(row)?);
+    }
+    Ok(all)
+}

@@ -1,0 +1,345 @@
+//! What every store promises. Each claim runs against each store; a new one joins by adding a line at the end.
+
+mod sample;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use adce_core::coverage::Picture;
+use adce_core::gap::Task;
+use adce_core::ids::FencingToken;
+use adce_core::ports::{Store, StoreError};
+use adce_core::record::{AbsentMark, Change, Closed, HeldPicture, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
+use adce_store::memory::MemoryStore;
+use adce_store::sqlite::{self, Opening};
+use adce_store::{Identity, Retention};
+use sample::*;
+
+/// A place that holds one state; opening it again is what a restarted engine does.
+trait Backend {
+    fn new() -> Self;
+    fn open(&self) -> Arc<dyn Store>;
+}
+
+struct Memory(MemoryStore);
+
+impl Backend for Memory {
+    fn new() -> Self {
+        Memory(MemoryStore::new())
+    }
+
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(self.0.clone())
+    }
+}
+
+struct Sqlite(tempfile::TempDir);
+
+impl Backend for Sqlite {
+    fn new() -> Self {
+        Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    fn open(&self) -> Arc<dyn Store> {
+        let path: PathBuf = self.0.path().join("state.db");
+        let identity = Identity { name: "prod".into(), lake: "/lake".into() };
+        let opening = Opening { identity, boot_id: boot_id(), now: at(0), retention: Retention::default() };
+        Arc::new(sqlite::open(&path, &opening).unwrap())
+    }
+}
+
+macro_rules! claims {
+    ($($claim:ident)*) => {
+        mod in_memory { $(#[tokio::test] async fn $claim() { super::$claim::<super::Memory>().await })* }
+        mod on_sqlite { $(#[tokio::test] async fn $claim() { super::$claim::<super::Sqlite>().await })* }
+    };
+}
+
+claims! {
+    a_new_state_remembers_nothing
+    everything_put_is_remembered_as_it_was
+    what_is_put_again_replaces_what_was_there
+    a_closed_gap_leaves_the_state_and_its_task
+    a_closed_gap_leaves_a_line_in_its_tasks_history
+    a_gap_is_in_the_task_it_was_put_into_last
+    a_gap_has_one_owner
+    a_lease_for_one_gap_twice_is_refused
+    a_refused_lease_takes_none_of_its_gaps
+    a_finished_lease_frees_its_gaps
+    tokens_grow_and_are_never_given_again
+    an_unfinished_lease_is_remembered_with_its_process
+    a_stale_result_takes_its_whole_batch_with_it
+    a_result_counts_once
+    a_result_for_a_gap_outside_its_lease_is_stale
+    publishing_needs_the_current_token
+    a_process_needs_a_lease
+    history_tells_attempts_and_events_in_order
+    reservations_stay_until_they_are_forgotten
+    the_latest_instant_is_that_of_what_happened
+}
+
+async fn put(store: &Arc<dyn Store>, changes: impl IntoIterator<Item = Change>) {
+    store.apply(changes.into_iter().collect()).await.unwrap();
+}
+
+async fn a_new_state_remembers_nothing<B: Backend>() {
+    assert_eq!(B::new().open().load().await.unwrap(), Remembered::default());
+}
+
+async fn everything_put_is_remembered_as_it_was<B: Backend>() {
+    let backend = B::new();
+    let picture =
+        Picture { taken_at: Some(at(1)), items: 7, gaps: 2, objects: [("box_scores".to_owned(), 5)].into(), ..Picture::default() };
+    let held =
+        HeldPicture { picture: picture.clone(), first_seen: at(2), surprises: vec!["`box_scores` lost 12 %".into()], accepted: true };
+    let mark = AbsentMark { since: at(0), recheck_at: at(9), confirmed: 3, fingerprint: u64::MAX - 1 };
+    let record = ItemRecord { confirmed: Some(at(3)), absent: Some(mark), suspect_etag: Some("\"e1\"".into()), episodes: 4 };
+    let source = SourceRecord { failures: 5, open_until: Some(at(600)), paused_until: None, reason: Some("5 failures".into()) };
+    let expected = Remembered {
+        picture: Some(picture.clone()),
+        held: Some(held.clone()),
+        gaps: vec![gap(1)],
+        tasks: vec![task(&[1])],
+        items: HashMap::from([(item(1), record.clone())]),
+        reservations: vec![reservation(u64::MAX / 2)],
+        sources: HashMap::from([("espn".to_owned(), source.clone())]),
+        success: HashMap::from([("bbref".to_owned(), vec![true, false, true])]),
+        latest: Some(at(5)),
+        ..Remembered::default()
+    };
+    let store = backend.open();
+    put(
+        &store,
+        [
+            Change::PutGap(gap(1)),
+            Change::PutTask(task(&[1])),
+            Change::PutItem(item(1), record),
+            Change::PutPicture(picture),
+            Change::PutHeldPicture(Some(held)),
+            Change::PutSource("espn".into(), source),
+            Change::PutSuccess("bbref".into(), vec![true, false, true]),
+            Change::Reserve(reservation(u64::MAX / 2)),
+        ],
+    )
+    .await;
+    assert_eq!(store.load().await.unwrap(), expected);
+    drop(store);
+    assert_eq!(backend.open().load().await.unwrap(), expected, "after a restart");
+}
+
+async fn what_is_put_again_replaces_what_was_there<B: Backend>() {
+    let store = B::new().open();
+    let mut later = gap(1);
+    later.key = "elsewhere".into();
+    later.progress.attempts += 1;
+    let record = ItemRecord { episodes: 2, ..ItemRecord::default() };
+    put(&store, [Change::PutGap(gap(1)), Change::PutTask(task(&[1, 2])), Change::PutItem(item(1), ItemRecord::default())]).await;
+    put(
+        &store,
+        [Change::PutHeldPicture(Some(HeldPicture { picture: Picture::default(), first_seen: at(0), surprises: vec![], accepted: false }))],
+    )
+    .await;
+    put(
+        &store,
+        [
+            Change::PutGap(later.clone()),
+            Change::PutTask(task(&[1, 3])),
+            Change::PutItem(item(1), record.clone()),
+            Change::PutHeldPicture(None),
+        ],
+    )
+    .await;
+    let remembered = store.load().await.unwrap();
+    assert_eq!(remembered.gaps, [later]);
+    assert_eq!(remembered.tasks, [task(&[1, 3])]);
+    assert_eq!(remembered.items, HashMap::from([(item(1), record)]));
+    assert_eq!(remembered.held, None);
+}
+
+async fn a_closed_gap_leaves_the_state_and_its_task<B: Backend>() {
+    let store = B::new().open();
+    put(&store, [Change::PutGap(gap(1)), Change::PutGap(gap(2)), Change::PutTask(task(&[1, 2]))]).await;
+    put(&store, [Change::CloseGap { gap: gap_id(1), at: at(9), why: Closed::Filled }]).await;
+    let remembered = store.load().await.unwrap();
+    assert_eq!(remembered.gaps, [gap(2)]);
+    assert_eq!(remembered.tasks.len(), 1);
+    assert_eq!(remembered.tasks[0].gaps, [gap_id(2)]);
+    put(&store, [Change::CloseGap { gap: gap_id(2), at: at(9), why: Closed::Filled }]).await;
+    assert_eq!(store.load().await.unwrap().tasks, [], "a task without gaps is gone");
+}
+
+async fn a_closed_gap_leaves_a_line_in_its_tasks_history<B: Backend>() {
+    let store = B::new().open();
+    put(&store, [Change::PutGap(gap(1)), Change::PutTask(task(&[1]))]).await;
+    let close = Change::CloseGap { gap: gap_id(1), at: at(9), why: Closed::FoundFilled };
+    put(&store, [close.clone(), close]).await;
+    let events = store.history(task_id(1)).await.unwrap().events;
+    assert_eq!(events.len(), 1, "closing what is closed says nothing: {events:?}");
+    assert_eq!((events[0].at, events[0].gap, events[0].text.as_str()), (at(9), Some(gap_id(1)), "gap closed: found filled"));
+}
+
+async fn a_gap_is_in_the_task_it_was_put_into_last<B: Backend>() {
+    let store = B::new().open();
+    put(&store, [Change::PutTask(task(&[1, 2])), Change::PutTask(task(&[3, 4]))]).await;
+    put(&store, [Change::PutTask(task(&[5, 2, 3, 4]))]).await;
+    let mut tasks = store.load().await.unwrap().tasks;
+    tasks.sort_by_key(|task| task.gaps.len());
+    assert_eq!(tasks, [Task { gaps: vec![gap_id(1)], ..task(&[1]) }, task(&[5, 2, 3, 4])]);
+    put(&store, [Change::RemoveTask(task_id(5)), Change::PutTask(task(&[3, 2]))]).await;
+    assert_eq!(store.load().await.unwrap().tasks.len(), 2);
+}
+
+async fn a_gap_has_one_owner<B: Backend>() {
+    let store = B::new().open();
+    store.lease(lease(1, &[1, 2])).await.unwrap();
+    let refused = store.lease(lease(2, &[3, 2])).await;
+    assert!(matches!(refused, Err(StoreError::Leased { gap, by }) if gap == gap_id(2) && by == attempt(1)), "{refused:?}");
+    let again = store.lease(lease(1, &[4])).await;
+    assert!(matches!(again, Err(StoreError::StaleToken(of)) if of == attempt(1)), "{again:?}");
+    assert_eq!(store.load().await.unwrap().leases.len(), 1);
+}
+
+async fn a_lease_for_one_gap_twice_is_refused<B: Backend>() {
+    let store = B::new().open();
+    let refused = store.lease(lease(1, &[1, 1])).await;
+    assert!(matches!(refused, Err(StoreError::Leased { gap, .. }) if gap == gap_id(1)), "{refused:?}");
+    assert_eq!(store.load().await.unwrap().leases, []);
+}
+
+async fn a_refused_lease_takes_none_of_its_gaps<B: Backend>() {
+    let store = B::new().open();
+    store.lease(lease(1, &[1])).await.unwrap();
+    store.lease(lease(2, &[2, 1])).await.unwrap_err();
+    store.lease(lease(3, &[2])).await.unwrap();
+}
+
+async fn a_finished_lease_frees_its_gaps<B: Backend>() {
+    let store = B::new().open();
+    let token = store.lease(lease(1, &[1, 2])).await.unwrap();
+    put(&store, [Change::Started(process(1)), Change::Finish(ended(1, token, &[1, 2]))]).await;
+    let remembered = store.load().await.unwrap();
+    assert_eq!((remembered.leases, remembered.processes), (vec![], vec![]));
+    store.lease(lease(2, &[2])).await.unwrap();
+}
+
+async fn tokens_grow_and_are_never_given_again<B: Backend>() {
+    let backend = B::new();
+    let mut last = FencingToken(0);
+    for restart in 0..3 {
+        let store = backend.open();
+        for turn in 0..3 {
+            let number = restart * 10 + turn;
+            let token = store.lease(lease(number, &[number])).await.unwrap();
+            assert!(token > last, "{token:?} after {last:?}");
+            last = token;
+            put(&store, [Change::Finish(ended(number, token, &[number]))]).await;
+        }
+    }
+}
+
+async fn an_unfinished_lease_is_remembered_with_its_process<B: Backend>() {
+    let backend = B::new();
+    let store = backend.open();
+    let first = store.lease(lease(1, &[1, 2])).await.unwrap();
+    let second = store.lease(lease(2, &[3])).await.unwrap();
+    put(&store, [Change::Started(process(1)), Change::Publishing { attempt: attempt(1), token: first }]).await;
+    drop(store);
+    let remembered = backend.open().load().await.unwrap();
+    let one = Lease { token: first, publishing: true, ..lease(1, &[1, 2]) };
+    assert_eq!(remembered.leases, [one, Lease { token: second, ..lease(2, &[3]) }]);
+    assert_eq!(remembered.processes, [process(1)]);
+}
+
+async fn a_stale_result_takes_its_whole_batch_with_it<B: Backend>() {
+    let store = B::new().open();
+    let token = store.lease(lease(1, &[1])).await.unwrap();
+    let stale = FencingToken(token.0 + 1);
+    let batch = vec![Change::PutGap(gap(7)), Change::Finish(ended(1, stale, &[1])), Change::PutGap(gap(8))];
+    let refused = store.apply(batch).await;
+    assert!(matches!(refused, Err(StoreError::StaleToken(of)) if of == attempt(1)), "{refused:?}");
+    let remembered = store.load().await.unwrap();
+    assert_eq!(remembered.gaps, []);
+    assert_eq!(remembered.leases.len(), 1, "the lease is as it was");
+    assert_eq!(store.history(task_id(1)).await.unwrap().attempts, []);
+}
+
+async fn a_result_counts_once<B: Backend>() {
+    let store = B::new().open();
+    let token = store.lease(lease(1, &[1])).await.unwrap();
+    let finish = Change::Finish(ended(1, token, &[1]));
+    store.apply(vec![finish.clone(), finish.clone()]).await.unwrap_err();
+    put(&store, [finish.clone()]).await;
+    store.apply(vec![finish]).await.unwrap_err();
+    assert_eq!(store.history(task_id(1)).await.unwrap().attempts.len(), 1);
+}
+
+async fn a_result_for_a_gap_outside_its_lease_is_stale<B: Backend>() {
+    let store = B::new().open();
+    let token = store.lease(lease(1, &[1])).await.unwrap();
+    store.lease(lease(2, &[2])).await.unwrap();
+    let refused = store.apply(vec![Change::Finish(ended(1, token, &[1, 2]))]).await;
+    assert!(matches!(refused, Err(StoreError::StaleToken(of)) if of == attempt(1)), "{refused:?}");
+}
+
+async fn publishing_needs_the_current_token<B: Backend>() {
+    let store = B::new().open();
+    let token = store.lease(lease(1, &[1])).await.unwrap();
+    let publishing = |token| vec![Change::Publishing { attempt: attempt(1), token }];
+    store.apply(publishing(FencingToken(token.0 + 1))).await.unwrap_err();
+    assert!(!store.load().await.unwrap().leases[0].publishing);
+    store.apply(publishing(token)).await.unwrap();
+    assert!(store.load().await.unwrap().leases[0].publishing);
+    put(&store, [Change::Finish(ended(1, token, &[1]))]).await;
+    let late = store.apply(publishing(token)).await;
+    assert!(matches!(late, Err(StoreError::StaleToken(of)) if of == attempt(1)), "{late:?}");
+}
+
+async fn a_process_needs_a_lease<B: Backend>() {
+    let store = B::new().open();
+    let refused = store.apply(vec![Change::Started(process(1))]).await;
+    assert!(matches!(refused, Err(StoreError::StaleToken(of)) if of == attempt(1)), "{refused:?}");
+    assert_eq!(store.load().await.unwrap().processes, []);
+}
+
+async fn history_tells_attempts_and_events_in_order<B: Backend>() {
+    let backend = B::new();
+    let store = backend.open();
+    let mut records = Vec::new();
+    for number in 1..4 {
+        let token = store.lease(lease(number, &[1])).await.unwrap();
+        records.push(ended(number, token, &[1]));
+        put(&store, [Change::Finish(records[number as usize - 1].clone())]).await;
+    }
+    let other = store.lease(lease(9, &[2])).await.unwrap();
+    put(&store, [Change::Finish(ended(9, other, &[2])), Change::Event(event(2, "of another task"))]).await;
+    put(&store, [Change::Event(event(1, "first")), Change::Event(event(1, "second"))]).await;
+    drop(store);
+    let history = backend.open().history(task_id(1)).await.unwrap();
+    assert_eq!(history.attempts, records);
+    assert_eq!(history.events, [event(1, "first"), event(1, "second")]);
+}
+
+async fn reservations_stay_until_they_are_forgotten<B: Backend>() {
+    let store = B::new().open();
+    put(&store, [Change::Reserve(reservation(1)), Change::Reserve(reservation(2))]).await;
+    put(&store, [Change::SettleReservation { id: 1, settled: settled() }, Change::SettleReservation { id: 3, settled: settled() }]).await;
+    let one = Reservation { settled: Some(settled()), ..reservation(1) };
+    assert_eq!(store.load().await.unwrap().reservations, [one, reservation(2)]);
+    put(&store, [Change::ForgetReservation(1), Change::ForgetReservation(3)]).await;
+    assert_eq!(store.load().await.unwrap().reservations, [reservation(2)]);
+}
+
+async fn the_latest_instant_is_that_of_what_happened<B: Backend>() {
+    let backend = B::new();
+    let store = backend.open();
+    store.lease(lease(4, &[1])).await.unwrap();
+    assert_eq!(store.load().await.unwrap().latest, Some(at(4)));
+    let mut waits = gap(1);
+    waits.progress.next_try = Some(at(99_999));
+    put(&store, [Change::PutGap(waits), Change::Event(event(3, "earlier"))]).await;
+    assert_eq!(store.load().await.unwrap().latest, Some(at(4)), "a retry lies ahead and did not happen");
+    put(&store, [Change::Event(event(30, "later"))]).await;
+    drop(store);
+    assert_eq!(backend.open().load().await.unwrap().latest, Some(at(30)));
+}
