@@ -1,13 +1,31 @@
-//! All items that should exist.
+//! All items that should exist: each dataset's product of dimensions, less what its `where` leaves out.
+//!
+//! An item is its place among all items, and everything else about it is worked out from that place when somebody
+//! asks: its dimension values by mixed radix, from them its key. So a million items cost a few bytes each, and not a
+//! text each. The way back is a hash table of places: a key belongs to the item that writes exactly this key, which is
+//! tried, not assumed (`every_key_finds_its_item_and_no_other`), and no two items of all datasets write the same one.
+//!
+//! Dataset and dimension values alone make an item's id; the key template is no part of it.
+
+mod build;
+mod collisions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 
-use super::table::TableFiles;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+
+pub use build::expand;
+
+use super::values::DimensionValues;
+use super::writer::{Digits, KeyWriter, MOST_DIMENSIONS};
 use crate::gap::Reason;
 use crate::ids::ItemId;
+use crate::spec::Dataset;
 use crate::spec::expression::{Scope, Value, Var};
-use crate::spec::problem::Problem;
-use crate::spec::{Dataset, Spec};
+use crate::spec::names::{Names, VarRef};
 use crate::time::Timestamp;
 
 /// One expected item: its place among all of them, dense from 0, datasets in the order of the config.
@@ -17,9 +35,14 @@ pub struct ItemIx(pub u32);
 /// All expected items of all datasets.
 #[derive(Debug, Default)]
 pub struct Expected {
+    /// Of the whole config, whoever uses them.
+    dimensions: Vec<DimensionValues>,
     datasets: Vec<ExpectedDataset>,
     table_rows: BTreeMap<String, u64>,
     prefixes: Vec<String>,
+    /// Places of items, by the hash of their keys.
+    by_key: HashTable<u32>,
+    hasher: DefaultHashBuilder,
 }
 
 /// The items of one dataset.
@@ -27,6 +50,18 @@ pub struct Expected {
 pub struct ExpectedDataset {
     name: String,
     items: std::ops::Range<u32>,
+    /// Its `for`: places in [`Expected::dimensions`].
+    dimensions: Vec<usize>,
+    /// Values of each.
+    sizes: Digits,
+    /// With a `where`: the places in the whole product of those that it keeps, ascending.
+    kept: Option<Vec<u32>>,
+    writer: KeyWriter,
+    names: Names,
+    /// Every name that an expression may use for a column, qualified or not.
+    vars: HashMap<String, VarRef>,
+    /// All columns, under the names that [`Expected::values`] gives them.
+    shown: Vec<(String, VarRef)>,
 }
 
 impl ExpectedDataset {
@@ -45,11 +80,47 @@ impl ExpectedDataset {
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
+
+    /// The names of its `for`, now that all tables are read.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Place of each dimension's value; the last dimension changes fastest.
+    fn digits(&self, item: ItemIx) -> Digits {
+        let within = item.0 - self.items.start;
+        let rank = self.kept.as_ref().map_or(within, |kept| kept[within as usize]);
+        self.digits_of_rank(rank)
+    }
+
+    fn digits_of_rank(&self, mut rank: u32) -> Digits {
+        let mut digits = [0; MOST_DIMENSIONS];
+        for at in (0..self.dimensions.len()).rev() {
+            digits[at] = rank % self.sizes[at];
+            rank /= self.sizes[at];
+        }
+        digits
+    }
 }
 
-/// Every item that the spec expects, or all that is wrong with them.
-pub fn expand(_spec: &Spec, _files: &dyn TableFiles, _now: Timestamp) -> Result<Expected, Vec<Problem>> {
-    Ok(Expected::default())
+/// The values of one dataset's dimensions, in the order of its `for`.
+struct Across<'a> {
+    values: [&'a DimensionValues; MOST_DIMENSIONS],
+    count: usize,
+}
+
+impl<'a> Across<'a> {
+    fn new(dimensions: &'a [DimensionValues], of: &[usize]) -> Self {
+        let mut values = [&dimensions[of[0]]; MOST_DIMENSIONS];
+        for (at, dimension) in of.iter().enumerate() {
+            values[at] = &dimensions[*dimension];
+        }
+        Across { values, count: of.len() }
+    }
+
+    fn as_slice(&self) -> &[&'a DimensionValues] {
+        &self.values[..self.count]
+    }
 }
 
 impl Expected {
@@ -60,7 +131,7 @@ impl Expected {
 
     /// Of all datasets together.
     pub fn len(&self) -> usize {
-        self.datasets.iter().map(ExpectedDataset::len).sum()
+        self.datasets.last().map_or(0, |dataset| dataset.items.end as usize)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -77,25 +148,63 @@ impl Expected {
     }
 
     /// Appends the item's key.
-    pub fn key(&self, _item: ItemIx, _key: &mut String) {}
+    pub fn key(&self, item: ItemIx, key: &mut String) {
+        let dataset = &self.datasets[self.dataset_of(item)];
+        let across = Across::new(&self.dimensions, &dataset.dimensions);
+        dataset.writer.write(across.as_slice(), &dataset.digits(item), key).expect("every key was written once before");
+    }
 
     pub fn id(&self, item: ItemIx) -> ItemId {
-        ItemId::of(&self.datasets[self.dataset_of(item)].name, [])
+        let dataset = &self.datasets[self.dataset_of(item)];
+        let digits = dataset.digits(item);
+        let mut text = String::with_capacity(64);
+        let mut ends = [0; MOST_DIMENSIONS];
+        for (at, dimension) in dataset.dimensions.iter().enumerate() {
+            self.dimensions[*dimension].write_canonical(digits[at] as usize, &mut text);
+            ends[at] = text.len();
+        }
+        let values = (0..dataset.dimensions.len()).map(|at| &text[if at == 0 { 0 } else { ends[at - 1] }..ends[at]]);
+        ItemId::of(&dataset.name, values)
+    }
+
+    /// `game=401, quarter=q1`: the item for people.
+    pub fn describe(&self, item: ItemIx) -> String {
+        let dataset = &self.datasets[self.dataset_of(item)];
+        self.describe_digits(dataset, &dataset.digits(item))
+    }
+
+    fn describe_digits(&self, dataset: &ExpectedDataset, digits: &Digits) -> String {
+        describe(&Across::new(&self.dimensions, &dataset.dimensions), digits)
     }
 
     /// For evaluating `due`, `fresh.until`, `priority` and `--select` of this item.
     pub fn scope(&self, item: ItemIx, now: Timestamp) -> ItemScope<'_> {
-        ItemScope { expected: self, item, now, due: None, reason: None }
+        let dataset = &self.datasets[self.dataset_of(item)];
+        ItemScope { dimensions: &self.dimensions, dataset, digits: dataset.digits(item), now, due: None, reason: None }
     }
 
-    /// Every variable of the item, name and text; those without a value are left out.
-    pub fn values(&self, _item: ItemIx) -> Vec<(String, String)> {
-        Vec::new()
+    /// Every variable of the item, name and text; null has an empty text.
+    pub fn values(&self, item: ItemIx) -> Vec<(String, String)> {
+        let dataset = &self.datasets[self.dataset_of(item)];
+        let digits = dataset.digits(item);
+        let text = |var: &VarRef| {
+            let mut text = String::new();
+            let dimension = usize::from(var.dimension);
+            self.dimensions[dataset.dimensions[dimension]].write(var.column, digits[dimension] as usize, &mut text);
+            text
+        };
+        dataset.shown.iter().map(|(name, var)| (name.clone(), text(var))).collect()
     }
 
     /// The item whose key is exactly this one.
-    pub fn find(&self, _key: &str) -> Option<ItemIx> {
-        None
+    pub fn find(&self, key: &str) -> Option<ItemIx> {
+        let mut candidate = String::with_capacity(key.len());
+        let same = |item: &u32| {
+            candidate.clear();
+            self.key(ItemIx(*item), &mut candidate);
+            candidate == key
+        };
+        self.by_key.find(self.hasher.hash_one(key), same).copied().map(ItemIx)
     }
 
     /// Rows of each table, by dimension.
@@ -114,11 +223,25 @@ impl Expected {
     }
 }
 
+fn describe(across: &Across<'_>, digits: &Digits) -> String {
+    let mut text = String::new();
+    for (at, values) in across.as_slice().iter().enumerate() {
+        if at > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(values.names.name());
+        text.push('=');
+        values.write_canonical(digits[at] as usize, &mut text);
+    }
+    text
+}
+
 /// One item's values, for expressions.
 #[derive(Clone, Copy, Debug)]
 pub struct ItemScope<'a> {
-    expected: &'a Expected,
-    item: ItemIx,
+    dimensions: &'a [DimensionValues],
+    dataset: &'a ExpectedDataset,
+    digits: Digits,
     now: Timestamp,
     due: Option<Timestamp>,
     reason: Option<Reason>,
@@ -136,12 +259,15 @@ impl ItemScope<'_> {
 }
 
 impl Scope for ItemScope<'_> {
-    fn value(&self, _at: usize, _var: &Var) -> Value<'_> {
-        Value::Null
+    fn value(&self, _at: usize, var: &Var) -> Value<'_> {
+        let Some(found) = self.dataset.vars.get(var.name.as_str()) else { return Value::Null };
+        let dimension = usize::from(found.dimension);
+        self.dimensions[self.dataset.dimensions[dimension]].value(found.column, self.digits[dimension] as usize)
     }
 
-    fn origin(&self, _var: &Var) -> Option<String> {
-        None
+    fn origin(&self, var: &Var) -> Option<String> {
+        let dimension = usize::from(self.dataset.vars.get(var.name.as_str())?.dimension);
+        self.dimensions[self.dataset.dimensions[dimension]].origin(self.digits[dimension] as usize)
     }
 
     fn now(&self) -> Option<Timestamp> {
@@ -157,6 +283,6 @@ impl Scope for ItemScope<'_> {
     }
 
     fn dataset(&self) -> Option<&str> {
-        Some(self.expected.datasets[self.expected.dataset_of(self.item)].name())
+        Some(self.dataset.name())
     }
 }

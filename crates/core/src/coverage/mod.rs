@@ -3,14 +3,19 @@
 //! `expected` says what should be there and `inventory` what is; `state` judges one item and `tally` all of them;
 //! `gaps` turns that into what opened and closed since before, and `surprise` asks whether it may be believed at once.
 
+mod calendar;
 mod expected;
 mod gaps;
 mod inventory;
 mod picture;
+mod rows;
 mod state;
 mod surprise;
 mod table;
 mod tally;
+mod texts;
+mod values;
+mod writer;
 
 pub use expected::*;
 pub use gaps::{GapDiff, gaps};

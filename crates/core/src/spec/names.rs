@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 use jiff::tz::TimeZone;
 
+use super::problem::did_you_mean;
 use super::{ColumnSource, Dimension, DimensionKind};
 
 /// What is wrong with an expression or a template, and where in its text. Bytes from its start.
@@ -315,9 +316,10 @@ fn place(at: usize) -> u16 {
 
 /// "did you mean …?", or all there are if nothing is near.
 pub fn nearest(wanted: &str, names: Vec<String>) -> Option<String> {
-    let likeness = |name: &String| strsim::jaro_winkler(&wanted.to_lowercase(), &name.to_lowercase());
-    let best = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    if likeness(best) >= 0.8 {
+    if names.is_empty() {
+        return None;
+    }
+    if let Some(best) = did_you_mean(wanted, names.iter().map(String::as_str)) {
         return Some(format!("did you mean `{best}`?"));
     }
     let shown: Vec<_> = names.iter().take(12).map(|name| format!("`{name}`")).collect();

@@ -149,7 +149,7 @@ impl<'a> Evaluation<'a> {
     }
 
     fn cell_as_number(&self, part: &Part, text: &str) -> Result<f64, EvalError> {
-        read_number(text).ok_or_else(|| self.wrong(part, format!("`{text}` cannot be read as a number")))
+        time::read_number(text).ok_or_else(|| self.wrong(part, format!("`{text}` cannot be read as a number")))
     }
 
     fn cell_as_time(&self, part: &Part, text: &str) -> Result<Timestamp, EvalError> {
@@ -169,13 +169,6 @@ fn today<'a>(now: Timestamp, zone: &TimeZone) -> Evaluated<'a> {
         Ok(midnight) => Ok(Value::Time(midnight.timestamp())),
         Err(_) => Err(EvalError { message: "`today` lies beyond all calendars".into(), origin: None }),
     }
-}
-
-/// Digits with sign, point and exponent: no `inf`, no hexadecimal.
-fn read_number(text: &str) -> Option<f64> {
-    let text = text.trim();
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
-    text.parse::<f64>().ok().filter(|number| plain && number.is_finite())
 }
 
 impl Comparison {

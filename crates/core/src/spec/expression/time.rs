@@ -1,4 +1,4 @@
-//! Reading times: of literals, of CSV cells, of calendar bounds. A time without a zone is never guessed.
+//! Reading times (of literals, of CSV cells, of calendar bounds) and numbers. A time without a zone is never guessed.
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -85,4 +85,11 @@ fn with_time(text: &str) -> String {
         Ok((civil, _)) => civil.strftime("%Y-%m-%dT%H:%M").to_string(),
         Err(_) => text.to_string(),
     }
+}
+
+/// Digits with sign, point and exponent: no `inf`, no hexadecimal.
+pub(crate) fn read_number(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
+    text.parse::<f64>().ok().filter(|number| plain && number.is_finite())
 }
