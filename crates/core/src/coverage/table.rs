@@ -17,7 +17,7 @@ use crate::figures::grouped;
 use crate::spec::expression::{Expression, Scope, Value, Var};
 use crate::spec::names::{DimensionNames, Names, nearest};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::{ColumnRule, ColumnSource, Dimension, DimensionKind, Duplicates, Table, TimeFormat};
+use crate::spec::{ColumnRule, ColumnSource, Dimension, Duplicates, Table, TimeFormat};
 
 /// One file of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
