@@ -8,11 +8,14 @@
 //! its precondition holds; `list` returns `Ok` only after the last object (`tests/conformance.rs` holds all of this
 //! for every kind of lake, `tests/crash.rs` for a local disk that loses power, `tests/s3_faults.rs` for a bad network).
 //!
+//! Beside the lakes, `tables` finds the files of table dimensions in the config's folder.
+//!
 //! It does not decide what should lie in a lake, whether content is valid, or when to look again.
 
 pub mod files;
 pub mod local;
 pub mod s3;
+pub mod tables;
 
 use std::sync::Arc;
 

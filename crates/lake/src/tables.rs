@@ -1,0 +1,157 @@
+//! The files of table dimensions, found below the config's folder by path or glob.
+//!
+//! A glob that quietly matches nothing would declare that nothing should exist, and a complete lake; so no match is an
+//! error, and what a shell would not match (hidden files, such as an editor's lock) is not matched here either.
+//!
+//! Always true: the files come sorted by name, so that "the last row wins" means the same on every machine
+//! (`files_of_a_glob_come_sorted_and_without_hidden_ones`).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use adce_core::coverage::{TableError, TableFile, TableFiles};
+use globset::{GlobBuilder, GlobMatcher};
+
+/// Relative patterns start here.
+pub struct ConfigFolder(PathBuf);
+
+impl ConfigFolder {
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        ConfigFolder(folder.into())
+    }
+
+    fn read_one(&self, name: String) -> Result<TableFile, TableError> {
+        match fs::read(self.0.join(&name)) {
+            Ok(bytes) => Ok(TableFile { name, bytes }),
+            Err(error) => Err(TableError::Unreadable { file: name, detail: error.to_string() }),
+        }
+    }
+}
+
+impl TableFiles for ConfigFolder {
+    fn read(&self, pattern: &str) -> Result<Vec<TableFile>, TableError> {
+        // A file may be called `a[1].csv`.
+        if self.0.join(pattern).is_file() {
+            return Ok(vec![self.read_one(pattern.to_owned())?]);
+        }
+        let Some(search) = Search::of(pattern)? else { return Err(TableError::NoFile(pattern.to_owned())) };
+        let mut names = Vec::new();
+        search.walk(&self.0.join(search.start), search.start, 1, &mut names)?;
+        if names.is_empty() {
+            return Err(TableError::NoFile(pattern.to_owned()));
+        }
+        names.sort_unstable();
+        names.into_iter().map(|name| self.read_one(name)).collect()
+    }
+}
+
+struct Search<'a> {
+    /// The segments before the first that holds a wildcard; empty or ends in `/`.
+    start: &'a str,
+    whole: GlobMatcher,
+    /// How far below `start` a match can lie; `None`: any depth.
+    depth: Option<usize>,
+    hidden: Hidden,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hidden {
+    Skipped,
+    /// Some segment of the pattern begins with a dot itself.
+    Named,
+}
+
+impl<'a> Search<'a> {
+    /// `None`: the pattern has no wildcard.
+    fn of(pattern: &'a str) -> Result<Option<Self>, TableError> {
+        let bad = |detail: String| TableError::BadPattern { pattern: pattern.to_owned(), detail };
+        let Some(wildcard) = pattern.find(['*', '?', '[', '{']) else { return Ok(None) };
+        let (start, rest) = pattern.split_at(pattern[..wildcard].rfind('/').map_or(0, |slash| slash + 1));
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| bad(error.kind().to_string()))?;
+        Ok(Some(Search {
+            start,
+            whole: glob.compile_matcher(),
+            // Alternatives in braces may hold slashes.
+            depth: (!rest.contains("**") && !rest.contains('{')).then(|| rest.split('/').count()),
+            hidden: if rest.split('/').any(|segment| segment.starts_with('.')) { Hidden::Named } else { Hidden::Skipped },
+        }))
+    }
+
+    /// `name` is the folder's, as the pattern would write it: empty or ends in `/`.
+    fn walk(&self, folder: &Path, name: &str, depth: usize, names: &mut Vec<String>) -> Result<(), TableError> {
+        let unreadable = |error: io::Error| TableError::Unreadable { file: name.to_owned(), detail: error.to_string() };
+        let entries = match fs::read_dir(folder) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+            entries => entries.map_err(unreadable)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            let file_name = entry.file_name();
+            let Some(last) = file_name.to_str() else { continue };
+            if last.starts_with('.') && self.hidden == Hidden::Skipped {
+                continue;
+            }
+            let (full, path) = (format!("{name}{last}"), entry.path());
+            // A folder link is not followed below a `**`: a circle would never end.
+            let is_folder = if self.depth.is_some() { path.is_dir() } else { entry.file_type().is_ok_and(|kind| kind.is_dir()) };
+            if is_folder && self.depth.is_none_or(|most| depth < most) {
+                self.walk(&path, &format!("{full}/"), depth + 1, names)?;
+            } else if self.whole.is_match(&full) && path.is_file() {
+                names.push(full);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(names: &[&str]) -> (tempfile::TempDir, ConfigFolder) {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+        }
+        let files = ConfigFolder::new(folder.path());
+        (folder, files)
+    }
+
+    fn names(files: &ConfigFolder, pattern: &str) -> Vec<String> {
+        files.read(pattern).unwrap_or_else(|error| panic!("{error}")).into_iter().map(|file| file.name).collect()
+    }
+
+    #[test]
+    fn files_of_a_glob_come_sorted_and_without_hidden_ones() {
+        let (_kept, files) = folder(&["s/b.csv", "s/a.csv", "s/c.txt", "s/.~lock.a.csv", "s/deep/d.csv", "top.csv"]);
+        assert_eq!(names(&files, "s/*.csv"), ["s/a.csv", "s/b.csv"]);
+        assert_eq!(names(&files, "*/*.csv"), ["s/a.csv", "s/b.csv"]);
+        assert_eq!(names(&files, "**/*.csv"), ["s/a.csv", "s/b.csv", "s/deep/d.csv", "top.csv"]);
+        assert_eq!(names(&files, "s/[bc].*"), ["s/b.csv", "s/c.txt"]);
+        assert_eq!(names(&files, "{s/a,top}.csv"), ["s/a.csv", "top.csv"]);
+        assert_eq!(names(&files, "s/.~*"), ["s/.~lock.a.csv"]);
+        assert_eq!(files.read("top.csv").unwrap()[0].bytes, b"top.csv");
+    }
+
+    #[test]
+    fn paths_may_leave_the_folder_and_may_look_like_globs() {
+        let (kept, files) = folder(&["config/x", "tables/a.csv", "odd[1].csv"]);
+        let below = ConfigFolder::new(kept.path().join("config"));
+        assert_eq!(names(&below, "../tables/*.csv"), ["../tables/a.csv"]);
+        assert_eq!(names(&files, "odd[1].csv"), ["odd[1].csv"]);
+        let absolute = format!("{}/tables/*.csv", kept.path().display());
+        assert_eq!(names(&files, &absolute), [format!("{}/tables/a.csv", kept.path().display())]);
+    }
+
+    #[test]
+    fn no_match_and_a_bad_pattern_are_errors() {
+        let (_kept, files) = folder(&["s/a.csv"]);
+        for pattern in ["s/*.tsv", "nowhere/*.csv", "missing.csv", "s"] {
+            assert_eq!(files.read(pattern), Err(TableError::NoFile(pattern.into())));
+        }
+        assert!(matches!(files.read("s/[a.csv"), Err(TableError::BadPattern { .. })));
+    }
+}
