@@ -22,11 +22,12 @@ pub(super) struct Queue {
     /// Callers that are known to take turns: those that waited during the last commit, and those that it answered.
     callers: usize,
     answered: Instant,
+    patience: Duration,
 }
 
 impl Queue {
     pub(super) fn of(sent: Receiver<Sent>) -> Self {
-        Queue { sent, queued: VecDeque::new(), callers: 0, answered: Instant::now() }
+        Queue { sent, queued: VecDeque::new(), callers: 0, answered: Instant::now(), patience: RETURN }
     }
 
     /// To be called between a commit and its answers, while those who will come back cannot have done so.
@@ -51,12 +52,92 @@ impl Queue {
                     Ok(more) => self.queued.push_back(more),
                     Err(_) => break,
                 },
-                None => match self.sent.recv_timeout((self.answered + RETURN).saturating_duration_since(Instant::now())) {
+                None => match self.sent.recv_timeout((self.answered + self.patience).saturating_duration_since(Instant::now())) {
                     Ok(more) => self.queued.push_back(more),
                     Err(_) => break,
                 },
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const FOR_EVER: Duration = Duration::from_secs(3_600);
+
+    fn job() -> Sent {
+        Sent::Job(Job::Apply(Vec::new(), oneshot::channel().0))
+    }
+
+    fn queue(patience: Duration) -> (Sender<Sent>, Queue) {
+        let (sender, sent) = channel();
+        (sender, Queue { patience, ..Queue::of(sent) })
+    }
+
+    /// The size of the next group while `meanwhile` goes on, or `None` if it is not there within seconds.
+    fn next_group(mut queue: Queue, meanwhile: impl FnOnce()) -> Option<usize> {
+        let (tell, told) = channel();
+        std::thread::spawn(move || {
+            let mut group = Vec::new();
+            queue.next_group(&mut group);
+            // Nobody listens any more if it took too long.
+            let _ = tell.send(group.len());
+        });
+        meanwhile();
+        told.recv_timeout(Duration::from_secs(5)).ok()
+    }
+
+    #[test]
+    fn an_idle_writer_does_not_wait_for_company() {
+        let (sender, mut queue) = queue(FOR_EVER);
+        sender.send(job()).unwrap();
+        sender.send(job()).unwrap();
+        let mut group = Vec::new();
+        queue.next_group(&mut group);
+        queue.expect_back(1);
+        sender.send(job()).unwrap();
+        assert_eq!(next_group(queue, || {}), Some(1), "one caller that takes turns with nobody");
+    }
+
+    #[test]
+    fn a_commit_waits_for_those_whom_it_has_just_answered() {
+        let (sender, mut queue) = queue(FOR_EVER);
+        sender.send(job()).unwrap();
+        queue.expect_back(2);
+        // They come after the queue was asked: whoever does not wait finds nothing.
+        let come_back = || (0..2).for_each(|_| sender.send(job()).unwrap());
+        assert_eq!(next_group(queue, come_back), Some(3));
+    }
+
+    #[test]
+    fn callers_that_do_not_come_back_are_not_waited_for() {
+        let (sender, mut queue) = queue(Duration::ZERO);
+        queue.expect_back(50);
+        sender.send(job()).unwrap();
+        assert_eq!(next_group(queue, || {}), Some(1));
+    }
+
+    #[test]
+    fn a_group_is_never_larger_than_its_bound() {
+        let (sender, queue) = queue(FOR_EVER);
+        (0..GROUP + 10).for_each(|_| sender.send(job()).unwrap());
+        assert_eq!(next_group(queue, || {}), Some(GROUP));
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_is_committed_with_it() {
+        let (sender, mut queue) = queue(FOR_EVER);
+        sender.send(job()).unwrap();
+        sender.send(Sent::End(End)).unwrap();
+        let mut group = Vec::new();
+        assert!(queue.next_group(&mut group).is_some());
+        assert_eq!(group.len(), 1);
     }
 }

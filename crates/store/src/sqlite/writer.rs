@@ -206,3 +206,141 @@ impl Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use adce_core::ids::{AttemptId, ItemId, Uuid};
+    use adce_core::record::{AttemptRecord, Event, ItemRecord};
+
+    use super::*;
+    use crate::Identity;
+    use crate::sqlite::schema;
+
+    fn writer(path: &Path) -> Writer {
+        let identity = Identity { name: "prod".into(), lake: "/lake".into() };
+        let ownership = Ownership::take(path, Timestamp::UNIX_EPOCH).unwrap();
+        let db = schema::open_to_write(path, &identity, "boot").unwrap();
+        Writer::new(db, path.to_owned(), ownership, Timestamp::UNIX_EPOCH, Retention::default()).unwrap()
+    }
+
+    fn batch(changes: Vec<Change>) -> Job {
+        Job::Apply(changes, oneshot::channel().0)
+    }
+
+    fn line(bytes: usize) -> Job {
+        batch(vec![Change::Event(Event { at: Timestamp::UNIX_EPOCH, task: None, gap: None, text: "x".repeat(bytes) })])
+    }
+
+    fn verdicts(answers: Vec<(Job, Verdict)>) -> Vec<Result<(), StoreError>> {
+        answers.into_iter().map(|(_, verdict)| verdict.map(drop)).collect()
+    }
+
+    fn count(writer: &Writer, table: &str) -> i64 {
+        writer.db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    fn limit_pages(writer: &Writer, more: u32) {
+        let pages: u32 = writer.db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        writer.db.query_row(&format!("PRAGMA max_page_count = {}", pages + more), [], |_| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn every_commit_is_synced_before_it_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(&folder.path().join("state.db"));
+        let pragma = |name: &str| -> String {
+            writer.db.query_row(&format!("PRAGMA {name}"), [], |row| row.get_ref(0).map(|value| format!("{value:?}"))).unwrap()
+        };
+        // FULL is 2: the log is synced with each commit, and not only before a checkpoint.
+        assert_eq!(pragma("synchronous"), "Integer(2)");
+        assert_eq!(writer.db.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0)).unwrap(), "wal");
+    }
+
+    #[test]
+    fn a_refused_batch_does_not_harm_its_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder.path().join("state.db"));
+        let item = |number: &str| Change::PutItem(ItemId::of("d", [number]), ItemRecord::default());
+        let stale = Change::Publishing { attempt: AttemptId(Uuid::nil()), token: FencingToken(1) };
+        let group = vec![batch(vec![item("1")]), batch(vec![item("2"), stale, item("3")]), batch(vec![item("4")])];
+        let answers = verdicts(writer.commit(group));
+        assert!(matches!(answers[..], [Ok(()), Err(StoreError::StaleToken(_)), Ok(())]), "{answers:?}");
+        assert_eq!(count(&writer, "item"), 2);
+    }
+
+    #[test]
+    fn a_batch_without_room_does_not_harm_its_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder.path().join("state.db"));
+        limit_pages(&writer, 4);
+        let answers = verdicts(writer.commit(vec![line(10), line(100_000), line(10)]));
+        assert!(matches!(answers[..], [Ok(()), Err(StoreError::NoRoom(_)), Ok(())]), "{answers:?}");
+        assert_eq!(count(&writer, "event"), 2);
+    }
+
+    #[test]
+    fn the_writer_goes_on_when_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder.path().join("state.db"));
+        limit_pages(&writer, 0);
+        let full = verdicts(writer.commit(vec![line(100_000)]));
+        assert!(matches!(&full[..], [Err(StoreError::NoRoom(text))] if text.contains("state.db")), "{full:?}");
+        limit_pages(&writer, 1_000);
+        let answers = verdicts(writer.commit(vec![line(100_000), line(100_000)]));
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        assert_eq!(count(&writer, "event"), 2);
+    }
+
+    #[test]
+    fn a_token_that_a_full_disk_took_back_is_not_given_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder.path().join("state.db"));
+        let lease = |number: u128| Lease {
+            attempt: AttemptId(Uuid::from_u128(number)),
+            token: FencingToken(0),
+            task: adce_core::ids::TaskId([0; 13]),
+            collector: "x".repeat(if number == 1 { 100_000 } else { 1 }),
+            gaps: vec![],
+            started_at: Timestamp::UNIX_EPOCH,
+            publishing: false,
+        };
+        let ask = |writer: &mut Writer, number| {
+            let (answer, mut answered) = oneshot::channel();
+            writer.commit(vec![Job::Lease(lease(number), answer)]).into_iter().for_each(|(job, verdict)| job.answer(verdict));
+            answered.try_recv().unwrap()
+        };
+        limit_pages(&writer, 0);
+        assert!(matches!(ask(&mut writer, 1), Err(StoreError::NoRoom(_))));
+        assert_eq!(ask(&mut writer, 2).unwrap(), FencingToken(2));
+    }
+
+    #[test]
+    fn a_log_with_a_path_that_is_no_text_is_recorded() {
+        use std::os::unix::ffi::OsStringExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder.path().join("state.db"));
+        let attempt = AttemptId(Uuid::nil());
+        let gaps = vec![];
+        let task = adce_core::ids::TaskId([0; 13]);
+        let now = Timestamp::UNIX_EPOCH;
+        let lease = Lease { attempt, token: FencingToken(0), task, collector: "c".into(), gaps, started_at: now, publishing: false };
+        let record = AttemptRecord {
+            attempt,
+            token: FencingToken(1),
+            task,
+            collector: "c".into(),
+            started_at: now,
+            ended_at: now,
+            ended: "exit 0".into(),
+            requests: 0,
+            outcomes: vec![],
+            log_tail: String::new(),
+            log: Some(std::ffi::OsString::from_vec(b"logs/\xff".to_vec()).into()),
+        };
+        let group = vec![Job::Lease(lease, oneshot::channel().0), batch(vec![Change::Finish(record)])];
+        assert!(verdicts(writer.commit(group)).iter().all(Result::is_ok));
+        assert_eq!(count(&writer, "attempt"), 1);
+    }
+}

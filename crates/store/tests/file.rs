@@ -1,0 +1,278 @@
+//! The state as a file: whose it is, what is wrong with it, and who may have it open.
+
+mod sample;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use adce_core::ports::{Store, StoreError};
+use adce_core::record::Change;
+use adce_store::sqlite::{self, Opening, SqliteStore};
+use adce_store::{Identity, Retention};
+use sample::*;
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("state.db")
+    }
+
+    fn open(&self) -> Result<SqliteStore, StoreError> {
+        sqlite::open(&self.path(), &opening("prod", "/lake"))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// A state with some hundred gaps, as an engine leaves it that ends well.
+    async fn filled() -> Self {
+        let place = Place::new();
+        let store = place.open().unwrap();
+        store.apply((0..300).map(|number| Change::PutGap(gap(number))).collect()).await.unwrap();
+        store.close();
+        place
+    }
+
+    fn sql(&self, sql: &str) {
+        rusqlite::Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
+    }
+}
+
+fn identity(name: &str, lake: &str) -> Identity {
+    Identity { name: name.into(), lake: lake.into() }
+}
+
+fn opening(name: &str, lake: &str) -> Opening {
+    Opening { identity: identity(name, lake), boot_id: boot_id(), now: at(0), retention: Retention::default() }
+}
+
+fn refusal<T>(opened: Result<T, StoreError>) -> StoreError {
+    match opened {
+        Ok(_) => panic!("it was not refused"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn reading_where_no_state_is_creates_nothing() {
+    let place = Place::new();
+    assert!(sqlite::open_to_read(&place.path(), &identity("prod", "/lake")).unwrap().is_none());
+    assert!(sqlite::open_to_read(&place.0.path().join("none/state.db"), &identity("prod", "/lake")).unwrap().is_none());
+    assert_eq!(place.names(), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_without_a_state_in_it_yet_reads_as_no_state() {
+    let place = Place::new();
+    std::fs::write(place.path(), b"").unwrap();
+    assert!(sqlite::open_to_read(&place.path(), &identity("prod", "/lake")).unwrap().is_none());
+    place.open().unwrap();
+}
+
+#[test]
+fn a_state_is_made_with_its_folder() {
+    let place = Place::new();
+    let path = place.0.path().join("a/b/state.db");
+    sqlite::open(&path, &opening("prod", "/lake")).unwrap().close();
+    assert!(path.is_file());
+}
+
+#[tokio::test]
+async fn a_second_engine_is_told_who_holds_the_state() {
+    let place = Place::new();
+    let _first = place.open().unwrap();
+    let StoreError::Held(by) = refusal(place.open()) else { panic!("not held") };
+    assert!(by.contains(&format!("process {} on `", std::process::id())) && by.contains(&at(0).to_string()), "{by}");
+}
+
+#[tokio::test]
+async fn a_state_that_was_given_up_can_be_taken() {
+    let place = Place::new();
+    place.open().unwrap().close();
+    drop(place.open().unwrap());
+    place.open().unwrap();
+}
+
+#[tokio::test]
+async fn readers_see_whole_batches_while_an_engine_writes() {
+    let place = Place::new();
+    let store = Arc::new(place.open().unwrap());
+    let (path, writing) = (place.path(), Arc::new(AtomicBool::new(true)));
+    let reading = {
+        let writing = Arc::clone(&writing);
+        std::thread::spawn(move || {
+            let (mut most, mut reads) = (0, 0);
+            while writing.load(Ordering::Relaxed) || reads == 0 {
+                let reader = sqlite::open_to_read(&path, &identity("prod", "/lake")).unwrap().unwrap();
+                let remembered = reader.remembered().unwrap();
+                assert_eq!(remembered.gaps.len(), 2 * remembered.tasks.len(), "half a batch");
+                assert!(remembered.tasks.len() >= most, "back in time");
+                (most, reads) = (remembered.tasks.len(), reads + 1);
+            }
+            most
+        })
+    };
+    for number in 0..200 {
+        let pair = [2 * number, 2 * number + 1];
+        let batch = vec![Change::PutGap(gap(pair[0])), Change::PutTask(task(&pair)), Change::PutGap(gap(pair[1]))];
+        store.apply(batch).await.unwrap();
+    }
+    writing.store(false, Ordering::Relaxed);
+    reading.join().unwrap();
+    let reader = sqlite::open_to_read(&place.path(), &identity("prod", "/lake")).unwrap().unwrap();
+    assert_eq!(reader.remembered().unwrap().tasks.len(), 200);
+}
+
+#[tokio::test]
+async fn a_reader_changes_nothing_and_shuts_nobody_out() {
+    let place = Place::filled().await;
+    let before = std::fs::read(place.path()).unwrap();
+    let reader = sqlite::open_to_read(&place.path(), &identity("prod", "/lake")).unwrap().unwrap();
+    assert_eq!(reader.remembered().unwrap().gaps.len(), 300);
+    assert_eq!(std::fs::read(place.path()).unwrap(), before);
+    place.open().unwrap();
+}
+
+#[tokio::test]
+async fn a_state_in_a_folder_without_write_permission_can_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::filled().await;
+    std::fs::set_permissions(place.0.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
+    let read = sqlite::open_to_read(&place.path(), &identity("prod", "/lake")).map(|reader| reader.unwrap().remembered().unwrap());
+    std::fs::set_permissions(place.0.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(read.unwrap().gaps.len(), 300);
+}
+
+#[tokio::test]
+async fn another_lake_or_another_name_is_refused() {
+    let place = Place::filled().await;
+    for (name, lake) in [("prod", "s3://other"), ("test", "/lake")] {
+        let errors = [
+            refusal(sqlite::open(&place.path(), &opening(name, lake))),
+            refusal(sqlite::open_to_read(&place.path(), &identity(name, lake))),
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert!(matches!(error, StoreError::OtherLake { .. }), "{text}");
+            assert!(
+                text.contains("`/lake` under the name `prod`") && text.contains(&format!("`{lake}` under the name `{name}`")),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_state_of_a_newer_adce_is_refused() {
+    let place = Place::filled().await;
+    place.sql("PRAGMA user_version = 77");
+    for error in [refusal(place.open()), refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake")))] {
+        assert!(matches!(error, StoreError::Newer { found: 77, known: sqlite::FORMAT }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_state_is_called_damaged_with_the_way_back() {
+    let place = Place::new();
+    let another = |path: &Path| rusqlite::Connection::open(path).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+    let garbage = |path: &Path| std::fs::write(path, "not a database, but long enough to look like one ".repeat(100)).unwrap();
+    for make in [&another as &dyn Fn(&Path), &garbage] {
+        let _ = std::fs::remove_file(place.path());
+        make(&place.path());
+        for error in [refusal(place.open()), refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake")))] {
+            let text = error.to_string();
+            assert!(matches!(error, StoreError::Corrupt(_)), "{text}");
+            assert!(text.contains(&place.path().display().to_string()) && text.contains("move it away"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_state_is_left_as_it_was() {
+    let place = Place::filled().await;
+    place.sql("PRAGMA user_version = 77");
+    let before = std::fs::read(place.path()).unwrap();
+    refusal(place.open());
+    refusal(sqlite::open(&place.path(), &opening("prod", "/other")));
+    assert_eq!(std::fs::read(place.path()).unwrap(), before);
+}
+
+/// Zeroes the start of each page of 4 KiB from the second on, one after the other.
+fn with_a_page_lost(whole: &[u8], page: usize) -> Vec<u8> {
+    let mut damaged = whole.to_vec();
+    damaged[page * 4096..page * 4096 + 64].fill(0);
+    damaged
+}
+
+#[tokio::test]
+async fn damage_is_found_when_the_last_engine_was_killed() {
+    let place = Place::filled().await;
+    place.sql("UPDATE meta SET ended_clean = 0");
+    let whole = std::fs::read(place.path()).unwrap();
+    drop(place.open().expect("whole, though its engine was killed"));
+    let pages = whole.len() / 4096;
+    assert!(pages > 20, "{pages}");
+    for page in 1..pages {
+        let _ = std::fs::remove_file(place.0.path().join("state.db-wal"));
+        std::fs::write(place.path(), with_a_page_lost(&whole, page)).unwrap();
+        let error = refusal(place.open());
+        assert!(matches!(error, StoreError::Corrupt(_)), "page {page}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_byte_anywhere_is_harmless_or_an_error() {
+    let place = Place::filled().await;
+    let whole = std::fs::read(place.path()).unwrap();
+    let mut refused = 0;
+    // A step that is prime, so that all positions within a page are met.
+    for position in (0..whole.len()).step_by(1_009) {
+        let mut damaged = whole.clone();
+        damaged[position] ^= 0x5a;
+        let _ = std::fs::remove_file(place.0.path().join("state.db-wal"));
+        std::fs::write(place.path(), damaged).unwrap();
+        let loaded = match place.open() {
+            Ok(store) => store.load().await.map(drop),
+            Err(error) => Err(error),
+        };
+        refused += usize::from(loaded.is_err());
+    }
+    assert!(refused > 0);
+}
+
+#[tokio::test]
+async fn history_is_pruned_by_age_and_count_and_nothing_else_is() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let mut changes: Vec<_> = (0..1_500).map(|number| Change::Event(event(number, "x"))).collect();
+    changes.extend((0..10).map(|number| Change::PutGap(gap(number))));
+    store.apply(changes).await.unwrap();
+    drop(store);
+
+    // Of a hundred that are young enough, forty are to stay.
+    let day = 24 * 3600;
+    let retention = Retention { age: std::time::Duration::from_secs(day), attempts: 10, events: 40 };
+    let later = Opening { now: at(i64::try_from(day).unwrap() + 1_400), retention, ..opening("prod", "/lake") };
+    let mut left = usize::MAX;
+    for _ in 0..8 {
+        let store = sqlite::open(&place.path(), &later).unwrap();
+        left = store.recent(10_000).await.unwrap().events.len();
+        assert_eq!(store.load().await.unwrap().gaps.len(), 10);
+    }
+    assert_eq!(left, 40);
+    let by_age = Retention { events: 10_000, ..retention };
+    let store = sqlite::open(&place.path(), &Opening { now: at(i64::try_from(day).unwrap() + 1_480), retention: by_age, ..later }).unwrap();
+    let events = store.recent(10_000).await.unwrap().events;
+    assert_eq!(events.first(), Some(&event(1_480, "x")));
+    assert_eq!(events.len(), 20);
+}
