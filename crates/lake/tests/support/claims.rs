@@ -268,15 +268,15 @@ pub async fn sweep_of_a_clean_lake_removes_nothing(trial: &Trial) {
     assert_eq!(trial.keys("").await, set(&["a/b"]));
 }
 
+/// No two of its blocks are alike, so parts in the wrong order show.
 fn noise(length: usize) -> Vec<u8> {
-    let mut word = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = || {
-        word ^= word << 13;
-        word ^= word >> 7;
-        word ^= word << 17;
-        word.to_le_bytes()
-    };
-    (0..length / 8).flat_map(|_| next()).collect()
+    let block: Vec<u8> = (0..4_096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let mut content = Vec::with_capacity(length);
+    for number in 0..length / (block.len() + 8) {
+        content.extend_from_slice(&number.to_le_bytes());
+        content.extend_from_slice(&block);
+    }
+    content
 }
 
 /// Runs the named claims, each on a lake of its own, and says which one it is at.
