@@ -3,12 +3,20 @@
 //! The commands never write the state while an engine runs; they speak to it here. Without this crate `status` would
 //! have to guess from the database what the engine holds in memory.
 
+mod ask;
+mod client;
 mod coverage;
+mod place;
 mod refusal;
 mod run;
+mod server;
 mod status;
 
+pub use ask::Request;
+pub use client::{AskError, Client};
 pub use coverage::*;
+pub use place::SOCKET;
 pub use refusal::*;
 pub use run::*;
+pub use server::{Answers, Bounds, Server};
 pub use status::*;

@@ -1,0 +1,243 @@
+//! The engine's side of the control socket: answers people and programs of the same user while the engine works.
+//!
+//! Whoever can speak to the socket can make the engine act, so it has mode 0600, a peer of another user is turned away
+//! (`only_the_same_user_and_root_are_heard`), and nothing that a client sends or fails to send costs the engine more
+//! than a bounded line, a bounded time and one of a few places (`tests/control.rs`).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use adce_core::ids::TaskId;
+
+use crate::ask::{Line, Request, write_line};
+use crate::place::{Reachable, SOCKET};
+use crate::{Accepted, GapLine, LimitsReport, Refusal, Status, TaskDetail, TaskLine, Why};
+
+/// What an engine knows how to answer. Each call sees one moment of the engine.
+#[async_trait]
+pub trait Answers: Send + Sync + 'static {
+    async fn status(&self) -> Result<Status, Refusal>;
+
+    /// Made as they are sent, so that a million gaps are not held twice in memory.
+    async fn gaps(&self) -> Result<Box<dyn Iterator<Item = GapLine> + Send>, Refusal>;
+
+    /// In the order in which they would start.
+    async fn tasks(&self) -> Result<Box<dyn Iterator<Item = TaskLine> + Send>, Refusal>;
+
+    async fn task(&self, id: TaskId) -> Result<TaskDetail, Refusal>;
+
+    async fn limits(&self) -> Result<LimitsReport, Refusal>;
+
+    async fn why(&self, what: &str) -> Result<Why, Refusal>;
+
+    async fn accept(&self) -> Result<Accepted, Refusal>;
+}
+
+/// What clients may cost the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// A request is a few words; the longest is a key of 1,024 bytes in JSON.
+    pub request_bytes: u64,
+    /// Between two requests of a client, and for each piece of an answer to be taken.
+    pub patience: Duration,
+    pub clients: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { request_bytes: 16 * 1024, patience: Duration::from_secs(30), clients: 32 }
+    }
+}
+
+/// Answers until it is dropped; then the socket is gone. Drop it before the state's lock is given up: later it might be
+/// the next engine's socket that is removed.
+pub struct Server {
+    accepting: JoinHandle<()>,
+    socket: PathBuf,
+}
+
+impl Server {
+    /// Listens at `control.sock` in `folder`, in place of what a dead engine left there.
+    ///
+    /// Only the holder of the state's lock may call this: it is the lock that says that the other engine is dead.
+    pub fn listen(folder: &Path, answers: Arc<dyn Answers>, bounds: Bounds) -> io::Result<Server> {
+        let listener = bind(folder)?;
+        let accepting = tokio::spawn(accept(listener, answers, bounds));
+        Ok(Server { accepting, socket: folder.join(SOCKET) })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        // A socket that stays is replaced by the next engine.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+/// The socket gets its mode under a name that nobody asks for, so that it never lies open under its own.
+fn bind(folder: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    let name = format!("{SOCKET}.{}", std::process::id());
+    let (new, place) = (folder.join(&name), Reachable::new(folder, &name)?);
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(place.path())?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&new, folder.join(SOCKET))?;
+    Ok(listener)
+}
+
+async fn accept(listener: UnixListener, answers: Arc<dyn Answers>, bounds: Bounds) {
+    let places = Arc::new(Semaphore::new(bounds.clients));
+    // Clients end with the server: what answers them must not outlive the engine.
+    let mut clients = JoinSet::new();
+    loop {
+        while clients.try_join_next().is_some() {}
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let answers = Arc::clone(&answers);
+                clients.spawn(async move {
+                    if let Err(error) = serve(client, &*answers, bounds).await {
+                        tracing::debug!(%error, "a client of the control socket went away");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others must end first.
+                tracing::warn!(%error, "the control socket could not take a client");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(client: UnixStream, answers: &dyn Answers, bounds: Bounds) -> io::Result<()> {
+    let peer = client.peer_cred()?.uid();
+    if !may_speak(peer, nix::unistd::geteuid().as_raw()) {
+        tracing::warn!(peer, "a process of another user was turned away from the control socket");
+        return Ok(());
+    }
+    let (reading, writing) = client.into_split();
+    let mut requests = BufReader::new(reading);
+    let mut answer = Answer { client: writing, patience: bounds.patience };
+    loop {
+        match next_request(&mut requests, bounds).await? {
+            Heard::Nothing => return Ok(()),
+            Heard::Request(request) => answer_one(&request, answers, &mut answer).await?,
+            Heard::Nonsense(why) => {
+                // After a line that was not understood the next may be its rest.
+                return answer.refuse(Refusal::usage(why)).await;
+            }
+        }
+    }
+}
+
+/// Root may read and write the state anyway.
+fn may_speak(peer: u32, own: u32) -> bool {
+    peer == own || peer == 0
+}
+
+enum Heard {
+    Request(Request),
+    Nonsense(String),
+    Nothing,
+}
+
+async fn next_request(requests: &mut BufReader<OwnedReadHalf>, bounds: Bounds) -> io::Result<Heard> {
+    let mut line = Vec::new();
+    let mut bounded = requests.take(bounds.request_bytes);
+    let Ok(read) = timeout(bounds.patience, bounded.read_until(b'\n', &mut line)).await else { return Ok(Heard::Nothing) };
+    read?;
+    if line.is_empty() {
+        return Ok(Heard::Nothing);
+    }
+    if line.last() != Some(&b'\n') {
+        let whole = format!("a request is one line of at most {} bytes that ends in a line break", bounds.request_bytes);
+        return Ok(Heard::Nonsense(whole));
+    }
+    Ok(match serde_json::from_slice(&line) {
+        Ok(request) => Heard::Request(request),
+        Err(error) => Heard::Nonsense(format!("not a request: {error}")),
+    })
+}
+
+async fn answer_one(request: &Request, answers: &dyn Answers, to: &mut Answer) -> io::Result<()> {
+    match request {
+        Request::Status => to.one(answers.status().await).await,
+        Request::Gaps => to.many(answers.gaps().await).await,
+        Request::Tasks => to.many(answers.tasks().await).await,
+        Request::Task { id } => to.one(answers.task(*id).await).await,
+        Request::Limits => to.one(answers.limits().await).await,
+        Request::Why { what } => to.one(answers.why(what).await).await,
+        Request::Accept => to.one(answers.accept().await).await,
+    }
+}
+
+struct Answer {
+    client: OwnedWriteHalf,
+    patience: Duration,
+}
+
+impl Answer {
+    async fn one<T: Serialize>(&mut self, result: Result<T, Refusal>) -> io::Result<()> {
+        self.many(result.map(std::iter::once)).await
+    }
+
+    async fn many<T: Serialize>(&mut self, results: Result<impl Iterator<Item = T>, Refusal>) -> io::Result<()> {
+        let results = match results {
+            Ok(results) => results,
+            Err(refusal) => return self.refuse(refusal).await,
+        };
+        let mut piece = Vec::new();
+        for result in results {
+            piece.extend(write_line(&Line::Is(result)));
+            if piece.len() >= PIECE {
+                self.write(&piece).await?;
+                piece.clear();
+            }
+        }
+        piece.extend(write_line(&Line::<()>::End {}));
+        self.write(&piece).await
+    }
+
+    async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
+        self.write(&write_line(&Line::<()>::Error(refusal))).await
+    }
+
+    /// A client that does not take its answer loses its place.
+    async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        timeout(self.patience, self.client.write_all(piece)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+}
+
+/// So much of a long answer is written at once.
+const PIECE: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_user_and_root_are_heard() {
+        assert!(may_speak(1000, 1000));
+        assert!(may_speak(0, 1000));
+        assert!(!may_speak(1001, 1000));
+        assert!(!may_speak(1000, 0));
+    }
+}
