@@ -1,1 +1,71 @@
-//! placeholder
+//! Collectors: a `command` (a scraper in any language) and the built-in `http`.
+//!
+//! Both turn an order into a report of what was staged and what upstream said. They never touch the lake and decide
+//! nothing about retries: whoever gave the order checks, publishes and records.
+//!
+//! Everything that an order started is gone when its report is there. What a killed engine left is ended by
+//! [`end_predecessors`].
+
+mod command;
+mod http;
+mod predecessor;
+mod process;
+mod redact;
+mod secret;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_core::ports::{Clock, Collect, Order, Permits, Report, Stop};
+use adce_core::record::ProcessRecord;
+use adce_core::spec::How;
+use async_trait::async_trait;
+
+use crate::command::Commands;
+use crate::http::Fetches;
+pub use crate::http::Upstream;
+pub use crate::predecessor::{EndedGroup, end_predecessors};
+
+/// How attempts are run, apart from what the config says of each collector.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Between asking a command to end (SIGTERM) and ending it (SIGKILL).
+    pub grace: Duration,
+    /// Bytes of a command's output kept of its beginning, and as many of its end.
+    pub keep_bytes: usize,
+    /// adce's own environment: what commands may be handed of it, and where secrets lie.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl Setting {
+    /// 10 s of grace, 64 KiB of output from each end, the environment of this process.
+    pub fn of_this_process() -> Self {
+        Setting { grace: Duration::from_secs(10), keep_bytes: 64 << 10, environment: std::env::vars_os().collect() }
+    }
+}
+
+/// Runs every kind of collector.
+pub struct Collectors {
+    commands: Commands,
+    http: Fetches,
+}
+
+impl Collectors {
+    /// `permits` are asked for by `http` alone: one a request, the first one included.
+    pub fn new(setting: Setting, upstreams: Vec<Upstream>, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> Self {
+        let own = Arc::new(setting.environment);
+        let http = Fetches::new(upstreams, own.clone(), permits, clock.clone());
+        Collectors { commands: Commands { clock, own, grace: setting.grace, keep_bytes: setting.keep_bytes }, http }
+    }
+}
+
+#[async_trait]
+impl Collect for Collectors {
+    async fn collect(&self, order: Order, started: &(dyn Fn(ProcessRecord) + Sync), stop: Stop) -> Report {
+        match order.collector.how {
+            How::Command(_) => self.commands.collect(order, started, stop).await,
+            How::Http(_) => self.http.collect(order, stop).await,
+        }
+    }
+}

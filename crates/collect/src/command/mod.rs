@@ -1,0 +1,275 @@
+//! Runs a scraper: starts it, listens to it, ends it, and says what came of it.
+//!
+//! Whatever it does — hang, flood, fork, die half-way, lie — the attempt ends within its time, its whole process group
+//! is gone when [`Commands::collect`] returns, and each item has at most one report.
+//!
+//! It never touches the lake: what is staged is checked and published by whoever gave the order.
+
+mod assess;
+mod contract;
+mod environment;
+mod output;
+mod program;
+mod spawn;
+mod staging;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_core::gap::Failure;
+use adce_core::ports::{Clock, Order, Report, Rest, Said, Stop};
+use adce_core::record::ProcessRecord;
+use adce_core::time::Boottime;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
+
+use self::assess::{Assessment, Ending, assess};
+use self::contract::Words;
+use self::environment::ChildEnvironment;
+use self::output::{From, Output};
+use self::spawn::{Spawned, own_trouble};
+use self::staging::Staged;
+use crate::process::Group;
+use crate::redact::Redactor;
+
+/// So long output is still read after the leader has ended, if somebody else holds the pipe. What the leader itself
+/// wrote is in the pipe by then.
+const DRAIN: Duration = Duration::from_millis(100);
+/// How often the members of a group that was asked to end are counted.
+const MEMBERS_POLL: Duration = Duration::from_millis(20);
+/// Most commands print little; for one that fills this, the buffer grows to what a pipe holds.
+const FIRST_READ_BYTES: usize = 4 << 10;
+const READ_BYTES: usize = 64 << 10;
+const READS_IN_A_ROW: u32 = 16;
+
+pub(crate) struct Commands {
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The environment of this process.
+    pub(crate) own: Arc<Vec<(OsString, OsString)>>,
+    /// Between SIGTERM and SIGKILL.
+    pub(crate) grace: Duration,
+    /// Bytes of output kept of the beginning, and as many of the end.
+    pub(crate) keep_bytes: usize,
+}
+
+/// A running attempt, seen from its runtime.
+struct Running {
+    group: Group,
+    leader: AsyncFd<OwnedFd>,
+    pipes: Pipes,
+}
+
+struct Pipes {
+    stdout: Option<Receiver>,
+    stderr: Option<Receiver>,
+}
+
+/// Who brought the end about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EndedBy {
+    Itself,
+    Timeout,
+    Stop,
+}
+
+impl Commands {
+    pub(crate) async fn collect(&self, order: Order, started: &(dyn Fn(ProcessRecord) + Sync), stop: Stop) -> Report {
+        let order = Arc::new(order);
+        let deadline = self.clock.now().boot + order.collector.timeout;
+        let (spawned, redactor) = match self.spawn(&order).await {
+            Ok(spawned) => spawned,
+            Err(failure) => return not_started(failure),
+        };
+        started(spawned.record.clone());
+        let mut output = Output::new(Words::on(order.items.iter().map(|item| item.key.as_str())), redactor, self.keep_bytes);
+        let ending = match self.follow(spawned, &mut output, deadline, &stop).await {
+            Ok((EndedBy::Itself, status)) => exit(status),
+            Ok((EndedBy::Timeout, _)) => Ending::TimedOut(order.collector.timeout),
+            Ok((EndedBy::Stop, _)) => Ending::Stopped,
+            Err(why) => return not_started(own_trouble("it could not be followed", &why)),
+        };
+        report(order, output, ending).await
+    }
+
+    /// Files and processes are made off the runtime's threads: a disk may be slow.
+    async fn spawn(&self, order: &Arc<Order>) -> Result<(Spawned, Redactor), Failure> {
+        let (order, own, boot_id) = (order.clone(), self.own.clone(), self.clock.boot_id());
+        let work = move || {
+            let environment = ChildEnvironment::of(&order, &own).map_err(|why| program::not_started(&why))?;
+            let mut redactor = Redactor::of(&environment.secrets);
+            if let Some(gateway) = &order.gateway {
+                // The attempt's token opens the gateway while it runs.
+                redactor.replace(gateway, b"$ADCE_GATEWAY");
+            }
+            let spawned = spawn::spawn(&order, &environment, boot_id)
+                .map_err(|failure| Failure { message: redactor.text(&failure.message), ..failure })?;
+            Ok((spawned, redactor))
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|why| Err(own_trouble("preparing it failed", &io::Error::other(why))))
+    }
+
+    /// From the start to the moment when nobody of the group is left.
+    async fn follow(&self, spawned: Spawned, output: &mut Output, deadline: Boottime, stop: &Stop) -> io::Result<(EndedBy, ExitStatus)> {
+        // SAFETY: the descriptor is owned by the `AsyncFd` alone, which closes it only after it is deregistered.
+        let leader = unsafe { AsyncFd::register_with_interest(spawned.leader, Interest::READABLE) }?;
+        let stdout = Some(Receiver::from_owned_fd(spawned.stdout)?);
+        let stderr = Some(Receiver::from_owned_fd(spawned.stderr)?);
+        let mut running = Running { group: spawned.group, leader, pipes: Pipes { stdout, stderr } };
+        let (pipes, listening) = (&mut running.pipes, &mut *output);
+        let ended_by = {
+            let mut pump = std::pin::pin!(pipes.pump(listening));
+            let mut supervise = std::pin::pin!(self.supervise(&running.group, &running.leader, deadline, stop));
+            tokio::select! {
+                ended_by = &mut supervise => ended_by,
+                () = &mut pump => supervise.await,
+            }
+        };
+        // Children in the background may hold the pipes open; they are not waited for.
+        running.pipes.drain(output).await;
+        let (status, hanging) = running.group.end().await?;
+        running.pipes.drain(output).await;
+        output.finish();
+        if hanging > 0 {
+            output.complain(&format!("{hanging} processes of its group hang in the kernel and could not be killed"));
+        }
+        Ok((ended_by, status))
+    }
+
+    /// Returns when the leader has ended. Asked to end, the whole group gets the time of `grace`.
+    async fn supervise(&self, group: &Group, leader: &AsyncFd<OwnedFd>, deadline: Boottime, stop: &Stop) -> EndedBy {
+        let ended_by = tokio::select! {
+            biased;
+            _ = leader.readable() => return EndedBy::Itself,
+            () = stop.stopped() => EndedBy::Stop,
+            () = self.clock.sleep_until(deadline) => EndedBy::Timeout,
+        };
+        group.terminate();
+        let patience = self.clock.now().boot + self.grace;
+        tokio::select! {
+            () = nobody_left(group) => {}
+            () = self.clock.sleep_until(patience) => {
+                group.kill();
+                let _ = leader.readable().await;
+            }
+        }
+        ended_by
+    }
+}
+
+/// The leader is not reaped meanwhile, so the group's number stays its own.
+async fn nobody_left(group: &Group) {
+    while group.living() > 0 {
+        tokio::time::sleep(MEMBERS_POLL).await;
+    }
+}
+
+fn exit(status: ExitStatus) -> Ending {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ending::Exited(code),
+        (None, signal) => Ending::Signalled(signal.unwrap_or_default()),
+    }
+}
+
+impl Pipes {
+    /// Reads until both have ended. May be dropped and called again: nothing that was read is lost.
+    async fn pump(&mut self, output: &mut Output) {
+        let mut buffer = vec![0; FIRST_READ_BYTES];
+        for reads in 1_u32.. {
+            let Some(from) = self.readable().await else { return };
+            let pipe = self.of(from);
+            match pipe.as_ref().map(|pipe| pipe.try_read(&mut buffer)) {
+                Some(Ok(filled)) if filled > 0 => {
+                    output.feed(from, &buffer[..filled]);
+                    if filled == buffer.len() {
+                        buffer.resize(READ_BYTES, 0);
+                    }
+                }
+                Some(Err(why)) if why.kind() == io::ErrorKind::WouldBlock => {}
+                _ => *pipe = None,
+            }
+            if reads % READS_IN_A_ROW == 0 {
+                // A child that prints without pause must not keep its own timeout from being seen.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Which can be read, or has ended; `None` when both have.
+    async fn readable(&self) -> Option<From> {
+        match (&self.stdout, &self.stderr) {
+            (None, None) => None,
+            (Some(stdout), Some(stderr)) => tokio::select! {
+                _ = stdout.readable() => Some(From::Stdout),
+                _ = stderr.readable() => Some(From::Stderr),
+            },
+            (Some(stdout), None) => {
+                let _ = stdout.readable().await;
+                Some(From::Stdout)
+            }
+            (None, Some(stderr)) => {
+                let _ = stderr.readable().await;
+                Some(From::Stderr)
+            }
+        }
+    }
+
+    async fn drain(&mut self, output: &mut Output) {
+        let _ = tokio::time::timeout(DRAIN, self.pump(output)).await;
+    }
+
+    fn of(&mut self, from: From) -> &mut Option<Receiver> {
+        match from {
+            From::Stdout => &mut self.stdout,
+            From::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+async fn report(order: Arc<Order>, output: Output, ending: Ending) -> Report {
+    let work = move || report_now(&order, output, ending);
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|why| not_started(own_trouble("reporting it failed", &io::Error::other(why))))
+}
+
+fn report_now(order: &Order, mut output: Output, ending: Ending) -> Report {
+    let staged = staging::look(order).unwrap_or_else(|why| {
+        output.complain(&format!("what it staged could not be looked through: {why}"));
+        Staged::default()
+    });
+    let last_line = output.last_line();
+    let Assessment { mut items, mut rest, remarks } = assess(&order.items, &output.words, &staged, ending, last_line.as_deref());
+    let own_failures = items.iter_mut().filter_map(|report| match &mut report.said {
+        Said::Failed(failure) => Some(failure),
+        _ => None,
+    });
+    let of_the_rest = match &mut rest {
+        Rest::Failed(failure) => Some(failure),
+        _ => None,
+    };
+    own_failures.chain(of_the_rest).for_each(|failure| failure.message = output.redact(&failure.message));
+    remarks.iter().for_each(|remark| output.complain(remark));
+    let log = write_log(order, &output);
+    Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, log }
+}
+
+/// A log that cannot be written costs nobody the work that was done.
+fn write_log(order: &Order, output: &Output) -> Option<PathBuf> {
+    let path = order.folder.join("log");
+    match std::fs::write(&path, output.log()?) {
+        Ok(()) => Some(path),
+        Err(why) => {
+            tracing::warn!(attempt = %order.attempt, %why, "the attempt's log could not be written");
+            None
+        }
+    }
+}
+
+fn not_started(failure: Failure) -> Report {
+    Report { ended: "not started".into(), rest: Rest::Failed(failure), ..Report::default() }
+}

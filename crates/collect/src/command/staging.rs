@@ -1,0 +1,137 @@
+//! The folder of an attempt: `items.jsonl` for the command to read, `out/` for it to fill.
+//!
+//! Made with as few system calls as there are files, because this is done thousands of times a second. Nothing that is
+//! no plain file counts as staged: a link could point anywhere.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use adce_core::ports::{Order, OrderItem};
+use adce_core::spec::Output;
+use serde::Serialize;
+use serde::ser::SerializeMap;
+
+/// More strange files than this are only counted.
+const STRAYS_NAMED: usize = 100;
+
+/// What was found in `out/` after the end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Staged {
+    /// By place of the item in the order: the file and its size.
+    pub(crate) files: HashMap<usize, (PathBuf, u64)>,
+    /// Relative to `out/`.
+    pub(crate) strays: Vec<String>,
+    pub(crate) strays_not_named: u64,
+}
+
+#[derive(Serialize)]
+struct ItemLine<'a> {
+    item: String,
+    key: &'a str,
+    out: &'a Path,
+    dataset: &'a str,
+    reason: &'static str,
+    values: Values<'a>,
+}
+
+struct Values<'a>(&'a [(String, String)]);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, text) in self.0 {
+            map.serialize_entry(name, text)?;
+        }
+        map.end()
+    }
+}
+
+/// Writes `items.jsonl` and makes every folder in which an item's file will lie.
+pub(crate) fn prepare(order: &Order) -> io::Result<()> {
+    own_folder(&order.folder)?;
+    let out = order.out_folder();
+    fs::create_dir(&out)?;
+    let mut made = HashSet::from([out]);
+    let mut lines = Vec::with_capacity(256 * order.items.len());
+    for item in &order.items {
+        let path = order.staged_path(item);
+        if order.collector.output == Output::Staged {
+            make_folder(path.parent().unwrap_or(&order.folder), &mut made)?;
+        }
+        write_line(&mut lines, item, &path)?;
+    }
+    fs::write(order.folder.join("items.jsonl"), lines)
+}
+
+/// Whoever gave the order may have made it already.
+pub(crate) fn own_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => fs::create_dir_all(folder),
+        made_or_not => made_or_not,
+    }
+}
+
+/// `out` is new and ours, so what we have not made does not exist: no call is made to find out.
+fn make_folder(folder: &Path, made: &mut HashSet<PathBuf>) -> io::Result<()> {
+    if made.contains(folder) {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_folder(parent, made)?;
+    }
+    fs::create_dir(folder)?;
+    made.insert(folder.to_owned());
+    Ok(())
+}
+
+fn write_line(lines: &mut Vec<u8>, item: &OrderItem, out: &Path) -> io::Result<()> {
+    let line = ItemLine {
+        item: item.item.to_string(),
+        key: &item.key,
+        out,
+        dataset: &item.dataset,
+        reason: item.reason.word(),
+        values: Values(&item.values),
+    };
+    serde_json::to_writer(&mut *lines, &line)?;
+    lines.push(b'\n');
+    Ok(())
+}
+
+/// Looks through `out/`.
+pub(crate) fn look(order: &Order) -> io::Result<Staged> {
+    let expected: HashMap<PathBuf, usize> = order.items.iter().map(|item| order.staged_path(item)).zip(0..).collect();
+    let out = order.out_folder();
+    let mut staged = Staged::default();
+    let mut folders = vec![out.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            match expected.get(&path) {
+                Some(item) if kind.is_file() => {
+                    let size = entry.metadata()?.len();
+                    staged.files.insert(*item, (path, size));
+                }
+                _ if kind.is_dir() => folders.push(path),
+                _ => staged.stray(&path, &out),
+            }
+        }
+    }
+    staged.strays.sort();
+    Ok(staged)
+}
+
+impl Staged {
+    fn stray(&mut self, path: &Path, out: &Path) {
+        if self.strays.len() == STRAYS_NAMED {
+            self.strays_not_named += 1;
+            return;
+        }
+        let name = path.strip_prefix(out).unwrap_or(path);
+        self.strays.push(name.to_string_lossy().into_owned());
+    }
+}

@@ -1,0 +1,62 @@
+//! What the built-in collector must know of a source.
+
+use std::time::Duration;
+
+use adce_core::spec::{Limits, Source};
+use url::Url;
+
+/// A source, as far as requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub name: String,
+    /// `host`, `*.host` or `host:port`: where a redirect may lead.
+    pub hosts: Vec<String>,
+    /// How much later than its connection was closed a request may still arrive.
+    pub linger: Duration,
+}
+
+impl Upstream {
+    /// `all`: the limits of all sources together, whose `linger` holds here too.
+    pub fn of(source: &Source, all: &Limits) -> Self {
+        Upstream { name: source.name.clone(), hosts: source.hosts.clone(), linger: source.limits.linger.max(all.linger) }
+    }
+
+    /// Whether the source declares the host of this URL.
+    pub(crate) fn covers(&self, url: &Url) -> bool {
+        let Some(host) = url.host_str() else { return false };
+        self.hosts.iter().any(|declared| covers(declared, host, url.port_or_known_default()))
+    }
+}
+
+/// `*.host` does not cover the bare host; without a port every port is covered.
+fn covers(declared: &str, host: &str, port: Option<u16>) -> bool {
+    let (name, only_port) = match declared.rsplit_once(':') {
+        Some((name, digits)) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(digits)),
+        _ => (declared, None),
+    };
+    let port_fits = only_port.is_none_or(|digits| port.is_some_and(|port| digits.parse() == Ok(port)));
+    let host_fits = match name.strip_prefix("*.") {
+        Some(parent) => {
+            let labels = host.len().checked_sub(parent.len() + 1);
+            labels.is_some_and(|at| at > 0 && host.as_bytes()[at] == b'.' && host[at + 1..].eq_ignore_ascii_case(parent))
+        }
+        None => host.eq_ignore_ascii_case(name),
+    };
+    port_fits && host_fits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_covers_the_hosts_that_it_declares() {
+        let upstream = |host: &str| Upstream { name: "s".into(), hosts: vec![host.into()], linger: Duration::ZERO };
+        let covers = |declared: &str, url: &str| upstream(declared).covers(&Url::parse(url).unwrap());
+        assert!(covers("api.espn.com", "https://API.espn.com/x") && covers("api.espn.com", "http://api.espn.com:8080/"));
+        assert!(covers("*.espn.com", "https://a.b.espn.com/"));
+        assert!(!covers("*.espn.com", "https://espn.com/") && !covers("*.espn.com", "https://evilespn.com/"));
+        assert!(covers("127.0.0.1:81", "http://127.0.0.1:81/") && !covers("127.0.0.1:81", "http://127.0.0.1:82/"));
+        assert!(covers("h:443", "https://h/") && !covers("h", "https://h.example/"));
+    }
+}

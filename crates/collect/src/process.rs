@@ -1,0 +1,171 @@
+//! Process groups: what runs, what it belongs to, and how it is ended for good.
+//!
+//! A scraper starts browsers and helpers; if one of them lived on, it would write into a lake that a later attempt
+//! believes to be its own. So a group is ended as a whole, and nobody goes on before it is gone.
+//!
+//! Always true: a signal goes to a group only while its leader, dead or alive, is still ours and unreaped, because
+//! only so long can nobody else have its number. What left its group (`setsid`) is beyond this module.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// A process as `/proc/PID/stat` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) pid: i32,
+    pub(crate) group: i32,
+    /// Clock ticks since boot.
+    pub(crate) start_ticks: u64,
+    pub(crate) dead: bool,
+}
+
+impl Seen {
+    /// `None`: there is no such process.
+    pub(crate) fn by_pid(pid: i32) -> Option<Seen> {
+        Seen::parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The command's name, in parentheses, may hold anything, also spaces and parentheses.
+    fn parse(pid: i32, stat: &[u8]) -> Option<Seen> {
+        let after_name = &stat[memchr::memrchr(b')', stat)? + 1..];
+        let mut fields = std::str::from_utf8(after_name).ok()?.split_ascii_whitespace();
+        let state = fields.next()?;
+        let group = fields.nth(1)?.parse().ok()?;
+        let start_ticks = fields.nth(16)?.parse().ok()?;
+        Some(Seen { pid, group, start_ticks, dead: matches!(state, "Z" | "X" | "x") })
+    }
+
+    /// All processes that this one may see.
+    pub(crate) fn all() -> Vec<Seen> {
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter_map(Seen::by_pid).collect()
+    }
+
+    /// Members of the group that still run.
+    pub(crate) fn living_in(group: i32) -> Vec<Seen> {
+        Seen::all().into_iter().filter(|seen| seen.group == group && !seen.dead).collect()
+    }
+
+    /// Whether its environment, as it was at its start, holds `NAME=value`. False where that cannot be read.
+    pub(crate) fn was_given(&self, variable: &str) -> bool {
+        let environment = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+    }
+}
+
+/// A child that leads its own process group. Dropped, the whole group is killed.
+pub(crate) struct Group {
+    /// `None` once it is reaped: from then on the number may be somebody else's.
+    leader: Option<Child>,
+    id: i32,
+}
+
+impl Group {
+    /// `leader` was spawned with `process_group(0)`.
+    pub(crate) fn led_by(leader: Child) -> Self {
+        let id = leader.id() as i32;
+        Group { leader: Some(leader), id }
+    }
+
+    pub(crate) fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// Readable once the leader has ended.
+    pub(crate) fn leader_descriptor(&self) -> io::Result<OwnedFd> {
+        let pid = Pid::from_raw(self.id).ok_or(io::ErrorKind::NotFound)?;
+        Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let (Some(_), Some(group)) = (&self.leader, Pid::from_raw(self.id)) {
+            // It fails only if nobody is left to be told.
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+    }
+
+    /// Members that still run; the leader among them unless it has ended.
+    pub(crate) fn living(&self) -> usize {
+        Seen::living_in(self.id).len()
+    }
+
+    /// Kills what is left of the group, reaps the leader and waits until nobody of the group runs any more. Returns
+    /// how many would not go within a while: only a process that hangs in the kernel can do that.
+    pub(crate) async fn end(mut self) -> io::Result<(ExitStatus, usize)> {
+        self.kill();
+        let status = self.reap()?;
+        Ok((status, wait_until_gone(self.id).await))
+    }
+
+    /// Blocks while the leader runs.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        match self.leader.take() {
+            Some(mut leader) => leader.wait(),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(mut leader) = self.leader.take() {
+            // It dies at once, but perhaps not within this call: nobody here may wait for it.
+            std::thread::spawn(move || leader.wait());
+        }
+    }
+}
+
+/// Polls, because nobody is told when somebody else's child ends. The first look nearly always suffices.
+async fn wait_until_gone(group: i32) -> usize {
+    const LONGEST_POLL: Duration = Duration::from_millis(50);
+    const POLLS: usize = 200;
+    let mut pause = Duration::from_millis(1);
+    for poll in 0..POLLS {
+        // Zombies that nobody reaps yet answer to signals, but they do no harm: /proc tells them apart.
+        if !answers(group) || (poll > 2 && Seen::living_in(group).is_empty()) {
+            return 0;
+        }
+        tokio::time::sleep(pause).await;
+        pause = LONGEST_POLL.min(pause * 2);
+    }
+    Seen::living_in(group).len()
+}
+
+/// Whether the group has a member, be it a zombie. Sends nothing.
+pub(crate) fn answers(group: i32) -> bool {
+    Pid::from_raw(group).is_some_and(|group| rustix::process::test_kill_process_group(group) != Err(rustix::io::Errno::SRCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_parentheses_and_spaces_do_not_shift_the_fields() {
+        let stat = b"42 (a ) (b) S 1 40 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 0 0";
+        assert_eq!(Seen::parse(42, stat), Some(Seen { pid: 42, group: 40, start_ticks: 98765, dead: false }));
+        assert_eq!(Seen::parse(42, b"42 (a"), None);
+    }
+
+    #[test]
+    fn this_process_sees_itself() {
+        let me = Seen::by_pid(std::process::id() as i32).unwrap();
+        assert!(!me.dead && me.start_ticks > 0);
+        assert!(Seen::living_in(me.group).contains(&me));
+    }
+}

@@ -1,0 +1,357 @@
+//! Real children of every bad kind: each ends with a clear outcome, and none survives its attempt.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_collect::Collectors;
+use adce_core::gap::{Failure, Fault};
+use adce_core::ports::{Collect, Order, Report, Rest, Said, Stop};
+use adce_core::spec::{How, Secretive};
+use support::*;
+use tempfile::TempDir;
+
+/// One attempt of `argv` for these keys, about to run.
+struct Attempt {
+    folder: TempDir,
+    order: Order,
+    clock: Arc<HandClock>,
+    started: Started,
+    environment: Vec<(&'static str, &'static str)>,
+}
+
+impl Attempt {
+    fn of(argv: &[&str], keys: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let items = keys.iter().map(|key| item(key)).collect();
+        let mut order = order(collector(How::Command(Vec::new())), folder.path(), items);
+        order.argv = argv.iter().map(|arg| arg.to_string()).collect();
+        Attempt { folder, order, clock: HandClock::new(), started: Started::default(), environment: Vec::new() }
+    }
+
+    fn sh(script: &str, keys: &[&str]) -> Self {
+        Attempt::of(&["sh", "-c", script], keys)
+    }
+
+    fn adapt(mut self, change: impl FnOnce(&mut adce_core::spec::Collector)) -> Self {
+        let mut collector = (*self.order.collector).clone();
+        change(&mut collector);
+        self.order.collector = Arc::new(collector);
+        self
+    }
+
+    async fn run(&self) -> Report {
+        self.run_until(never()).await
+    }
+
+    async fn run_until(&self, stop: Stop) -> Report {
+        let mut setting = setting();
+        setting.environment.extend(self.environment.iter().map(|(name, value)| (name.into(), value.into())));
+        let collectors = Collectors::new(setting, Vec::new(), Arc::new(NoPermits), self.clock.clone());
+        let note = |record| self.started.note(record);
+        let attempt = collectors.collect(self.order.clone(), &note, stop);
+        let report = tokio::time::timeout(Duration::from_secs(60), attempt).await.expect("the attempt hangs");
+        if let Some(record) = self.started.0.lock().unwrap().first() {
+            assert!(!Path::new(&format!("/proc/{}", record.process_group)).exists(), "the leader was not reaped");
+            assert_eq!(members_of(record.process_group), Vec::<i32>::new(), "the group outlived its attempt");
+        }
+        report
+    }
+
+    /// Runs it, and does something when the script has made the file `ready` in its attempt's folder.
+    async fn run_and_when_ready(&self, stop: Stop, act: impl FnOnce()) -> Report {
+        let ready = self.path("ready");
+        let when_ready = async {
+            until("the script is ready", || ready.exists()).await;
+            act();
+        };
+        tokio::join!(self.run_until(stop), when_ready).0
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        path(&self.folder, name)
+    }
+}
+
+fn members_of(group: i32) -> Vec<i32> {
+    let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let group_of = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(2)?.parse::<i32>().ok())
+    };
+    pids.filter(|pid| group_of(*pid) == Some(group) && runs(*pid)).collect()
+}
+
+fn rest_failure(report: &Report) -> &Failure {
+    match &report.rest {
+        Rest::Failed(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn failure<'a>(report: &'a Report, key: &str) -> &'a Failure {
+    match said(report, key) {
+        Some(Said::Failed(failure)) => failure,
+        other => panic!("`{key}`: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_scraper_finds_all_it_needs_in_its_environment() {
+    let script = r#"
+import json, os, sys
+assert sys.argv[1:] == ["a b", "$HOME;*"], sys.argv
+for line in open(os.environ["ADCE_ITEMS"]):
+    item = json.loads(line)
+    assert item["out"] == os.environ["ADCE_OUT"] + "/" + item["key"]
+    open(item["out"], "w").write(json.dumps([item, os.environ["ADCE_TASK"], os.environ["ADCE_ATTEMPT"], os.environ["ADCE_LAKE"]]))
+print("collected")
+"#;
+    let attempt = Attempt::of(&["python3", "-c", script, "a b", "$HOME;*"], &["deep/er/1.json", "deep/2.json"]);
+    let report = attempt.run().await;
+    assert_eq!((report.ended.as_str(), log(&report).as_str()), ("exit 0", "collected\n"));
+    let text = staged_text(&report, "deep/er/1.json");
+    let order = &attempt.order;
+    let expected = format!(
+        r#"[{{"item": "{}", "key": "deep/er/1.json", "out": "{}", "dataset": "d", "reason": "missing", "values": {{"id": "deep/er/1.json"}}}}, "{}", "{}", "/lake"]"#,
+        order.items[0].item,
+        order.folder.join("out/deep/er/1.json").display(),
+        order.task,
+        order.attempt
+    );
+    assert_eq!(text, expected);
+    assert!(matches!(said(&report, "deep/2.json"), Some(Said::Staged(_))));
+    let record = attempt.started.only();
+    assert_eq!((record.attempt, record.boot_id), (order.attempt, boot_id()));
+    assert!(record.start_ticks > 0);
+}
+
+#[tokio::test]
+async fn only_allowed_variables_reach_a_scraper_and_no_credentials_of_the_lake() {
+    let script = "env > \"$ADCE_OUT/k\"";
+    let environment = vec![("AWS_SECRET_ACCESS_KEY", "lake-secret"), ("SNEAKY", "1"), ("WANTED", "2"), ("CRM", "crm-secret")];
+    let adapt = |collector: &mut adce_core::spec::Collector, lake_access| {
+        collector.environment.pass.extend(["WANTED".into(), "AWS_SECRET_ACCESS_KEY".into()]);
+        collector.environment.set.push(("TOKEN".into(), Secretive::Variable("CRM".into())));
+        collector.environment.lake_access = lake_access;
+    };
+    let mut attempt = Attempt::sh(script, &["k"]).adapt(|collector| adapt(collector, false));
+    attempt.environment = environment.clone();
+    let seen = staged_text(&attempt.run().await, "k");
+    assert!(seen.contains("WANTED=2\n") && seen.contains("TOKEN=crm-secret\n") && seen.contains("PATH="), "{seen}");
+    assert!(!seen.contains("SNEAKY") && !seen.contains("AWS_"), "{seen}");
+
+    let mut attempt = Attempt::sh(script, &["k"]).adapt(|collector| adapt(collector, true));
+    attempt.environment = environment;
+    assert!(staged_text(&attempt.run().await, "k").contains("AWS_SECRET_ACCESS_KEY=lake-secret\n"));
+}
+
+#[tokio::test]
+async fn secrets_stay_out_of_logs_and_messages() {
+    let script = r#"echo "GET ?t=$TOKEN via $ADCE_GATEWAY"
+        echo "{\"adce\":1,\"key\":\"k\",\"outcome\":\"failed\",\"message\":\"no $TOKEN\"}"
+        echo "died of $TOKEN" >&2; exit 1"#;
+    let mut attempt = Attempt::sh(script, &["k", "l"]);
+    let secret = attempt.path("secret");
+    std::fs::write(&secret, "hunter2\n").unwrap();
+    attempt.order.gateway = Some("http://127.0.0.1:1/token".into());
+    let attempt = attempt.adapt(|collector| collector.environment.set.push(("TOKEN".into(), Secretive::File(secret))));
+    let report = attempt.run().await;
+    let log = log(&report);
+    let lines: std::collections::BTreeSet<&str> = log.lines().collect();
+    assert_eq!(lines.into_iter().collect::<Vec<_>>(), ["GET ?t=[redacted] via $ADCE_GATEWAY", "died of [redacted]"]);
+    assert_eq!(failure(&report, "k").message, "no [redacted]");
+    assert_eq!(rest_failure(&report).message, "exit 1: died of [redacted]");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_named_before_anything_starts() {
+    let unset = Secretive::Variable("NOT_SET_ANYWHERE".into());
+    let attempt = Attempt::sh("true", &["k"]).adapt(|collector| collector.environment.set.push(("TOKEN".into(), unset)));
+    let report = attempt.run().await;
+    assert!(rest_failure(&report).message.contains("variable `TOKEN`") && rest_failure(&report).message.contains("`NOT_SET_ANYWHERE`"));
+    assert!(attempt.started.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_scraper_that_cannot_be_started_says_why() {
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, text: &str, mode: u32| {
+        let file = path(&folder, name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("plain.py", "print()", 0o644);
+    write("orphan.sh", "#!/no/such/interpreter -x\n", 0o755);
+    write("garbage", "neither program nor script", 0o755);
+    let why = async |argv0: &str, cwd: &Path| {
+        let cwd = cwd.to_owned();
+        let report = Attempt::of(&[argv0], &["k"]).adapt(|collector| collector.cwd = cwd).run().await;
+        let failure = rest_failure(&report).clone();
+        assert_eq!((failure.fault, report.ended.as_str()), (Fault::Item, "not started"), "{failure:?}");
+        failure.message
+    };
+    let here = folder.path();
+    let path_variable = std::env::var("PATH").unwrap();
+    assert_eq!(why("no-such-scraper", here).await, format!("not started: `no-such-scraper` was not found: looked in PATH={path_variable}"));
+    assert!(why("./missing.py", here).await.ends_with("missing.py` does not exist"));
+    assert!(why("./plain.py", here).await.contains("plain.py` is not executable; `chmod +x` it"));
+    assert!(why("./orphan.sh", here).await.contains("asks for the interpreter `/no/such/interpreter`, which does not exist"));
+    assert!(why("./garbage", here).await.contains("is no program"));
+    assert!(why("./", here).await.ends_with("is a folder"));
+    assert!(why("sh", &path(&folder, "nowhere")).await.contains("its working folder"));
+    assert!(why("", here).await.contains("the command is empty"));
+}
+
+#[tokio::test]
+async fn a_scraper_that_exits_0_and_wrote_nothing_has_claimed_nothing() {
+    let report = Attempt::sh("exit 0", &["k"]).run().await;
+    assert_eq!((&report.rest, report.items.len(), report.log), (&Rest::LookInLake, 0, None));
+}
+
+#[tokio::test]
+async fn files_under_wrong_keys_are_named_and_links_are_not_followed() {
+    let script = r#"cd "$ADCE_OUT"; mkdir -p x/y; echo 1 > x/y/wrong; ln -s /etc/passwd k; mkdir l"#;
+    let attempt = Attempt::sh(script, &["k", "l"]);
+    let report = attempt.run().await;
+    assert_eq!((report.items.len(), &report.rest), (0, &Rest::LookInLake));
+    assert_eq!(report.strays, ["k", "x/y/wrong"]);
+    assert!(log(&report).contains("[adce] `x/y/wrong` was staged, but is no key of this task"));
+}
+
+#[tokio::test]
+async fn half_a_file_of_a_scraper_that_died_is_not_trusted() {
+    let script = r#"cd "$ADCE_OUT"; echo whole > a; echo '{"adce":1,"key":"a","outcome":"done"}'; printf ha > b; kill -9 $$"#;
+    let attempt = Attempt::sh(script, &["a", "b", "c"]);
+    let report = attempt.run().await;
+    assert_eq!(report.ended, "signal 9");
+    assert_eq!(staged_text(&report, "a"), "whole\n");
+    assert_eq!(failure(&report, "b").fault, Fault::Item);
+    assert!(failure(&report, "b").message.contains("its staged file of 2 bytes was not trusted"));
+    assert_eq!(said(&report, "c"), None);
+    assert!(rest_failure(&report).message.starts_with("signal 9"));
+}
+
+#[tokio::test]
+async fn a_flood_is_read_to_its_end_and_kept_in_part() {
+    const FLOOD_BYTES: usize = 300_000_000;
+    let script =
+        format!(r#"yes 'what a scraper says' | head -c {FLOOD_BYTES}; echo last; echo '{{"adce":1,"key":"k","outcome":"absent"}}'"#);
+    let attempt = Attempt::sh(&script, &["k"]);
+    let report = attempt.run().await;
+    assert_eq!(said(&report, "k"), Some(&Said::Absent));
+    let log = log(&report);
+    let left_out = FLOOD_BYTES + "last\n".len() - (128 << 10);
+    assert!(log.starts_with("what a scraper says\n") && log.ends_with("last\n"));
+    assert!(log.contains(&format!("\n[adce] {left_out} bytes of output are left out here\n")));
+}
+
+#[tokio::test]
+async fn a_flood_without_end_does_not_hide_its_own_timeout() {
+    let attempt = Attempt::sh(r#"touch "$ADCE_OUT/../ready"; exec yes"#, &["k"]);
+    let report = attempt.run_and_when_ready(never(), || attempt.clock.advance(LONG)).await;
+    assert_eq!(report.ended, "timeout after 10m");
+    assert_eq!(rest_failure(&report).fault, Fault::Item);
+}
+
+#[tokio::test]
+async fn a_scraper_that_ignores_sigterm_is_killed_after_the_grace() {
+    let attempt = Attempt::sh(r#"trap '' TERM; touch "$ADCE_OUT/../ready"; tail -f /dev/null"#, &["k"]);
+    let (button, order_of_events) = (Button::new(), std::sync::Mutex::new(Vec::new()));
+    let run = async {
+        let report = attempt.run_and_when_ready(button.clone(), || button.press()).await;
+        order_of_events.lock().unwrap().push("ended");
+        report
+    };
+    let grace_passes = async {
+        until("it was asked to stop", || attempt.path("ready").exists()).await;
+        // The clock has to move only after the attempt began to wait; each step is a whole grace.
+        while order_of_events.lock().unwrap().is_empty() {
+            attempt.clock.advance(GRACE);
+            tokio::task::yield_now().await;
+        }
+    };
+    let (report, ()) = tokio::join!(run, grace_passes);
+    assert_eq!((report.ended.as_str(), rest_failure(&report).fault), ("stopped", Fault::Stopped));
+}
+
+#[tokio::test]
+async fn within_the_grace_a_whole_group_may_finish_what_it_does() {
+    // The leader dies at once; its child wants to put away what it has.
+    let script = r#"python3 -c '
+import os, signal, sys
+def finish(*_):
+    open(os.environ["ADCE_OUT"] + "/k", "w").write("put away")
+    print("{\"adce\":1,\"key\":\"k\",\"outcome\":\"done\"}", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, finish)
+open(os.environ["ADCE_OUT"] + "/../ready", "w")
+while True: signal.pause()
+' & wait"#;
+    let attempt = Attempt::sh(script, &["k", "l"]);
+    let button = Button::new();
+    let report = attempt.run_and_when_ready(button.clone(), || button.press()).await;
+    assert_eq!(staged_text(&report, "k"), "put away");
+    assert_eq!((report.ended.as_str(), rest_failure(&report).fault), ("stopped", Fault::Stopped));
+}
+
+#[tokio::test]
+async fn children_left_behind_are_gone_when_the_report_is_there() {
+    let script = r#"tail -f /dev/null & echo $! > "$ADCE_OUT/../child"; echo bye"#;
+    let attempt = Attempt::sh(script, &["k"]);
+    let report = attempt.run().await;
+    let child = read_pid(&attempt.path("child")).unwrap();
+    assert!(!runs(child), "the child in the background lives on");
+    assert_eq!((report.ended.as_str(), log(&report).as_str()), ("exit 0", "bye\n"));
+}
+
+#[tokio::test]
+async fn a_pipe_held_by_somebody_outside_the_group_does_not_hold_up_the_attempt() {
+    let script = r#"
+import os, signal
+(done, ready) = os.pipe()
+child = os.fork()
+if child == 0:
+    os.setsid()
+    os.write(ready, b"x")
+    while True: signal.pause()
+else:
+    os.read(done, 1)
+    open(os.environ["ADCE_OUT"] + "/../child", "w").write(f"{child}\n")
+    print("bye")
+"#;
+    let attempt = Attempt::of(&["python3", "-c", script], &["k"]);
+    let report = attempt.run().await;
+    assert_eq!(log(&report), "bye\n");
+    let child = read_pid(&attempt.path("child")).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(child).unwrap(), rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn an_abandoned_attempt_kills_its_group() {
+    let attempt = Attempt::sh(r#"tail -f /dev/null & touch "$ADCE_OUT/../ready"; wait"#, &["k"]);
+    let ready = attempt.path("ready");
+    tokio::select! {
+        _ = attempt.run() => panic!("it ended"),
+        () = until("it runs", || ready.exists()) => {}
+    }
+    let group = attempt.started.only().process_group;
+    until("its group is gone", || members_of(group).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_attempts_at_once_leave_nothing_behind() {
+    let runs = (0..100).map(|number| {
+        tokio::spawn(async move {
+            let attempt = Attempt::sh("sh -c true & exit 69", &[&format!("k{number}")]);
+            let report = attempt.run().await;
+            assert_eq!(rest_failure(&report).fault, Fault::Source);
+        })
+    });
+    for run in runs.collect::<Vec<_>>() {
+        tokio::time::timeout(Duration::from_secs(60), run).await.expect("an attempt hangs").unwrap();
+    }
+}
