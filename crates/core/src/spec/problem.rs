@@ -82,6 +82,60 @@ impl Problem {
     }
 }
 
+/// As a person reads it, without colour; several lines, no line end behind the last.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.severity.word(), self.message)?;
+        if let Some(at) = &self.at {
+            write!(f, "\n  --> {at}")?;
+            if let Some(note) = &self.note {
+                write!(f, " — {note}")?;
+            }
+            if let Some(quote) = self.quoted_line() {
+                let gutter = " ".repeat(quote.number.len());
+                write!(f, "\n{gutter} |\n{} | {}\n{gutter} | {}", quote.number, quote.line, quote.carets)?;
+            }
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The offending line, cut to what is worth showing, with carets under the place.
+pub struct QuotedLine {
+    pub number: String,
+    pub line: String,
+    pub carets: String,
+}
+
+/// Longer lines are cut around the place.
+const WIDEST: usize = 110;
+
+impl Problem {
+    /// `None`: the line is not known, or there is nothing to see on it.
+    pub fn quoted_line(&self) -> Option<QuotedLine> {
+        let at = self.at.as_ref().filter(|at| at.line > 0)?;
+        let line = self.line.as_ref().map(|line| line.trim_end()).filter(|line| !line.is_empty())?;
+        // A tab or a control character would put the carets in the wrong column.
+        let line: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let start = (at.column.max(1) as usize - 1).min(line.len());
+        let length = (at.length.max(1) as usize).min((line.len() - start).max(1));
+        let from = if line.len() > WIDEST { start.saturating_sub(WIDEST / 3) } else { 0 };
+        let to = line.len().min(from + WIDEST);
+        let front = if from > 0 { "…" } else { "" };
+        let end = if to < line.len() { "…" } else { "" };
+        let shown: String = line[from..to].iter().collect();
+        let blanks = " ".repeat(start - from + front.chars().count());
+        Some(QuotedLine {
+            number: at.line.to_string(),
+            line: format!("{front}{shown}{end}"),
+            carets: format!("{blanks}{}", "^".repeat(length.min(to.saturating_sub(start).max(1)))),
+        })
+    }
+}
+
 /// The known name that was probably meant.
 pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase();

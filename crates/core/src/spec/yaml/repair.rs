@@ -19,6 +19,8 @@ pub(super) struct Draft {
     lines: Vec<String>,
     inserted: BTreeMap<u32, Vec<u32>>,
     tabs_reported: bool,
+    /// Line and written column of what was quoted: quoting it again would not help.
+    quoted: Vec<(u32, u32)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ impl Draft {
     pub(super) fn new(name: &str, text: &str) -> Draft {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let lines: Vec<String> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned()).collect();
-        Draft { name: name.into(), written: lines.clone(), lines, inserted: BTreeMap::new(), tabs_reported: false }
+        Draft { name: name.into(), written: lines.clone(), lines, inserted: BTreeMap::new(), tabs_reported: false, quoted: Vec::new() }
     }
 
     pub(super) fn text(&self) -> String {
@@ -72,9 +74,14 @@ impl Draft {
         let line = self.line(number);
         let trap = match opened.is_empty() {
             true => value_trap(&line, column),
+            false if is_outside(&line, number, opened) => None,
             false => element_trap(&line, column),
         };
-        if let Some(trap) = trap {
+        let again = |trap: &Trap| {
+            let at = self.place(number, trap.from, 1);
+            self.quoted.contains(&(at.line, at.column))
+        };
+        if let Some(trap) = trap.filter(|trap| !again(trap)) {
             let text: String = line[trap.from..trap.to].iter().collect();
             let at = self.place(number, trap.from, trap.to - trap.from);
             let key = match (opened.is_empty(), key_of(&line)) {
@@ -82,6 +89,7 @@ impl Draft {
                 _ => String::new(),
             };
             problems.push(Problem::error(&at, trap.message).hint(format!("put it in quotes: `{key}{}`", quoted(&text))));
+            self.quoted.push((at.line, at.column));
             self.quote(number, trap.from, trap.to);
             return Outcome::Repaired;
         }
@@ -174,6 +182,12 @@ impl Draft {
         }
         Problem::error(&here, format!("not valid YAML: {info}"))
     }
+}
+
+/// A new `key: value` below a bracket that was forgotten to be closed.
+fn is_outside(line: &[char], number: usize, opened: &[Marker]) -> bool {
+    let goes_on = line.iter().rev().find(|c| !c.is_whitespace()).is_some_and(|last| matches!(last, ',' | '}' | ']'));
+    opened.last().is_some_and(|bracket| bracket.line() != number) && key_of(line).is_some() && !goes_on
 }
 
 /// The text as a quoted YAML scalar, in the quotes that need no escapes if there are such.

@@ -1,0 +1,265 @@
+//! What is wrong with a config although every part of it is right by itself: limits that can never admit a task,
+//! requests to hosts of nobody, what nothing uses.
+//!
+//! Only what shows without expanding the items; `coverage::expand` finds the rest.
+
+use super::decode::{Name, Section, Text};
+use super::load::{host_matches, literal_authority, without_variables};
+use super::problem::{Place, Problem};
+use super::raw::{RawCollector, RawCollectorUse, RawConfig, RawDataset, RawDimension};
+use super::{Collector, Dataset, How, LakeUrl, Limits, Source, Spec, Via, Window};
+
+pub(super) fn check(raw: &RawConfig, spec: &Spec, problems: &mut Vec<Problem>) {
+    let checker = Checker { raw, spec };
+    checker.sources(problems);
+    checker.datasets(problems);
+    checker.unused(problems);
+}
+
+struct Checker<'a> {
+    raw: &'a RawConfig,
+    spec: &'a Spec,
+}
+
+/// A collector at work for a dataset, with the places of both.
+struct Use<'a> {
+    dataset: &'a Dataset,
+    collector: &'a Collector,
+    written: &'a RawCollector,
+    /// Where the collector is named or begins.
+    at: &'a Place,
+}
+
+impl<'a> Checker<'a> {
+    fn sources(&self, problems: &mut Vec<Problem>) {
+        for (name, raw) in entries(self.raw.sources.as_ref()) {
+            let Some(source) = self.spec.sources.get(&name.text) else { continue };
+            if raw.as_ref().is_some_and(|raw| raw.limits.is_none()) && source.limits == Limits::default() {
+                let problem =
+                    Problem::warning(&name.at, format!("source `{}` has no limits: it is asked as fast as collectors can", name.text));
+                problems.push(problem.hint("write what it allows: `limits: { per_minute: 60, in_flight: 2 }`"));
+            }
+        }
+    }
+
+    fn datasets(&self, problems: &mut Vec<Problem>) {
+        let raw = self.raw.datasets.0.as_ref();
+        if raw.is_some_and(|section| section.entries.is_empty()) {
+            problems.push(Problem::warning(&Place::whole_file(self.file()), "`datasets` is empty: nothing is expected"));
+        }
+        for (name, raw) in entries(raw) {
+            let (Some(raw), Some(dataset)) = (raw, self.spec.datasets.get(&name.text)) else { continue };
+            self.key(raw, dataset, problems);
+            let Some(used) = self.used_collector(name, raw, dataset) else { continue };
+            self.url_host(&used, problems);
+            self.gateway(&used, problems);
+            self.costs(&used, problems);
+        }
+    }
+
+    fn file(&self) -> String {
+        self.raw.lake.0.as_ref().map(|lake| lake.at.file.to_string()).unwrap_or_default()
+    }
+
+    fn used_collector(&self, name: &'a Name, raw: &'a RawDataset, dataset: &'a Dataset) -> Option<Use<'a>> {
+        let collector = self.spec.collectors.get(dataset.collector.as_ref()?)?;
+        let (written, at) = match raw.collector.as_ref()? {
+            RawCollectorUse::Inline(inline) => (inline.as_ref(), &name.at),
+            RawCollectorUse::Name(text) => {
+                let (name, written) = entries(self.raw.collectors.as_ref()).iter().find(|(known, _)| known.text == text.text)?;
+                (written.as_ref()?, &name.at)
+            }
+        };
+        Some(Use { dataset, collector, written, at })
+    }
+
+    /// A folder cannot hold `a//b`, and a name cannot end in `/`.
+    fn key(&self, raw: &RawDataset, dataset: &Dataset, problems: &mut Vec<Problem>) {
+        let Some(text) = &raw.key.0 else { return };
+        let shape = without_variables(&text.text);
+        let what = format!("dataset `{}`: `key`", dataset.name);
+        if matches!(self.spec.lake, LakeUrl::Folder(_)) {
+            if shape.contains("//") || shape.starts_with('/') {
+                let problem = Problem::error(&text.at, format!("{what}: `{}` has an empty segment, which a folder cannot hold", text.text));
+                problems.push(problem.hint("a local lake needs a name between any two `/` and none in front"));
+            }
+            if shape.split('/').any(|segment| segment == "." || segment == "..") {
+                problems
+                    .push(Problem::error(&text.at, format!("{what}: `{}` leaves its folder: no segment may be `.` or `..`", text.text)));
+            }
+        }
+        if shape.ends_with('/') {
+            problems
+                .push(Problem::error(&text.at, format!("{what}: `{}` names a folder, not an object", text.text)).hint("add a file name"));
+        }
+    }
+
+    /// A request to a host that belongs to another source, or to none, would pass by every limit.
+    fn url_host(&self, used: &Use<'_>, problems: &mut Vec<Problem>) {
+        let Some(text) = used.written.http.as_ref().and_then(|http| http.url.0.as_ref()) else { return };
+        let what = format!("{}: `url`", name_of(used));
+        let Some(front) = literal_authority(text) else { return };
+        let url = match front {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+            _ => {
+                let problem = Problem::error(&text.at, format!("{what}: `{}` is no http or https address", text.text));
+                problems.push(problem.hint("such as `https://api.example.org/v2/{game_id}`"));
+                return;
+            }
+        };
+        let Some(source) = used.dataset.source.as_ref().and_then(|name| self.spec.sources.get(name)) else { return };
+        let host = url.host_str().unwrap_or_default();
+        let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        if source.hosts.is_empty() || source.hosts.iter().any(|pattern| host_matches(pattern, &authority)) {
+            return;
+        }
+        let message = format!(
+            "{what}: host `{authority}` is not among the hosts of source `{}`, which dataset `{}` asks",
+            source.name, used.dataset.name
+        );
+        let owner = self.spec.sources.values().find(|other| other.hosts.iter().any(|pattern| host_matches(pattern, &authority)));
+        let hint = match owner {
+            Some(owner) => format!("it belongs to source `{}`: is the dataset's `source` wrong?", owner.name),
+            None => format!("add `{authority}` to `hosts` of `{}`", source.name),
+        };
+        problems.push(Problem::error(&place_of_host(text, host), message).hint(hint));
+    }
+
+    fn gateway(&self, used: &Use<'_>, problems: &mut Vec<Problem>) {
+        if used.collector.via != Via::Gateway {
+            return;
+        }
+        let at = used.written.via.as_ref().map_or(used.at, |given| &given.at);
+        let Some(source) = used.dataset.source.as_ref() else {
+            let problem = Problem::error(
+                at,
+                format!("{}: `via: gateway` needs a source, and dataset `{}` has none", name_of(used), used.dataset.name),
+            );
+            problems.push(problem.hint("name the dataset's `source`"));
+            return;
+        };
+        let missing = self.spec.sources.get(source).is_some_and(|source| source.base_url.is_none());
+        let written = entries(self.raw.sources.as_ref()).iter().find(|(name, _)| name.text == *source);
+        if let (true, Some((name, Some(raw)))) = (missing, written)
+            && raw.base_url.is_none()
+        {
+            let message = format!("source `{source}` has no `base_url`, and {} goes through the gateway to it", name_of(used));
+            problems.push(Problem::error(&name.at, message).hint("with several hosts or a wildcard, say where: `base_url: https://…`"));
+        }
+    }
+
+    /// Whether the limits can ever admit what one task is charged.
+    fn costs(&self, used: &Use<'_>, problems: &mut Vec<Problem>) {
+        let collector = used.collector;
+        let Some(source) = used.dataset.source.as_ref().and_then(|name| self.spec.sources.get(name)) else { return };
+        if matches!(collector.how, How::Http(_)) || collector.via == Via::Gateway {
+            return;
+        }
+        let (one, full) = (collector.requests.of(1), collector.requests.of(collector.batch.size as usize));
+        let at = used.written.requests.as_ref().and_then(|requests| requests.per_task.as_ref().or(requests.per_item.as_ref()));
+        let at = at.map(|given| &given.at).or_else(|| Some(&used.written.batch.as_ref()?.size.as_ref()?.at)).unwrap_or(used.at);
+        for (owner, limits) in
+            [(format!("source `{}`", source.name), &source.limits), ("all sources together".to_owned(), &self.spec.limits)]
+        {
+            let Some(tightest) = limits.windows.iter().filter(|window| window.span.as_secs() >= 60).min_by_key(|window| window.requests)
+            else {
+                continue;
+            };
+            let allowed = format!("`{}: {}` of {owner}", tightest.key(), tightest.requests);
+            if one > u64::from(tightest.requests) {
+                let message = format!("{}: a task of one item costs {one} requests, which {allowed} can never admit", name_of(used));
+                problems.push(Problem::error(at, message).hint("lower `requests`, or raise the limit if the source allows more"));
+            } else if full > u64::from(tightest.requests) {
+                problems.push(cut_batch(used, at, full, &allowed, tightest));
+            }
+        }
+        self.unenforceable(used, source, full, at, problems);
+    }
+
+    /// Inside a command that is charged ahead, nobody can space or count requests.
+    fn unenforceable(&self, used: &Use<'_>, source: &Source, full: u64, at: &Place, problems: &mut Vec<Problem>) {
+        if full <= 1 {
+            return;
+        }
+        let mut keys = inner_limits(&source.limits);
+        keys.extend(inner_limits(&self.spec.limits));
+        keys.dedup();
+        if keys.is_empty() {
+            return;
+        }
+        let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+        let message = format!(
+            "{}: a task sends up to {full} requests by itself, between which adce cannot enforce {}",
+            name_of(used),
+            keys.join(", ")
+        );
+        problems.push(
+            Problem::warning(at, message).hint("send them through `$ADCE_GATEWAY` with `via: gateway`, or make each task one request"),
+        );
+    }
+
+    fn unused(&self, problems: &mut Vec<Problem>) {
+        let datasets: Vec<&RawDataset> = entries(self.raw.datasets.0.as_ref()).iter().filter_map(|(_, raw)| raw.as_ref()).collect();
+        // A dataset that could not be read may use anything.
+        if datasets.len() < entries(self.raw.datasets.0.as_ref()).len() {
+            return;
+        }
+        let mut report = |what: &str, name: &Name, used: bool| {
+            if !used {
+                problems.push(Problem::warning(&name.at, format!("{what} `{}` is not used by any dataset", name.text)));
+            }
+        };
+        for name in names(self.raw.sources.as_ref()) {
+            report("source", name, datasets.iter().any(|raw| raw.source.as_ref().is_some_and(|source| source.text == name.text)));
+        }
+        for name in names::<RawDimension>(self.raw.dimensions.as_ref()) {
+            let used = |raw: &&RawDataset| {
+                raw.r#for.as_ref().is_some_and(|dimensions| dimensions.as_slice().iter().any(|text| text.text == name.text))
+            };
+            report("dimension", name, datasets.iter().any(used));
+        }
+        for name in names(self.raw.collectors.as_ref()) {
+            let used = |raw: &&RawDataset| matches!(&raw.collector, Some(RawCollectorUse::Name(text)) if text.text == name.text);
+            report("collector", name, datasets.iter().any(used));
+        }
+    }
+}
+
+fn entries<T>(section: Option<&Section<T>>) -> &[(Name, Option<T>)] {
+    section.map(|section| section.entries.as_slice()).unwrap_or_default()
+}
+
+fn names<T>(section: Option<&Section<T>>) -> impl Iterator<Item = &Name> {
+    entries(section).iter().map(|(name, _)| name)
+}
+
+fn name_of(used: &Use<'_>) -> String {
+    if used.collector.name == used.dataset.name {
+        format!("collector of dataset `{}`", used.dataset.name)
+    } else {
+        format!("collector `{}`", used.collector.name)
+    }
+}
+
+fn cut_batch(used: &Use<'_>, at: &Place, full: u64, allowed: &str, tightest: &Window) -> Problem {
+    let requests = used.collector.requests;
+    let left = tightest.requests.saturating_sub(requests.per_task);
+    let fits = left / requests.per_item.max(1);
+    let message = format!("{}: a full batch costs {full} requests, more than {allowed} admits: batches are cut to {fits}", name_of(used));
+    Problem::warning(at, message).hint(format!("write `size: {fits}`, or say what a task really costs with `requests`"))
+}
+
+fn inner_limits(limits: &Limits) -> Vec<&'static str> {
+    let mut keys: Vec<&'static str> = limits.windows.iter().filter(|window| window.span.as_secs() < 60).map(Window::key).collect();
+    keys.extend(limits.min_delay.map(|_| "min_delay"));
+    keys.extend(limits.burst.map(|_| "burst"));
+    keys.extend(limits.in_flight.map(|_| "in_flight"));
+    keys
+}
+
+fn place_of_host(text: &Text, host: &str) -> Place {
+    match text.text.find(host) {
+        Some(offset) if !host.is_empty() => text.place_of(offset, host.len()),
+        _ => text.at.clone(),
+    }
+}

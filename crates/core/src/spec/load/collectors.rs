@@ -1,0 +1,222 @@
+//! `collectors`: commands and http requests.
+
+use std::sync::Arc;
+
+use super::{Collectors, Loader, absolute, entries};
+use crate::spec::decode::{Given, Name, OneOrMore, Section, Text};
+use crate::spec::problem::Place;
+use crate::spec::raw::{OutputWord, RawCollector, RawHeader, RawHttp, RawSecret, RawVia};
+use crate::spec::template::{Purpose, Template};
+use crate::spec::{Batch, Collector, Environment, How, Http, Output, Requests, RetryPolicy, Secretive, Via};
+
+impl Loader<'_> {
+    /// Those that have names; datasets add their inline ones.
+    pub(super) fn collectors(&mut self) -> Collectors {
+        let raw = self.raw;
+        let mut collectors = Collectors::new();
+        for (name, raw) in entries(raw.collectors.as_ref()) {
+            self.check_name("collector", name);
+            let Some(raw) = raw else { continue };
+            if let Some(collector) = self.collector(&name.text, &name.at, raw) {
+                collectors.insert(name.text.clone(), Arc::new(collector));
+            }
+        }
+        collectors
+    }
+
+    pub(super) fn collector(&mut self, name: &str, at: &Place, raw: &RawCollector) -> Option<Collector> {
+        let what = format!("collector `{name}`");
+        let how = match (&raw.command, &raw.http) {
+            (Some(argv), None) => self.command(&what, at, argv),
+            (None, Some(http)) => {
+                self.refuse_command_keys(&what, raw);
+                self.http(&what, http)
+            }
+            (Some(_), Some(_)) => {
+                self.error_with(at, format!("{what} has both `command` and `http`"), "make two collectors of it");
+                None
+            }
+            (None, None) => {
+                self.error(at, format!("{what} has neither `command` nor `http`"));
+                None
+            }
+        };
+        let environment = self.environment(&what, raw);
+        let default = RetryPolicy::default();
+        let retry = raw.retry.as_ref().map_or(default, |raw| RetryPolicy {
+            attempts: raw.attempts.as_ref().map_or(default.attempts, |given| given.value.0),
+            backoff_min: raw.backoff.as_ref().map_or(default.backoff_min, |given| given.value.min),
+            backoff_max: raw.backoff.as_ref().map_or(default.backoff_max, |given| given.value.max),
+            revive_min: raw.revive.as_ref().map_or(default.revive_min, |given| given.value.min),
+            revive_max: raw.revive.as_ref().map_or(default.revive_max, |given| given.value.max),
+        });
+        let requests = raw.requests.as_ref().map_or_else(Requests::default, |raw| Requests {
+            per_task: raw.per_task.as_ref().map_or(0, |given| given.value.0),
+            per_item: raw.per_item.as_ref().map_or(1, |given| given.value.0),
+        });
+        let timeout = raw.timeout.as_ref().map_or(std::time::Duration::from_secs(600), |given| given.value.0);
+        if timeout.is_zero() {
+            let at = raw.timeout.as_ref().map_or(at, |given| &given.at);
+            self.error(at, format!("{what}: `timeout`: expected more than nothing"));
+        }
+        Some(Collector {
+            name: name.to_owned(),
+            how: how?,
+            batch: batch(raw),
+            requests,
+            via: match &raw.via {
+                Some(Given { value: RawVia::Gateway, .. }) => Via::Gateway,
+                _ => Via::None,
+            },
+            output: match &raw.output {
+                Some(output) if output.0.value == OutputWord::Direct => Output::Direct,
+                _ => Output::Staged,
+            },
+            timeout,
+            retry,
+            environment,
+            cwd: raw.cwd.as_ref().map_or_else(|| self.folder.to_owned(), |text| absolute(self.folder, &text.text)),
+        })
+    }
+
+    fn command(&mut self, what: &str, at: &Place, argv: &[Text]) -> Option<How> {
+        let Some(program) = argv.first() else {
+            self.error_with(at, format!("{what}: `command` is empty"), "write `[program, argument, …]`");
+            return None;
+        };
+        if argv.len() == 1 && program.text.contains(' ') && !program.text.contains('/') {
+            let words: Vec<&str> = program.text.split_whitespace().collect();
+            self.error_with(
+                &program.at,
+                format!("{what}: `{}` is one word: no shell takes it apart", program.text),
+                format!("write `[{}]`", words.join(", ")),
+            );
+            return None;
+        }
+        if program.text.is_empty() {
+            self.error(&program.at, format!("{what}: the program's name is empty"));
+            return None;
+        }
+        let parsed: Vec<Option<Template>> = argv.iter().map(|text| self.template(what, text, Purpose::Argv)).collect();
+        parsed.into_iter().collect::<Option<Vec<_>>>().map(How::Command)
+    }
+
+    pub(super) fn template(&mut self, what: &str, text: &Text, purpose: Purpose) -> Option<Template> {
+        match Template::parse(&text.text, purpose) {
+            Ok(template) => Some(template),
+            Err(errors) => {
+                self.language_errors(what, text, errors);
+                None
+            }
+        }
+    }
+
+    fn http(&mut self, what: &str, raw: &RawHttp) -> Option<How> {
+        let headers = self.headers(what, raw.headers.as_ref());
+        let url = raw.url.0.as_ref().and_then(|text| self.template(&format!("{what}: `url`"), text, Purpose::Url));
+        Some(How::Http(Http { url: url?, headers, compress: raw.compress.as_ref().map(|given| given.value) }))
+    }
+
+    fn headers(&mut self, what: &str, raw: Option<&Section<RawHeader>>) -> Vec<(String, Secretive)> {
+        let mut headers = Vec::new();
+        for (name, raw) in entries(raw) {
+            let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+            if name.text.is_empty() || !name.text.chars().all(is_token) {
+                self.error(&name.at, format!("{what}: `{}` cannot be the name of a header", name.text));
+                continue;
+            }
+            let value = match raw {
+                None => None,
+                Some(RawHeader::Text(text)) if text.text.chars().any(|c| c.is_control() && c != '\t') => {
+                    self.error(&text.at, format!("{what}: header `{}`: a value has no control characters and no line ends", name.text));
+                    None
+                }
+                Some(RawHeader::Text(text)) => Some(Secretive::Plain(text.text.clone())),
+                Some(RawHeader::Secret(raw)) => self.secret(&format!("{what}: header `{}`", name.text), name, raw),
+            };
+            headers.extend(value.map(|value| (name.text.clone(), value)));
+        }
+        headers
+    }
+
+    fn secret(&mut self, what: &str, name: &Name, raw: &RawSecret) -> Option<Secretive> {
+        match (&raw.secret, &raw.secret_file) {
+            (Some(variable), None) if is_variable(&variable.text) => Some(Secretive::Variable(variable.text.clone())),
+            (Some(variable), None) => {
+                // The text may be the secret itself, so it is not repeated.
+                let message = format!("{what}: `secret` names an environment variable: letters, digits and `_` only");
+                self.error_with(&variable.at, message, "put the secret into a variable of adce's environment and write its name here");
+                None
+            }
+            (None, Some(path)) => Some(Secretive::File(absolute(self.folder, &path.text))),
+            _ => {
+                self.error(&name.at, format!("{what}: expected one of `secret` (a variable) and `secret_file` (a path)"));
+                None
+            }
+        }
+    }
+
+    fn environment(&mut self, what: &str, raw: &RawCollector) -> Environment {
+        let mut environment = Environment::default();
+        if let Some(names) = &raw.env {
+            for name in names.iter().filter(|name| !is_variable(&name.text)) {
+                let hint = "`env` lists names; a value with a secret goes into `secrets`";
+                self.error_with(&name.at, format!("{what}: `env`: `{}` is not the name of a variable", name.text), hint);
+            }
+            environment.pass = names.iter().map(|name| name.text.clone()).collect();
+        }
+        for (name, raw) in entries(raw.secrets.as_ref()) {
+            if !is_variable(&name.text) || name.text.starts_with("ADCE_") {
+                let message = format!(
+                    "{what}: `secrets`: `{}` cannot be set: expected a variable's name that does not begin with `ADCE_`",
+                    name.text
+                );
+                self.error(&name.at, message);
+                continue;
+            }
+            let secret = raw.as_ref().and_then(|raw| self.secret(&format!("{what}: `secrets.{}`", name.text), name, raw));
+            environment.set.extend(secret.map(|secret| (name.text.clone(), secret)));
+        }
+        environment.lake_access = raw.lake_access.as_ref().is_some_and(|given| given.value);
+        environment
+    }
+
+    /// Keys that say something about a process.
+    fn refuse_command_keys(&mut self, what: &str, raw: &RawCollector) {
+        let given: [(&str, Option<Place>); 7] = [
+            ("via", raw.via.as_ref().map(|given| given.at.clone())),
+            ("output", raw.output.as_ref().map(|given| given.0.at.clone())),
+            ("env", raw.env.as_ref().and_then(|names| names.first()).map(|name| name.at.clone())),
+            ("secrets", raw.secrets.as_ref().and_then(|set| set.entries.first()).map(|(name, _)| name.at.clone())),
+            ("cwd", raw.cwd.as_ref().map(|text| text.at.clone())),
+            ("lake_access", raw.lake_access.as_ref().map(|given| given.at.clone())),
+            ("requests", requests_place(raw)),
+        ];
+        for (key, at) in given {
+            if let Some(at) = at {
+                let message = format!("{what}: `{key}` belongs to a command; `http` requests are sent and counted by adce itself");
+                self.error_with(
+                    &at,
+                    message,
+                    if key == "secrets" { "a secret header is `headers: { Authorization: { secret: NAME } }`" } else { "remove it" },
+                );
+            }
+        }
+    }
+}
+
+fn requests_place(raw: &RawCollector) -> Option<Place> {
+    let requests = raw.requests.as_ref()?;
+    requests.per_task.as_ref().or(requests.per_item.as_ref()).map(|given| given.at.clone())
+}
+
+fn batch(raw: &RawCollector) -> Batch {
+    let Some(raw) = &raw.batch else { return Batch::default() };
+    let group_by = raw.group_by.as_ref().map(OneOrMore::as_slice).unwrap_or_default();
+    Batch { size: raw.size.as_ref().map_or(1, |given| given.value.0), group_by: group_by.iter().map(|text| text.text.clone()).collect() }
+}
+
+fn is_variable(name: &str) -> bool {
+    let begins = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    begins && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

@@ -1,0 +1,320 @@
+//! `datasets`: what should exist, and what its collectors' templates may say.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::{Collectors, Loader, entries};
+use crate::spec::decode::{Name, OneOrMore, Text, not_supported};
+use crate::spec::expression::{Expression, Role};
+use crate::spec::names::{Columns, DimensionNames, Names};
+use crate::spec::problem::{Problem, known_names};
+use crate::spec::raw::{RawAbsent, RawCollector, RawCollectorUse, RawDataset, RawPriority, RawValid, RawValidText, ValidWord};
+use crate::spec::template::{Purpose, Template};
+use crate::spec::{AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, Priority, PriorityLevel, Source, Validity};
+
+/// A part of a dataset that may be wrong.
+enum Part<T> {
+    Absent,
+    Wrong,
+    Right(T),
+}
+
+impl<T> Part<T> {
+    fn of<R>(raw: Option<R>, parse: impl FnOnce(R) -> Option<T>) -> Part<T> {
+        match raw {
+            None => Part::Absent,
+            Some(raw) => parse(raw).map_or(Part::Wrong, Part::Right),
+        }
+    }
+
+    fn right(self) -> Option<T> {
+        match self {
+            Part::Right(content) => Some(content),
+            Part::Absent | Part::Wrong => None,
+        }
+    }
+}
+
+impl Loader<'_> {
+    pub(super) fn datasets(
+        &mut self,
+        sources: &IndexMap<String, Source>,
+        dimensions: &IndexMap<String, Dimension>,
+        collectors: &mut Collectors,
+    ) -> IndexMap<String, Dataset> {
+        let raw = self.raw;
+        let mut datasets = IndexMap::new();
+        for (name, raw) in entries(raw.datasets.0.as_ref()) {
+            self.check_name("dataset", name);
+            let Some(raw) = raw else { continue };
+            if let Some(dataset) = self.dataset(name, raw, sources, collectors) {
+                // One of a wrong dimension cannot be expanded.
+                if dataset.dimensions.iter().all(|dimension| dimensions.contains_key(dimension)) {
+                    datasets.insert(name.text.clone(), dataset);
+                }
+            }
+        }
+        datasets
+    }
+
+    fn dataset(
+        &mut self,
+        name: &Name,
+        raw: &RawDataset,
+        sources: &IndexMap<String, Source>,
+        collectors: &mut Collectors,
+    ) -> Option<Dataset> {
+        let what = format!("dataset `{}`", name.text);
+        let dimensions = self.dataset_dimensions(&what, raw);
+        let names = self.names_of(dimensions.as_deref());
+        let source = self.dataset_source(&what, raw);
+        let key = raw.key.0.as_ref().and_then(|text| self.key(&what, text, &names));
+        let only = Part::of(raw.r#where.as_ref(), |text| self.expression(&format!("{what}: `where`"), text, &names, Role::Where));
+        let due = Part::of(raw.due.as_ref(), |text| self.expression(&format!("{what}: `due`"), text, &names, Role::Due));
+        let fresh = raw.fresh.as_ref().and_then(|fresh| {
+            let until = fresh.until.as_ref();
+            let until = until.and_then(|text| self.expression(&format!("{what}: `fresh.until`"), text, &names, Role::Due));
+            let within = fresh.within.0.as_ref()?.value.0;
+            Some(Freshness { within: jiff::SignedDuration::try_from(within).unwrap_or(jiff::SignedDuration::MAX), until })
+        });
+        let priority = self.priority(&what, raw, &names);
+        let valid = raw.valid.as_ref().and_then(|valid| self.validity(&what, name, valid));
+        let collector = self.dataset_collector(&what, name, raw, &names, source.as_deref(), collectors);
+        // Without its filter a dataset would expect what nobody wants.
+        if matches!(only, Part::Wrong) {
+            return None;
+        }
+        let only = only.right();
+        let (key, dimensions) = (key?, dimensions?);
+        let fingerprint =
+            fingerprint(&key, &dimensions, only.as_ref(), collector.as_ref().and_then(|name| collectors.get(name)).map(Arc::as_ref));
+        Some(Dataset {
+            name: name.text.clone(),
+            source: source.filter(|source| sources.contains_key(source)),
+            key,
+            dimensions,
+            only,
+            due: due.right(),
+            fresh,
+            min_size: raw.min_size.as_ref().map_or(1, |given| given.value.0.max(1)),
+            valid,
+            absent: absent(raw.absent.as_ref()),
+            priority,
+            collector,
+            at: name.at.clone(),
+            key_at: raw.key.0.as_ref().map(|text| text.at.clone()).unwrap_or_default(),
+            fingerprint,
+        })
+    }
+
+    /// `None`: one of them is not defined.
+    fn dataset_dimensions(&mut self, what: &str, raw: &RawDataset) -> Option<Vec<String>> {
+        let mut found = Vec::new();
+        let mut complete = true;
+        for text in raw.r#for.as_ref().map(OneOrMore::as_slice).unwrap_or_default() {
+            if !self.names.contains_key(&text.text) {
+                let known: Vec<String> = self.names.keys().cloned().collect();
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let message = format!("{what}: `for`: there is no dimension `{}`", text.text);
+                self.error_with(&text.at, message, known_names(&text.text, "dimension", &known));
+                complete = false;
+            } else if found.contains(&text.text) {
+                self.error(&text.at, format!("{what}: `for`: dimension `{}` is given twice", text.text));
+            } else {
+                found.push(text.text.clone());
+            }
+        }
+        complete.then_some(found)
+    }
+
+    fn names_of(&self, dimensions: Option<&[String]>) -> Names {
+        match dimensions {
+            Some(dimensions) => Names::new(dimensions.iter().filter_map(|name| self.names.get(name).cloned()).collect()),
+            // Nothing is wrong with a name of a dimension that was misspelt.
+            None => Names::new(vec![DimensionNames::table("", "", Vec::new(), Columns::MayHaveMore, Vec::new())]),
+        }
+    }
+
+    fn dataset_source(&mut self, what: &str, raw: &RawDataset) -> Option<String> {
+        let text = raw.source.as_ref()?;
+        let sources = self.raw.sources.as_ref();
+        if !sources.is_some_and(|sources| sources.has(&text.text)) {
+            let known = sources.map(|sources| sources.names()).unwrap_or_default();
+            let message = format!("{what}: there is no source `{}`", text.text);
+            self.problems.push(Problem::error(&text.at, message).hint(known_names(&text.text, "source", &known)));
+        }
+        Some(text.text.clone())
+    }
+
+    fn key(&mut self, what: &str, text: &Text, names: &Names) -> Option<Template> {
+        let what = format!("{what}: `key`");
+        let last = text.text.rsplit('/').next().unwrap_or_default();
+        if without_variables(last).contains('*') {
+            let problem = not_supported(&text.at, &format!("{what}: a `*` (a set of objects)"));
+            self.problems.push(problem.hint("name one object; where it is a directory of parts, name its marker"));
+            return None;
+        }
+        let template = self.template(&what, text, Purpose::Key)?;
+        let errors = template.check(names);
+        let right = errors.is_empty();
+        self.language_errors(&what, text, errors);
+        right.then_some(template)
+    }
+
+    fn priority(&mut self, what: &str, raw: &RawDataset, names: &Names) -> Priority {
+        match &raw.priority {
+            None => Priority::Always(PriorityLevel::default()),
+            Some(RawPriority::Word(given)) => Priority::Always(given.value),
+            Some(RawPriority::Map(levels)) => {
+                let levels = [
+                    (PriorityLevel::Critical, &levels.critical),
+                    (PriorityLevel::High, &levels.high),
+                    (PriorityLevel::Medium, &levels.medium),
+                ];
+                let parsed = levels.into_iter().filter_map(|(level, text)| {
+                    let text = text.as_ref()?;
+                    let expression = self.expression(&format!("{what}: `priority.{}`", level.word()), text, names, Role::Priority)?;
+                    Some((level, expression))
+                });
+                Priority::When(parsed.collect())
+            }
+        }
+    }
+
+    fn validity(&mut self, what: &str, name: &Name, raw: &RawValid) -> Option<Validity> {
+        match raw {
+            RawValid::Word(given) => Some(match given.value {
+                ValidWord::Json => Validity::Json,
+                ValidWord::Gzip => Validity::Gzip,
+            }),
+            RawValid::Text(RawValidText { starts: None, lacks: None }) => {
+                self.error(&name.at, format!("{what}: `valid`: expected `starts`, `lacks` or both"));
+                None
+            }
+            RawValid::Text(RawValidText { starts, lacks }) => {
+                let text = |text: &Option<Text>| text.as_ref().map(|text| text.text.clone());
+                Some(Validity::Text { starts: text(starts), lacks: text(lacks) })
+            }
+        }
+    }
+
+    /// The name under which the dataset's collector stands among all of them.
+    fn dataset_collector(
+        &mut self,
+        what: &str,
+        name: &Name,
+        raw: &RawDataset,
+        names: &Names,
+        source: Option<&str>,
+        collectors: &mut Collectors,
+    ) -> Option<String> {
+        let all = self.raw.collectors.as_ref();
+        let (collector, written) = match raw.collector.as_ref()? {
+            RawCollectorUse::Name(text) => {
+                if !all.is_some_and(|all| all.has(&text.text)) {
+                    if text.text == "none" {
+                        return None;
+                    }
+                    let known = all.map(|all| all.names()).unwrap_or_default();
+                    let message = format!("{what}: there is no collector `{}`", text.text);
+                    self.problems.push(Problem::error(&text.at, message).hint(known_names(&text.text, "collector", &known)));
+                    return None;
+                }
+                let written =
+                    all.and_then(|all| all.entries.iter().find(|(known, _)| known.text == text.text)).and_then(|(_, raw)| raw.as_ref());
+                (text.text.clone(), written)
+            }
+            RawCollectorUse::Inline(inline) => {
+                // A point cannot be in a name that a user chose.
+                let own = if all.is_some_and(|all| all.has(&name.text)) { format!("{}.inline", name.text) } else { name.text.clone() };
+                if let Some(collector) = self.collector(&own, &name.at, inline) {
+                    collectors.insert(own.clone(), Arc::new(collector));
+                }
+                (own, Some(inline.as_ref()))
+            }
+        };
+        let (Some(checked), Some(written)) = (collectors.get(&collector).cloned(), written) else { return None };
+        self.check_collector_names(&name.text, &checked, written, names);
+        if matches!(checked.how, How::Http(_)) && source.is_none() {
+            let message = format!("{what}: its collector sends http requests, and no `source` says to whom and how often");
+            self.error_with(&name.at, message, "name the source: `source: …`");
+        }
+        Some(collector)
+    }
+
+    /// Every `{x}` of the collector must be something that this dataset's items have.
+    fn check_collector_names(&mut self, dataset: &str, collector: &Collector, written: &RawCollector, names: &Names) {
+        let what = match collector.name == dataset {
+            true => format!("collector of dataset `{dataset}`"),
+            false => format!("collector `{}`, used by dataset `{dataset}`", collector.name),
+        };
+        match &collector.how {
+            How::Command(argv) => {
+                for (template, text) in argv.iter().zip(written.command.iter().flatten()) {
+                    self.language_errors(&what, text, template.check(names));
+                }
+            }
+            How::Http(http) => {
+                if let Some(text) = written.http.as_ref().and_then(|http| http.url.0.as_ref()) {
+                    self.language_errors(&format!("{what}: `url`"), text, http.url.check(names));
+                }
+            }
+        }
+        let group_by = written.batch.as_ref().and_then(|batch| batch.group_by.as_ref());
+        for text in group_by.map(OneOrMore::as_slice).unwrap_or_default() {
+            if let Err(error) = names.resolve(&text.text) {
+                let problem = Problem::error(&text.at, format!("{what}: `group_by`: {}", error.message));
+                self.problems.push(Problem { hint: error.hint, ..problem });
+            }
+        }
+    }
+}
+
+fn absent(raw: Option<&RawAbsent>) -> AbsentPolicy {
+    let default = AbsentPolicy::default();
+    let Some(raw) = raw else { return default };
+    AbsentPolicy {
+        after: raw.after.as_ref().map_or(default.after, |given| given.value.0),
+        recheck_min: raw.recheck.as_ref().map_or(default.recheck_min, |given| given.value.min),
+        recheck_max: raw.recheck.as_ref().map_or(default.recheck_max, |given| given.value.max),
+    }
+}
+
+/// The literal text of a template; each variable becomes its format, or `x`.
+pub fn without_variables(template: &str) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some(start) = rest.find('{') {
+        text.push_str(&rest[..start]);
+        rest = &rest[start + 1..];
+        if let Some(literal) = rest.strip_prefix('{') {
+            text.push('{');
+            rest = literal;
+            continue;
+        }
+        let end = rest.find('}').unwrap_or(rest.len());
+        text.push_str(rest[..end].split_once(':').map_or("x", |(_, format)| format));
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    text + rest
+}
+
+fn fingerprint(key: &Template, dimensions: &[String], only: Option<&Expression>, collector: Option<&Collector>) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |part: &str| {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    };
+    add(key.text());
+    dimensions.iter().for_each(|dimension| add(dimension));
+    add(only.map(Expression::text).unwrap_or_default());
+    match collector.map(|collector| &collector.how) {
+        None => {}
+        Some(How::Command(argv)) => argv.iter().for_each(|argument| add(argument.text())),
+        Some(How::Http(http)) => add(http.url.text()),
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}

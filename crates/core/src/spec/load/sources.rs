@@ -1,0 +1,218 @@
+//! `sources` and `limits`.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use url::Url;
+
+use super::{Loader, entries};
+use crate::spec::decode::{Name, Text};
+use crate::spec::problem::Place;
+use crate::spec::raw::{Bracket, Off, RawBreaker, RawLimits, RawMargin, RawSource};
+use crate::spec::{BreakerPolicy, Limits, Margin, Source, Window};
+
+pub(super) fn limits(raw: &RawLimits) -> Limits {
+    let default = Limits::default();
+    let windows = [(1, &raw.per_second), (60, &raw.per_minute), (3_600, &raw.per_hour), (86_400, &raw.per_day)];
+    let windows = windows.into_iter().filter_map(|(secs, given)| {
+        let requests = given.as_ref()?.value.0;
+        Some(Window { requests, span: Duration::from_secs(secs) })
+    });
+    Limits {
+        windows: windows.collect(),
+        burst: raw.burst.as_ref().map(|given| given.value.0),
+        min_delay: raw.min_delay.as_ref().map(|given| given.value.0),
+        in_flight: raw.in_flight.as_ref().map(|given| given.value.0),
+        margin: match &raw.margin {
+            Some(RawMargin::Span(given)) => Margin::Fixed(given.value.0),
+            Some(RawMargin::Word(word)) => match word.value {
+                Bracket::Bracket => Margin::Bracket,
+            },
+            None => default.margin,
+        },
+        linger: raw.linger.as_ref().map_or(default.linger, |given| given.value.0),
+    }
+}
+
+fn breaker(raw: Option<&RawBreaker>) -> Option<BreakerPolicy> {
+    let default = BreakerPolicy::default();
+    match raw {
+        None => Some(default),
+        Some(RawBreaker::Word(word)) => match word.value {
+            Off::Off => None,
+        },
+        Some(RawBreaker::Map(raw)) => Some(BreakerPolicy {
+            failures: raw.failures.as_ref().map_or(default.failures, |given| given.value.0),
+            cooldown: raw.cooldown.as_ref().map_or(default.cooldown, |given| given.value.0),
+        }),
+    }
+}
+
+impl Loader<'_> {
+    pub(super) fn sources(&mut self) -> IndexMap<String, Source> {
+        let raw = self.raw;
+        let mut sources = IndexMap::new();
+        let mut owners: IndexMap<String, String> = IndexMap::new();
+        for (name, raw) in entries(raw.sources.as_ref()) {
+            self.check_name("source", name);
+            let Some(raw) = raw else { continue };
+            let hosts = self.hosts(name, raw, &mut owners);
+            let source = Source {
+                name: name.text.clone(),
+                base_url: self.base_url(name, raw, &hosts),
+                hosts,
+                importance: raw.importance.as_ref().map_or(1.0, |given| given.value.0),
+                limits: raw.limits.as_ref().map(limits).unwrap_or_default(),
+                breaker: breaker(raw.breaker.as_ref()),
+            };
+            sources.insert(name.text.clone(), source);
+        }
+        sources
+    }
+
+    fn hosts(&mut self, name: &Name, raw: &RawSource, owners: &mut IndexMap<String, String>) -> Vec<String> {
+        let Some(given) = &raw.hosts.0 else { return Vec::new() };
+        let mut hosts = Vec::new();
+        for text in given.as_slice() {
+            let host = text.text.to_ascii_lowercase();
+            if let Err(hint) = check_host(&host) {
+                let message = format!("source `{}`: `{}` is not a host", name.text, text.text);
+                self.error_with(&text.at, message, hint);
+                continue;
+            }
+            match owners.insert(host.clone(), name.text.clone()) {
+                Some(owner) if owner != name.text => {
+                    let message = format!("source `{}`: host `{host}` belongs to source `{owner}` already", name.text);
+                    self.error_with(&text.at, message, "a host has one source, so that its limits are counted in one place");
+                }
+                _ => {}
+            }
+            hosts.push(host);
+        }
+        if given.as_slice().is_empty() {
+            self.error(&name.at, format!("source `{}`: `hosts` is empty: expected at least one host", name.text));
+        }
+        hosts
+    }
+
+    fn base_url(&mut self, name: &Name, raw: &RawSource, hosts: &[String]) -> Option<Url> {
+        let Some(text) = &raw.base_url else {
+            return match hosts {
+                [only] if !only.starts_with('*') => Url::parse(&format!("https://{only}")).ok(),
+                _ => None,
+            };
+        };
+        let what = format!("source `{}`: `base_url`", name.text);
+        let url = match Url::parse(&text.text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+            _ => {
+                let message = format!("{what}: expected an http or https address, found `{}`", text.text);
+                self.error_with(&text.at, message, "such as `https://api.example.org/v2`");
+                return None;
+            }
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            self.error_with(&text.at, format!("{what} holds a user name or password"), "a secret goes into `headers`: `{ secret: NAME }`");
+            return None;
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            self.error(&text.at, format!("{what} cannot have a `?` or `#` part: requests put their path behind it"));
+            return None;
+        }
+        self.check_host_of_url(&what, &text.at, &url, hosts);
+        Some(url)
+    }
+
+    fn check_host_of_url(&mut self, what: &str, at: &Place, url: &Url, hosts: &[String]) {
+        let authority = match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            (None, _) => return,
+        };
+        if !hosts.is_empty() && !hosts.iter().any(|pattern| host_matches(pattern, &authority)) {
+            let message = format!("{what}: host `{authority}` is not among the source's hosts");
+            self.error_with(at, message, format!("add `{authority}` to `hosts`"));
+        }
+    }
+}
+
+/// Whether `host` or `host:port` falls under a source's `host`, `*.host` or `host:port`. A pattern without a port
+/// stands for every port.
+pub fn host_matches(pattern: &str, authority: &str) -> bool {
+    let authority = authority.to_ascii_lowercase();
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority.as_str(), |(host, port)| if port.chars().all(|c| c.is_ascii_digit()) { host } else { authority.as_str() });
+    let (pattern, wanted) = match pattern.rsplit_once(':') {
+        Some((_, port)) if port.chars().all(|c| c.is_ascii_digit()) => (pattern, authority.as_str()),
+        _ => (pattern, host),
+    };
+    match pattern.strip_prefix('*') {
+        Some(suffix) => wanted.len() > suffix.len() && wanted.ends_with(suffix),
+        None => wanted == pattern,
+    }
+}
+
+/// `Err`: what to write instead.
+fn check_host(host: &str) -> Result<(), String> {
+    if let Some((_, rest)) = host.split_once("://") {
+        let bare = rest.split('/').next().unwrap_or(rest);
+        return Err(format!("a host has no scheme and no path: write `{bare}`; the address goes into `base_url`"));
+    }
+    if let Some((bare, _)) = host.split_once('/') {
+        return Err(format!("a host has no path: write `{bare}`"));
+    }
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let expected = || "expected `host`, `*.host` or `host:port`".to_owned();
+    if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
+        return Err(expected());
+    }
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    if name.contains('*') {
+        return Err("a `*` stands only at the begin: `*.example.org`".into());
+    }
+    let is_host = url::Host::parse(name).is_ok() && !name.is_empty();
+    if is_host { Ok(()) } else { Err(expected()) }
+}
+
+/// The scheme, host and port of an address whose path may hold variables; `None` if they hold some themselves.
+pub fn literal_authority(template: &Text) -> Option<Result<Url, url::ParseError>> {
+    let text = template.text.as_str();
+    let scheme_end = text.find("://").map_or(0, |at| at + 3);
+    let end = text[scheme_end..].find(['/', '?', '#']).map_or(text.len(), |at| scheme_end + at);
+    let front = &text[..end];
+    (!front.contains(['{', '}'])).then(|| Url::parse(front))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_does_not_stand_for_the_bare_host() {
+        assert!(host_matches("*.x.org", "www.x.org"));
+        assert!(host_matches("*.x.org", "a.b.x.org:8080"));
+        assert!(!host_matches("*.x.org", "x.org"));
+        assert!(!host_matches("*.x.org", "ax.org"));
+    }
+
+    #[test]
+    fn a_pattern_with_a_port_stands_for_that_port_alone() {
+        assert!(host_matches("x.org:8080", "x.org:8080"));
+        assert!(!host_matches("x.org:8080", "x.org"));
+        assert!(host_matches("x.org", "X.org:8080"));
+    }
+
+    #[test]
+    fn addresses_are_no_hosts() {
+        for wrong in ["https://x.org", "x.org/api", "a.*.org", "x.org:port", "x.org:0", "", "*.", "a b"] {
+            assert!(check_host(wrong).is_err(), "{wrong}");
+        }
+        for right in ["x.org", "*.x.org", "127.0.0.1:8080", "localhost", "x.org:443", "[::1]:80"] {
+            assert!(check_host(right).is_ok(), "{right}");
+        }
+    }
+}

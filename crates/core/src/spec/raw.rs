@@ -1,0 +1,543 @@
+//! The config as it is written. Each struct here is at once parser, JSON Schema and reference: the sentences below are
+//! what an editor shows when it completes a key.
+//!
+//! Nothing is resolved or defaulted here; `load` does both.
+
+use schemars::JsonSchema;
+
+use super::decode::{Decode, Given, Needed, OneOrMore, Section, Text, Trail, not_supported, raw, unexpected};
+use super::problem::{Problem, alternatives};
+use super::units::{Factor, FromText, Percent, Points, Positive, Size, Span, SpanRange, Whole};
+use super::yaml::{Map, Node, Value};
+use super::{Compression, PriorityLevel};
+
+raw! {
+    /// What data should exist, where it lies, and how it is fetched.
+    pub struct RawConfig {
+        /// Version of the config's language: 1.
+        pub version: Option<Given<Positive>>,
+        /// Shown everywhere; a state remembers it. Default: the name of the config's folder.
+        pub name: Option<Text>,
+        /// Where the objects lie: a local folder (`./lake`) or `s3://bucket/prefix`. Credentials come from the usual chain.
+        pub lake: Needed<Text>,
+        /// adce's own database. Default: `sqlite:.adce/state.db`.
+        pub state: Option<Text>,
+        /// Upstreams, by name.
+        pub sources: Option<Section<RawSource>>,
+        /// Limits of all sources together.
+        pub limits: Option<RawLimits>,
+        /// Named sets of values: a list, a calendar or a table.
+        pub dimensions: Option<Section<RawDimension>>,
+        /// Families of objects that should exist.
+        pub datasets: Needed<Section<RawDataset>>,
+        /// How to fetch: commands and http requests, by name.
+        pub collectors: Option<Section<RawCollector>>,
+        /// How the engine works.
+        pub engine: Option<RawEngine>,
+        /// The order of work.
+        pub priority_weighting: Option<RawWeighting>,
+    }
+    later { jobs, guard, alerts, server, metrics, events, ignore, owns }
+
+    /// An upstream: an API or a site.
+    pub struct RawSource {
+        /// `host`, `*.host` (not the bare host) or `host:port`; exact beats wildcard.
+        pub hosts: Needed<OneOrMore<Text>>,
+        /// Where the gateway sends requests. Default: `https://` and the only host.
+        pub base_url: Option<Text>,
+        /// Factor of the score. Default: 1.0.
+        pub importance: Option<Given<Factor>>,
+        /// How often it may be asked. Default: no limit.
+        pub limits: Option<RawLimits>,
+        /// When to stop calling what keeps failing. Default: 5 failures, 10m.
+        pub breaker: Option<RawBreaker>,
+    }
+
+    /// Limits of requests. All of them hold at once.
+    pub struct RawLimits {
+        /// Requests in any span of one second.
+        pub per_second: Option<Given<Positive>>,
+        /// Requests in any span of one minute.
+        pub per_minute: Option<Given<Positive>>,
+        /// Requests in any span of one hour.
+        pub per_hour: Option<Given<Positive>>,
+        /// Requests in any span of one day.
+        pub per_day: Option<Given<Positive>>,
+        /// At most so many requests ahead of an even spread of the shortest window of a minute or more.
+        pub burst: Option<Given<Positive>>,
+        /// From the end of one request to the begin of the next.
+        pub min_delay: Option<Given<Span>>,
+        /// Requests at the same time.
+        pub in_flight: Option<Given<Positive>>,
+        /// Until when a request counts: `bracket` (proven, the default) or a duration such as `30ms` (yours to answer for).
+        pub margin: Option<RawMargin>,
+        /// How long after its connection closed a request may still arrive. Default: 1s.
+        pub linger: Option<Given<Span>>,
+    }
+    later { by, bytes_per_second }
+
+    /// Consecutive failures that open the breaker, and the pause until the next try.
+    pub struct RawBreakerPolicy {
+        /// Consecutive failures that open it. Default: 5.
+        pub failures: Option<Given<Positive>>,
+        /// The pause. Default: 10m.
+        pub cooldown: Option<Given<Span>>,
+    }
+
+    /// Spans of the calendar, both ends included. Each has `.start` and `.end`.
+    pub struct RawCalendar {
+        /// The first: a date, or an expression with `today` or `now`.
+        pub from: Needed<Text>,
+        /// The last: a date, or an expression with `today` or `now`.
+        pub to: Needed<Text>,
+        /// `1d`, `1h`, `1mo` and multiples.
+        pub every: Needed<Text>,
+        /// The time zone, such as `America/New_York` or `UTC`.
+        pub zone: Option<Text>,
+    }
+
+    /// Rows of CSV files.
+    pub struct RawTable {
+        /// A path or glob, relative to this file.
+        pub table: Needed<Text>,
+        /// The column whose values are the dimension's values.
+        pub id: Needed<Text>,
+        /// Renamed, typed and derived columns; every other column is there under its own name.
+        pub columns: Option<Section<RawColumn>>,
+        /// What to do with two rows of one id. Default: `error`.
+        pub duplicates: Option<RawDuplicates>,
+    }
+    later { dataset, rows }
+
+    /// A column of a table: renamed or typed (`from`), or derived (`is`).
+    pub struct RawColumn {
+        /// The column of the file.
+        pub from: Option<Text>,
+        /// How its times are written, as for strptime: `%d/%m/%Y %H:%M`.
+        pub time: Option<Text>,
+        /// The zone of its times.
+        pub zone: Option<Text>,
+        /// An expression over the row's other columns: `tip + 3h`.
+        pub is: Option<Text>,
+    }
+
+    /// Of several rows with one id, the last counts.
+    pub struct RawKeep {
+        /// `last`.
+        pub keep: Needed<Given<Keep>>,
+        /// The column by which a row is the last. Default: the order of files and rows.
+        pub by: Option<Text>,
+    }
+
+    /// A family of objects that should exist: one for each item of `for`.
+    pub struct RawDataset {
+        /// The source that is asked. Without one, no upstream is.
+        pub source: Option<Text>,
+        /// Where an object lies: `espn/{season}/{game_id}.json`; dates as `{day:%Y%m%d}`.
+        pub key: Needed<Text>,
+        /// The dimension whose values are the items; of several, the product.
+        pub r#for: Option<OneOrMore<Text>>,
+        /// Keeps the items for which this expression holds.
+        pub r#where: Option<Text>,
+        /// Not expected before. Default: due at once.
+        pub due: Option<Text>,
+        /// When an object is too old. Default: never.
+        pub fresh: Option<RawFresh>,
+        /// Smaller objects are gaps. Default: 1B.
+        pub min_size: Option<Given<Size>>,
+        /// What an object must look like: `json`, `gzip`, or `{ starts: "<", lacks: "Access Denied" }`.
+        pub valid: Option<RawValid>,
+        /// When "no such thing" is believed. Default: after 3d, asked again 1h..30d.
+        pub absent: Option<RawAbsent>,
+        /// `critical`, `high`, `medium` or `low`, or an expression for each. Default: medium.
+        pub priority: Option<RawPriority>,
+        /// A collector's name, or the collector itself. Without one, the dataset is only watched.
+        pub collector: Option<RawCollectorUse>,
+    }
+    later { since, expires, also, needs, done, owns, ignore }
+
+    /// Stale when now < `until` and the last confirmation is older than `within`.
+    pub struct RawFresh {
+        /// Older is stale.
+        pub within: Needed<Given<Span>>,
+        /// Final from then on: an expression.
+        pub until: Option<Text>,
+    }
+    later { at }
+
+    /// Texts that an object must or must not have.
+    pub struct RawValidText {
+        /// The object begins with this, behind blanks.
+        pub starts: Option<Text>,
+        /// The object does not contain this.
+        pub lacks: Option<Text>,
+    }
+    later { json, command }
+
+    /// When "no such thing" is believed, and how often it is asked again.
+    pub struct RawAbsent {
+        /// Counted from due; before, "no such thing" means "not yet". Default: 3d.
+        pub after: Option<Given<Span>>,
+        /// The pauses between looks. Default: 1h..30d.
+        pub recheck: Option<Given<SpanRange>>,
+    }
+    later { known }
+
+    /// The highest that holds, else low.
+    pub struct RawPriorityLevels {
+        /// An expression; may use `overdue` and `reason`.
+        pub critical: Option<Text>,
+        /// An expression; may use `overdue` and `reason`.
+        pub high: Option<Text>,
+        /// An expression; may use `overdue` and `reason`.
+        pub medium: Option<Text>,
+    }
+
+    /// How to fetch: a `command` or `http`.
+    pub struct RawCollector {
+        /// Program and arguments; no shell. `{x}` is filled in.
+        pub command: Option<Vec<Text>>,
+        /// One GET request an item.
+        pub http: Option<RawHttp>,
+        /// How many items one task has. Default: one.
+        pub batch: Option<RawBatch>,
+        /// What a task costs its source. Default: one request an item.
+        pub requests: Option<RawRequests>,
+        /// `gateway`: every request passes `$ADCE_GATEWAY`, one permit each. `none` (the default): charged ahead.
+        pub via: Option<Given<RawVia>>,
+        /// `staged` (the default): written to `{out}` and published by adce. `direct`: the command writes to the lake.
+        pub output: Option<RawOutput>,
+        /// Longer attempts are killed. Default: 10m.
+        pub timeout: Option<Given<Span>>,
+        /// What follows a failure.
+        pub retry: Option<RawRetry>,
+        /// Variables that a command gets from adce's environment. Default: PATH, HOME, LANG, LC_ALL, TZ, TMPDIR.
+        pub env: Option<Vec<Text>>,
+        /// Variables with secrets: `{ TOKEN: { secret: CRM_TOKEN } }`.
+        pub secrets: Option<Section<RawSecret>>,
+        /// Working folder of a command. Default: this file's.
+        pub cwd: Option<Text>,
+        /// Hands the lake's credentials to the command. Default: false.
+        pub lake_access: Option<Given<bool>>,
+    }
+    later { resources }
+
+    /// One GET request an item; the body is stored as sent.
+    pub struct RawHttp {
+        /// The address; `{x}` is percent-encoded.
+        pub url: Needed<Text>,
+        /// Headers by name; a value is a text or `{ secret: NAME }`.
+        pub headers: Option<Section<RawHeader>>,
+        /// `gzip`: compress what was sent on its way into the lake.
+        pub compress: Option<Given<Compression>>,
+    }
+    later { method, body }
+
+    /// How many items one task has.
+    pub struct RawBatch {
+        /// At most so many items.
+        pub size: Option<Given<Positive>>,
+        /// Only items with the same values of these are in one task.
+        pub group_by: Option<OneOrMore<Text>>,
+    }
+
+    /// What a task costs its source.
+    pub struct RawRequests {
+        /// Default: 0.
+        pub per_task: Option<Given<Whole>>,
+        /// Default: 1.
+        pub per_item: Option<Given<Whole>>,
+    }
+
+    /// What follows a failure.
+    pub struct RawRetry {
+        /// Tries until the gap is exhausted. Default: 3.
+        pub attempts: Option<Given<Positive>>,
+        /// The pauses between them, growing. Default: 1m..30m.
+        pub backoff: Option<Given<SpanRange>>,
+        /// The pauses until an exhausted gap is tried again, growing. Default: 1h..24h.
+        pub revive: Option<Given<SpanRange>>,
+    }
+
+    /// Where a secret lies.
+    pub struct RawSecret {
+        /// A variable of adce's own environment.
+        pub secret: Option<Text>,
+        /// A file, relative to this one.
+        pub secret_file: Option<Text>,
+    }
+
+    /// How the engine works.
+    pub struct RawEngine {
+        /// Attempts at the same time. Default: 5.
+        pub max_concurrent: Option<Given<Positive>>,
+        /// From one full look at the lake to the next. Default: 15m.
+        pub reconcile_every: Option<Given<Span>>,
+        /// A sudden change of this size is held until it is confirmed. Default: 20% (10% for tables and listings).
+        pub surprise: Option<RawSurprise>,
+    }
+    later { reserve }
+
+    /// Sizes of a sudden change.
+    pub struct RawSurprises {
+        /// Of all items, opened as gaps. Default: 20%.
+        pub items: Option<Given<Percent>>,
+        /// Of a table's rows or a dataset's objects, lost. Default: 10%.
+        pub lost: Option<Given<Percent>>,
+        /// Fewer are never a surprise. Default: 20.
+        pub at_least: Option<Given<Whole>>,
+    }
+
+    /// Score = (base + age) × importance × size × success.
+    pub struct RawWeighting {
+        /// `false`: strict priority, then oldest first. Default: true.
+        pub enabled: Option<Given<bool>>,
+        /// Points of a priority. Default: 1000, 100, 10, 1.
+        pub base_scores: Option<RawBaseScores>,
+        /// Points an hour since the gap was detected. Default: 0.5.
+        pub age_multiplier: Option<Given<Points>>,
+        /// Most points for age. Default: 500.
+        pub age_cap: Option<Given<Points>>,
+        /// Factors by the number of gaps in a task, by name. Default: small, medium and large.
+        pub task_size: Option<Section<RawSizeBand>>,
+        /// A factor for collectors that seldom succeed.
+        pub success_rate: Option<RawSuccessRate>,
+    }
+
+    /// Points of each priority.
+    pub struct RawBaseScores {
+        /// Default: 1000.
+        pub critical: Option<Given<Points>>,
+        /// Default: 100.
+        pub high: Option<Given<Points>>,
+        /// Default: 10.
+        pub medium: Option<Given<Points>>,
+        /// Default: 1.
+        pub low: Option<Given<Points>>,
+    }
+
+    /// Tasks of this size.
+    pub struct RawSizeBand {
+        /// Fewer gaps than this.
+        pub below: Option<Given<Positive>>,
+        /// More gaps than this.
+        pub above: Option<Given<Positive>>,
+        /// The factor.
+        pub multiplier: Needed<Given<Factor>>,
+    }
+
+    /// A factor for collectors whose last attempts seldom filled something.
+    pub struct RawSuccessRate {
+        /// Share of attempts, 0 to 1. Default: 0.5.
+        pub below: Option<Given<Points>>,
+        /// The factor. Default: 0.7.
+        pub multiplier: Option<Given<Factor>>,
+    }
+}
+
+/// A word or a map: the two forms of a value.
+macro_rules! word_or_map {
+    ($(#[$about:meta])* $name:ident: $word:ty | $map:ty, $expected:literal) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, JsonSchema)]
+        #[schemars(untagged)]
+        pub enum $name {
+            Word(Given<$word>),
+            Map($map),
+        }
+
+        impl Decode for $name {
+            fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+                match &node.value {
+                    Value::Map(_) => <$map>::decode(node, trail, problems).map($name::Map),
+                    Value::Scalar(_) => <Given<$word>>::decode(node, trail, problems).map($name::Word),
+                    _ => {
+                        problems.push(unexpected(node, trail, $expected));
+                        None
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// An enum of words.
+macro_rules! word {
+    ($(#[$about:meta])* $name:ident: $expected:literal { $($variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($variant),*
+        }
+
+        impl FromText for $name {
+            const EXPECTED: &'static str = $expected;
+
+            fn from_text(text: &str) -> Result<Self, Option<String>> {
+                match text {
+                    $($word => Ok($name::$variant),)*
+                    _ => Err(super::problem::did_you_mean(text, [$($word),*]).map(|word| format!("did you mean `{word}`?"))),
+                }
+            }
+
+            fn schema() -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$($word),*] })
+            }
+        }
+    };
+}
+
+word!(Off: "`off`, or a map with `failures` and `cooldown`" { Off = "off" });
+word!(Keep: "`last`" { Last = "last" });
+word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });
+word!(ValidWord: "`json`, `gzip`, or a map with `starts` and `lacks`" { Json = "json", Gzip = "gzip" });
+word!(RawVia: "`gateway` or `none`" { Gateway = "gateway", None = "none" });
+word!(OutputWord: "`staged` or `direct`" { Staged = "staged", Direct = "direct" });
+word!(Bracket: "`bracket`, or a duration such as `30ms`" { Bracket = "bracket" });
+
+word_or_map!(RawBreaker: Off | RawBreakerPolicy, "`off`, or a map with `failures` and `cooldown`");
+word_or_map!(RawDuplicates: DuplicatesWord | RawKeep, "`error`, or `{ keep: last }`");
+word_or_map!(RawPriority: PriorityLevel | RawPriorityLevels, "`critical`, `high`, `medium` or `low`, or an expression for each");
+word_or_map!(RawSurprise: Percent | RawSurprises, "a share (such as `20%`)");
+
+/// `bracket` or a duration.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawMargin {
+    Word(Given<Bracket>),
+    Span(Given<Span>),
+}
+
+impl Decode for RawMargin {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Value::Scalar(scalar) if Span::from_text(&scalar.text).is_ok() => Given::decode(node, trail, problems).map(RawMargin::Span),
+            _ => Given::decode(node, trail, problems).map(RawMargin::Word),
+        }
+    }
+}
+
+/// What an object must look like.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawValid {
+    Word(Given<ValidWord>),
+    Text(RawValidText),
+}
+
+impl Decode for RawValid {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Value::Scalar(scalar) if matches!(scalar.text.as_str(), "parquet" | "csv") => {
+                problems.push(
+                    not_supported(&node.at, &format!("{trail}: `{}`", scalar.text)).hint("use `json`, `gzip` or `{ starts: …, lacks: … }`"),
+                );
+                None
+            }
+            Value::Map(_) => RawValidText::decode(node, trail, problems).map(RawValid::Text),
+            _ => Given::decode(node, trail, problems).map(RawValid::Word),
+        }
+    }
+}
+
+/// Where a command's files go.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(transparent)]
+pub struct RawOutput(pub Given<OutputWord>);
+
+impl Decode for RawOutput {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        let later = match &node.value {
+            Value::Scalar(scalar) if scalar.text == "stdout" => Some("stdout"),
+            Value::Map(map) if map.get("pick_up").is_some() => Some("pick_up"),
+            _ => None,
+        };
+        match later {
+            Some(word) => {
+                problems.push(not_supported(&node.at, &format!("{trail}: `{word}`")).hint("use `staged` or `direct`"));
+                None
+            }
+            None => Given::decode(node, trail, problems).map(RawOutput),
+        }
+    }
+}
+
+/// A text, or where a secret lies.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawHeader {
+    Text(Text),
+    Secret(RawSecret),
+}
+
+impl Decode for RawHeader {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => RawSecret::decode(node, trail, problems).map(RawHeader::Secret),
+            _ => Text::decode(node, trail, problems).map(RawHeader::Text),
+        }
+    }
+}
+
+/// A collector's name, or the collector itself.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawCollectorUse {
+    Name(Text),
+    Inline(Box<RawCollector>),
+}
+
+impl Decode for RawCollectorUse {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Value::Scalar(scalar) => Some(RawCollectorUse::Name(scalar.clone())),
+            _ => RawCollector::decode(node, trail, problems).map(|raw| RawCollectorUse::Inline(Box::new(raw))),
+        }
+    }
+}
+
+/// A named set of values.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawDimension {
+    /// The values themselves.
+    List(Vec<Text>),
+    Calendar(RawCalendar),
+    Table(RawTable),
+}
+
+impl Decode for RawDimension {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Value::List(_) => Vec::decode(node, trail, problems).map(RawDimension::List),
+            Value::Map(map) if is_one_of(map, &["table", "id", "columns", "duplicates"]) => {
+                RawTable::decode(node, trail, problems).map(RawDimension::Table)
+            }
+            Value::Map(map) if is_one_of(map, &["dataset", "rows"]) => {
+                problems.push(
+                    not_supported(&node.at, &format!("{trail}: rows of collected objects")).hint("use a CSV file: `table: games.csv`"),
+                );
+                None
+            }
+            Value::Map(map) if is_one_of(map, &["from", "to", "every", "zone"]) => {
+                RawCalendar::decode(node, trail, problems).map(RawDimension::Calendar)
+            }
+            Value::Map(map) if !map.entries.is_empty() && map.template_in_braces().is_none() => {
+                let expected = alternatives(["table", "from"]);
+                let at = &map.entries[0].key_at;
+                let problem =
+                    Problem::error(at, format!("{trail}: expected a list, a calendar or a table, found a map without {expected}"));
+                problems.push(problem.hint("`[a, b]`, `{ from: 2024-01-01, to: today, every: 1d }` or `{ table: rows.csv, id: id }`"));
+                None
+            }
+            _ => {
+                problems.push(unexpected(node, trail, "a list, a calendar (`from`, `to`, `every`) or a table (`table`, `id`)"));
+                None
+            }
+        }
+    }
+}
+
+fn is_one_of(map: &Map, keys: &[&str]) -> bool {
+    keys.iter().any(|key| map.get(key).is_some())
+}
