@@ -131,6 +131,21 @@ impl Breaker {
         }
     }
 
+    /// The attempt that finds out whether the source works again.
+    pub fn probe(&self) -> Option<AttemptId> {
+        match self.state {
+            State::HalfOpen { probe, .. } => Some(probe),
+            State::Closed { .. } | State::Open { .. } => None,
+        }
+    }
+
+    /// Failures in a row so far.
+    pub fn failures(&self) -> u32 {
+        match self.state {
+            State::Closed { failures } | State::Open { failures, .. } | State::HalfOpen { failures, .. } => failures,
+        }
+    }
+
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }

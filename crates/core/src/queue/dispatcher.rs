@@ -1,27 +1,206 @@
 //! The state machine that the engine and the simulator drive.
+//!
+//! It owns what may change between two picks: gaps' progress, tasks, permits, pauses, breakers, running attempts. Every
+//! call takes the time, and answers with what must be remembered; applying all the changes to an empty memory and
+//! starting again from it gives the same tasks (`what_is_remembered_is_what_is_there`). A restart at any point loses no
+//! gap and gives none two owners (`a_restart_at_any_point_loses_no_gap`).
+//!
+//! The parts: `form` makes tasks of gaps, `pick` chooses, `attempt` follows what runs, `report` answers questions.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Acquire, GapNews, Gate, Idle, Pick, Prospect, Rules, Running, Score, SourceFigures, StateCounts};
-use crate::gap::{Gap, GapState, Outcome, Task};
-use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
-use crate::ports::{Answer, PermitId, Settlement};
-use crate::record::{Change, ItemRecord, Remembered};
-use crate::time::{BootId, Now};
+use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Phase};
+use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot};
+use super::form::{Edit, ask_of, terms};
+use super::grants::Grants;
+use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
+use super::{Charge, GapNews, Rules, Score};
+use crate::gap::{Failure, Fault, Gap, Outcome, Task};
+use crate::ids::{AttemptId, FencingToken, GapId, TaskId};
+use crate::limits::SourceIx;
+use crate::limits::breaker::Breaker;
+use crate::ports::PermitId;
+use crate::record::{AttemptRecord, Change, Closed, Lease, Remembered, SourceRecord};
+use crate::time::{BootId, Boottime, Now, Timestamp};
 
 /// Owns tasks, progress, slots, limits, breakers and leases.
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
-    rules: Rules,
+    pub(super) rules: Rules,
+    pub(super) weights: Weights,
+    pub(super) book: Book,
+    pub(super) classes: Classes,
+    /// Delayed tasks by when they are ready.
+    pub(super) timers: BTreeSet<(Timestamp, TaskSlot)>,
+    pub(super) holds: Holds,
+    pub(super) grants: Grants,
+    pub(super) sources: Vec<SourceState>,
+    /// By collector: did each of its last attempts fill something? Oldest first.
+    pub(super) success: Vec<VecDeque<bool>>,
+    pub(super) running: BTreeMap<AttemptId, Attempt>,
+    /// Attempts with a request that waits for a permit of that source.
+    pub(super) waiters: BTreeSet<(SourceIx, AttemptId)>,
 }
 
-#[allow(unused_variables)]
+/// What a surprise keeps from starting.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holds {
+    pub all: bool,
+    pub datasets: BTreeSet<DatasetIx>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SourceState {
+    pub breaker: Breaker,
+    /// What was last remembered, to be compared: failures, open, paused until.
+    pub saved: (u32, bool, Option<Boottime>),
+}
+
+/// A task that holds a slot.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    pub task: TaskSlot,
+    /// `None`: its lease is still being written.
+    pub token: Option<FencingToken>,
+    /// Of its first request, until that is sent.
+    pub first_permit: Option<PermitId>,
+    /// All its requests at once, until its end.
+    pub charge: Option<PermitId>,
+    /// Requests that were charged and not sent through us yet.
+    pub charged_left: u32,
+    pub started: Boottime,
+    pub started_at: Timestamp,
+    pub requests: u64,
+    pub met: Met,
+}
+
+/// What an attempt met at its sources so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Met {
+    /// Any answer at all, counted for the breaker when it came.
+    pub answers: bool,
+    /// The last one was the source's failure.
+    pub last_failed: bool,
+    /// A request of it waits behind a breaker or a pause.
+    pub shut_out: bool,
+}
+
+impl Attempt {
+    /// `permit`: what the charge was taken with.
+    pub(super) fn new(task: TaskSlot, charge: Charge, permit: Option<PermitId>, now: Now) -> Self {
+        let charged = match charge {
+            Charge::Ahead(requests) => requests,
+            Charge::First(_) | Charge::Nothing => 0,
+        };
+        Attempt {
+            task,
+            token: None,
+            first_permit: permit.filter(|_| charged == 0),
+            charge: permit.filter(|_| charged > 0),
+            charged_left: charged,
+            started: now.boot,
+            started_at: now.wall,
+            requests: u64::from(charged),
+            met: Met::default(),
+        }
+    }
+}
+
 impl Dispatcher {
     /// Takes gaps, tasks, leases, reservations, sources, success and `latest` out of `remembered` and leaves the rest. The
     /// changes release what a dead predecessor held, and must be durable before anything starts.
     pub fn new(rules: Rules, remembered: &mut Remembered, boot: BootId, now: Now) -> (Self, Vec<Change>) {
-        (Dispatcher { rules }, Vec::new())
+        let reservations = std::mem::take(&mut remembered.reservations);
+        let latest = remembered.latest.take();
+        let (grants, mut changes) = Grants::new(&rules, reservations, boot, latest, now);
+        changes.extend(std::mem::take(&mut remembered.leases).into_iter().map(|lease| Change::Finish(died(lease, now))));
+        let records = std::mem::take(&mut remembered.sources);
+        let mut success = std::mem::take(&mut remembered.success);
+        let mut dispatcher = Dispatcher {
+            weights: Weights::of(&rules.weighting),
+            book: Book::default(),
+            classes: Classes::default(),
+            timers: BTreeSet::new(),
+            holds: Holds::default(),
+            grants,
+            sources: Vec::new(),
+            success: rules.collectors.keys().map(|name| success.remove(&**name).unwrap_or_default().into()).collect(),
+            running: BTreeMap::new(),
+            waiters: BTreeSet::new(),
+            rules,
+        };
+        let names: Vec<_> = dispatcher.rules.sources.keys().cloned().collect();
+        for name in names {
+            dispatcher.restore_source(&name, records.get(&*name).cloned().unwrap_or_default(), now);
+        }
+        let tasks = std::mem::take(&mut remembered.tasks);
+        let gaps = std::mem::take(&mut remembered.gaps);
+        changes.extend(dispatcher.restore_tasks(gaps, tasks, now));
+        (dispatcher, changes)
+    }
+
+    fn restore_source(&mut self, name: &str, record: SourceRecord, now: Now) {
+        let source = SourceIx(self.sources.len() as u32);
+        let policy = self.rules.sources[name].breaker;
+        let paused_until = record.paused_until.map(|until| now.boot_at(until)).filter(|until| *until > now.boot);
+        if let Some(until) = paused_until {
+            self.grants.pause(source, until);
+        }
+        let saved = (record.failures, record.open_until.is_some(), paused_until);
+        self.sources.push(SourceState { breaker: Breaker::from_record(policy, &record, now), saved });
+    }
+
+    /// Tasks of another config lose the gaps that do not belong to them any more, and those gaps get new ones.
+    fn restore_tasks(&mut self, gaps: Vec<Gap>, mut tasks: Vec<Task>, now: Now) -> Vec<Change> {
+        let mut edit = Edit::default();
+        for gap in gaps {
+            let gap = self.add_gap(gap);
+            edit.pool.insert(gap);
+        }
+        tasks.sort_by_key(|task| task.id);
+        let mut restored = Vec::new();
+        for task in tasks {
+            match self.restore_task(&task, &mut edit) {
+                Some(slot) => restored.push((slot, task)),
+                None => edit.changes.push(Change::RemoveTask(task.id)),
+            }
+        }
+        let mut changes = self.finish(edit, now);
+        let as_before: BTreeSet<TaskId> =
+            restored.into_iter().filter(|(slot, task)| self.plain_task(*slot) == *task).map(|(_, task)| task.id).collect();
+        changes.retain(|change| !matches!(change, Change::PutTask(task) if as_before.contains(&task.id)));
+        changes
+    }
+
+    fn restore_task(&mut self, task: &Task, edit: &mut Edit) -> Option<TaskSlot> {
+        let bucket = Bucket {
+            source: task.source.as_deref().and_then(|source| self.source_ix(source)),
+            collector: self.collector_ix(&task.collector),
+            priority: task.priority,
+            group: task.group.clone(),
+        };
+        bucket.collector?;
+        let bucket = self.book.bucket_at(bucket);
+        let (collector, cut) = terms(&self.book, &self.rules, bucket)?;
+        let theirs = task.gaps.iter().filter_map(|gap| self.book.find_gap(*gap));
+        let mut gaps: Vec<GapSlot> =
+            theirs.filter(|gap| self.book.gap(*gap).task.is_none() && self.book.gap(*gap).bucket == bucket).collect();
+        self.book.in_order(&mut gaps);
+        gaps.truncate(cut);
+        // The gap that it is named after may be open and go elsewhere: then its name goes with it.
+        let named_after_another = task.gaps.iter().filter(|gap| TaskId::of(collector, **gap) == task.id).any(|gap| {
+            let open = self.book.find_gap(*gap);
+            open.is_some_and(|open| !gaps.contains(&open))
+        });
+        if gaps.is_empty() || named_after_another {
+            return None;
+        }
+        for gap in &gaps {
+            edit.pool.remove(gap);
+        }
+        let slot = self.book.add_task(task.id, bucket, gaps);
+        edit.touched.insert(slot, None);
+        Some(slot)
     }
 
     pub fn rules(&self) -> &Rules {
@@ -30,119 +209,301 @@ impl Dispatcher {
 
     /// Forms, tops up and removes tasks. What runs is left alone: the attempt decides, and the next cycle corrects.
     pub fn reconcile(&mut self, news: GapNews, now: Now) -> Vec<Change> {
-        Vec::new()
+        let mut edit = Edit::default();
+        for (gap, why) in news.closed {
+            self.close(gap, why, &mut edit, now);
+        }
+        for gap in news.changed.into_iter().chain(news.opened) {
+            match self.book.find_gap(gap.id) {
+                Some(slot) => self.change(slot, gap, &mut edit),
+                None => {
+                    edit.changes.push(Change::PutGap(gap.clone()));
+                    let slot = self.add_gap(gap);
+                    edit.pool.insert(slot);
+                }
+            }
+        }
+        self.finish(edit, now)
     }
 
-    /// The best runnable task, if any. `new_attempt` is called only for a start.
-    pub fn pick(&mut self, now: Now, new_attempt: impl FnOnce() -> AttemptId) -> Pick {
-        Pick::Idle(Idle { wake_at: None, waiting: Vec::new() })
+    fn close(&mut self, id: GapId, why: Closed, edit: &mut Edit, now: Now) {
+        let Some(gap) = self.book.find_gap(id).filter(|gap| !self.runs(*gap)) else { return };
+        self.touch_task_of(gap, edit);
+        self.book.part(gap);
+        self.book.remove_gap(gap);
+        edit.pool.remove(&gap);
+        edit.changes.push(Change::CloseGap { gap: id, at: now.wall, why });
     }
 
-    /// The lease and the start's `before` are durable.
-    pub fn leased(&mut self, attempt: AttemptId, token: FencingToken) {}
-
-    /// The lease was not written: the task is queued again, its permits are given back.
-    pub fn lease_refused(&mut self, attempt: AttemptId, now: Now) -> Vec<Change> {
-        Vec::new()
-    }
-
-    /// One request of a running attempt wants to be sent. The permit held since the start is handed out first.
-    pub fn acquire(&mut self, attempt: AttemptId, source: &str, now: Now) -> Acquire {
-        Acquire::NoSuchAttempt
-    }
-
-    /// The request behind an `Acquire::Wait` is no longer wanted.
-    pub fn stops_waiting(&mut self, attempt: AttemptId, source: &str) {}
-
-    /// A `Change::Reserve` with this id is durable.
-    pub fn reserved(&mut self, reservation: u64) {}
-
-    /// The request's first byte leaves now.
-    pub fn sent(&mut self, permit: PermitId, now: Now) {}
-
-    /// Once for every permit handed out.
-    pub fn settle(&mut self, permit: PermitId, how: Settlement, now: Now) -> Vec<Change> {
-        Vec::new()
-    }
-
-    /// For the breaker and the pauses of the source.
-    pub fn answered(&mut self, attempt: AttemptId, source: &str, answer: Answer, now: Now) -> Vec<Change> {
-        Vec::new()
-    }
-
-    /// The attempt is over: closes, retries, exhausts or splits its gaps, frees its slot and settles what it still
-    /// holds. Gaps without an outcome count as stopped. `items` learns confirmations and absences. `jitter` gives
-    /// numbers in 0..1. The caller adds [`Change::Finish`] to the same batch.
-    pub fn ended(
-        &mut self,
-        attempt: AttemptId,
-        outcomes: &[(GapId, Outcome)],
-        items: &mut HashMap<ItemId, ItemRecord>,
-        now: Now,
-        jitter: impl FnMut() -> f64,
-    ) -> Vec<Change> {
-        Vec::new()
+    fn change(&mut self, slot: GapSlot, gap: Gap, edit: &mut Edit) {
+        if self.runs(slot) {
+            return;
+        }
+        self.touch_task_of(slot, edit);
+        let before = self.book.gap(slot);
+        let (task, was_in) = (before.task, before.bucket);
+        // A new answer of the config deserves new attempts.
+        let progress = before.progress.clone().filter(|_| before.fingerprint == gap.fingerprint);
+        let entry = GapEntry { progress, ..self.entry(gap) };
+        let moves = entry.bucket != was_in;
+        let collector = self.collector_of_bucket(was_in);
+        *self.book.gap_mut(slot) = GapEntry { task, ..entry };
+        match (task, collector) {
+            (Some(_), Some(collector)) if moves => edit.release(&mut self.book, slot, &collector),
+            (Some(task), _) => self.book.sort(task),
+            (None, _) => drop(edit.pool.insert(slot)),
+        }
+        edit.changes.push(Change::PutGap(self.plain_gap(slot)));
     }
 
     /// Starts nothing of this dataset (`None`: nothing at all) until `unhold`.
-    pub fn hold(&mut self, dataset: Option<&str>) {}
-
-    pub fn unhold(&mut self, dataset: Option<&str>) {}
-
-    pub fn gap(&self, gap: GapId) -> Option<Gap> {
-        None
+    pub fn hold(&mut self, dataset: Option<&str>) {
+        let Some(dataset) = dataset else {
+            self.holds.all = true;
+            return;
+        };
+        let dataset = self.dataset_ix(dataset);
+        self.holds.datasets.insert(dataset);
+        for task in self.waiting_tasks_with(dataset) {
+            self.unqueue(task);
+            self.book.task_mut(task).phase = Phase::Held;
+        }
     }
 
-    /// All open gaps, in no particular order.
-    pub fn gaps(&self) -> Vec<Gap> {
-        Vec::new()
+    pub fn unhold(&mut self, dataset: Option<&str>) {
+        let Some(dataset) = dataset else {
+            self.holds.all = false;
+            return;
+        };
+        let dataset = self.dataset_ix(dataset);
+        self.holds.datasets.remove(&dataset);
+        for task in self.waiting_tasks_with(dataset) {
+            if !self.is_held(task) {
+                self.unqueue(task);
+                let at = self.book.ready_at(task).unwrap_or(Timestamp::MIN);
+                self.delay(task, at);
+            }
+        }
     }
 
-    pub fn task(&self, task: TaskId) -> Option<Task> {
-        None
+    fn waiting_tasks_with(&self, dataset: DatasetIx) -> BTreeSet<TaskSlot> {
+        let of_dataset = self.book.gaps().filter(|(_, gap)| gap.dataset == dataset);
+        let waits = |task: &TaskSlot| !matches!(self.book.task(*task).phase, Phase::Running(_));
+        of_dataset.filter_map(|(_, gap)| gap.task).filter(waits).collect()
     }
 
-    pub fn tasks(&self) -> Vec<Task> {
-        Vec::new()
+    fn is_held(&self, task: TaskSlot) -> bool {
+        self.book.task(task).gaps.iter().any(|gap| self.holds.datasets.contains(&self.book.gap(*gap).dataset))
     }
 
-    /// `None`: only watched, in no task.
-    pub fn task_of(&self, gap: GapId) -> Option<TaskId> {
-        None
+    // ------------------------------------------------------------------------------------------------- tasks in queues
+
+    pub(super) fn finish(&mut self, mut edit: Edit, now: Now) -> Vec<Change> {
+        edit.sweep(&mut self.book);
+        for task in edit.touched.keys() {
+            self.note_room(*task);
+        }
+        let (classes, timers) = (&mut self.classes, &mut self.timers);
+        edit.form(&mut self.book, &self.rules, |book, task| unqueue(book, classes, timers, task));
+        for (task, patience) in std::mem::take(&mut edit.touched) {
+            self.note_room(task);
+            self.queue(task, patience, now);
+            edit.changes.push(Change::PutTask(self.plain_task(task)));
+        }
+        edit.changes
     }
 
-    pub fn score(&self, task: TaskId, now: Now) -> Option<Score> {
-        None
+    pub(super) fn touch_task_of(&mut self, gap: GapSlot, edit: &mut Edit) {
+        if let Some(task) = self.book.gap(gap).task
+            && !edit.touched.contains_key(&task)
+        {
+            let patience = self.unqueue(task);
+            edit.touched.insert(task, patience);
+        }
     }
 
-    pub fn running(&self) -> Vec<Running> {
-        Vec::new()
+    fn note_room(&mut self, task: TaskSlot) {
+        let entry = self.book.task(task);
+        let cut = terms(&self.book, &self.rules, entry.bucket).map_or(0, |(_, cut)| cut);
+        let room = entry.gaps.len() < cut && self.book.is_fresh(task) && !matches!(entry.phase, Phase::Running(_));
+        self.book.has_room(task, room);
     }
 
-    pub fn gap_state(&self, gap: GapId, now: Now) -> Option<GapState> {
-        None
+    /// Puts a loose task where it belongs.
+    pub(super) fn queue(&mut self, task: TaskSlot, patience: Option<Boottime>, now: Now) {
+        if self.is_held(task) {
+            self.book.task_mut(task).phase = Phase::Held;
+            return;
+        }
+        if let Some(at) = self.book.ready_at(task).filter(|at| *at > now.wall) {
+            self.delay(task, at);
+            return;
+        }
+        let gaps = self.book.task(task).gaps.len();
+        let class = self.classes.enter(self.class_key(task), self.book.place(task), task, gaps, patience);
+        self.book.task_mut(task).phase = Phase::Ready(class);
     }
 
-    pub fn counts(&self, now: Now) -> StateCounts {
-        StateCounts::default()
+    fn delay(&mut self, task: TaskSlot, at: Timestamp) {
+        self.timers.insert((at, task));
+        self.book.task_mut(task).phase = Phase::Delayed(at);
     }
 
-    pub fn why_task(&self, task: TaskId, now: Now) -> Option<Gate> {
-        None
+    /// Takes a task out of its queue; says until when it puts up with being passed.
+    pub(super) fn unqueue(&mut self, task: TaskSlot) -> Option<Boottime> {
+        unqueue(&mut self.book, &mut self.classes, &mut self.timers, task)
     }
 
-    pub fn why_gap(&self, gap: GapId, now: Now) -> Option<Gate> {
-        None
+    /// Tasks whose time has come are ready.
+    pub(super) fn wake(&mut self, now: Now) {
+        while let Some((_, task)) = self.timers.first().copied().filter(|(at, _)| *at <= now.wall) {
+            self.unqueue(task);
+            self.queue(task, None, now);
+        }
     }
 
-    /// Every source, in the order of the config.
-    pub fn figures(&self, now: Now) -> Vec<SourceFigures> {
-        Vec::new()
+    pub(super) fn class_key(&self, task: TaskSlot) -> ClassKey {
+        let entry = self.book.task(task);
+        let bucket = self.book.bucket(entry.bucket);
+        let collector = bucket.collector.expect("a task has a collector");
+        ClassKey {
+            source: bucket.source,
+            collector,
+            priority: bucket.priority,
+            band: self.weights.band(entry.gaps.len()),
+            ask: ask_of(&self.rules, bucket.source, collector, entry.gaps.len()),
+        }
     }
 
-    /// Is it worth waiting? Limits are always waited for; retries, pauses and breakers up to `max_wait`; "not yet",
-    /// exhausted and held gaps never.
-    pub fn prospect(&self, max_wait: Duration, now: Now) -> Prospect {
-        Prospect::Later(None)
+    // -------------------------------------------------------------------------------------------------- scores, names
+
+    pub(super) fn factors(&self, key: &ClassKey) -> Factors {
+        let importance = key.source.map_or(1.0, |source| self.rules.sources[source.0 as usize].importance);
+        let success = self.weights.success(self.success[usize::from(key.collector)].iter().copied());
+        self.weights.factors(key.priority, importance, key.band, success)
+    }
+
+    pub(super) fn score_of(&self, task: TaskSlot, now: Now) -> Score {
+        let factors = self.factors(&self.class_key(task));
+        self.weights.score(factors, self.book.place(task).detected_at, now.wall)
+    }
+
+    pub(super) fn rank_of(&self, task: TaskSlot, now: Now) -> Rank {
+        Rank { score: self.score_of(task, now).total, place: self.book.place(task) }
+    }
+
+    pub(super) fn runs(&self, gap: GapSlot) -> bool {
+        let task = self.book.gap(gap).task;
+        task.is_some_and(|task| matches!(self.book.task(task).phase, Phase::Running(_)))
+    }
+
+    pub(super) fn source_ix(&self, name: &str) -> Option<SourceIx> {
+        self.rules.sources.get_index_of(name).map(|at| SourceIx(at as u32))
+    }
+
+    pub(super) fn source_name(&self, source: SourceIx) -> &str {
+        self.rules.sources.get_index(source.0 as usize).map_or("", |(name, _)| name)
+    }
+
+    fn collector_ix(&self, name: &str) -> Option<CollectorIx> {
+        self.rules.collectors.get_index_of(name).map(|at| at as CollectorIx)
+    }
+
+    pub(super) fn collector_name(&self, collector: CollectorIx) -> &str {
+        self.rules.collectors.get_index(usize::from(collector)).map_or("", |(name, _)| name)
+    }
+
+    fn collector_of_bucket(&self, bucket: u32) -> Option<std::sync::Arc<str>> {
+        let collector = self.book.bucket(bucket).collector?;
+        self.rules.collectors.get_index(usize::from(collector)).map(|(name, _)| name.clone())
+    }
+
+    /// A dataset that the config does not know (any more) is only watched, until its gaps are closed.
+    fn dataset_ix(&mut self, name: &str) -> DatasetIx {
+        self.rules.dataset_ix(name) as DatasetIx
+    }
+
+    fn add_gap(&mut self, gap: Gap) -> GapSlot {
+        let entry = self.entry(gap);
+        self.book.add_gap(entry)
+    }
+
+    fn entry(&mut self, gap: Gap) -> GapEntry {
+        let dataset = self.dataset_ix(&gap.dataset);
+        let terms = &self.rules.datasets[usize::from(dataset)];
+        let bucket = Bucket {
+            source: terms.source.as_deref().and_then(|source| self.source_ix(source)),
+            collector: terms.collector.as_deref().and_then(|collector| self.collector_ix(collector)),
+            priority: gap.priority,
+            group: gap.group,
+        };
+        let untouched = gap.progress == Default::default();
+        GapEntry {
+            id: gap.id,
+            dataset,
+            bucket: self.book.bucket_at(bucket),
+            task: None,
+            reason: gap.reason,
+            key: gap.key.into(),
+            detected_at: gap.detected_at,
+            due: gap.due,
+            last_modified: gap.last_modified,
+            etag: gap.etag.map(String::into_boxed_str),
+            fingerprint: gap.fingerprint,
+            progress: (!untouched).then(|| Box::new(gap.progress)),
+        }
+    }
+
+    pub(super) fn plain_gap(&self, gap: GapSlot) -> Gap {
+        let dataset = usize::from(self.book.gap(gap).dataset);
+        let name = self.rules.datasets.get_index(dataset).map_or("", |(name, _)| name);
+        self.book.plain_gap(gap, name)
+    }
+
+    pub(super) fn plain_task(&self, task: TaskSlot) -> Task {
+        let bucket = self.book.bucket(self.book.task(task).bucket);
+        let collector = bucket.collector.map_or("", |collector| self.collector_name(collector));
+        self.book.plain_task(task, collector, bucket.source.map(|source| self.source_name(source)))
+    }
+
+    /// Remembers one more attempt of a collector.
+    pub(super) fn note_success(&mut self, collector: CollectorIx, filled: bool) -> Change {
+        let attempts = &mut self.success[usize::from(collector)];
+        attempts.push_back(filled);
+        while attempts.len() > REMEMBERED_ATTEMPTS {
+            attempts.pop_front();
+        }
+        let attempts = attempts.iter().copied().collect();
+        Change::PutSuccess(self.collector_name(collector).into(), attempts)
+    }
+}
+
+fn unqueue(book: &mut Book, classes: &mut Classes, timers: &mut BTreeSet<(Timestamp, TaskSlot)>, task: TaskSlot) -> Option<Boottime> {
+    let phase = std::mem::replace(&mut book.task_mut(task).phase, Phase::Loose);
+    match phase {
+        Phase::Ready(class) => classes.leave(class, &book.place(task), book.task(task).gaps.len()),
+        Phase::Delayed(at) => {
+            timers.remove(&(at, task));
+            None
+        }
+        Phase::Loose | Phase::Held | Phase::Running(_) => None,
+    }
+}
+
+/// How an attempt ends whose engine ended: whatever it did, the next cycle sees.
+fn died(lease: Lease, now: Now) -> AttemptRecord {
+    let stopped = || Outcome::Failed(Failure { fault: Fault::Stopped, message: "the engine ended meanwhile".into(), retry_after_s: None });
+    AttemptRecord {
+        attempt: lease.attempt,
+        token: lease.token,
+        task: lease.task,
+        collector: lease.collector,
+        started_at: lease.started_at,
+        ended_at: now.wall,
+        ended: "the engine ended".into(),
+        requests: 0,
+        outcomes: lease.gaps.into_iter().map(|gap| (gap, stopped())).collect(),
+        log_tail: String::new(),
+        log: None,
     }
 }

@@ -4,13 +4,24 @@
 //! The heart is [`Dispatcher`]: a state machine without a clock, a disk or a network, driven alike by the engine and
 //! by the simulator. It answers with [`crate::record::Change`]s to be made durable and with what to start.
 
+mod attempt;
+mod book;
+mod classes;
 mod dispatcher;
+mod form;
 mod gate;
+mod grants;
+mod pick;
+mod report;
 pub mod retry;
 mod rules;
+mod score;
 mod start;
+#[cfg(test)]
+mod tests;
 
 pub use dispatcher::Dispatcher;
+pub use form::largest_batch;
 pub use gate::{Gate, Prospect, SourceFigures, StateCounts, WindowFigures};
 pub use rules::{Charging, CollectorRules, DatasetRules, Rules, SourceRules};
 pub use start::{Acquire, Charge, GapNews, Idle, Pick, Running, Score, Start, Waiting};

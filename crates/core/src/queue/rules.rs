@@ -88,4 +88,15 @@ impl Rules {
             weighting: spec.weighting.clone(),
         }
     }
+
+    /// Position of a dataset; one that the config does not know is added, and only watched.
+    pub(super) fn dataset_ix(&mut self, name: &str) -> usize {
+        match self.datasets.get_index_of(name) {
+            Some(at) => at,
+            None => {
+                let unknown = DatasetRules { source: None, collector: None, absent: AbsentPolicy::default(), fingerprint: 0 };
+                self.datasets.insert_full(name.into(), unknown).0
+            }
+        }
+    }
 }

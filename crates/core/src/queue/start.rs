@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::gate::Gate;
+use crate::coverage::GapDiff;
 use crate::gap::{Gap, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, TaskId};
 use crate::ports::PermitId;
@@ -17,6 +18,12 @@ pub struct GapNews {
     /// counts, unless the fingerprint changed.
     pub changed: Vec<Gap>,
     pub closed: Vec<(GapId, Closed)>,
+}
+
+impl From<GapDiff> for GapNews {
+    fn from(diff: GapDiff) -> Self {
+        GapNews { opened: diff.opened, changed: diff.changed, closed: diff.closed }
+    }
 }
 
 /// The answer to "what now?".

@@ -1,0 +1,373 @@
+//! What happens between a start and its end: permits for further requests, what sources answer, and what becomes of
+//! the gaps.
+//!
+//! Failures that are the source's fault use up no attempt. That is taken at its word where the outcome says so, and seen
+//! where it does not: an attempt that failed right after the source refused it, or while a breaker or a pause kept its
+//! request waiting, failed for that reason (`what_the_source_refused_uses_up_no_attempt`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::book::{BucketIx, GapSlot, Phase};
+use super::dispatcher::Attempt;
+use super::form::{Edit, terms};
+use super::retry::{self, GapFacts, Next};
+use super::{Acquire, Dispatcher, Gate};
+use crate::gap::{Failure, Fault, Outcome, Progress, Standing};
+use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
+use crate::limits::breaker::{self, Turn};
+use crate::limits::{Ask, SourceIx, retry_after};
+use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
+use crate::queue::classes::TaskSlot;
+use crate::record::{Change, Closed, Event, ItemRecord};
+use crate::time::{Boottime, Now, Timestamp};
+
+impl Dispatcher {
+    /// The lease and the start's `before` are durable.
+    pub fn leased(&mut self, attempt: AttemptId, token: FencingToken) {
+        if let Some(attempt) = self.running.get_mut(&attempt) {
+            attempt.token = Some(token);
+        }
+    }
+
+    /// The lease was not written: the task is queued again, its permits are given back.
+    pub fn lease_refused(&mut self, attempt: AttemptId, now: Now) -> Vec<Change> {
+        let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };
+        let mut changes = self.give_back(attempt, &ended, Settlement::Unsent, now);
+        self.leaves(attempt, now);
+        self.book.task_mut(ended.task).phase = Phase::Loose;
+        let mut edit = Edit::default();
+        edit.touched.insert(ended.task, None);
+        changes.extend(self.finish(edit, now));
+        changes
+    }
+
+    /// One request of a running attempt wants to be sent. The permit held since the start is handed out first.
+    pub fn acquire(&mut self, attempt: AttemptId, source: &str, now: Now) -> Acquire {
+        if !self.running.contains_key(&attempt) {
+            return Acquire::NoSuchAttempt;
+        }
+        let Some(source) = self.source_ix(source) else { return Acquire::NoSuchSource };
+        if let Some((gate, until)) = self.shut_for(attempt, source, now) {
+            self.waits(attempt, source).met.shut_out = true;
+            return Acquire::Wait { gate, until };
+        }
+        if let Some(permit) = self.paid_already(attempt, source) {
+            self.goes_ahead(attempt, source, now);
+            return Acquire::Granted { permit, before: None };
+        }
+        match self.grants.take(Ask::one(source), now) {
+            Ok((permit, before)) => {
+                self.goes_ahead(attempt, source, now).requests += 1;
+                Acquire::Granted { permit, before }
+            }
+            Err(refusal) => {
+                self.waits(attempt, source).met.shut_out = false;
+                Acquire::Wait { gate: self.limit_gate(Some(source), &refusal), until: refusal.at() }
+            }
+        }
+    }
+
+    /// The permit that an attempt brought along, or one of those that it was charged for.
+    fn paid_already(&mut self, attempt: AttemptId, source: SourceIx) -> Option<PermitId> {
+        let running = self.running.get(&attempt)?;
+        if self.source_of(running.task) != Some(source) {
+            return None;
+        }
+        let running = self.running.get_mut(&attempt)?;
+        if let Some(permit) = running.first_permit.take() {
+            running.requests += 1;
+            return Some(permit);
+        }
+        running.charged_left = running.charged_left.checked_sub(1)?;
+        Some(self.grants.take_charged())
+    }
+
+    fn goes_ahead(&mut self, attempt: AttemptId, source: SourceIx, now: Now) -> &mut Attempt {
+        self.sources[source.0 as usize].breaker.started(attempt, now.boot);
+        self.waiters.remove(&(source, attempt));
+        let running = self.running.get_mut(&attempt).expect("only running attempts ask");
+        running.met.shut_out = false;
+        running
+    }
+
+    fn waits(&mut self, attempt: AttemptId, source: SourceIx) -> &mut Attempt {
+        self.waiters.insert((source, attempt));
+        self.running.get_mut(&attempt).expect("only running attempts wait")
+    }
+
+    /// A probe asks on while its breaker is half open; everybody else waits for what it finds.
+    fn shut_for(&self, attempt: AttemptId, source: SourceIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
+        let state = &self.sources[source.0 as usize];
+        match state.breaker.probe() == Some(attempt) {
+            true => {
+                let until = self.grants.limiter().paused_until(source, now.boot)?;
+                Some((Gate::RetryAfter { source: self.source_name(source).into(), until: now.wall_at(until) }, Some(until)))
+            }
+            false => self.source_gate(source, now),
+        }
+    }
+
+    fn source_of(&self, task: TaskSlot) -> Option<SourceIx> {
+        self.book.bucket(self.book.task(task).bucket).source
+    }
+
+    /// The request behind an `Acquire::Wait` is no longer wanted.
+    pub fn stops_waiting(&mut self, attempt: AttemptId, source: &str) {
+        if let Some(source) = self.source_ix(source) {
+            self.waiters.remove(&(source, attempt));
+        }
+    }
+
+    /// A `Change::Reserve` with this id is durable.
+    pub fn reserved(&mut self, reservation: u64) {
+        self.grants.reserved(reservation);
+    }
+
+    /// The request's first byte leaves now. `Some`: it must not, because the source was paused meanwhile; ask again then.
+    pub fn sent(&mut self, permit: PermitId, now: Now) -> Option<Boottime> {
+        self.grants.sent(permit, now.boot).err().and_then(|paused| paused.at())
+    }
+
+    /// Once for every permit handed out.
+    pub fn settle(&mut self, permit: PermitId, how: Settlement, now: Now) -> Vec<Change> {
+        self.grants.settle(permit, how, now)
+    }
+
+    /// For the breaker and the pauses of the source.
+    pub fn answered(&mut self, attempt: AttemptId, source: &str, answer: Answer, now: Now) -> Vec<Change> {
+        let Some(source) = self.source_ix(source) else { return Vec::new() };
+        let (met, reason) = judged(answer);
+        if let Some(attempt) = self.running.get_mut(&attempt) {
+            attempt.met.answers = true;
+            attempt.met.last_failed = met == breaker::Met::Failure;
+        }
+        if let Answer::Status { code, retry_after: Some(asked) } = answer
+            && asks_for_a_pause(code)
+        {
+            self.grants.pause(source, retry_after::pause_until(asked, now));
+        }
+        self.met(attempt, source, met, &reason, now)
+    }
+
+    fn met(&mut self, attempt: AttemptId, source: SourceIx, met: breaker::Met, reason: &str, now: Now) -> Vec<Change> {
+        let turn = self.sources[source.0 as usize].breaker.met(attempt, met, reason, now.boot);
+        let mut changes = self.save_source(source, now);
+        let name = self.source_name(source);
+        let text = match turn {
+            None => return changes,
+            Some(Turn::Tripped { failures, .. }) => {
+                format!("source `{name}`: breaker opened after {failures} failures in a row ({reason})")
+            }
+            Some(Turn::Recovered) => format!("source `{name}` answers again: breaker closed"),
+        };
+        changes.push(Change::Event(Event { at: now.wall, task: None, gap: None, text }));
+        changes
+    }
+
+    /// Remembers a source whose breaker or pause is not what was remembered last.
+    fn save_source(&mut self, source: SourceIx, now: Now) -> Vec<Change> {
+        let paused_until = self.grants.limiter().paused_until(source, now.boot);
+        let record = self.sources[source.0 as usize].breaker.to_record(paused_until, now);
+        let saved = (record.failures, record.open_until.is_some(), paused_until);
+        if self.sources[source.0 as usize].saved == saved {
+            return Vec::new();
+        }
+        self.sources[source.0 as usize].saved = saved;
+        vec![Change::PutSource(self.source_name(source).into(), record)]
+    }
+
+    /// The attempt is over: closes, retries, exhausts or splits its gaps, frees its slot and settles what it still
+    /// holds. Gaps without an outcome count as stopped. `items` learns confirmations and absences. `jitter` gives
+    /// numbers in 0..1. The caller adds [`Change::Finish`] to the same batch.
+    pub fn ended(
+        &mut self,
+        attempt: AttemptId,
+        outcomes: &[(GapId, Outcome)],
+        items: &mut HashMap<ItemId, ItemRecord>,
+        now: Now,
+        mut jitter: impl FnMut() -> f64,
+    ) -> Vec<Change> {
+        let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };
+        let linger = self.source_of(ended.task).map_or(Duration::ZERO, |source| self.grants.limiter().linger(source));
+        let arrived = Settlement::ArrivedBy(now.boot + linger);
+        let mut changes = self.give_back(attempt, &ended, arrived, now);
+        changes.extend(self.learn_from(attempt, &ended, outcomes, now));
+        self.leaves(attempt, now);
+        let said: HashMap<GapId, &Outcome> = outcomes.iter().map(|(gap, outcome)| (*gap, outcome)).collect();
+        // What failed together comes back together.
+        let jitter = jitter();
+        let mut left = Vec::new();
+        for gap in self.book.task(ended.task).gaps.clone() {
+            let outcome = self.blamed(&ended, said.get(&self.book.gap(gap).id).copied());
+            match self.next(gap, &outcome, items, &ended, now, jitter) {
+                Next::Again(progress) => {
+                    changes.extend(self.exhaustion(gap, ended.task, &progress, now));
+                    self.book.gap_mut(gap).progress = (progress != Progress::default()).then(|| Box::new(progress));
+                    changes.push(Change::PutGap(self.plain_gap(gap)));
+                    left.push((gap, outcome == Outcome::Split));
+                }
+                Next::Filled => changes.extend(self.filled(gap, items, &ended, now)),
+                Next::Absent(mark) => {
+                    let item = items.entry(self.book.gap(gap).id.item).or_default();
+                    item.absent = Some(mark);
+                    let item = item.clone();
+                    changes.extend(self.closed(gap, item, Closed::Absent, now));
+                }
+            }
+        }
+        changes.extend(self.regroup(ended.task, &left, now));
+        if self.running.is_empty() {
+            changes.extend(self.grants.close_all(now));
+        }
+        changes
+    }
+
+    /// An attempt holds nothing any more. Its own permits are settled; those it handed out are with whoever sends.
+    fn give_back(&mut self, attempt: AttemptId, ended: &Attempt, charge: Settlement, now: Now) -> Vec<Change> {
+        self.waiters.retain(|(_, waiting)| *waiting != attempt);
+        let first = ended.first_permit.map(|permit| self.grants.settle(permit, Settlement::Unsent, now));
+        let charge = ended.charge.map(|permit| self.grants.settle(permit, charge, now));
+        first.into_iter().chain(charge).flatten().collect()
+    }
+
+    /// A probe that met nothing makes room for another.
+    fn leaves(&mut self, attempt: AttemptId, now: Now) {
+        for source in &mut self.sources {
+            source.breaker.ended(attempt, now.boot);
+        }
+    }
+
+    /// What the outcomes say about the source (if its answers were not seen) and about the collector.
+    fn learn_from(&mut self, attempt: AttemptId, ended: &Attempt, outcomes: &[(GapId, Outcome)], now: Now) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Some(source) = self.source_of(ended.task) {
+            let failures = outcomes.iter().filter_map(|(_, outcome)| match outcome {
+                Outcome::Failed(failure) if matches!(failure.fault, Fault::Source | Fault::Later) => Some(failure),
+                _ => None,
+            });
+            let longest = failures.clone().filter_map(|failure| failure.retry_after_s).max();
+            if let Some(seconds) = longest {
+                self.grants.pause(source, retry_after::pause_until(RetryAfter::Seconds(seconds), now));
+            }
+            let refused = failures.clone().find(|failure| failure.fault == Fault::Source);
+            let answered =
+                outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Absent));
+            match (ended.met.answers, refused, answered) {
+                (false, Some(failure), _) => changes.extend(self.met(attempt, source, breaker::Met::Failure, &failure.message, now)),
+                (false, None, true) => changes.extend(self.met(attempt, source, breaker::Met::Answer, "", now)),
+                _ => changes.extend(self.save_source(source, now)),
+            }
+        }
+        let filled = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged));
+        let says_something = |outcome: &Outcome| match outcome {
+            Outcome::Absent | Outcome::Split => false,
+            Outcome::Failed(failure) => failure.fault != Fault::Stopped,
+            Outcome::Done { .. } | Outcome::Unchanged => true,
+        };
+        if let Some(collector) = self.book.bucket(self.book.task(ended.task).bucket).collector
+            && outcomes.iter().any(|(_, outcome)| says_something(outcome))
+        {
+            changes.push(self.note_success(collector, filled));
+        }
+        changes
+    }
+
+    fn blamed(&self, ended: &Attempt, outcome: Option<&Outcome>) -> Outcome {
+        let Some(outcome) = outcome else {
+            return Outcome::Failed(Failure { fault: Fault::Stopped, message: "the attempt was stopped".into(), retry_after_s: None });
+        };
+        let mut outcome = outcome.clone();
+        if let Outcome::Failed(failure) = &mut outcome
+            && failure.fault == Fault::Item
+            && (ended.met.last_failed || ended.met.shut_out)
+        {
+            failure.fault = Fault::Source;
+        }
+        outcome
+    }
+
+    fn next(&self, gap: GapSlot, outcome: &Outcome, items: &HashMap<ItemId, ItemRecord>, ended: &Attempt, now: Now, jitter: f64) -> Next {
+        let entry = self.book.gap(gap);
+        let dataset = &self.rules.datasets[usize::from(entry.dataset)];
+        let collector = self.book.bucket(entry.bucket).collector.expect("it was collected");
+        let rules = retry::Rules { retry: &self.rules.collectors[usize::from(collector)].retry, absent: &dataset.absent };
+        let facts = GapFacts { due: entry.due, detected_at: entry.detected_at, fingerprint: entry.fingerprint };
+        let record = items.get(&entry.id.item).and_then(|item| item.absent.as_ref());
+        // An exhausted gap that was tried again began a new round with that.
+        let progress = retry::revived(&entry.progress.as_deref().cloned().unwrap_or_default(), ended.started_at);
+        retry::after(&progress, outcome, &facts, rules, record, now.wall, jitter)
+    }
+
+    fn exhaustion(&self, gap: GapSlot, task: TaskSlot, progress: &Progress, now: Now) -> Option<Change> {
+        let (Standing::Exhausted, Some(until)) = (progress.standing, progress.next_try) else { return None };
+        let entry = self.book.gap(gap);
+        let why = progress.last_error.as_deref().unwrap_or("no reason given");
+        let text = format!("{}: exhausted after {} attempts ({why}); tried again {until}", entry.key, progress.attempts);
+        Some(Change::Event(Event { at: now.wall, task: Some(self.book.task(task).id), gap: Some(entry.id), text }))
+    }
+
+    fn filled(&mut self, gap: GapSlot, items: &mut HashMap<ItemId, ItemRecord>, ended: &Attempt, now: Now) -> Vec<Change> {
+        let item = items.entry(self.book.gap(gap).id.item).or_default();
+        item.confirmed = item.confirmed.max(Some(ended.started_at));
+        item.absent = None;
+        item.suspect_etag = None;
+        let item = item.clone();
+        self.closed(gap, item, Closed::Filled, now)
+    }
+
+    fn closed(&mut self, gap: GapSlot, item: ItemRecord, why: Closed, now: Now) -> Vec<Change> {
+        let id = self.book.gap(gap).id;
+        self.book.part(gap);
+        self.book.remove_gap(gap);
+        vec![Change::PutItem(id.item, item), Change::CloseGap { gap: id, at: now.wall, why }]
+    }
+
+    /// What is left of a task goes on: split gaps each alone, the others with those that are tried again at the same time.
+    /// The part with the gap that the task is named after (or else the first) keeps the name.
+    fn regroup(&mut self, task: TaskSlot, left: &[(GapSlot, bool)], now: Now) -> Vec<Change> {
+        self.book.task_mut(task).phase = Phase::Loose;
+        let mut edit = Edit::default();
+        edit.touched.insert(task, None);
+        let parts = self.parts(left);
+        if parts.len() > 1 {
+            let (id, bucket) = (self.book.task(task).id, self.book.task(task).bucket);
+            let collector = terms(&self.book, &self.rules, bucket).map(|(name, _)| name.to_owned()).unwrap_or_default();
+            let is_named_after = |gap: &GapSlot| TaskId::of(&collector, self.book.gap(*gap).id) == id;
+            let keeps = parts.iter().position(|part| part.iter().any(is_named_after)).unwrap_or(0);
+            for (_, part) in parts.into_iter().enumerate().filter(|(at, _)| *at != keeps) {
+                self.move_to_new_task(&collector, bucket, part, &mut edit);
+            }
+        }
+        self.finish(edit, now)
+    }
+
+    fn move_to_new_task(&mut self, collector: &str, bucket: BucketIx, part: Vec<GapSlot>, edit: &mut Edit) {
+        for gap in &part {
+            self.book.part(*gap);
+        }
+        edit.add(&mut self.book, collector, bucket, part);
+    }
+
+    fn parts(&self, left: &[(GapSlot, bool)]) -> Vec<Vec<GapSlot>> {
+        let (split, together): (Vec<_>, Vec<_>) = left.iter().copied().partition(|(_, split)| *split);
+        let mut by_next_try: BTreeMap<Option<Timestamp>, Vec<GapSlot>> = BTreeMap::new();
+        for (gap, _) in together {
+            by_next_try.entry(self.book.gap(gap).next_try()).or_default().push(gap);
+        }
+        by_next_try.into_values().chain(split.into_iter().map(|(gap, _)| vec![gap])).collect()
+    }
+}
+
+fn judged(answer: Answer) -> (breaker::Met, String) {
+    match answer {
+        Answer::NoAnswer => (breaker::Met::Failure, "no answer".into()),
+        Answer::Status { code, .. } if code == 429 || code >= 500 => (breaker::Met::Failure, format!("answered {code}")),
+        Answer::Status { .. } => (breaker::Met::Answer, String::new()),
+    }
+}
+
+/// `Retry-After` on a redirect or a 201 speaks of that one request, not of the source.
+fn asks_for_a_pause(code: u16) -> bool {
+    code == 429 || code >= 500
+}

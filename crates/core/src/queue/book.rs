@@ -1,0 +1,327 @@
+//! Every open gap and every task, small enough that a million fit, and the tie between them.
+//!
+//! Always true: a gap is in at most one task, a task has at least one gap and they share a bucket, and a task's gaps
+//! are in their order (`no_gap_has_two_tasks_and_none_is_lost`).
+//!
+//! It does not know what runs, what is delayed or who is next.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use indexmap::IndexSet;
+
+use super::classes::{CollectorIx, TaskSlot};
+use super::score::Place;
+use crate::gap::{Gap, Progress, Reason, Task};
+use crate::ids::{GapId, TaskId};
+use crate::limits::SourceIx;
+use crate::spec::PriorityLevel;
+use crate::time::Timestamp;
+
+pub(super) type GapSlot = u32;
+
+/// Position in `Rules::datasets`.
+pub(super) type DatasetIx = u16;
+
+/// What gaps must share to be in one task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Bucket {
+    pub source: Option<SourceIx>,
+    pub collector: Option<CollectorIx>,
+    pub priority: PriorityLevel,
+    pub group: Vec<String>,
+}
+
+pub(super) type BucketIx = u32;
+
+#[derive(Clone, Debug)]
+pub(super) struct GapEntry {
+    pub id: GapId,
+    pub dataset: DatasetIx,
+    pub bucket: BucketIx,
+    pub task: Option<TaskSlot>,
+    pub reason: Reason,
+    pub key: Arc<str>,
+    pub detected_at: Timestamp,
+    pub due: Option<Timestamp>,
+    pub last_modified: Option<Timestamp>,
+    pub etag: Option<Box<str>>,
+    pub fingerprint: u64,
+    /// `None`: nothing was tried yet.
+    pub progress: Option<Box<Progress>>,
+}
+
+impl GapEntry {
+    pub(super) fn place(&self) -> Place {
+        Place { detected_at: self.detected_at, due: Reverse(self.due), key: self.key.clone() }
+    }
+
+    pub(super) fn next_try(&self) -> Option<Timestamp> {
+        self.progress.as_ref()?.next_try
+    }
+
+    /// Such gaps may join a task that waits.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.progress.as_ref().is_none_or(|progress| progress.attempts_total == 0 && progress.next_try.is_none())
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct TaskEntry {
+    pub id: TaskId,
+    pub bucket: BucketIx,
+    pub gaps: Vec<GapSlot>,
+    pub phase: Phase,
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Phase {
+    /// Being changed: in no queue.
+    Loose,
+    /// In this class.
+    Ready(u32),
+    /// Until a retry is due.
+    Delayed(Timestamp),
+    /// A surprise holds one of its datasets.
+    Held,
+    Running(crate::ids::AttemptId),
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Book {
+    gaps: Slab<GapEntry>,
+    gap_at: HashMap<GapId, GapSlot>,
+    tasks: Slab<TaskEntry>,
+    task_at: HashMap<TaskId, TaskSlot>,
+    buckets: IndexSet<Bucket>,
+    /// By bucket: tasks that nobody tried and that have room.
+    with_room: HashMap<BucketIx, BTreeSet<TaskSlot>>,
+}
+
+impl Book {
+    pub(super) fn bucket_at(&mut self, bucket: Bucket) -> BucketIx {
+        self.buckets.insert_full(bucket).0 as BucketIx
+    }
+
+    pub(super) fn bucket(&self, at: BucketIx) -> &Bucket {
+        self.buckets.get_index(at as usize).expect("buckets are never removed")
+    }
+
+    // ------------------------------------------------------------------------------------------------------------ gaps
+
+    pub(super) fn find_gap(&self, id: GapId) -> Option<GapSlot> {
+        self.gap_at.get(&id).copied()
+    }
+
+    pub(super) fn gap(&self, at: GapSlot) -> &GapEntry {
+        self.gaps.get(at)
+    }
+
+    pub(super) fn gap_mut(&mut self, at: GapSlot) -> &mut GapEntry {
+        self.gaps.get_mut(at)
+    }
+
+    pub(super) fn gaps(&self) -> impl Iterator<Item = (GapSlot, &GapEntry)> {
+        self.gaps.iter()
+    }
+
+    pub(super) fn add_gap(&mut self, gap: GapEntry) -> GapSlot {
+        let id = gap.id;
+        let at = self.gaps.insert(gap);
+        self.gap_at.insert(id, at);
+        at
+    }
+
+    /// The gap must be in no task.
+    pub(super) fn remove_gap(&mut self, at: GapSlot) {
+        let gap = self.gaps.remove(at);
+        debug_assert!(gap.task.is_none());
+        self.gap_at.remove(&gap.id);
+    }
+
+    // ----------------------------------------------------------------------------------------------------------- tasks
+
+    pub(super) fn find_task(&self, id: TaskId) -> Option<TaskSlot> {
+        self.task_at.get(&id).copied()
+    }
+
+    pub(super) fn task(&self, at: TaskSlot) -> &TaskEntry {
+        self.tasks.get(at)
+    }
+
+    pub(super) fn task_mut(&mut self, at: TaskSlot) -> &mut TaskEntry {
+        self.tasks.get_mut(at)
+    }
+
+    pub(super) fn tasks(&self) -> impl Iterator<Item = (TaskSlot, &TaskEntry)> {
+        self.tasks.iter()
+    }
+
+    /// The gaps must be in no task.
+    pub(super) fn add_task(&mut self, id: TaskId, bucket: BucketIx, gaps: Vec<GapSlot>) -> TaskSlot {
+        let at = self.tasks.insert(TaskEntry { id, bucket, gaps: Vec::new(), phase: Phase::Loose });
+        self.task_at.insert(id, at);
+        self.join(at, gaps);
+        at
+    }
+
+    /// Its gaps are in no task afterwards.
+    pub(super) fn remove_task(&mut self, at: TaskSlot) -> TaskEntry {
+        self.has_room(at, false);
+        let task = self.tasks.remove(at);
+        self.task_at.remove(&task.id);
+        for gap in &task.gaps {
+            self.gaps.get_mut(*gap).task = None;
+        }
+        task
+    }
+
+    /// Gaps that are in no task become this task's.
+    pub(super) fn join(&mut self, at: TaskSlot, gaps: Vec<GapSlot>) {
+        for gap in &gaps {
+            let owner = &mut self.gaps.get_mut(*gap).task;
+            debug_assert!(owner.is_none(), "a gap has one task");
+            *owner = Some(at);
+        }
+        self.tasks.get_mut(at).gaps.extend(gaps);
+        self.sort(at);
+    }
+
+    pub(super) fn sort(&mut self, at: TaskSlot) {
+        let mut gaps = std::mem::take(&mut self.tasks.get_mut(at).gaps);
+        self.in_order(&mut gaps);
+        self.tasks.get_mut(at).gaps = gaps;
+    }
+
+    /// The gap is in no task afterwards; the task may be empty.
+    pub(super) fn part(&mut self, gap: GapSlot) -> Option<TaskSlot> {
+        let at = self.gaps.get_mut(gap).task.take()?;
+        self.tasks.get_mut(at).gaps.retain(|other| *other != gap);
+        Some(at)
+    }
+
+    pub(super) fn in_order(&self, gaps: &mut [GapSlot]) {
+        gaps.sort_by_cached_key(|gap| self.gap(*gap).place());
+    }
+
+    pub(super) fn place(&self, at: TaskSlot) -> Place {
+        self.gap(self.task(at).gaps[0]).place()
+    }
+
+    /// The latest next try of its gaps.
+    pub(super) fn ready_at(&self, at: TaskSlot) -> Option<Timestamp> {
+        self.task(at).gaps.iter().filter_map(|gap| self.gap(*gap).next_try()).max()
+    }
+
+    pub(super) fn is_fresh(&self, at: TaskSlot) -> bool {
+        self.task(at).gaps.iter().all(|gap| self.gap(*gap).is_fresh())
+    }
+
+    pub(super) fn has_room(&mut self, at: TaskSlot, room: bool) {
+        let bucket = self.tasks.get(at).bucket;
+        match room {
+            true => drop(self.with_room.entry(bucket).or_default().insert(at)),
+            false => {
+                if let Some(tasks) = self.with_room.get_mut(&bucket) {
+                    tasks.remove(&at);
+                    if tasks.is_empty() {
+                        self.with_room.remove(&bucket);
+                    }
+                }
+            }
+        }
+    }
+
+    /// In their order.
+    pub(super) fn with_room(&self, bucket: BucketIx) -> Vec<TaskSlot> {
+        let mut tasks: Vec<TaskSlot> = self.with_room.get(&bucket).into_iter().flatten().copied().collect();
+        tasks.sort_by_cached_key(|task| self.place(*task));
+        tasks
+    }
+
+    // ------------------------------------------------------------------------------------------------------ plain data
+
+    pub(super) fn plain_gap(&self, at: GapSlot, dataset: &str) -> Gap {
+        let gap = self.gap(at);
+        let bucket = self.bucket(gap.bucket);
+        Gap {
+            id: gap.id,
+            dataset: dataset.into(),
+            key: gap.key.to_string(),
+            reason: gap.reason,
+            detected_at: gap.detected_at,
+            due: gap.due,
+            priority: bucket.priority,
+            group: bucket.group.clone(),
+            etag: gap.etag.as_deref().map(String::from),
+            last_modified: gap.last_modified,
+            fingerprint: gap.fingerprint,
+            progress: gap.progress.as_deref().cloned().unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn plain_task(&self, at: TaskSlot, collector: &str, source: Option<&str>) -> Task {
+        let task = self.task(at);
+        let bucket = self.bucket(task.bucket);
+        let first = self.gap(task.gaps[0]);
+        Task {
+            id: task.id,
+            collector: collector.into(),
+            source: source.map(String::from),
+            priority: bucket.priority,
+            group: bucket.group.clone(),
+            gaps: task.gaps.iter().map(|gap| self.gap(*gap).id).collect(),
+            detected_at: first.detected_at,
+            due: first.due,
+            key: first.key.to_string(),
+            ready_at: self.ready_at(at),
+        }
+    }
+}
+
+/// Values at small numbers that are used again.
+#[derive(Clone, Debug)]
+struct Slab<T> {
+    values: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Slab { values: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    fn insert(&mut self, value: T) -> u32 {
+        match self.free.pop() {
+            Some(at) => {
+                self.values[at as usize] = Some(value);
+                at
+            }
+            None => {
+                self.values.push(Some(value));
+                u32::try_from(self.values.len() - 1).expect("fewer than 4 billion")
+            }
+        }
+    }
+
+    fn get(&self, at: u32) -> &T {
+        self.values[at as usize].as_ref().expect("a slot in use")
+    }
+
+    fn get_mut(&mut self, at: u32) -> &mut T {
+        self.values[at as usize].as_mut().expect("a slot in use")
+    }
+
+    fn remove(&mut self, at: u32) -> T {
+        self.free.push(at);
+        self.values[at as usize].take().expect("a slot in use")
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.values.iter().enumerate().filter_map(|(at, value)| Some((at as u32, value.as_ref()?)))
+    }
+}

@@ -1,0 +1,240 @@
+//! The tasks that could start, kept so that the best one is found without looking at them all.
+//!
+//! A class is what shares everything a score and a limit depend on besides age: source, collector, priority, size band
+//! and the permits to start. Within it the order never changes with time, so the first of each class is enough.
+//!
+//! A class also remembers which of its tasks were passed, and until when they put up with it (promise 3). Being passed
+//! always hits the front of a class up to some place, so one mark stands for any number of tasks.
+//!
+//! Always true: patience belongs to the task. It begins when the task is first passed, it is not renewed by later passes,
+//! and a task that entered after a pass was not passed by it (`pick_equals_brute_force`).
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+
+use super::score::{Band, Place, Rank};
+use crate::limits::{Ask, SourceIx};
+use crate::spec::PriorityLevel;
+use crate::time::{Boottime, SignedDuration, Timestamp};
+
+/// Position in `Rules::collectors`.
+pub(super) type CollectorIx = u16;
+
+/// Position of a task in the book.
+pub(super) type TaskSlot = u32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ClassKey {
+    pub source: Option<SourceIx>,
+    pub collector: CollectorIx,
+    pub priority: PriorityLevel,
+    pub band: Band,
+    /// What it takes to start; `None`: no permits.
+    pub ask: Option<Ask>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Classes {
+    classes: IndexMap<ClassKey, Class>,
+    occupied: BTreeSet<u32>,
+    /// Grows with every entry and every pass, and so tells which came first.
+    tick: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Class {
+    ready: BTreeMap<Place, Member>,
+    gaps: u64,
+    passes: Vec<Pass>,
+    /// Who entered after the newest pass, and so was not hit by it. Kept only while there are passes.
+    since: BTreeSet<Place>,
+    /// Patience that tasks brought along from another class.
+    carried: BTreeMap<Place, Boottime>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    task: TaskSlot,
+    entered: u64,
+}
+
+/// All tasks from `first` to `last` that were there at `tick` were passed.
+#[derive(Clone, Debug)]
+struct Pass {
+    first: Place,
+    last: Place,
+    tick: u64,
+    until: Boottime,
+}
+
+impl Classes {
+    /// `patience`: what [`leave`](Self::leave) said, if the task only changes its class. Says which class that is.
+    pub(super) fn enter(&mut self, key: ClassKey, place: Place, task: TaskSlot, gaps: usize, patience: Option<Boottime>) -> u32 {
+        self.tick += 1;
+        let entry = self.classes.entry(key);
+        let at = entry.index() as u32;
+        let class = entry.or_default();
+        class.gaps += gaps as u64;
+        if let Some(until) = patience {
+            class.carried.insert(place.clone(), until);
+        }
+        if !class.passes.is_empty() {
+            class.since.insert(place.clone());
+        }
+        class.ready.insert(place, Member { task, entered: self.tick });
+        self.occupied.insert(at);
+        at
+    }
+
+    /// Until when the task puts up with being passed, if it was.
+    pub(super) fn leave(&mut self, at: u32, place: &Place, gaps: usize) -> Option<Boottime> {
+        let (_, class) = self.classes.get_index_mut(at as usize)?;
+        let member = class.ready.remove(place)?;
+        class.gaps -= gaps as u64;
+        let patience = class.patience(place, member);
+        class.carried.remove(place);
+        class.since.remove(place);
+        class.forget_passes();
+        if class.ready.is_empty() {
+            self.occupied.remove(&at);
+        }
+        patience
+    }
+
+    pub(super) fn occupied(&self) -> impl Iterator<Item = (u32, &ClassKey, &Class)> {
+        self.occupied.iter().map(|at| {
+            let (key, class) = self.classes.get_index(*at as usize).expect("an occupied class exists");
+            (*at, key, class)
+        })
+    }
+
+    pub(super) fn class(&self, at: u32) -> (&ClassKey, &Class) {
+        self.classes.get_index(at as usize).expect("classes are never removed")
+    }
+
+    /// All tasks of class `at` that rank above `rank` are passed now. `score` of a time of detection never grows.
+    pub(super) fn pass(&mut self, at: u32, until: Boottime, rank: &Rank, score: impl Fn(Timestamp) -> i64) {
+        self.tick += 1;
+        let tick = self.tick;
+        if let Some((_, class)) = self.classes.get_index_mut(at as usize) {
+            class.pass(tick, until, rank, score);
+        }
+    }
+
+    /// How many tasks rank higher. Counts them one by one: for a person's question, not for the pick.
+    pub(super) fn count_where(&self, ranks_higher: impl Fn(&ClassKey, &Place) -> bool) -> u64 {
+        let of = |key: &ClassKey, class: &Class| class.ready.keys().take_while(|place| ranks_higher(key, place)).count() as u64;
+        self.occupied().map(|(_, key, class)| of(key, class)).sum()
+    }
+}
+
+impl Class {
+    pub(super) fn head(&self) -> Option<(&Place, TaskSlot)> {
+        self.ready.first_key_value().map(|(place, member)| (place, member.task))
+    }
+
+    pub(super) fn tasks(&self) -> u64 {
+        self.ready.len() as u64
+    }
+
+    pub(super) fn gaps(&self) -> u64 {
+        self.gaps
+    }
+
+    /// The best-placed task that is not passed any more.
+    pub(super) fn out_of_patience(&self, now: Boottime) -> Option<(&Place, TaskSlot)> {
+        let head = self.head()?.0;
+        let mut best = self.carried.iter().find(|(_, until)| **until <= now).map(|(place, _)| place);
+        for pass in self.passes.iter().filter(|pass| pass.until <= now) {
+            if best == Some(head) {
+                break;
+            }
+            best = [best, self.first_passed(pass)].into_iter().flatten().min();
+        }
+        self.ready.get_key_value(best?).map(|(place, member)| (place, member.task))
+    }
+
+    fn first_passed(&self, pass: &Pass) -> Option<&Place> {
+        if pass.first > pass.last {
+            return None;
+        }
+        let mut front = self.ready.range(&pass.first..=&pass.last);
+        front.find(|(_, member)| member.entered < pass.tick).map(|(place, _)| place)
+    }
+
+    fn patience(&self, place: &Place, member: Member) -> Option<Boottime> {
+        let covers = |pass: &&Pass| pass.first <= *place && *place <= pass.last && member.entered < pass.tick;
+        let passed = self.passes.iter().filter(covers).map(|pass| pass.until).min();
+        let carried = self.carried.get(place).copied();
+        passed.into_iter().chain(carried).min()
+    }
+
+    fn pass(&mut self, tick: u64, until: Boottime, rank: &Rank, score: impl Fn(Timestamp) -> i64) {
+        let Some(last) = self.last_above(rank, score) else { return };
+        let Some((first, _)) = self.ready.first_key_value() else { return };
+        let hits_newcomers = self.since.first().is_some_and(|newcomer| *newcomer <= last);
+        let reaches_further = self.passes.iter().all(|pass| pass.last < last);
+        if !hits_newcomers && !reaches_further {
+            return;
+        }
+        let pass = Pass { first: first.clone(), last, tick, until };
+        while self.since.first().is_some_and(|newcomer| *newcomer <= pass.last) {
+            self.since.pop_first();
+        }
+        self.passes.push(pass);
+    }
+
+    fn last_above(&self, rank: &Rank, score: impl Fn(Timestamp) -> i64) -> Option<Place> {
+        let end_of = |at: Timestamp| at.checked_add(SignedDuration::from_nanos(1)).ok().map(first_place_of);
+        let higher = self.last_instant_where(|at| score(at) > rank.score).and_then(end_of);
+        let even = self.last_instant_where(|at| score(at) >= rank.score).and_then(end_of).map(|end| end.min(rank.place.clone()));
+        let end = higher.into_iter().chain(even).max()?;
+        self.ready.range(..end).next_back().map(|(place, _)| place.clone())
+    }
+
+    /// The last time of detection for which it holds, given that it holds for the older ones if it does for a younger.
+    fn last_instant_where(&self, holds: impl Fn(Timestamp) -> bool) -> Option<Timestamp> {
+        let oldest = self.ready.first_key_value()?.0.detected_at;
+        let youngest = self.ready.last_key_value()?.0.detected_at;
+        if !holds(oldest) || holds(youngest) {
+            return holds(oldest).then_some(youngest);
+        }
+        let (mut yes, mut no) = (oldest, youngest);
+        // Jumps from one time that occurs to another, halving the span between: few steps, however many tasks.
+        loop {
+            let middle = halfway(yes, no);
+            let next = self.ready.range(first_place_of(middle)..).next().map_or(no, |(place, _)| place.detected_at);
+            if next < no && holds(next) {
+                yes = next;
+                continue;
+            }
+            let before = self.ready.range(..first_place_of(middle)).next_back().map_or(yes, |(place, _)| place.detected_at);
+            if before <= yes || holds(before) {
+                return Some(before.max(yes));
+            }
+            no = before;
+        }
+    }
+
+    /// A pass whose places have all left hits nobody any more.
+    fn forget_passes(&mut self) {
+        match self.ready.first_key_value() {
+            Some((head, _)) => self.passes.retain(|pass| pass.last >= *head),
+            None => self.passes.clear(),
+        }
+        if self.passes.is_empty() {
+            self.since.clear();
+        }
+    }
+}
+
+fn halfway(from: Timestamp, to: Timestamp) -> Timestamp {
+    let middle = from.as_nanosecond() + (to.as_nanosecond() - from.as_nanosecond() + 1) / 2;
+    Timestamp::from_nanosecond(middle).unwrap_or(to)
+}
+
+fn first_place_of(detected_at: Timestamp) -> Place {
+    Place { detected_at, due: Reverse(Some(Timestamp::MAX)), key: "".into() }
+}

@@ -1,0 +1,282 @@
+//! Permits, and the reservations on disk that let them survive a crash.
+//!
+//! A successor must count what a killed engine may have sent. So before a request leaves, a reservation that covers it
+//! is durable; one reservation covers about a second's worth of requests of a source, or each would cost an fsync.
+//! While reservations are out, a crash costs quota and never a window; when all their requests have settled, what was
+//! really used is recorded, and forgotten when no window can see it any more.
+//!
+//! Always true: at any moment, what is durable counts at least the requests that were sent
+//! (`a_crash_at_any_point_never_forgets_a_request`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Rules;
+use crate::limits::{Ask, AskKind, HoldOff, Limiter, SourceIx, restored};
+use crate::ports::{PermitId, Settlement};
+use crate::record::{Change, Reservation, SettledReservation};
+use crate::spec::{Limits, Margin};
+use crate::time::{BootId, Boottime, Now, Timestamp};
+
+/// A reservation is used for so long; afterwards a new one begins, so that what a restart finds is not vague.
+const RESERVATION_SPAN: Duration = Duration::from_secs(1);
+
+/// More at once would make a crash dear, and save nothing.
+const LARGEST_RESERVATION: u32 = 64;
+
+/// Permits that the limiter does not know: requests that were charged ahead. Far above its own numbers.
+const CHARGED_ALREADY: u64 = 1 << 63;
+
+#[derive(Clone, Debug)]
+pub(super) struct Grants {
+    limiter: Limiter,
+    boot: BootId,
+    sources: Vec<SourceTerms>,
+    blocks: BTreeMap<u64, Block>,
+    /// The block of each permit that is out, and how much of it.
+    out: HashMap<PermitId, (u64, u32)>,
+    /// Settled blocks by when no window sees them any more.
+    fading: BTreeSet<(Boottime, u64)>,
+    next_block: u64,
+    next_charged: u64,
+    /// Changes that nothing waits for: they go with the next settlement.
+    put_off: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+struct SourceTerms {
+    name: Arc<str>,
+    /// Requests that one reservation covers; 0: nothing is limited, so nothing is recorded.
+    reserve: u32,
+    /// So long after its arrival a request may still count.
+    counts_for: Duration,
+    /// The reservation that the next request uses.
+    open: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Block {
+    source: SourceIx,
+    permits: u32,
+    handed_out: u32,
+    settled: u32,
+    /// Of the settled ones, those whose request may have arrived.
+    used: u32,
+    first_sent: Boottime,
+    first_sent_wall: Timestamp,
+    last_arrival: Option<Boottime>,
+    durable: bool,
+}
+
+impl Grants {
+    pub(super) fn new(
+        rules: &Rules,
+        reservations: Vec<Reservation>,
+        boot: BootId,
+        latest: Option<Timestamp>,
+        now: Now,
+    ) -> (Self, Vec<Change>) {
+        let scopes: Vec<(String, Limits)> = rules.sources.iter().map(|(name, source)| (name.to_string(), source.limits.clone())).collect();
+        let terms = rules.sources.iter().map(|(name, source)| SourceTerms {
+            name: name.clone(),
+            reserve: reservation_size(&source.limits, &rules.limits),
+            counts_for: counts_for(&source.limits).max(counts_for(&rules.limits)),
+            open: None,
+        });
+        let mut grants = Grants {
+            limiter: Limiter::new(&scopes, &rules.limits),
+            sources: terms.collect(),
+            blocks: BTreeMap::new(),
+            out: HashMap::new(),
+            fading: BTreeSet::new(),
+            next_block: reservations.iter().map(|reservation| reservation.id).max().unwrap_or(0) + 1,
+            next_charged: CHARGED_ALREADY,
+            put_off: Vec::new(),
+            boot,
+        };
+        let changes = reservations.into_iter().filter_map(|reservation| grants.restore(&reservation, latest, now)).collect();
+        (grants, changes)
+    }
+
+    /// What nobody settled counts as sent, and is settled now: its sender is dead.
+    fn restore(&mut self, reservation: &Reservation, latest: Option<Timestamp>, now: Now) -> Option<Change> {
+        let Some(at) = self.sources.iter().position(|terms| *terms.name == *reservation.source) else {
+            return Some(Change::ForgetReservation(reservation.id));
+        };
+        let source = SourceIx(at as u32);
+        let (permits, sent) = restored(reservation, &self.boot, now, latest);
+        self.limiter.restore(source, permits, sent, now.boot);
+        let arrived = sent.last_arrival.unwrap_or(now.boot + self.limiter.linger(source));
+        self.fading.insert((arrived + self.sources[at].counts_for, reservation.id));
+        reservation.settled.is_none().then(|| Change::SettleReservation {
+            id: reservation.id,
+            settled: SettledReservation { used: permits, last_arrival: arrived, last_arrival_wall: now.wall_at(arrived) },
+        })
+    }
+
+    pub(super) fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    pub(super) fn pause(&mut self, source: SourceIx, until: Boottime) {
+        self.limiter.pause(source, until);
+    }
+
+    /// All of `ask` or nothing; the change must be durable before a request is sent.
+    pub(super) fn take(&mut self, ask: Ask, now: Now) -> Result<(PermitId, Option<Change>), HoldOff> {
+        let permit = self.limiter.try_acquire(&ask, now.boot)?;
+        if self.sources[ask.source.0 as usize].reserve == 0 {
+            return Ok((permit.id, None));
+        }
+        let at = match ask.kind {
+            AskKind::OneRequest => self.block_for_one(ask.source, now),
+            AskKind::ChargedAhead { permits } => self.new_block(ask.source, permits, now),
+        };
+        let block = self.blocks.get_mut(&at).expect("found or made above");
+        block.handed_out += permit.permits;
+        self.out.insert(permit.id, (at, permit.permits));
+        let block = &self.blocks[&at];
+        let reserve = (!block.durable).then(|| Change::Reserve(self.record(at, block)));
+        if block.handed_out == block.permits && self.sources[ask.source.0 as usize].open == Some(at) {
+            self.sources[ask.source.0 as usize].open = None;
+        }
+        Ok((permit.id, reserve))
+    }
+
+    /// One that was paid ahead: it takes nothing.
+    pub(super) fn take_charged(&mut self) -> PermitId {
+        self.next_charged += 1;
+        PermitId(self.next_charged)
+    }
+
+    fn block_for_one(&mut self, source: SourceIx, now: Now) -> u64 {
+        let terms = &self.sources[source.0 as usize];
+        if let Some(open) = terms.open {
+            if now.boot < self.blocks[&open].first_sent + RESERVATION_SPAN {
+                return open;
+            }
+            let closed = self.close(source, now);
+            self.put_off.extend(closed);
+        }
+        let block = self.new_block(source, self.sources[source.0 as usize].reserve, now);
+        self.sources[source.0 as usize].open = Some(block);
+        block
+    }
+
+    fn new_block(&mut self, source: SourceIx, permits: u32, now: Now) -> u64 {
+        let id = self.next_block;
+        self.next_block += 1;
+        let block = Block {
+            source,
+            permits,
+            handed_out: 0,
+            settled: 0,
+            used: 0,
+            first_sent: now.boot,
+            first_sent_wall: now.wall,
+            last_arrival: None,
+            durable: false,
+        };
+        self.blocks.insert(id, block);
+        id
+    }
+
+    fn record(&self, id: u64, block: &Block) -> Reservation {
+        Reservation {
+            id,
+            source: self.sources[block.source.0 as usize].name.to_string(),
+            permits: block.permits,
+            boot_id: self.boot.clone(),
+            first_sent: block.first_sent,
+            first_sent_wall: block.first_sent_wall,
+            settled: None,
+        }
+    }
+
+    pub(super) fn reserved(&mut self, id: u64) {
+        if let Some(block) = self.blocks.get_mut(&id) {
+            block.durable = true;
+        }
+    }
+
+    pub(super) fn sent(&mut self, permit: PermitId, now: Boottime) -> Result<(), HoldOff> {
+        self.limiter.sent(permit, now)
+    }
+
+    pub(super) fn settle(&mut self, permit: PermitId, how: Settlement, now: Now) -> Vec<Change> {
+        self.limiter.settle(permit, how, now.boot);
+        let Some((at, permits)) = self.out.remove(&permit) else { return Vec::new() };
+        let block = self.blocks.get_mut(&at).expect("a permit's block stays until it is settled");
+        block.settled += permits;
+        if let Settlement::ArrivedBy(arrival) = how {
+            block.used += permits;
+            block.last_arrival = block.last_arrival.max(Some(arrival));
+        }
+        let mut changes = std::mem::take(&mut self.put_off);
+        changes.extend(self.finish(at, now));
+        changes.extend(self.fade(now.boot));
+        changes
+    }
+
+    /// Nothing is on its way any more: what is left of the open reservations is given back.
+    pub(super) fn close_all(&mut self, now: Now) -> Vec<Change> {
+        let mut changes = std::mem::take(&mut self.put_off);
+        changes.extend((0..self.sources.len() as u32).filter_map(|source| self.close(SourceIx(source), now)));
+        changes
+    }
+
+    fn close(&mut self, source: SourceIx, now: Now) -> Option<Change> {
+        let open = self.sources[source.0 as usize].open.take()?;
+        self.finish(open, now)
+    }
+
+    /// Records what a block used, once nobody draws from it and all it gave is settled.
+    fn finish(&mut self, at: u64, now: Now) -> Option<Change> {
+        let block = &self.blocks[&at];
+        let terms = &self.sources[block.source.0 as usize];
+        if terms.open == Some(at) || block.settled < block.handed_out {
+            return None;
+        }
+        let counts_for = terms.counts_for;
+        let block = self.blocks.remove(&at)?;
+        let Some(last_arrival) = block.last_arrival else { return Some(Change::ForgetReservation(at)) };
+        self.fading.insert((last_arrival + counts_for, at));
+        let settled = SettledReservation { used: block.used, last_arrival, last_arrival_wall: now.wall_at(last_arrival) };
+        Some(Change::SettleReservation { id: at, settled })
+    }
+
+    /// Forgets what no window can see any more.
+    fn fade(&mut self, now: Boottime) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while let Some((_, id)) = self.fading.first().copied().filter(|(until, _)| *until < now) {
+            self.fading.pop_first();
+            changes.push(Change::ForgetReservation(id));
+        }
+        changes
+    }
+}
+
+fn is_limited(limits: &Limits) -> bool {
+    !limits.windows.is_empty() || limits.min_delay.is_some() || limits.burst.is_some() || limits.in_flight.is_some()
+}
+
+/// About a second's worth at the rate of the strictest window.
+fn reservation_size(source: &Limits, all: &Limits) -> u32 {
+    if !is_limited(source) && !is_limited(all) {
+        return 0;
+    }
+    let windows = source.windows.iter().chain(&all.windows);
+    let a_second = windows.map(|window| f64::from(window.requests) * RESERVATION_SPAN.as_secs_f64() / window.span.as_secs_f64());
+    let strictest = a_second.fold(f64::from(LARGEST_RESERVATION), f64::min);
+    (strictest.floor() as u32).clamp(1, LARGEST_RESERVATION)
+}
+
+fn counts_for(limits: &Limits) -> Duration {
+    let longest = limits.windows.iter().map(|window| window.span).max().unwrap_or_default();
+    let margin = match limits.margin {
+        Margin::Bracket => Duration::ZERO,
+        Margin::Fixed(margin) => margin,
+    };
+    longest.max(limits.min_delay.unwrap_or_default()) + margin + limits.linger + RESERVATION_SPAN
+}

@@ -1,0 +1,291 @@
+//! The best runnable task.
+//!
+//! Runnable is a task that is ready, whose source is neither paused nor shut by its breaker, whose permits to start are
+//! there, and which nobody ahead of it keeps from them. Two things keep others from permits:
+//!
+//! - A better-scored task that was passed for a full window (the shortest that refused it when it was first passed).
+//!   Passed is a task that is ready, and refused by a window, when a lower-scored one that needs fewer permits starts.
+//!   From the end of that window no lower-scored task of its source starts until it has started itself; and none of
+//!   any source that needs permits, while it is the limit of all sources together that refuses it.
+//! - A running attempt whose next request waits for a permit: a start that scores lower does not take it.
+//!
+//! "Scores lower" is the whole order: score, then oldest detected_at, later due, key.
+//!
+//! The pick looks at the first task of each class that has any, and at nothing else, so its cost grows with the number of
+//! classes and as the logarithm of the number of tasks. It equals a re-scoring of all tasks (`pick_equals_brute_force`).
+
+use super::Dispatcher;
+use super::classes::{ClassKey, TaskSlot};
+use super::score::Rank;
+use super::start::{Idle, Waiting};
+use super::{Charge, Gate, Pick, Start};
+use crate::ids::{AttemptId, FencingToken};
+use crate::limits::breaker;
+use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
+use crate::queue::book::Phase;
+use crate::queue::dispatcher::Attempt;
+use crate::record::Lease;
+use crate::time::{Boottime, Now};
+
+/// What a look at the classes found.
+pub(super) enum Choice {
+    Start { task: TaskSlot, rank: Rank, ask: Option<Ask>, passed: Vec<Refused> },
+    Nothing { wake_at: Option<Boottime>, waiting: Vec<Waiting> },
+}
+
+/// A class whose first task would have been better, but for a limit.
+pub(super) struct Refused {
+    class: u32,
+    key: ClassKey,
+    /// The limit of all sources together is among what refuses.
+    by_all: bool,
+}
+
+/// Who keeps lower-scored tasks from permits.
+#[derive(Default)]
+struct Claims {
+    claims: Vec<Claim>,
+}
+
+struct Claim {
+    rank: Rank,
+    source: SourceIx,
+    /// Other sources' tasks would take its permits as well.
+    everywhere: bool,
+    /// A task that needs no permits may pass.
+    only_permits: bool,
+    /// Whose it is, for a person.
+    task: TaskSlot,
+}
+
+impl Claims {
+    fn against(&self, rank: &Rank, key: &ClassKey) -> Option<&Claim> {
+        let source = key.source?;
+        self.claims.iter().find(|claim| {
+            let same = claim.source == source && (key.ask.is_some() || !claim.only_permits);
+            let other = claim.everywhere && key.ask.is_some();
+            (same || other) && claim.rank > *rank
+        })
+    }
+}
+
+impl Dispatcher {
+    /// The best runnable task, if any. `new_attempt` is called only for a start.
+    pub fn pick(&mut self, now: Now, new_attempt: impl FnOnce() -> AttemptId) -> Pick {
+        self.wake(now);
+        match self.choose(now) {
+            Choice::Start { task, rank, ask, passed } => Pick::Start(Box::new(self.start(task, &rank, ask, &passed, new_attempt(), now))),
+            Choice::Nothing { wake_at, waiting } => Pick::Idle(Idle { wake_at, waiting }),
+        }
+    }
+
+    pub(super) fn choose(&self, now: Now) -> Choice {
+        if self.running.len() >= self.rules.slots as usize {
+            return Choice::Nothing { wake_at: None, waiting: self.all_ready(Gate::Slots { slots: self.rules.slots }) };
+        }
+        let timer = self.timers.first().map(|(at, _)| now.boot_at(*at));
+        if self.holds.all {
+            return Choice::Nothing { wake_at: None, waiting: self.all_ready(Gate::Surprise { dataset: None }) };
+        }
+        let mut survey = Survey { wake_at: timer, claims: self.claims_of_waiters(now), ..Survey::default() };
+        for (class, rank, task) in self.heads(now) {
+            if self.look_at(class, &rank, now, &mut survey) {
+                let ask = self.classes.class(class).0.ask;
+                return Choice::Start { task, rank, ask, passed: survey.passed };
+            }
+        }
+        Choice::Nothing { wake_at: survey.wake_at, waiting: survey.waiting }
+    }
+
+    /// The first task of every class, the best one first.
+    fn heads(&self, now: Now) -> Vec<(u32, Rank, TaskSlot)> {
+        let mut heads: Vec<_> = self
+            .classes
+            .occupied()
+            .filter_map(|(at, key, class)| {
+                let (place, task) = class.head()?;
+                let score = self.weights.score(self.factors(key), place.detected_at, now.wall).total;
+                Some((at, Rank { score, place: place.clone() }, task))
+            })
+            .collect();
+        heads.sort_unstable_by(|one, other| other.1.cmp(&one.1));
+        heads
+    }
+
+    /// May the first task of this class start? If not, the survey learns why, and what that means for the next ones.
+    fn look_at(&self, at: u32, rank: &Rank, now: Now, survey: &mut Survey) -> bool {
+        let (key, class) = self.classes.class(at);
+        if let Some(source) = key.source
+            && let Some((gate, wake_at)) = self.source_gate(source, now)
+        {
+            survey.waits(gate, wake_at, class.tasks(), class.gaps());
+            return false;
+        }
+        let refusal = key.ask.and_then(|ask| self.grants.limiter().could_acquire(&ask, now.boot).err());
+        let claimed = survey.claims.against(rank, key).map(|claim| claim.task);
+        if let (Some(source), false) = (key.source, matches!(refusal, Some(HoldOff::Never { .. })))
+            && let Some((place, task)) = class.out_of_patience(now.boot)
+        {
+            let score = self.weights.score(self.factors(key), place.detected_at, now.wall).total;
+            let rank = Rank { score, place: place.clone() };
+            let everywhere = refusal.is_some_and(|refusal| is_of_all(&refusal));
+            survey.claims.claims.push(Claim { rank, source, everywhere, only_permits: false, task });
+        }
+        match (refusal, claimed) {
+            (None, None) => true,
+            (None, Some(task)) => {
+                let source = key.source.map_or("", |source| self.source_name(source)).into();
+                let gate = Gate::Reserved { source, task: self.book.task(task).id };
+                survey.waits(gate, None, class.tasks(), class.gaps());
+                false
+            }
+            (Some(refusal), _) => {
+                survey.waits(self.limit_gate(key.source, &refusal), refusal.at(), class.tasks(), class.gaps());
+                survey.passed.push(Refused { class: at, key: *key, by_all: is_of_all(&refusal) });
+                false
+            }
+        }
+    }
+
+    /// A source that may not be asked at all now, and when that may change by itself.
+    pub(super) fn source_gate(&self, source: SourceIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
+        let name = || self.source_name(source).to_owned();
+        let state = &self.sources[source.0 as usize];
+        match state.breaker.gate(now.boot) {
+            breaker::Gate::ShutUntil(until) => {
+                return Some((Gate::Breaker { source: name(), until: now.wall_at(until) }, Some(until)));
+            }
+            breaker::Gate::Probing => return Some((Gate::Breaker { source: name(), until: now.wall }, None)),
+            breaker::Gate::Open | breaker::Gate::Probe => {}
+        }
+        let until = self.grants.limiter().paused_until(source, now.boot)?;
+        Some((Gate::RetryAfter { source: name(), until: now.wall_at(until) }, Some(until)))
+    }
+
+    pub(super) fn limit_gate(&self, source: Option<SourceIx>, refusal: &HoldOff) -> Gate {
+        let because = refusal.because();
+        let limit = match because.window() {
+            Some(window) => format!("{}: {}", window.key(), window.requests),
+            None => because.word().to_owned(),
+        };
+        let source = source.filter(|_| !is_of_all(refusal)).map(|source| self.source_name(source).to_owned());
+        Gate::Limit { source, limit, until: refusal.at() }
+    }
+
+    /// Requests of running attempts that wait for a permit.
+    fn claims_of_waiters(&self, now: Now) -> Claims {
+        let claims = self.waiters.iter().filter_map(|(source, attempt)| {
+            let task = self.running.get(attempt)?.task;
+            let refusal = self.grants.limiter().could_acquire(&Ask::one(*source), now.boot).err();
+            let everywhere = refusal.is_none_or(|refusal| is_of_all(&refusal));
+            Some(Claim { rank: self.rank_of(task, now), source: *source, everywhere, only_permits: true, task })
+        });
+        Claims { claims: claims.collect() }
+    }
+
+    /// Who keeps a task of this rank from its permits.
+    pub(super) fn claimant(&self, key: &ClassKey, rank: &Rank, now: Now) -> Option<TaskSlot> {
+        let mut survey = Survey { claims: self.claims_of_waiters(now), ..Survey::default() };
+        for (class, head, _) in self.heads(now) {
+            self.look_at(class, &head, now, &mut survey);
+        }
+        survey.claims.against(rank, key).map(|claim| claim.task)
+    }
+
+    fn all_ready(&self, gate: Gate) -> Vec<Waiting> {
+        let (tasks, gaps) =
+            self.classes.occupied().fold((0, 0), |(tasks, gaps), (_, _, class)| (tasks + class.tasks(), gaps + class.gaps()));
+        if tasks == 0 { Vec::new() } else { vec![Waiting { gate, tasks, gaps }] }
+    }
+
+    fn start(&mut self, task: TaskSlot, rank: &Rank, ask: Option<Ask>, passed: &[Refused], attempt: AttemptId, now: Now) -> Start {
+        let key = self.class_key(task);
+        let score = self.score_of(task, now);
+        self.mark_passed(&key, rank, passed, now);
+        let (permit, before) = match ask {
+            Some(ask) => {
+                let (permit, before) = self.grants.take(ask, now).expect("it was there a moment ago");
+                (Some(permit), before.into_iter().collect())
+            }
+            None => (None, Vec::new()),
+        };
+        let charge = match (ask.map(|ask| ask.kind), permit) {
+            (Some(AskKind::OneRequest), Some(permit)) => Charge::First(permit),
+            (Some(AskKind::ChargedAhead { permits }), _) => Charge::Ahead(permits),
+            _ => Charge::Nothing,
+        };
+        self.running.insert(attempt, Attempt::new(task, charge, permit, now));
+        if let Some(source) = key.source {
+            self.sources[source.0 as usize].breaker.started(attempt, now.boot);
+        }
+        self.unqueue(task);
+        self.book.has_room(task, false);
+        self.book.task_mut(task).phase = Phase::Running(attempt);
+        let plain = self.plain_task(task);
+        let lease = Lease {
+            attempt,
+            token: FencingToken(0),
+            task: plain.id,
+            collector: plain.collector.clone(),
+            gaps: plain.gaps.clone(),
+            started_at: now.wall,
+            publishing: false,
+        };
+        let gaps = self.book.task(task).gaps.iter().map(|gap| self.plain_gap(*gap)).collect();
+        Start { attempt, task: plain, gaps, lease, charge, score, before }
+    }
+
+    /// Everything better that a limit kept from starting, and that needs more permits, was passed by this start.
+    fn mark_passed(&mut self, key: &ClassKey, rank: &Rank, passed: &[Refused], now: Now) {
+        for refused in passed {
+            let (Some(source), Some(ask)) = (refused.key.source, refused.key.ask) else { continue };
+            let competes = key.source == Some(source) || (refused.by_all && key.ask.is_some());
+            if !competes || permits(&refused.key) <= permits(key) {
+                continue;
+            }
+            let Some(window) = self.grants.limiter().shortest_refusing_window(&ask, now.boot) else { continue };
+            let (factors, weights) = (self.factors(&refused.key), &self.weights);
+            let score = |detected_at| weights.score(factors, detected_at, now.wall).total;
+            self.classes.pass(refused.class, now.boot + window, rank, score);
+        }
+    }
+}
+
+/// What a pick has learned so far, the best classes first.
+#[derive(Default)]
+struct Survey {
+    wake_at: Option<Boottime>,
+    waiting: Vec<Waiting>,
+    claims: Claims,
+    passed: Vec<Refused>,
+}
+
+impl Survey {
+    fn waits(&mut self, gate: Gate, wake_at: Option<Boottime>, tasks: u64, gaps: u64) {
+        self.wake_at = self.wake_at.into_iter().chain(wake_at).min();
+        match self.waiting.iter_mut().find(|waiting| waiting.gate == gate) {
+            Some(waiting) => {
+                waiting.tasks += tasks;
+                waiting.gaps += gaps;
+            }
+            None => self.waiting.push(Waiting { gate, tasks, gaps }),
+        }
+    }
+}
+
+fn is_of_all(refusal: &HoldOff) -> bool {
+    match refusal.because() {
+        Because::Window { reach, .. } | Because::Burst { reach } | Because::MinDelay { reach } | Because::InFlight { reach } => {
+            reach == Reach::AllSources
+        }
+        Because::Paused => false,
+    }
+}
+
+fn permits(key: &ClassKey) -> u32 {
+    match key.ask.map(|ask| ask.kind) {
+        None => 0,
+        Some(AskKind::OneRequest) => 1,
+        Some(AskKind::ChargedAhead { permits }) => permits,
+    }
+}

@@ -1,0 +1,258 @@
+//! Answers to a person's questions: where a gap stands, what holds a task, how full a source's limits are.
+//!
+//! None of this changes anything, and none of it is asked by the pick; some of it looks at every gap.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::book::{GapSlot, Phase};
+use super::classes::{ClassKey, TaskSlot};
+use super::pick::Choice;
+use super::score::Rank;
+use super::{Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCounts, WindowFigures};
+use crate::gap::{Gap, GapState, Standing, Task};
+use crate::ids::{GapId, TaskId};
+use crate::limits::{Ask, HoldOff, SourceIx};
+use crate::time::{Now, SignedDuration, Timestamp};
+
+impl Dispatcher {
+    pub fn gap(&self, gap: GapId) -> Option<Gap> {
+        self.book.find_gap(gap).map(|gap| self.plain_gap(gap))
+    }
+
+    /// All open gaps, in no particular order.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.book.gaps().map(|(gap, _)| self.plain_gap(gap)).collect()
+    }
+
+    pub fn task(&self, task: TaskId) -> Option<Task> {
+        self.book.find_task(task).map(|task| self.plain_task(task))
+    }
+
+    /// Running ones too, in no particular order.
+    pub fn tasks(&self) -> Vec<Task> {
+        self.book.tasks().map(|(task, _)| self.plain_task(task)).collect()
+    }
+
+    /// `None`: only watched, in no task.
+    pub fn task_of(&self, gap: GapId) -> Option<TaskId> {
+        let task = self.book.gap(self.book.find_gap(gap)?).task?;
+        Some(self.book.task(task).id)
+    }
+
+    pub fn score(&self, task: TaskId, now: Now) -> Option<Score> {
+        self.book.find_task(task).map(|task| self.score_of(task, now))
+    }
+
+    /// In the order of their ids, which is that of their starts.
+    pub fn running(&self) -> Vec<Running> {
+        let plain = self.running.iter().map(|(attempt, running)| {
+            let task = self.plain_task(running.task);
+            Running {
+                attempt: *attempt,
+                token: running.token,
+                task: task.id,
+                collector: task.collector,
+                source: task.source,
+                gaps: task.gaps,
+                started_at: running.started_at,
+                started: running.started,
+                requests: running.requests,
+            }
+        });
+        plain.collect()
+    }
+
+    pub fn gap_state(&self, gap: GapId, now: Now) -> Option<GapState> {
+        let gap = self.book.find_gap(gap)?;
+        Some(self.state(gap, now, |key| self.class_gate(key, now)))
+    }
+
+    pub fn counts(&self, now: Now) -> StateCounts {
+        let mut gates: HashMap<ClassKey, Option<Gate>> = HashMap::new();
+        for (_, key, _) in self.classes.occupied() {
+            gates.insert(*key, self.class_gate(key, now));
+        }
+        let mut counts = StateCounts::default();
+        for (gap, _) in self.book.gaps() {
+            match self.state(gap, now, |key| gates.get(key).cloned().flatten()) {
+                GapState::Queued => counts.queued += 1,
+                GapState::Running => counts.running += 1,
+                GapState::Waiting => counts.waiting += 1,
+                GapState::Held => counts.held += 1,
+                GapState::Exhausted => counts.exhausted += 1,
+            }
+        }
+        counts
+    }
+
+    fn state(&self, gap: GapSlot, now: Now, gate: impl Fn(&ClassKey) -> Option<Gate>) -> GapState {
+        let entry = self.book.gap(gap);
+        let Some(task) = entry.task else { return GapState::Held };
+        let phase = self.book.task(task).phase;
+        let exhausted = entry
+            .progress
+            .as_ref()
+            .is_some_and(|progress| progress.standing == Standing::Exhausted && progress.next_try.is_some_and(|until| until > now.wall));
+        match phase {
+            Phase::Running(_) => GapState::Running,
+            _ if exhausted => GapState::Exhausted,
+            Phase::Held => GapState::Held,
+            Phase::Delayed(until) if until > now.wall => GapState::Waiting,
+            _ if self.holds.all => GapState::Held,
+            _ => match gate(&self.class_key(task)) {
+                Some(Gate::Breaker { .. }) => GapState::Held,
+                Some(Gate::RetryAfter { .. } | Gate::Limit { .. }) => GapState::Waiting,
+                _ => GapState::Queued,
+            },
+        }
+    }
+
+    /// What holds back every task of a class.
+    fn class_gate(&self, key: &ClassKey, now: Now) -> Option<Gate> {
+        let source = key.source?;
+        if let Some((gate, _)) = self.source_gate(source, now) {
+            return Some(gate);
+        }
+        let refusal = self.grants.limiter().could_acquire(&key.ask?, now.boot).err()?;
+        Some(self.limit_gate(Some(source), &refusal))
+    }
+
+    pub fn why_gap(&self, gap: GapId, now: Now) -> Option<Gate> {
+        let gap = self.book.find_gap(gap)?;
+        match self.book.gap(gap).task {
+            Some(task) => Some(self.why(task, now)),
+            None => Some(Gate::OnlyWatched),
+        }
+    }
+
+    pub fn why_task(&self, task: TaskId, now: Now) -> Option<Gate> {
+        self.book.find_task(task).map(|task| self.why(task, now))
+    }
+
+    fn why(&self, task: TaskSlot, now: Now) -> Gate {
+        match self.book.task(task).phase {
+            Phase::Running(attempt) => return Gate::Running { attempt },
+            Phase::Held => return Gate::Surprise { dataset: self.held_dataset(task) },
+            Phase::Delayed(until) if until > now.wall => return self.why_delayed(task, until),
+            Phase::Delayed(_) | Phase::Ready(_) | Phase::Loose => {}
+        }
+        if self.holds.all {
+            return Gate::Surprise { dataset: None };
+        }
+        let key = self.class_key(task);
+        if let Some(gate) = self.class_gate(&key, now) {
+            return gate;
+        }
+        if self.running.len() >= self.rules.slots as usize {
+            return Gate::Slots { slots: self.rules.slots };
+        }
+        let rank = self.rank_of(task, now);
+        if let (Some(source), Some(claimant)) = (key.source, self.claimant(&key, &rank, now)) {
+            return Gate::Reserved { source: self.source_name(source).into(), task: self.book.task(claimant).id };
+        }
+        Gate::Turn { ahead: self.ranking_higher(&rank, now) }
+    }
+
+    fn held_dataset(&self, task: TaskSlot) -> Option<String> {
+        let datasets = self.book.task(task).gaps.iter().map(|gap| self.book.gap(*gap).dataset);
+        let held = datasets.into_iter().find(|dataset| self.holds.datasets.contains(dataset))?;
+        self.rules.datasets.get_index(usize::from(held)).map(|(name, _)| name.to_string())
+    }
+
+    fn why_delayed(&self, task: TaskSlot, until: Timestamp) -> Gate {
+        let latest = self.book.task(task).gaps.iter().filter_map(|gap| self.book.gap(*gap).progress.as_deref());
+        match latest.max_by_key(|progress| progress.next_try).map(|progress| progress.standing) {
+            Some(Standing::NotYet) => Gate::NotYet { until },
+            Some(Standing::Exhausted) => Gate::Exhausted { until },
+            Some(Standing::Open) | None => Gate::Retry { until },
+        }
+    }
+
+    /// Counts one by one.
+    fn ranking_higher(&self, rank: &Rank, now: Now) -> u64 {
+        self.classes.count_where(|key, place| {
+            let score = self.weights.score(self.factors(key), place.detected_at, now.wall).total;
+            Rank { score, place: place.clone() } > *rank
+        })
+    }
+
+    /// Every source, in the order of the config.
+    pub fn figures(&self, now: Now) -> Vec<SourceFigures> {
+        (0..self.sources.len() as u32).map(|source| self.figures_of(SourceIx(source), now)).collect()
+    }
+
+    fn figures_of(&self, source: SourceIx, now: Now) -> SourceFigures {
+        let limiter = self.grants.limiter();
+        let window = |usage: crate::limits::WindowUsage| WindowFigures {
+            key: usage.window.key().into(),
+            used: u32::try_from(usage.used).unwrap_or(u32::MAX),
+            limit: usage.window.requests,
+        };
+        let waits = |key: &ClassKey| key.source == Some(source) && self.class_gate(key, now).is_some();
+        let waiting = self.classes.occupied().filter(|(_, key, _)| waits(key)).map(|(_, _, class)| class.gaps());
+        let limits = &self.rules.sources[source.0 as usize].limits;
+        SourceFigures {
+            source: self.source_name(source).into(),
+            gate: self.source_gate(source, now).map(|(gate, _)| gate),
+            windows: limiter.usage(Some(source), now.boot).into_iter().map(window).collect(),
+            in_flight: limiter.in_flight(Some(source), now.boot),
+            in_flight_limit: limits.in_flight,
+            waiting_gaps: waiting.sum(),
+            next_permit: limiter.could_acquire(&Ask::one(source), now.boot).err().map_or(Some(now.boot), |refusal| refusal.at()),
+            failures: self.sources[source.0 as usize].breaker.failures(),
+        }
+    }
+
+    /// Is it worth waiting? Limits are always waited for; retries, pauses and breakers up to `max_wait`; "not yet",
+    /// exhausted and held gaps never.
+    pub fn prospect(&self, max_wait: Duration, now: Now) -> Prospect {
+        if !self.running.is_empty() {
+            return Prospect::Work;
+        }
+        if self.holds.all {
+            return Prospect::Later(None);
+        }
+        if matches!(self.choose(now), Choice::Start { .. }) {
+            return Prospect::Work;
+        }
+        let max_wait = SignedDuration::try_from(max_wait).unwrap_or(SignedDuration::MAX);
+        let patience = now.wall.checked_add(max_wait).unwrap_or(Timestamp::MAX);
+        let mut earliest: Option<Timestamp> = None;
+        let ready = self.classes.occupied().map(|(_, key, _)| self.class_prospect(key, now));
+        let delayed = self.timers.iter().map(|(at, task)| match self.why_delayed(*task, *at) {
+            Gate::Retry { until } => Hope::At(until),
+            // Its time has come while this run goes on, so it is tried like any other.
+            _ if *at <= now.wall => Hope::At(*at),
+            _ => Hope::NotInThisRun(*at),
+        });
+        for hope in ready.chain(delayed) {
+            match hope {
+                Hope::Now => return Prospect::Work,
+                Hope::At(at) if at <= patience => return Prospect::Work,
+                Hope::At(at) | Hope::NotInThisRun(at) => earliest = earliest.into_iter().chain([at]).min(),
+                Hope::Never => {}
+            }
+        }
+        Prospect::Later(earliest)
+    }
+
+    fn class_prospect(&self, key: &ClassKey, now: Now) -> Hope {
+        let Some(source) = key.source else { return Hope::Now };
+        if let Some((_, until)) = self.source_gate(source, now) {
+            return until.map_or(Hope::Never, |until| Hope::At(now.wall_at(until)));
+        }
+        match key.ask.map(|ask| self.grants.limiter().could_acquire(&ask, now.boot)) {
+            Some(Err(HoldOff::Never { .. })) => Hope::Never,
+            _ => Hope::Now,
+        }
+    }
+}
+
+/// When a task might start.
+enum Hope {
+    Now,
+    At(Timestamp),
+    NotInThisRun(Timestamp),
+    Never,
+}

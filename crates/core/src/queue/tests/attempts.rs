@@ -1,0 +1,190 @@
+//! What a start pays, and what becomes of its gaps.
+
+use super::world::*;
+use crate::gap::{Fault, GapState, Outcome, Standing};
+use crate::ports::{Answer, RetryAfter, Settlement};
+use crate::queue::{Acquire, Charge, Charging, Gate, Pick, Rules};
+use crate::spec::{BreakerPolicy, Limits, PriorityLevel};
+use std::time::Duration;
+
+fn one_source(charge: Charging, batch: u32) -> Rules {
+    no_rules().source("espn", limits(&[per(20, 60)])).collector("c", batch, charge).dataset("d", Some("espn"), Some("c"))
+}
+
+fn gaps(world: &mut World, names: &[&str]) {
+    let gaps = names.iter().map(|name| gap("d", name, PriorityLevel::High, now_at(0))).collect();
+    world.open(gaps, now_at(0));
+}
+
+#[test]
+fn a_filled_gap_is_closed_and_confirmed_at_the_attempts_start() {
+    let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
+    gaps(&mut world, &["a"]);
+    let start = world.start(now_at(1_000));
+    let Charge::First(permit) = start.charge else { panic!("{:?}", start.charge) };
+    let granted = world.dispatcher.acquire(start.attempt, "espn", now_at(1_100));
+    assert_eq!(granted, Acquire::Granted { permit, before: None });
+    world.dispatcher.settle(permit, Settlement::ArrivedBy(now_at(1_200).boot), now_at(1_200));
+    world.end(&start, &done(), now_at(2_000));
+    assert!(world.memory.gaps.is_empty() && world.memory.tasks.is_empty());
+    assert_eq!(world.items[&start.gaps[0].id.item].confirmed, Some(now_at(1_000).wall));
+    assert_eq!(world.dispatcher.figures(now_at(2_000))[0].windows[0].used, 1);
+}
+
+#[test]
+fn a_charge_counts_from_the_start_until_the_end_plus_the_window() {
+    let mut world = World::new(one_source(Charging::Ahead, 15), now_at(0));
+    gaps(&mut world, &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o"]);
+    let start = world.start(now_at(0));
+    assert_eq!((start.charge, start.gaps.len()), (Charge::Ahead(15), 15));
+    world.end(&start, &done(), now_at(30_000));
+    assert_eq!(world.dispatcher.figures(now_at(90_000))[0].windows[0].used, 15);
+    // One second of linger: it may have arrived after the command had ended.
+    assert_eq!(world.dispatcher.figures(now_at(91_001))[0].windows[0].used, 0);
+}
+
+#[test]
+fn a_first_permit_that_nobody_used_is_given_back() {
+    let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
+    gaps(&mut world, &["a"]);
+    let start = world.start(now_at(0));
+    world.end(&start, &failed(Fault::Item), now_at(1_000));
+    assert_eq!(world.dispatcher.figures(now_at(1_000))[0].windows[0].used, 0);
+    assert!(world.memory.reservations.is_empty());
+}
+
+#[test]
+fn retry_after_pauses_the_whole_source() {
+    let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
+    gaps(&mut world, &["a", "b"]);
+    let start = world.start(now_at(0));
+    let answer = Answer::Status { code: 429, retry_after: Some(RetryAfter::Seconds(30)) };
+    let changes = world.dispatcher.answered(start.attempt, "espn", answer, now_at(1_000));
+    world.memory.apply(&changes);
+    assert!(world.memory.sources["espn"].paused_until.is_some());
+    let Pick::Idle(idle) = world.pick(now_at(30_999)) else { panic!("a paused source is left alone") };
+    assert_eq!(idle.wake_at, Some(now_at(31_000).boot));
+    assert!(matches!(idle.waiting[0].gate, Gate::RetryAfter { .. }));
+    assert!(matches!(world.pick(now_at(31_000)), Pick::Start(_)));
+}
+
+#[test]
+fn what_the_source_refused_uses_up_no_attempt() {
+    let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
+    gaps(&mut world, &["a"]);
+    let start = world.start(now_at(0));
+    world.dispatcher.answered(start.attempt, "espn", Answer::Status { code: 503, retry_after: None }, now_at(500));
+    // The scraper only says that it failed.
+    world.end(&start, &failed(Fault::Item), now_at(1_000));
+    let progress = world.dispatcher.gap(start.gaps[0].id).unwrap().progress;
+    assert_eq!((progress.attempts, progress.deferrals, progress.attempts_total), (0, 1, 1));
+}
+
+#[test]
+fn an_open_breaker_costs_no_attempts_and_one_probe_finds_out() {
+    let mut rules = one_source(Charging::EachRequest, 1);
+    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 2, cooldown: Duration::from_secs(600) });
+    let mut world = World::new(rules, now_at(0));
+    gaps(&mut world, &["a", "b", "c", "d"]);
+    for at in [0, 1] {
+        let start = world.start(now_at(at));
+        world.dispatcher.answered(start.attempt, "espn", Answer::NoAnswer, now_at(at));
+        world.end(&start, &failed(Fault::Source), now_at(at));
+    }
+    let Pick::Idle(idle) = world.pick(now_at(2)) else { panic!("the breaker is open") };
+    assert!(matches!(idle.waiting[0].gate, Gate::Breaker { .. }));
+    let waiting = world.dispatcher.gaps().into_iter().find(|gap| gap.key == "d/c").unwrap().id;
+    assert_eq!(world.dispatcher.gap_state(waiting, now_at(2)), Some(GapState::Held));
+    assert_eq!(world.starts(now_at(601_000)).len(), 1, "one probe");
+}
+
+#[test]
+fn a_probe_by_a_command_that_says_source_down_opens_the_breaker_again() {
+    let mut rules = one_source(Charging::Ahead, 1);
+    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 1, cooldown: Duration::from_secs(600) });
+    let mut world = World::new(rules, now_at(0));
+    gaps(&mut world, &["a", "b", "c"]);
+    let first = world.start(now_at(0));
+    world.end(&first, &failed(Fault::Source), now_at(0));
+    let probe = world.start(now_at(600_000));
+    world.end(&probe, &failed(Fault::Source), now_at(600_000));
+    assert!(matches!(world.pick(now_at(600_001)), Pick::Idle(_)));
+    assert!(matches!(world.pick(now_at(1_200_000)), Pick::Start(_)));
+}
+
+#[test]
+fn an_exhausted_gap_is_told_and_revived() {
+    let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
+    gaps(&mut world, &["a"]);
+    let mut at = 0;
+    for attempt in 1..=3 {
+        let start = world.start(now_at(at));
+        world.end(&start, &failed(Fault::Item), now_at(at));
+        assert_eq!(world.dispatcher.gap(start.gaps[0].id).unwrap().progress.attempts, attempt);
+        at += 30 * 60_000;
+    }
+    let gap = world.dispatcher.gaps()[0].clone();
+    assert_eq!(gap.progress.standing, Standing::Exhausted);
+    assert_eq!(world.dispatcher.gap_state(gap.id, now_at(at)), Some(GapState::Exhausted));
+    at += 60 * 60_000;
+    assert_eq!(world.dispatcher.gap_state(gap.id, now_at(at)), Some(GapState::Queued));
+    let start = world.start(now_at(at));
+    world.end(&start, &failed(Fault::Item), now_at(at));
+    let progress = world.dispatcher.gap(gap.id).unwrap().progress;
+    assert_eq!((progress.attempts, progress.exhausted, progress.standing), (1, 1, Standing::Open));
+}
+
+#[test]
+fn a_batch_that_names_no_absent_item_is_split_into_tasks_of_one() {
+    let mut world = World::new(one_source(Charging::Ahead, 3), now_at(0));
+    gaps(&mut world, &["a", "b", "c"]);
+    let start = world.start(now_at(0));
+    world.end(&start, &Outcome::Split, now_at(1_000));
+    let tasks = world.dispatcher.tasks();
+    assert_eq!(tasks.len(), 3);
+    assert!(tasks.iter().all(|task| task.gaps.len() == 1));
+    assert!(tasks.iter().any(|task| task.id == start.task.id), "the first part keeps the name");
+    assert_eq!(world.memory.tasks.len(), 3);
+}
+
+#[test]
+fn one_bad_item_does_not_delay_the_others_of_its_batch() {
+    let mut world = World::new(one_source(Charging::Ahead, 3), now_at(0));
+    gaps(&mut world, &["a", "b", "c"]);
+    let start = world.start(now_at(0));
+    let [a, b, c] = [0, 1, 2].map(|at| start.gaps[at].id);
+    world.end_with(start.attempt, &[(a, failed(Fault::Item)), (b, failed(Fault::Stopped)), (c, done())], now_at(1_000));
+    let again = world.start(now_at(1_001));
+    assert_eq!(again.gaps.iter().map(|gap| gap.id).collect::<Vec<_>>(), [b]);
+}
+
+#[test]
+fn requests_of_a_running_attempt_are_not_overtaken_by_lower_scored_starts() {
+    let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
+    let mut open = vec![gap("d", "tonight", PriorityLevel::Critical, now_at(0))];
+    open.extend((0..30).map(|n| gap("d", &format!("old{n}"), PriorityLevel::Low, now_at(0))));
+    world.dispatcher.rules.slots = 100;
+    world.open(open, now_at(0));
+    let first = world.start(now_at(0));
+    assert_eq!(first.task.key, "d/tonight");
+    let low = world.starts(now_at(0));
+    assert_eq!(low.len(), 19);
+    assert!(matches!(world.dispatcher.acquire(first.attempt, "espn", now_at(1)), Acquire::Granted { .. }), "its first permit");
+    assert!(matches!(world.dispatcher.acquire(first.attempt, "espn", now_at(2)), Acquire::Wait { .. }));
+    for running in world.dispatcher.running().into_iter().skip(1).take(3) {
+        world.end_with(running.attempt, &[], now_at(3));
+    }
+    // Three unused first permits came back; the waiting request is ahead of the low-priority starts.
+    let Pick::Idle(idle) = world.pick(now_at(4)) else { panic!("a lower-scored start took the permit") };
+    assert!(matches!(idle.waiting[0].gate, Gate::Reserved { .. }), "{idle:?}");
+    assert!(matches!(world.dispatcher.acquire(first.attempt, "espn", now_at(5)), Acquire::Granted { .. }));
+    assert!(matches!(world.pick(now_at(6)), Pick::Start(_)));
+}
+
+#[test]
+fn a_source_without_limits_reserves_nothing() {
+    let rules = no_rules().source("free", Limits::default()).collector("c", 1, Charging::EachRequest).dataset("d", Some("free"), Some("c"));
+    let mut world = World::new(rules, now_at(0));
+    gaps(&mut world, &["a"]);
+    assert_eq!(world.start(now_at(0)).before, []);
+}
