@@ -1,1 +1,80 @@
-fn main() {}
+//! `adce`: one file a command, the wiring of adapters, displays and exit codes. Nothing is decided here.
+
+mod cli;
+mod clock;
+mod commands;
+mod config;
+mod exit;
+mod failure;
+mod problems;
+mod views;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::cli::{Cli, Command};
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    // Two crypto libraries in one process would leave rustls without a default: this is the one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match Cli::try_parse() {
+        Ok(cli) => start(cli).into(),
+        Err(error) => refused(&error).into(),
+    }
+}
+
+fn start(cli: Cli) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::new(Exit::Unfinished, format!("no runtime: {error}"));
+            failure.print(cli.format);
+            return failure.exit();
+        }
+    };
+    let format = cli.format;
+    let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(|failure| {
+        failure.print(format);
+        failure.exit()
+    });
+    // Whatever still waits for something belongs to nobody by now.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    let Cli { config, format, command } = cli;
+    match command {
+        Command::Limits => commands::limits::run(&config::spec(&config)?, format),
+        Command::Accept => commands::accept::run(config::spec(&config)?, format).await,
+    }
+}
+
+/// A wrong command line ends with 64, and words of other tools get a hint.
+fn refused(error: &clap::Error) -> Exit {
+    let _ = error.print();
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Exit::Complete;
+    }
+    if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(verb))) = (error.kind(), error.get(ContextKind::InvalidSubcommand))
+        && let Some(hint) = hint_for(verb)
+    {
+        eprintln!("hint: {hint}");
+    }
+    Exit::Usage
+}
+
+fn hint_for(verb: &str) -> Option<&'static str> {
+    Some(match verb {
+        "apply" => "there is nothing to apply: `adce run` collects what the config says is missing",
+        "validate" => "`adce check` shows everything that is wrong with the config",
+        "backfill" => "`adce run` fills every gap, old ones too; `--select` narrows it down",
+        "describe" => "`adce status` shows the whole, `adce tasks show ID` one task, `adce why KEY` what holds an object",
+        _ => return None,
+    })
+}

@@ -8,16 +8,17 @@ use adce_core::time::Now;
 use indexmap::IndexMap;
 
 use crate::engine::Engine;
-use crate::inbox::{GapView, Query, TaskView, Why};
+use crate::inbox::{GapView, Query, StatusView, TaskView, Why};
 use crate::snapshot::{DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
 
 impl Engine {
     pub(crate) fn answer(&mut self, query: Query, now: Now) {
         // Who asked may be gone meanwhile; then the answer is for nobody.
         match query {
-            Query::Snapshot(reply) => {
-                let snapshot = self.snapshot(now, Phase::Working);
-                let _ = reply.send(snapshot);
+            Query::Status(reply) => {
+                let next_cycle = now.wall_at(self.cycle.began + self.spec.engine.reconcile_every);
+                let snapshot = self.snapshot(now, self.phase(&None, now));
+                let _ = reply.send(StatusView { snapshot, cycle: self.cycle.figures.clone(), next_cycle });
             }
             Query::Gaps(reply) => {
                 let gaps = self.dispatcher.gaps();
@@ -135,16 +136,18 @@ impl Engine {
         lines.collect()
     }
 
-    fn source_line(&self, figures: SourceFigures, now: Now) -> SourceLine {
+    fn source_line(&mut self, figures: SourceFigures, now: Now) -> SourceLine {
+        self.figures.windows(&figures.source, figures.windows.iter().map(|window| u64::from(window.used)));
         let used = self.figures.sources.get(&figures.source).cloned().unwrap_or_default();
         let state = match figures.gate {
             Some(Gate::Breaker { until, .. }) => SourceState::Open { until, reason: format!("{} failures in a row", figures.failures) },
             Some(Gate::RetryAfter { until, .. }) => SourceState::Paused { until },
             _ => SourceState::Ok,
         };
-        let windows = figures.windows.iter().map(|window| WindowLine {
+        let windows = figures.windows.iter().zip(&used.most).map(|(window, most)| WindowLine {
             key: window.key.clone(),
             used: u64::from(window.used),
+            most: *most,
             limit: u64::from(window.limit),
         });
         SourceLine {

@@ -3,14 +3,19 @@
 //! `look` only reads and is what `plan` uses too; `take_in` is where a running engine believes it, unless it is a
 //! surprise.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use adce_core::coverage::{
-    self, Completeness, Counts, Coverage, DatasetCoverage, Evidence, Expected, Inventory, Observation, Picture, TableFiles, Verdict,
+    self, Completeness, Counts, Coverage, DatasetCoverage, Evidence, Expected, Inventory, Observation, Picture, Selection, TableFiles,
+    Verdict,
 };
+use adce_core::gap::Gap;
+use adce_core::ids::ItemId;
 use adce_core::ports::{Clock, Lake, LakeError};
 use adce_core::queue::GapNews;
-use adce_core::record::Change;
+use adce_core::record::{Change, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::{Now, Timestamp};
 use futures::{FutureExt, StreamExt};
@@ -36,6 +41,7 @@ pub struct Look {
 #[derive(Clone, Debug, Default)]
 pub struct CycleFigures {
     pub began: Option<Timestamp>,
+    pub took: Duration,
     pub datasets: Vec<DatasetCoverage>,
     pub counts: Counts,
     pub complete: bool,
@@ -59,14 +65,7 @@ pub async fn look(
     clock: &dyn Clock,
 ) -> Result<Look, EngineError> {
     let began = clock.now().wall;
-    let expanding = {
-        let spec = spec.clone();
-        tokio::task::spawn_blocking(move || coverage::expand(&spec, &*tables, began))
-    };
-    let expected = match expanding.await {
-        Ok(expanded) => Arc::new(expanded.map_err(EngineError::Config)?),
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    };
+    let expected = Arc::new(expand(spec.clone(), tables, began).await?);
     let observation = Mutex::new(Observation::new(&expected, &spec));
     let listings: Vec<_> = expected.prefixes().iter().map(|prefix| list(prefix, lake, clock, &observation).boxed()).collect();
     let listed: Vec<(&String, Result<(), LakeError>)> = futures::stream::iter(listings).buffer_unordered(LISTINGS_AT_ONCE).collect().await;
@@ -87,6 +86,34 @@ pub async fn look(
     }
     let inventory = observation.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish();
     Ok(Look { began, expected, inventory, not_listed })
+}
+
+/// Off the runtime's threads: a million rows take a while.
+async fn expand(spec: Arc<Spec>, tables: Arc<dyn TableFiles + Send + Sync>, now: Timestamp) -> Result<Expected, EngineError> {
+    match tokio::task::spawn_blocking(move || coverage::expand(&spec, &*tables, now)).await {
+        Ok(expanded) => expanded.map_err(EngineError::Config),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// Takes the gaps that are not selected out of what is remembered, so that nothing of them is queued.
+pub(crate) async fn set_aside(
+    select: &str,
+    spec: &Arc<Spec>,
+    ports: &Ports,
+    remembered: &mut Remembered,
+    now: Now,
+) -> Result<HashMap<ItemId, Gap>, EngineError> {
+    let expected = expand(spec.clone(), ports.tables.clone(), now.wall).await?;
+    let selection = selection(select, &expected)?;
+    let (selected, aside) = std::mem::take(&mut remembered.gaps).into_iter().partition(|gap| selection.means(gap, &expected, now.wall));
+    remembered.gaps = selected;
+    let aside: Vec<Gap> = aside;
+    Ok(aside.into_iter().map(|gap| (gap.item(), gap)).collect())
+}
+
+fn selection(select: &str, expected: &Expected) -> Result<Selection, EngineError> {
+    Selection::parse(select, expected).map_err(|errors| EngineError::Select(select.to_owned(), errors))
 }
 
 async fn list<'a>(
@@ -113,7 +140,9 @@ impl Engine {
                 inventory.saw(item, Some(&object));
             }
         }
-        let open = self.dispatcher.gaps().into_iter().map(|gap| (gap.item(), gap)).collect();
+        let mut open = self.aside.clone();
+        open.extend(self.dispatcher.gaps().into_iter().map(|gap| (gap.item(), gap)));
+        let selection = self.options.select.as_deref().map(|select| selection(select, &expected)).transpose()?;
         let evidence = Evidence {
             spec: &self.spec,
             expected: &expected,
@@ -142,7 +171,7 @@ impl Engine {
                 self.held = Some(held);
             }
             Verdict::Accept | Verdict::Confirmed => {
-                self.believe(diff, picture, now);
+                self.believe(diff, picture, selection.as_ref(), now);
                 let gaps = self.cycle.figures.counts.gaps();
                 self.notice(Notice::Looked { gaps, complete: self.cycle.figures.complete });
             }
@@ -150,7 +179,7 @@ impl Engine {
         Ok(())
     }
 
-    fn believe(&mut self, diff: coverage::GapDiff, picture: Picture, now: Now) {
+    fn believe(&mut self, diff: coverage::GapDiff, picture: Picture, selection: Option<&Selection>, now: Now) {
         let mut changes = vec![Change::PutPicture(picture.clone())];
         if self.held.take().is_some() {
             changes.push(Change::PutHeldPicture(None));
@@ -161,16 +190,38 @@ impl Engine {
             record.episodes = gap.id.episode;
             changes.push(Change::PutItem(gap.item(), record.clone()));
         }
-        let news = GapNews { opened: diff.opened, changed: diff.changed, closed: diff.closed };
+        let mut news = GapNews { opened: diff.opened, changed: diff.changed, closed: diff.closed };
+        if let Some(selection) = selection {
+            changes.extend(self.leave_aside(&mut news, selection, now));
+        }
         changes.extend(self.dispatcher.reconcile(news, now));
         self.accepted = Some(picture);
         self.ledger.record(changes);
+    }
+
+    /// What is not selected is remembered as it is now, and not handed to the dispatcher.
+    fn leave_aside(&mut self, news: &mut GapNews, selection: &Selection, now: Now) -> Vec<Change> {
+        let expected = self.cycle.expected.clone();
+        let mut changes = Vec::new();
+        for list in [&mut news.opened, &mut news.changed] {
+            let (selected, aside): (Vec<Gap>, Vec<Gap>) =
+                std::mem::take(list).into_iter().partition(|gap| selection.means(gap, &expected, now.wall));
+            *list = selected;
+            for gap in aside {
+                changes.push(Change::PutGap(gap.clone()));
+                self.aside.insert(gap.item(), gap);
+            }
+        }
+        let closed = news.closed.iter().filter(|(gap, _)| self.aside.remove(&gap.item).is_some());
+        changes.extend(closed.map(|(gap, why)| Change::CloseGap { gap: *gap, at: now.wall, why: *why }));
+        changes
     }
 }
 
 fn figures(began: Timestamp, coverage: &Coverage, not_listed: &[(String, LakeError)], surprises: Vec<String>) -> CycleFigures {
     CycleFigures {
         began: Some(began),
+        took: Duration::ZERO,
         datasets: coverage.datasets.clone(),
         counts: coverage.counts(),
         complete: coverage.is_complete() && coverage.datasets.iter().all(|dataset| dataset.listed != Completeness::Partial),

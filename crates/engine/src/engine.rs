@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::coverage::Expected;
-use adce_core::gap::Outcome;
+use adce_core::gap::{Gap, Outcome};
 use adce_core::ids::{AttemptId, ItemId, Uuid};
 use adce_core::object::Object;
 use adce_core::ports::{PermitId, PermitRefused, Settlement, StoreError};
@@ -34,15 +34,25 @@ use crate::stop::StopSwitch;
 pub struct Options {
     /// Gaps whose next try is at most so far away are waited for.
     pub max_wait: Duration,
+    /// An expression over items: only these are collected, the others stay as they are.
+    pub select: Option<String>,
     /// For the jitter of pauses.
     pub seed: u64,
+    /// Asked once if more gaps than this would be started for the first time; blocks. `None`: nobody is asked.
+    pub confirm: Option<(u64, Confirm)>,
 }
+
+/// Is it right to start so many gaps?
+pub type Confirm = Arc<dyn Fn(u64) -> bool + Send + Sync>;
 
 /// The engine could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     #[error("the config does not expand")]
     Config(Vec<adce_core::spec::problem::Problem>),
+    /// With the expression that they are about.
+    #[error("`--select` is not understood")]
+    Select(String, Vec<adce_core::spec::expression::LanguageError>),
     #[error("the lake cannot be read")]
     Lake(#[source] adce_core::ports::LakeError),
     #[error("the state cannot be written")]
@@ -53,6 +63,8 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Ending {
     pub interrupted: bool,
+    /// A person did not want so many gaps to be started.
+    pub declined: bool,
     /// The last full cycle.
     pub cycle: CycleFigures,
     pub snapshot: Snapshot,
@@ -60,15 +72,20 @@ pub struct Ending {
     pub elapsed: Duration,
 }
 
+/// Worth a word before they are started.
+const MANY_GAPS: u64 = 1_000;
+
 pub struct Engine {
     pub(crate) spec: Arc<Spec>,
     pub(crate) ports: Ports,
-    options: Options,
+    pub(crate) options: Options,
     messages: mpsc::UnboundedReceiver<Message>,
     pub(crate) to_loop: mpsc::UnboundedSender<Message>,
     pub(crate) ledger: Ledger,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) items: HashMap<ItemId, ItemRecord>,
+    /// Open gaps that a person did not select: remembered, and left alone.
+    pub(crate) aside: HashMap<ItemId, Gap>,
     pub(crate) accepted: Option<adce_core::coverage::Picture>,
     pub(crate) held: Option<HeldPicture>,
     pub(crate) cycle: CycleState,
@@ -82,6 +99,7 @@ pub struct Engine {
     interrupted: Option<Interrupt>,
     /// The last look is over or under way: nothing starts any more.
     closing: bool,
+    consent: Consent,
     failed: Option<EngineError>,
     snapshots: watch::Sender<Snapshot>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
@@ -101,6 +119,14 @@ pub(crate) struct CycleState {
     /// Attempts ended since the last cycle began.
     pub attempts_since: u64,
     pub done: u64,
+}
+
+/// May gaps be started?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Consent {
+    Given,
+    Asked,
+    Declined,
 }
 
 /// A request that wants to be sent.
@@ -124,7 +150,11 @@ impl Engine {
         let Inbox { to_loop, messages } = inbox;
         let now = ports.clock.now();
         crate::takeover::suspect_what_predecessors_changed(&spec, &ports, &mut remembered).await?;
-        let items_then = std::mem::take(&mut remembered.items);
+        let items = std::mem::take(&mut remembered.items);
+        let aside = match &options.select {
+            None => HashMap::new(),
+            Some(select) => crate::cycle::set_aside(select, &spec, &ports, &mut remembered, now).await?,
+        };
         let (dispatcher, changes) = Dispatcher::new(Rules::of(&spec), &mut remembered, ports.clock.boot_id(), now);
         ports.store.apply(changes).await.map_err(EngineError::State)?;
         let ledger = Ledger::new(ports.store.clone(), to_loop.clone());
@@ -139,7 +169,8 @@ impl Engine {
             to_loop,
             ledger,
             dispatcher,
-            items: items_then,
+            items,
+            aside,
             accepted: remembered.picture,
             held: remembered.held,
             cycle: CycleState::default(),
@@ -150,6 +181,7 @@ impl Engine {
             stops: HashMap::new(),
             interrupted: None,
             closing: false,
+            consent: Consent::Given,
             failed: None,
             snapshots,
             notices,
@@ -192,6 +224,7 @@ impl Engine {
             Some(error) => Err(error),
             None => Ok(Ending {
                 interrupted: self.interrupted.is_some(),
+                declined: self.consent == Consent::Declined,
                 cycle: std::mem::take(&mut self.cycle.figures),
                 longest_wait: self.figures.longest_wait,
                 elapsed: now.boot.since(started),
@@ -208,7 +241,13 @@ impl Engine {
 
     /// Starts the best runnable tasks until none is left or no slot is free.
     fn start_what_can(&mut self) -> Option<Idle> {
-        if self.closing || self.interrupted.is_some() || self.failed.is_some() || self.cycle.done == 0 || self.held.is_some() {
+        if self.consent != Consent::Given
+            || self.closing
+            || self.interrupted.is_some()
+            || self.failed.is_some()
+            || self.cycle.done == 0
+            || self.held.is_some()
+        {
             return None;
         }
         loop {
@@ -260,6 +299,7 @@ impl Engine {
             Message::StateFailed(error) => self.fail(EngineError::State(error)),
             Message::Query(query) => self.answer(query, now),
             Message::Interrupt(how) => self.interrupt(how),
+            Message::Confirmed(yes) => self.consent = if yes { Consent::Given } else { Consent::Declined },
         }
     }
 
@@ -439,10 +479,31 @@ impl Engine {
 
     fn observed(&mut self, observed: Observed, now: Now) {
         self.cycle.under_way = false;
+        let took = now.boot.since(self.cycle.began);
         if let Err(error) = self.take_in(observed, now) {
             self.fail(error);
         }
+        self.cycle.figures.took = took;
         self.cycle.done += 1;
+        if self.cycle.done == 1 {
+            self.ask_before_many();
+        }
+    }
+
+    /// So many gaps for the first time may be a slip in the config: a person is asked, logs are told.
+    fn ask_before_many(&mut self) {
+        let new = self.dispatcher.gaps().iter().filter(|gap| gap.progress.attempts_total == 0).count() as u64;
+        if new > MANY_GAPS {
+            self.notice(Notice::ManyGaps(new));
+        }
+        let Some((above, confirm)) = self.options.confirm.take() else { return };
+        if new > above && self.held.is_none() && self.failed.is_none() {
+            self.consent = Consent::Asked;
+            let to_loop = self.to_loop.clone();
+            tokio::task::spawn_blocking(move || {
+                let _ = to_loop.send(Message::Confirmed(confirm(new)));
+            });
+        }
     }
 
     // --------------------------------------------------------------------------------------------------------- ending
@@ -454,10 +515,10 @@ impl Engine {
         if self.failed.is_some() || self.interrupted.is_some() {
             return true;
         }
-        if self.cycle.under_way {
+        if self.cycle.under_way || self.consent == Consent::Asked {
             return false;
         }
-        if self.closing || self.held.is_some() {
+        if self.consent == Consent::Declined || self.closing || self.held.is_some() {
             return true;
         }
         if idle.is_none() {
@@ -498,9 +559,12 @@ impl Engine {
         self.snapshots.send_replace(snapshot);
     }
 
-    fn phase(&self, idle: &Option<Idle>, now: Now) -> Phase {
+    pub(crate) fn phase(&self, idle: &Option<Idle>, now: Now) -> Phase {
         if self.interrupted.is_some() {
             return Phase::Draining;
+        }
+        if self.consent == Consent::Asked {
+            return Phase::Asking;
         }
         if self.cycle.under_way && self.stops.is_empty() {
             return Phase::Observing;

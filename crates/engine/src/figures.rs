@@ -42,6 +42,8 @@ pub(crate) struct SourceUse {
     pub waited: Duration,
     /// Requests that wait now.
     pub asking: u64,
+    /// The fullest that each window was seen, in the order of the limits.
+    pub most: Vec<u64>,
     settled: u64,
     settling: Duration,
 }
@@ -94,6 +96,8 @@ impl Figures {
             attempt: start.attempt,
             task: start.task.id,
             collector: start.task.collector.clone(),
+            source: start.task.source.clone(),
+            number: start.gaps.first().map_or(1, |gap| gap.progress.attempts_total + 1),
             what: what(&start.task),
             started_at: now.wall,
             items: start.gaps.len() as u64,
@@ -179,6 +183,17 @@ impl Figures {
     pub fn answered(&mut self, source: &str, answer: Answer) {
         if let (Answer::Status { code: 429, .. }, Some(figures)) = (answer, self.sources.get_mut(source)) {
             figures.throttled += 1;
+        }
+    }
+
+    /// Notes how full the source's windows are now.
+    pub fn windows(&mut self, source: &str, used: impl Iterator<Item = u64>) {
+        let Some(figures) = self.sources.get_mut(source) else { return };
+        for (at, used) in used.enumerate() {
+            match figures.most.get_mut(at) {
+                Some(most) => *most = used.max(*most),
+                None => figures.most.push(used),
+            }
         }
     }
 

@@ -6,9 +6,10 @@ use adce_core::ids::{AttemptId, FencingToken, TaskId};
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
 use adce_core::queue::{Gate, Score, SourceFigures};
 use adce_core::record::{AttemptRecord, ProcessRecord};
+use adce_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cycle::Observed;
+use crate::cycle::{CycleFigures, Observed};
 use crate::deliver::Delivered;
 use crate::permits::{Granted, PermitDesk};
 use crate::snapshot::Snapshot;
@@ -46,6 +47,8 @@ pub(crate) enum Message {
     StateFailed(StoreError),
     Query(Query),
     Interrupt(Interrupt),
+    /// A person was asked whether so many gaps are to be started.
+    Confirmed(bool),
 }
 
 pub(crate) struct Ended {
@@ -64,7 +67,7 @@ pub enum Interrupt {
 
 /// Questions to a running engine.
 pub enum Query {
-    Snapshot(oneshot::Sender<Snapshot>),
+    Status(oneshot::Sender<StatusView>),
     Gaps(oneshot::Sender<Vec<GapView>>),
     Tasks(oneshot::Sender<Vec<TaskView>>),
     Limits(oneshot::Sender<Vec<SourceFigures>>),
@@ -72,6 +75,14 @@ pub enum Query {
     Why(String, oneshot::Sender<Why>),
     /// A person believes the held picture; the surprises that were accepted.
     Accept(oneshot::Sender<Vec<String>>),
+}
+
+/// Everything that `status` shows.
+#[derive(Clone, Debug)]
+pub struct StatusView {
+    pub snapshot: Snapshot,
+    pub cycle: CycleFigures,
+    pub next_cycle: Timestamp,
 }
 
 /// A gap, and the first gate that holds it.

@@ -18,8 +18,8 @@ mod takeover;
 
 pub use attempt::Ports;
 pub use cycle::{CycleFigures, Look, look};
-pub use engine::{Ending, Engine, EngineError, Options};
-pub use inbox::{GapView, Handle, Inbox, Interrupt, Query, TaskView, Why};
+pub use engine::{Confirm, Ending, Engine, EngineError, Options};
+pub use inbox::{GapView, Handle, Inbox, Interrupt, Query, StatusView, TaskView, Why};
 pub use permits::PermitDesk;
 pub use snapshot::{
     DatasetLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, WindowLine, what,

@@ -32,6 +32,8 @@ pub enum Phase {
     /// Reading tables and listing the lake.
     #[default]
     Observing,
+    /// A person is asked whether to start so many gaps.
+    Asking,
     Working,
     /// Nothing runs; the next try is then.
     Waiting {
@@ -114,6 +116,8 @@ pub struct WindowLine {
     /// `per_minute`.
     pub key: String,
     pub used: u64,
+    /// The most that was seen in this run.
+    pub most: u64,
     pub limit: u64,
 }
 
@@ -122,6 +126,9 @@ pub struct RunningLine {
     pub attempt: AttemptId,
     pub task: TaskId,
     pub collector: String,
+    pub source: Option<String>,
+    /// Which attempt of its oldest gap this is, counted from 1.
+    pub number: u32,
     /// The first key and how many more.
     pub what: String,
     pub started_at: Timestamp,
@@ -175,6 +182,8 @@ pub enum Notice {
         error: String,
     },
     Surprise(String),
+    /// So many gaps would be started for the first time.
+    ManyGaps(u64),
 }
 
 /// `box/401705123/q1.json`, or `box/401705123/q1.json and 9 more`.

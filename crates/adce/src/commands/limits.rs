@@ -1,0 +1,62 @@
+//! `adce limits`: what each source allows, and how much of it is used now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_api::{LimitsReport, SourceLimits};
+use adce_core::figures::{grouped, span};
+use adce_core::spec::Spec;
+use console::style;
+
+use crate::cli::Format;
+use crate::commands::ask;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::views;
+
+pub fn run(spec: &Arc<Spec>, format: Format) -> Result<Exit, Failure> {
+    let (report, live) = match ask::engine(spec)? {
+        Some(mut engine) => (ask::answered(engine.limits())?, true),
+        None => {
+            let sources = spec.sources.iter().map(|(name, source)| (name.clone(), views::declared(&source.limits)));
+            (LimitsReport { all: views::declared(&spec.limits), sources: sources.collect() }, false)
+        }
+    };
+    match format {
+        Format::Json => println!("{}", serde_json::to_string(&report).unwrap_or_default()),
+        Format::Text => print(&report, live),
+    }
+    Ok(Exit::Complete)
+}
+
+fn print(report: &LimitsReport, live: bool) {
+    if !live {
+        println!("{}", style("no engine runs: these are the limits as declared").dim());
+    }
+    let names = report.sources.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max("all together".len());
+    for (name, limits) in &report.sources {
+        println!("{name:names$}  {}", words(limits, live));
+    }
+    println!("{:names$}  {}", "all together", words(&report.all, live));
+}
+
+fn words(limits: &SourceLimits, live: bool) -> String {
+    let mut words: Vec<String> = limits
+        .windows
+        .iter()
+        .map(|window| {
+            let used = if live { format!("{}/", grouped(window.used.into())) } else { String::new() };
+            format!("{used}{} in any {}", grouped(window.limit.into()), span(Duration::from_secs_f64(window.seconds)))
+        })
+        .collect();
+    words.extend(limits.burst.map(|burst| format!("burst {burst}")));
+    words.extend(limits.min_delay_seconds.map(|delay| format!("{delay} s apart")));
+    words.extend(
+        limits.in_flight.of.map(|of| if live { format!("{}/{of} in flight", limits.in_flight.used) } else { format!("{of} in flight") }),
+    );
+    if words.is_empty() {
+        words.push("no limits".into());
+    }
+    words.extend(limits.reason.clone());
+    words.join(" · ")
+}

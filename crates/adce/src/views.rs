@@ -1,0 +1,365 @@
+//! From the engine's own words to the wire's: what `status`, `gaps`, `tasks`, `limits` and `why` answer with, alike from a
+//! running engine and from a state that nobody runs.
+
+use std::time::Duration;
+
+use adce_api::{
+    CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, RunningAttempt, Share, SourceLimits,
+    SourceStatus, Status, TaskLine, WindowNow,
+};
+use adce_core::figures::{grouped, span};
+use adce_core::gap::{Gap, GapState, Standing, Task};
+use adce_core::queue::{Gate, SourceFigures};
+use adce_core::spec::{Limits, Spec, Window};
+use adce_core::time::{Boottime, Now, Timestamp};
+use adce_engine::{CycleFigures, GapView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why};
+
+/// Facts about this process that the engine does not know.
+pub struct Process {
+    pub pid: u32,
+    pub lake: String,
+}
+
+pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Timestamp>, spec: &Spec, process: &Process) -> Status {
+    let datasets = cycle.datasets.iter().map(|dataset| {
+        let mut coverage = dataset_coverage(dataset);
+        // What landed since the cycle began is there already.
+        if let Some(live) = snapshot.datasets.iter().find(|live| live.name == dataset.name) {
+            catch_up(&mut coverage, live);
+        }
+        (dataset.name.clone(), coverage)
+    });
+    let datasets: indexmap::IndexMap<String, DatasetCoverage> = datasets.collect();
+    let mut coverage = adce_api::Counts::default();
+    datasets.values().for_each(|dataset| coverage.add(&dataset.counts));
+    Status {
+        name: spec.name.clone(),
+        lake: process.lake.clone(),
+        at: snapshot.at,
+        engine: Some(EngineStatus {
+            pid: process.pid,
+            started_at: snapshot.started_at,
+            config: String::new(),
+            last_cycle: cycle.began.map(|began_at| CycleStatus {
+                began_at,
+                seconds: cycle.took.as_secs_f64(),
+                error: cycle.not_listed.first().map(|(prefix, error)| format!("`{prefix}`: {error}")),
+            }),
+            next_cycle,
+            stopping: snapshot.phase == Phase::Draining,
+        }),
+        complete: coverage.is_complete() && cycle.not_listed.is_empty() && cycle.began.is_some() && snapshot.surprises.is_empty(),
+        coverage,
+        datasets,
+        gaps: GapCounts {
+            queued: snapshot.gaps.queued,
+            running: snapshot.gaps.running,
+            waiting: snapshot.gaps.waiting,
+            held: snapshot.gaps.held,
+            exhausted: snapshot.gaps.exhausted,
+        },
+        eta_seconds: snapshot.eta.map(|eta| eta.duration_since(snapshot.at).as_secs_f64().max(0.0)),
+        sources: snapshot.sources.iter().map(|source| (source.name.clone(), source_status(source, snapshot.at, spec))).collect(),
+        running: snapshot.running.iter().map(running).collect(),
+        slots: Share { used: snapshot.running.len() as u32, of: Some(snapshot.slots) },
+        look: look_at(snapshot, cycle),
+        held: snapshot.surprises.clone(),
+    }
+}
+
+fn catch_up(coverage: &mut DatasetCoverage, live: &adce_engine::DatasetLine) {
+    let counts = &mut coverage.counts;
+    let filled = live.present.saturating_sub(counts.present);
+    let absent = live.absent.saturating_sub(counts.absent);
+    counts.present = live.present;
+    counts.absent = live.absent;
+    let mut gone = filled + absent;
+    for gaps in [&mut counts.missing, &mut counts.stale, &mut counts.undersized, &mut counts.suspect] {
+        let taken = gone.min(*gaps);
+        *gaps -= taken;
+        gone -= taken;
+    }
+    coverage.completeness = counts.completeness();
+}
+
+pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> DatasetCoverage {
+    let counts = counts(&dataset.counts, dataset.unexpected);
+    DatasetCoverage {
+        completeness: counts.completeness(),
+        counts,
+        next_due: dataset.next_due.map(|next| next.at),
+        unexpected_keys: dataset.unexpected_sample.clone(),
+        listing_error: None,
+    }
+}
+
+pub fn counts(counts: &adce_core::coverage::Counts, unexpected: u64) -> adce_api::Counts {
+    adce_api::Counts {
+        expected: counts.expected(),
+        present: counts.present,
+        missing: counts.missing,
+        stale: counts.stale,
+        undersized: counts.undersized,
+        suspect: counts.suspect,
+        absent: counts.absent,
+        not_due: counts.not_due,
+        expired: counts.expired,
+        unexpected,
+        unknown: counts.unknown,
+    }
+}
+
+fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {
+    let windows = spec.sources.get(&source.name).map(|source| source.limits.windows.clone()).unwrap_or_default();
+    let (state, until, reason) = source_state(&source.state);
+    SourceStatus {
+        state,
+        until,
+        reason,
+        windows: source.windows.iter().zip(&windows).map(|(line, window)| window_now(window, line.used as u32)).collect(),
+        in_flight: Share { used: source.in_flight, of: source.in_flight_limit },
+        throttled: source.throttled,
+        waiting: source.queued + source.asking,
+        next_permit_seconds: source.next_permit.map(|then| then.duration_since(at).as_secs_f64().max(0.0)),
+    }
+}
+
+fn source_state(state: &SourceState) -> (adce_api::SourceState, Option<Timestamp>, Option<String>) {
+    match state {
+        SourceState::Ok => (adce_api::SourceState::Ok, None, None),
+        SourceState::Paused { until } => (adce_api::SourceState::Paused, Some(*until), Some("upstream asked for a pause".into())),
+        SourceState::Open { until, reason } => (adce_api::SourceState::Open, Some(*until), Some(reason.clone())),
+        SourceState::HalfOpen => (adce_api::SourceState::HalfOpen, None, None),
+    }
+}
+
+fn window_now(window: &Window, used: u32) -> WindowNow {
+    WindowNow { seconds: window.span.as_secs_f64(), limit: window.requests, used }
+}
+
+fn running(line: &adce_engine::RunningLine) -> RunningAttempt {
+    RunningAttempt {
+        attempt: line.attempt,
+        task: line.task,
+        collector: line.collector.clone(),
+        source: line.source.clone(),
+        what: line.what.clone(),
+        number: line.number,
+        started_at: line.started_at,
+        items: line.items as u32,
+        landed: 0,
+        pid: line.process_group,
+    }
+}
+
+fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
+    let held = snapshot.surprises.iter().map(|surprise| LookAt {
+        what: "surprise".into(),
+        text: format!("held: {surprise}"),
+        command: Some("adce accept".into()),
+    });
+    let listing = cycle.not_listed.iter().map(|(prefix, error)| LookAt {
+        what: prefix.clone(),
+        text: format!("could not be listed: {error}"),
+        command: None,
+    });
+    let exhausted = (snapshot.gaps.exhausted > 0).then(|| LookAt {
+        what: "exhausted".into(),
+        text: format!("{} gaps used up their attempts; each is revived by itself", grouped(snapshot.gaps.exhausted)),
+        command: Some("adce gaps --state exhausted".into()),
+    });
+    held.chain(listing).chain(exhausted).collect()
+}
+
+pub fn gap_line(view: &GapView) -> GapLine {
+    GapLine { task: view.task, ..gap(&view.gap, view.state) }
+}
+
+/// A gap of a state that no engine runs.
+pub fn remembered_gap(remembered: &Gap, task: Option<&Task>, now: Timestamp) -> GapLine {
+    let state = match remembered.progress.standing {
+        Standing::Exhausted => GapState::Exhausted,
+        _ if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Waiting,
+        _ => GapState::Queued,
+    };
+    GapLine { task: task.map(|task| task.id), ..gap(remembered, state) }
+}
+
+fn gap(gap: &Gap, state: GapState) -> GapLine {
+    GapLine {
+        item: gap.item(),
+        dataset: gap.dataset.clone(),
+        key: gap.key.clone(),
+        reason: gap.reason,
+        state,
+        detected_at: gap.detected_at,
+        attempts: gap.progress.attempts,
+        next_try: gap.progress.next_try,
+        due: gap.due,
+        priority: gap.priority,
+        task: None,
+        last_error: gap.progress.last_error.clone(),
+    }
+}
+
+pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
+    let state = match &view.gate {
+        Some(Gate::Running { .. }) => GapState::Running,
+        Some(Gate::Exhausted { .. }) => GapState::Exhausted,
+        Some(Gate::Surprise { .. } | Gate::Breaker { .. }) => GapState::Held,
+        Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. }) => GapState::Waiting,
+        _ => GapState::Queued,
+    };
+    TaskLine { state, ..remembered_task(&view.task, view.score.total as f64 / 1e6, now) }
+}
+
+pub fn remembered_task(task: &Task, score: f64, now: Timestamp) -> TaskLine {
+    TaskLine {
+        id: task.id,
+        collector: task.collector.clone(),
+        source: task.source.clone(),
+        priority: task.priority,
+        score,
+        state: if task.ready_at.is_some_and(|ready| ready > now) { GapState::Waiting } else { GapState::Queued },
+        items: task.gaps.len() as u32,
+        key: task.key.clone(),
+        detected_at: task.detected_at,
+        next_try: task.ready_at,
+    }
+}
+
+pub fn limits(figures: &[SourceFigures], spec: &Spec, now: Now) -> LimitsReport {
+    let sources = figures.iter().filter_map(|figures| {
+        let source = spec.sources.get(&figures.source)?;
+        let mut limits = declared(&source.limits);
+        for (window, used) in limits.windows.iter_mut().zip(&figures.windows) {
+            window.used = used.used;
+        }
+        limits.in_flight.used = figures.in_flight;
+        limits.next_permit_seconds = figures.next_permit.map(|at| at.since(now.boot).as_secs_f64());
+        if let Some(gate) = &figures.gate {
+            (limits.state, limits.until) = match gate {
+                Gate::Breaker { until, .. } => (adce_api::SourceState::Open, Some(*until)),
+                Gate::RetryAfter { until, .. } => (adce_api::SourceState::Paused, Some(*until)),
+                _ => (adce_api::SourceState::Ok, None),
+            };
+            limits.reason = Some(sentence(gate, now));
+        }
+        Some((figures.source.clone(), limits))
+    });
+    LimitsReport { all: declared(&spec.limits), sources: sources.collect() }
+}
+
+/// What the config allows, nothing used.
+pub fn declared(limits: &Limits) -> SourceLimits {
+    SourceLimits {
+        windows: limits.windows.iter().map(|window| window_now(window, 0)).collect(),
+        burst: limits.burst,
+        min_delay_seconds: limits.min_delay.map(|delay| delay.as_secs_f64()),
+        in_flight: Share { used: 0, of: limits.in_flight },
+        linger_seconds: limits.linger.as_secs_f64(),
+        ..SourceLimits::default()
+    }
+}
+
+pub fn why(what: &str, why: &Why, now: Now) -> adce_api::Why {
+    match why {
+        Why::Gap(view) => why_gap(what, view, now),
+        Why::Task(view) => why_task(what, view, now),
+        Why::Dataset { dataset, gates } => why_dataset(dataset, gates, now),
+        Why::NoGap { key, .. } => {
+            answer(what, format!("`{key}` is expected and no gap: it is there, absent upstream, or not due"), Vec::new(), Vec::new())
+        }
+        Why::Unknown => answer(
+            what,
+            format!("`{what}` is no key that a dataset expects, no dataset and no task"),
+            Vec::new(),
+            vec!["adce gaps".into(), "adce tasks".into()],
+        ),
+    }
+}
+
+fn why_gap(what: &str, view: &GapView, now: Now) -> adce_api::Why {
+    let gap = &view.gap;
+    let since = between(gap.detected_at, now.wall);
+    let mut facts = vec![format!("{} since {since}, seen first {}", gap.reason.word(), gap.detected_at)];
+    if gap.progress.attempts_total > 0 {
+        facts.push(format!("{} attempts so far, {} of this round", gap.progress.attempts_total, gap.progress.attempts));
+    }
+    if let Some(error) = &gap.progress.last_error {
+        facts.push(format!("last failure: {error}"));
+    }
+    let next = view.task.map(|task| format!("adce tasks show {task}")).into_iter().collect();
+    let held = view.gate.as_ref().map_or_else(|| "nothing holds it".into(), |gate| sentence(gate, now));
+    answer(what, held, facts, next)
+}
+
+fn why_task(what: &str, view: &TaskView, now: Now) -> adce_api::Why {
+    let score = &view.score;
+    let points = |micro: i64| micro as f64 / 1e6;
+    let facts = vec![
+        format!("{} items of {}, priority {}", view.task.gaps.len(), view.task.collector, view.task.priority.word()),
+        format!(
+            "score {:.1} = (base {:.0} + age {:.1}) × importance {:.2} × size {:.2} × success {:.2}",
+            points(score.total),
+            points(score.base),
+            points(score.age),
+            points(score.importance),
+            points(score.size),
+            points(score.success)
+        ),
+    ];
+    let held = view.gate.as_ref().map_or_else(|| "nothing holds it".into(), |gate| sentence(gate, now));
+    answer(what, held, facts, vec![format!("adce tasks show {}", view.task.id)])
+}
+
+fn why_dataset(dataset: &str, gates: &[(Gate, u64)], now: Now) -> adce_api::Why {
+    let facts: Vec<String> = gates.iter().map(|(gate, gaps)| format!("{} gaps: {}", grouped(*gaps), sentence(gate, now))).collect();
+    let first = match gates.first() {
+        None => format!("`{dataset}` has no gaps"),
+        Some((gate, gaps)) => format!("most of its gaps ({}): {}", grouped(*gaps), sentence(gate, now)),
+    };
+    answer(dataset, first, facts, vec![format!("adce gaps --dataset {dataset}")])
+}
+
+fn answer(what: &str, answer: String, facts: Vec<String>, next: Vec<String>) -> adce_api::Why {
+    adce_api::Why { what: what.to_owned(), answer, facts, next }
+}
+
+/// One sentence for a person.
+pub fn sentence(gate: &Gate, now: Now) -> String {
+    match gate {
+        Gate::Running { attempt } => format!("it runs now, attempt {attempt}"),
+        Gate::OnlyWatched => "its dataset has no collector: it is only watched".into(),
+        Gate::Surprise { .. } => "a sudden change is held until a later cycle confirms it, or `adce accept`".into(),
+        Gate::Retry { until } => format!("the last attempt failed; the next one is {}", then(*until, now)),
+        Gate::NotYet { until } => format!("upstream does not have it yet; asked again {}", then(*until, now)),
+        Gate::Exhausted { until } => format!("its attempts are used up; revived {}", then(*until, now)),
+        Gate::Breaker { source, until } => {
+            format!("`{source}` keeps failing: its breaker is open, the next probe is {}", then(*until, now))
+        }
+        Gate::RetryAfter { source, until } => format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now)),
+        Gate::Limit { source, limit, until } => {
+            let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
+            format!("the limit {limit} {whose} has no room{}", until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default())
+        }
+        Gate::Reserved { source, task } => {
+            format!("a better-scored task waits for permits of `{source}` and is not passed any more: {task}")
+        }
+        Gate::Slots { slots } => format!("all {slots} slots are taken"),
+        Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
+        Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),
+    }
+}
+
+fn then(at: Timestamp, now: Now) -> String {
+    if at <= now.wall { "now".into() } else { format!("in {} ({})", between(now.wall, at), at.strftime("%Y-%m-%d %H:%M:%S UTC")) }
+}
+
+fn left(until: Boottime, now: Now) -> String {
+    span(until.since(now.boot))
+}
+
+fn between(earlier: Timestamp, later: Timestamp) -> String {
+    span(Duration::try_from(later.duration_since(earlier)).unwrap_or_default())
+}
