@@ -74,6 +74,9 @@ pub struct DatasetCoverage {
     /// When the next item falls due that is not due now.
     #[serde(default)]
     pub next_due: Option<Timestamp>,
+    /// How many items fall due on that day (UTC).
+    #[serde(default)]
+    pub next_due_items: u64,
     /// Some keys that nobody expects, not all of them.
     #[serde(default)]
     pub unexpected_keys: Vec<String>,
@@ -99,6 +102,9 @@ pub struct Plan {
     pub eta_seconds: Option<f64>,
     #[serde(default)]
     pub bottleneck: Option<Bottleneck>,
+    /// Gaps that no task will fill now, and why.
+    #[serde(default)]
+    pub left: Vec<LeftOut>,
     /// Surprises that are held until a later cycle or `adce accept` confirms them.
     #[serde(default)]
     pub held: Vec<String>,
@@ -115,6 +121,9 @@ pub struct PlannedTask {
     pub priority: PriorityLevel,
     /// In points, as in the config.
     pub score: f64,
+    /// The values of the collector's `group_by` that its items share.
+    #[serde(default)]
+    pub group: Vec<String>,
     pub items: Vec<PlannedItem>,
     pub requests: u64,
     /// When the forecast has it done.
@@ -130,6 +139,14 @@ pub struct PlannedItem {
     pub detected_at: Timestamp,
     #[serde(default)]
     pub item: Option<ItemId>,
+}
+
+/// Gaps without a task, or with one that nothing will start now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    pub gaps: u64,
+    /// For a person: `` `box` has no collector ``.
+    pub why: String,
 }
 
 /// What decides when the work is done.

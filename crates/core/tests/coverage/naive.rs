@@ -1,0 +1,107 @@
+//! The rules of coverage read once more, as plainly as they can be written: no code of core takes part in a decision.
+
+use std::collections::BTreeMap;
+
+use adce_core::gap::ItemState;
+
+use crate::world::{NOW, PlainItem, World};
+
+pub struct Reading {
+    pub states: BTreeMap<String, ItemState>,
+    /// Of every item as if it were a gap: 0 low … 3 critical.
+    pub priorities: BTreeMap<String, u8>,
+    pub unexpected: Vec<u64>,
+    /// Earliest due, and how many on that day.
+    pub next_due: Vec<Option<(i64, u64)>>,
+}
+
+pub fn read(world: &World) -> Reading {
+    let mut reading = Reading { states: BTreeMap::new(), priorities: BTreeMap::new(), unexpected: Vec::new(), next_due: Vec::new() };
+    let items = world.items();
+    for item in &items {
+        let state = state(world, item);
+        reading.states.insert(item.key.clone(), state);
+        reading.priorities.insert(item.key.clone(), priority(world, item, state));
+    }
+    for (number, plan) in world.datasets.iter().enumerate() {
+        let prefix = format!("d{number}/");
+        let strays = world.stray_keys().into_iter().filter(|key| key.starts_with(&prefix) && world.was_shown(key));
+        reading.unexpected.push(strays.count() as u64);
+        let mut dues: Vec<i64> = Vec::new();
+        for item in items.iter().filter(|item| item.dataset == number) {
+            dues.extend(plan.due_after.and_then(|after| Some(item.ends? + after)).filter(|due| *due > NOW));
+        }
+        let day = |seconds: i64| (1_700_000_000 + seconds) / 86_400;
+        let first = dues.iter().min().copied();
+        reading.next_due.push(first.map(|first| (first, dues.iter().filter(|due| day(**due) == day(first)).count() as u64)));
+    }
+    reading
+}
+
+fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
+    let plan = &world.datasets[item.dataset];
+    if let Some(after) = plan.due_after {
+        match item.ends {
+            None => return ItemState::NotDue,
+            Some(ends) if NOW < ends + after => return ItemState::NotDue,
+            Some(_) => {}
+        }
+    }
+    let shown = world.was_shown(&item.key);
+    if !shown && world.listing_failed(&item.key) {
+        return before(world, item);
+    }
+    let Some((size, modified)) = item.fate.object.filter(|_| shown) else {
+        let absent = item.fate.absent_until.is_some_and(|until| NOW < until && item.fate.absent_fingerprint == plan.fingerprint);
+        return if absent { ItemState::Absent } else { ItemState::Missing };
+    };
+    if item.fate.suspect == 0 {
+        return ItemState::Suspect;
+    }
+    if size < plan.min_size {
+        return ItemState::Undersized;
+    }
+    let confirmed = match item.fate.confirmed {
+        Some(confirmed) if confirmed > modified => confirmed,
+        _ => modified,
+    };
+    if stale(world, item, confirmed) { ItemState::Stale } else { ItemState::Present }
+}
+
+fn stale(world: &World, item: &PlainItem<'_>, confirmed: i64) -> bool {
+    let plan = &world.datasets[item.dataset];
+    match (plan.within, plan.until_after, item.ends) {
+        (None, _, _) => false,
+        (Some(within), None, _) => NOW - confirmed > within,
+        (Some(_), Some(_), None) => false,
+        (Some(within), Some(after), Some(ends)) => {
+            let until = ends + after;
+            (NOW < until && NOW - confirmed > within) || (NOW >= until && confirmed < until - within)
+        }
+    }
+}
+
+/// What is said of an item that nobody could look at.
+fn before(world: &World, item: &PlainItem<'_>) -> ItemState {
+    if let Some(open) = item.fate.open {
+        return [ItemState::Missing, ItemState::Stale, ItemState::Undersized, ItemState::Suspect][usize::from(open)];
+    }
+    let Some(taken) = world.accepted_at else {
+        return ItemState::Unknown;
+    };
+    let due = world.datasets[item.dataset].due_after.and_then(|after| Some(item.ends? + after));
+    if due.is_some_and(|due| due > taken) { ItemState::Unknown } else { ItemState::Present }
+}
+
+fn priority(world: &World, item: &PlainItem<'_>, state: ItemState) -> u8 {
+    let plan = &world.datasets[item.dataset];
+    let Some(below) = plan.high_below else {
+        return 3;
+    };
+    let overdue = plan.due_after.and_then(|after| Some(NOW - (item.ends? + after)));
+    match overdue {
+        Some(overdue) if overdue < below => 2,
+        _ if state == ItemState::Stale => 1,
+        _ => 0,
+    }
+}

@@ -1,0 +1,102 @@
+//! Looks at a lake that changes while it is looked at, or that can only be seen in part.
+
+use adce_core::coverage::{self, Completeness, Expected, Inventory, Observation, Sight};
+use adce_core::object::Object;
+use adce_core::spec::Spec;
+
+use crate::world::{Fate, Game, NOW, Plan, World, at};
+
+/// Two datasets over three games; their keys are `d0/000.csv` … `d1/002.csv`.
+fn world() -> (Spec, Expected) {
+    let plan = |min_size| Plan {
+        parts: 0,
+        only_kind: None,
+        due_after: None,
+        within: None,
+        until_after: None,
+        min_size,
+        high_below: None,
+        fingerprint: 0,
+    };
+    let fate = Fate { object: None, confirmed: None, absent_until: None, absent_fingerprint: 0, suspect: 9, open: None };
+    let world = World {
+        games: vec![Game { kind: 0, ends: None }; 3],
+        datasets: vec![plan(1), plan(10)],
+        fates: vec![fate],
+        broken: vec![None; 3],
+        strangers: Vec::new(),
+        accepted_at: None,
+    };
+    let spec = world.spec();
+    let expected = coverage::expand(&spec, &world.tables(), at(NOW)).unwrap();
+    (spec, expected)
+}
+
+fn object(key: &str, size: u64) -> Object {
+    Object { key: key.into(), size, last_modified: at(0), etag: format!("{key} of {size} B") }
+}
+
+fn size_at(inventory: &Inventory, expected: &Expected, key: &str) -> Result<u64, Sight> {
+    match inventory.sight(expected.find(key).unwrap()) {
+        Sight::There(found) => Ok(found.size),
+        other => Err(other),
+    }
+}
+
+fn list<'e>(expected: &'e Expected, spec: &Spec, began: i64, shown: &[Object], failed: &[&str]) -> Observation<'e> {
+    let mut observation = Observation::new(expected, spec);
+    for prefix in ["d0/", "d1/"] {
+        observation.begin(prefix, at(began));
+        shown.iter().filter(|object| object.key.starts_with(prefix)).for_each(|object| observation.object(object));
+        match failed.contains(&prefix) {
+            true => observation.prefix_failed(prefix),
+            false => observation.prefix_complete(prefix),
+        }
+    }
+    observation
+}
+
+#[test]
+fn what_was_seen_later_wins() {
+    let (spec, expected) = world();
+    let find = |key: &str| expected.find(key).unwrap();
+    let shown = [object("d0/000.csv", 5), object("d0/001.csv", 5)];
+    let mut observation = list(&expected, &spec, 100, &shown, &["d1/"]);
+    observation.seen_apart(find("d0/000.csv"), at(99), None);
+    observation.seen_apart(find("d0/001.csv"), at(101), None);
+    observation.seen_apart(find("d0/002.csv"), at(102), Some(object("d0/002.csv", 7)));
+    observation.seen_apart(find("d0/002.csv"), at(101), None);
+    observation.seen_apart(find("d1/000.csv"), at(90), Some(object("d1/000.csv", 8)));
+    let inventory = observation.finish();
+    assert_eq!(size_at(&inventory, &expected, "d0/000.csv"), Ok(5), "seen before the listing began");
+    assert_eq!(size_at(&inventory, &expected, "d0/001.csv"), Err(Sight::NotThere), "removed while the listing went on");
+    assert_eq!(size_at(&inventory, &expected, "d0/002.csv"), Ok(7), "the later of two");
+    assert_eq!(size_at(&inventory, &expected, "d1/000.csv"), Ok(8), "nothing newer is known of it");
+    assert_eq!(size_at(&inventory, &expected, "d1/001.csv"), Err(Sight::NotSeen));
+}
+
+#[test]
+fn a_failed_prefix_keeps_its_last_complete_picture() {
+    let (spec, expected) = world();
+    let before = [object("d0/000.csv", 5), object("d1/000.csv", 5), object("d1/001.csv", 5)];
+    let earlier = list(&expected, &spec, 100, &before, &[]).finish();
+    let mut observation = list(&expected, &spec, 200, &[object("d1/001.csv", 50)], &["d1/"]);
+    observation.keep_under_failed(&earlier, &expected);
+    let inventory = observation.finish();
+    assert_eq!(size_at(&inventory, &expected, "d0/000.csv"), Err(Sight::NotThere), "its listing was complete");
+    assert_eq!(size_at(&inventory, &expected, "d1/000.csv"), Ok(5));
+    assert_eq!(size_at(&inventory, &expected, "d1/001.csv"), Ok(50), "what was seen is a fact");
+    assert_eq!(size_at(&inventory, &expected, "d1/002.csv"), Err(Sight::NotThere), "known from before");
+    let etag = |key: &str| inventory.etag(expected.find(key).unwrap()).map(str::to_owned);
+    assert_eq!(etag("d1/000.csv").as_deref(), Some("d1/000.csv of 5 B"), "it is undersized: its gap needs the ETag");
+    assert_eq!(etag("d1/001.csv"), None);
+}
+
+#[test]
+fn a_prefix_nobody_listed_is_not_complete() {
+    let (spec, expected) = world();
+    let inventory = Observation::new(&expected, &spec).finish();
+    assert!(!inventory.is_full());
+    assert_eq!(inventory.completeness(0), Completeness::Partial);
+    assert_eq!(size_at(&inventory, &expected, "d0/000.csv"), Err(Sight::NotSeen));
+}
