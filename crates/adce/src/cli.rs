@@ -32,9 +32,50 @@ pub enum Format {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// What would be collected, in which order, and done when. Writes nothing and asks no upstream.
+    #[command(
+        after_help = "Exit codes: 0 complete · 1 part of the lake could not be listed · 2 gaps remain · 69 lake or state unreachable\n\n\
+        Examples:\n  adce plan\n  adce plan --format json | jq '.tasks[0]'"
+    )]
+    Plan,
+
+    /// Every gap by name, the oldest first.
+    #[command(after_help = "Examples:\n  adce gaps --dataset box_scores --state exhausted\n  \
+        adce gaps --select \"season == '2024-25' and reason == 'stale'\"\n  adce gaps --format json | jq -r .key")]
+    Gaps(Which),
+
     /// What each source allows, and how much of it is used now.
     Limits,
 
     /// A held surprise is right: let it be in force.
     Accept,
+}
+
+/// Which gaps.
+#[derive(clap::Args, Debug)]
+pub struct Which {
+    /// Only of these datasets.
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Vec<String>,
+
+    /// Only in this state.
+    #[arg(long, value_enum)]
+    pub state: Option<StateName>,
+
+    /// Only those for which this holds, for example `overdue < 7d and season == '2024-25'`.
+    #[arg(long, value_name = "EXPRESSION")]
+    pub select: Option<String>,
+
+    /// All of them; a table stops after 50 otherwise.
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StateName {
+    Queued,
+    Running,
+    Waiting,
+    Held,
+    Exhausted,
 }

@@ -7,6 +7,8 @@ mod config;
 mod exit;
 mod failure;
 mod problems;
+mod screen;
+mod survey;
 mod views;
 mod wiring;
 
@@ -50,6 +52,8 @@ fn start(cli: Cli) -> Exit {
 async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let Cli { config, format, command } = cli;
     match command {
+        Command::Plan => commands::plan::run(config::spec(&config)?, format).await,
+        Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,
         Command::Limits => commands::limits::run(&config::spec(&config)?, format),
         Command::Accept => commands::accept::run(config::spec(&config)?, format).await,
     }

@@ -88,6 +88,7 @@ pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> Datas
         completeness: counts.completeness(),
         counts,
         next_due: dataset.next_due.map(|next| next.at),
+        next_due_items: dataset.next_due.map_or(0, |next| next.items_that_day),
         unexpected_keys: dataset.unexpected_sample.clone(),
         listing_error: None,
     }

@@ -2,4 +2,6 @@
 
 pub mod accept;
 pub mod ask;
+pub mod gaps;
 pub mod limits;
+pub mod plan;

@@ -1,0 +1,134 @@
+//! What an engine would find and do now, without an engine: one look at the lake, compared with what the state remembers.
+//!
+//! `plan` and `gaps` print it. Nothing is written, nothing is asked of an upstream, and because the decisions are the
+//! engine's own, the tasks have the ids that the next `run` will give them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use adce_api::GapLine;
+use adce_core::coverage::{self, Coverage, Evidence, Expected, Picture, Verdict};
+use adce_core::gap::{Gap, GapState};
+use adce_core::ids::ItemId;
+use adce_core::ports::{Clock, LakeError};
+use adce_core::queue::{Dispatcher, GapNews, Rules};
+use adce_core::record::Remembered;
+use adce_core::spec::Spec;
+use adce_core::time::Now;
+use adce_engine::{EngineError, GapView, Look, look};
+use adce_lake::tables::ConfigFolder;
+
+use crate::clock::MachineClock;
+use crate::commands::ask;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::views;
+
+/// Everything that one look tells.
+pub struct Survey {
+    pub spec: Arc<Spec>,
+    /// What identifies the lake.
+    pub lake: String,
+    pub now: Now,
+    pub expected: Arc<Expected>,
+    pub coverage: Coverage,
+    /// Tasks and gaps as the next `run` would have them after its first cycle.
+    pub dispatcher: Dispatcher,
+    /// Gaps that the new picture would open, were it believed.
+    pub held_back: u64,
+    /// Why it is not believed yet; empty: it is in force.
+    pub surprises: Vec<String>,
+    pub not_listed: Vec<(String, LakeError)>,
+}
+
+impl Survey {
+    pub async fn of(spec: Arc<Spec>) -> Result<Survey, Failure> {
+        let clock = MachineClock;
+        let lake = adce_lake::open(&spec.lake)?;
+        let remembered = ask::state(&spec)?.map(|state| state.remembered()).transpose()?.unwrap_or_default();
+        let tables = Arc::new(ConfigFolder::new(&spec.folder));
+        let look = look(spec.clone(), &*lake, tables, &clock).await?;
+        let survey = compare(spec, lake.identity(), look, remembered, &clock)?;
+        survey.saw_something()
+    }
+
+    /// Not even the beginning of the lake could be listed.
+    fn saw_something(mut self) -> Result<Survey, Failure> {
+        let nothing_seen = self.coverage.datasets.iter().all(|dataset| dataset.objects + dataset.unexpected == 0);
+        let nothing_listed = self.not_listed.len() == self.expected.prefixes().len();
+        match self.not_listed.pop() {
+            Some((_, error)) if nothing_seen && nothing_listed => Err(error.into()),
+            last => {
+                self.not_listed.extend(last);
+                Ok(self)
+            }
+        }
+    }
+
+    pub fn is_partial(&self) -> bool {
+        !self.not_listed.is_empty()
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.coverage.is_complete() && !self.is_partial() && self.surprises.is_empty()
+    }
+
+    pub fn exit(&self) -> Exit {
+        match (self.is_partial(), self.is_complete()) {
+            (true, _) => Exit::Unfinished,
+            (false, true) => Exit::Complete,
+            (false, false) => Exit::GapsRemain,
+        }
+    }
+
+    /// Why figures of this dataset are older than this look.
+    pub fn listing_error(&self, dataset: &str) -> Option<String> {
+        let prefix = self.expected.prefix_of(self.spec.datasets.get(dataset)?);
+        let (_, error) = self.not_listed.iter().find(|(failed, _)| prefix.starts_with(failed.as_str()))?;
+        Some(error.to_string())
+    }
+
+    /// All open gaps, in no particular order.
+    pub fn gaps(&self) -> Vec<GapLine> {
+        let line = |gap: Gap| {
+            let state = self.dispatcher.gap_state(gap.id, self.now).unwrap_or(GapState::Queued);
+            let task = self.dispatcher.task_of(gap.id);
+            views::gap_line(&GapView { gap, state, task, gate: None })
+        };
+        self.dispatcher.gaps().into_iter().map(line).collect()
+    }
+}
+
+fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered, clock: &dyn Clock) -> Result<Survey, EngineError> {
+    let Look { began, expected, inventory, not_listed } = look;
+    let now = clock.now();
+    let open: HashMap<ItemId, Gap> = remembered.gaps.iter().map(|gap| (gap.item(), gap.clone())).collect();
+    let evidence = Evidence {
+        spec: &spec,
+        expected: &expected,
+        inventory: &inventory,
+        records: &remembered.items,
+        open: &open,
+        accepted: remembered.picture.as_ref(),
+    };
+    let coverage = Coverage::of(&evidence, now.wall).map_err(EngineError::Config)?;
+    let diff = coverage::gaps(&evidence, &coverage, now.wall);
+    let picture = Picture::of(&evidence, &coverage, &diff, began);
+    let policy = &spec.engine.surprise;
+    let surprises = coverage::surprises(remembered.picture.as_ref(), &picture, policy);
+    let verdict = coverage::judge(remembered.held.as_ref(), &picture, &surprises, policy, spec.engine.reconcile_every);
+    let (mut dispatcher, _) = Dispatcher::new(Rules::of(&spec), &mut remembered, clock.boot_id(), now);
+    let mut held_back = 0;
+    let mut surprises = Vec::new();
+    match verdict {
+        Verdict::Accept | Verdict::Confirmed => {
+            dispatcher.reconcile(GapNews { opened: diff.opened, changed: diff.changed, closed: diff.closed }, now);
+        }
+        Verdict::Hold(held) => {
+            dispatcher.hold(None);
+            held_back = diff.opened.len() as u64;
+            surprises = held.surprises;
+        }
+    }
+    Ok(Survey { spec, lake, now, expected, coverage, dispatcher, held_back, surprises, not_listed })
+}
