@@ -36,6 +36,7 @@ use self::environment::ChildEnvironment;
 use self::output::{From, Output};
 use self::spawn::{Spawned, own_trouble};
 use self::staging::Staged;
+pub(crate) use self::staging::own_folder;
 use crate::process::Group;
 use crate::redact::Redactor;
 

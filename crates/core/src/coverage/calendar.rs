@@ -26,7 +26,7 @@ pub(crate) struct Span {
 }
 
 /// More spans than anybody means: a century of hours has 876,600.
-const MOST_SPANS: usize = 5_000_000;
+const MOST_SPANS: u64 = 5_000_000;
 
 /// All spans, oldest first; or what is wrong, and a hint.
 pub(crate) fn spans(calendar: &Calendar, now: Timestamp) -> Result<Vec<Span>, (String, Option<String>)> {
@@ -52,6 +52,15 @@ pub(crate) fn spans(calendar: &Calendar, now: Timestamp) -> Result<Vec<Span>, (S
 
 /// `first` and the names that follow it, until `last` at the latest.
 fn expand(first: DateTime, last: DateTime, every: Every, zone: &TimeZone) -> Result<Vec<Span>, (String, Option<String>)> {
+    let step_hours = match every {
+        Every::Hours(hours) => u64::from(hours),
+        Every::Days(days) => u64::from(days) * 24,
+        Every::Months(months) => u64::from(months) * 28 * 24,
+    };
+    let hours = last.duration_since(first).as_hours().unsigned_abs();
+    if hours / step_hours.max(1) >= MOST_SPANS {
+        return Err((format!("the calendar has more than {} spans", crate::figures::grouped(MOST_SPANS)), None));
+    }
     let out_of_range = || ("the calendar reaches beyond the year 9999".to_string(), None);
     let mut spans = Vec::new();
     let mut civil = first;
@@ -60,10 +69,7 @@ fn expand(first: DateTime, last: DateTime, every: Every, zone: &TimeZone) -> Res
         if civil > last {
             break;
         }
-        if step > MOST_SPANS {
-            return Err((format!("the calendar has more than {} spans", crate::figures::grouped(MOST_SPANS as u64)), None));
-        }
-        let next = nth(first, every, step).ok_or_else(out_of_range)?;
+        let next = following(first, civil, every, step).ok_or_else(out_of_range)?;
         let end = begins(next, zone).ok_or_else(out_of_range)?;
         // A name that clocks never show has no time of its own.
         if start < end {
@@ -74,15 +80,13 @@ fn expand(first: DateTime, last: DateTime, every: Every, zone: &TimeZone) -> Res
     Ok(spans)
 }
 
-/// Counted from `first`, not from the step before: the 31st stays the 31st where a month has one.
-fn nth(first: DateTime, every: Every, steps: usize) -> Option<DateTime> {
-    let by = |unit: u32| i64::try_from(steps).ok()?.checked_mul(i64::from(unit));
-    let span = match every {
-        Every::Hours(hours) => jiff::Span::new().try_hours(by(hours)?),
-        Every::Days(days) => jiff::Span::new().try_days(by(days)?),
-        Every::Months(months) => jiff::Span::new().try_months(by(months)?),
-    };
-    first.checked_add(span.ok()?).ok()
+/// The name behind `civil`, which is `step` steps from `first`.
+fn following(first: DateTime, civil: DateTime, every: Every, step: i64) -> Option<DateTime> {
+    match every {
+        Every::Hours(hours) => civil.checked_add(SignedDuration::from_hours(i64::from(hours))).ok(),
+        Every::Days(days) => civil.checked_add(SignedDuration::from_hours(24 * i64::from(days))).ok(),
+        Every::Months(months) => first.checked_add(jiff::Span::new().try_months(step.checked_mul(i64::from(months))?).ok()?).ok(),
+    }
 }
 
 fn floor(civil: DateTime, every: Every) -> DateTime {

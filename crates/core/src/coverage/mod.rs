@@ -9,6 +9,8 @@ mod gaps;
 mod inventory;
 mod picture;
 mod rows;
+#[cfg(test)]
+mod sample;
 mod select;
 mod state;
 mod surprise;

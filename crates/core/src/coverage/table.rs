@@ -71,7 +71,7 @@ pub fn check_columns(dimension: &str, table: &Table, row: &Names) -> Vec<Problem
         let message = format!("dimension `{dimension}`: `duplicates`: `by`: {}", wrong.message);
         problems.push(Problem { at: None, hint: wrong.hint, ..Problem::error(&Place::default(), message) });
     }
-    problems.extend(order_of_derived(dimension, table).err());
+    problems.extend(order_of_derived(dimension, table).err().map(|problem| *problem));
     problems
 }
 
@@ -390,13 +390,13 @@ fn read_time(cell: &str, format: &TimeFormat) -> Result<Option<Timestamp>, (Stri
 }
 
 /// Derived columns in an order in which each one's ingredients are there before it: places in the table's rules.
-fn order_of_derived(dimension: &str, table: &Table) -> Result<Vec<usize>, Problem> {
+fn order_of_derived(dimension: &str, table: &Table) -> Result<Vec<usize>, Box<Problem>> {
     let derived: Vec<(usize, &ColumnRule, &Expression)> = table.columns.iter().enumerate().filter_map(derived_rule).collect();
     let (mut order, mut waiting) = (Vec::new(), derived.clone());
     while !waiting.is_empty() {
         let blocked = |expression: &Expression| waiting.iter().find(|(_, other, _)| mentions(expression, dimension, &other.name));
         let Some(ready) = waiting.iter().position(|(_, _, expression)| blocked(expression).is_none()) else {
-            return Err(circle(dimension, &waiting));
+            return Err(Box::new(circle(dimension, &waiting)));
         };
         order.push(waiting.remove(ready).0);
     }
@@ -436,7 +436,7 @@ fn circle(dimension: &str, waiting: &[(usize, &ColumnRule, &Expression)]) -> Pro
 fn derive(dimension: &Dimension, table: &Table, names: &DimensionNames, rows: &mut Rows, problems: &mut Complaints) {
     let order = match order_of_derived(&dimension.name, table) {
         Ok(order) => order,
-        Err(problem) => return problems.add(problem),
+        Err(problem) => return problems.add(*problem),
     };
     for at in order {
         let rule = &table.columns[at];

@@ -157,3 +157,176 @@ fn later_by(at: Timestamp, span: Duration) -> Timestamp {
     let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
     at.checked_add(span).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn now() -> Timestamp {
+        "2025-03-09T14:00:00Z".parse().unwrap()
+    }
+
+    fn facts() -> GapFacts {
+        GapFacts { due: None, detected_at: now(), fingerprint: 7 }
+    }
+
+    fn failed(fault: Fault) -> Outcome {
+        Outcome::Failed(Failure { fault, message: "answer of 71 B < 100 B".into(), retry_after_s: None })
+    }
+
+    fn next(progress: &Progress, outcome: &Outcome, now: Timestamp, jitter: f64) -> Next {
+        let rules = Rules { retry: &RetryPolicy::default(), absent: &AbsentPolicy::default() };
+        after(progress, outcome, &facts(), rules, None, now, jitter)
+    }
+
+    fn again(progress: &Progress, outcome: &Outcome, now: Timestamp, jitter: f64) -> Progress {
+        match next(progress, outcome, now, jitter) {
+            Next::Again(progress) => progress,
+            other => panic!("the gap was closed: {other:?}"),
+        }
+    }
+
+    fn pause(progress: &Progress) -> i64 {
+        progress.next_try.unwrap().duration_since(now()).as_secs()
+    }
+
+    #[test]
+    fn an_item_at_fault_uses_up_its_attempts_and_is_then_exhausted() {
+        let first = again(&Progress::default(), &failed(Fault::Item), now(), 0.5);
+        assert_eq!((first.attempts, first.standing, pause(&first)), (1, Standing::Open, 90));
+        let second = again(&first, &failed(Fault::Item), now(), 1.0);
+        assert_eq!((second.attempts, pause(&second)), (2, 240));
+        let third = again(&second, &failed(Fault::Item), now(), 0.3);
+        assert_eq!((third.attempts, third.standing, pause(&third)), (3, Standing::Exhausted, 3_600));
+        assert_eq!(third.last_error.as_deref(), Some("answer of 71 B < 100 B"));
+    }
+
+    #[test]
+    fn an_exhausted_gap_comes_back_after_an_hour_doubling_to_a_day() {
+        let mut progress = Progress { attempts: 2, ..Progress::default() };
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            progress = again(&progress, &failed(Fault::Item), now(), 0.0);
+            pauses.push(pause(&progress) / 3_600);
+            assert_eq!(revived(&progress, now()).standing, Standing::Exhausted, "revived before its time");
+            progress = revived(&progress, progress.next_try.unwrap());
+            assert_eq!((progress.attempts, progress.standing, progress.next_try), (0, Standing::Open, None));
+            progress.attempts = 2;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 24, 24]);
+    }
+
+    #[test]
+    fn what_is_the_sources_fault_uses_up_nothing() {
+        let mut progress = Progress { attempts: 2, ..Progress::default() };
+        for round in 1..=40 {
+            let fault = if round % 2 == 0 { Fault::Source } else { Fault::Later };
+            progress = again(&progress, &failed(fault), now(), 1.0);
+            assert_eq!((progress.attempts, progress.deferrals, progress.standing), (2, round, Standing::Open));
+            assert_eq!(pause(&progress), (60_i64 << round.min(20)).min(1_800));
+        }
+    }
+
+    #[test]
+    fn a_stopped_attempt_costs_nothing_and_waits_for_nothing() {
+        let progress = Progress { attempts: 1, attempts_total: 4, ..Progress::default() };
+        let stopped = again(&progress, &failed(Fault::Stopped), now(), 0.5);
+        assert_eq!((stopped.attempts, stopped.attempts_total, stopped.next_try), (1, 4, None));
+    }
+
+    #[test]
+    fn a_retry_after_is_never_cut_short() {
+        let failure = Failure { fault: Fault::Source, message: "429".into(), retry_after_s: Some(7_200) };
+        let waits = again(&Progress::default(), &Outcome::Failed(failure), now(), 0.9);
+        assert_eq!(pause(&waits), 7_200);
+    }
+
+    #[test]
+    fn no_such_thing_is_not_yet_until_absent_after_has_passed() {
+        let not_yet = again(&Progress::default(), &Outcome::Absent, now(), 0.5);
+        assert_eq!((not_yet.attempts, not_yet.standing), (0, Standing::NotYet));
+        let later = not_yet.next_try.unwrap();
+        assert!(later > now());
+        let three_days = later_by(now(), 72 * HOUR);
+        let almost = three_days.checked_sub(SignedDuration::from_secs(1)).unwrap();
+        assert_eq!(again(&not_yet, &Outcome::Absent, almost, 1.0).next_try, Some(three_days), "the first moment that can tell");
+        assert!(matches!(next(&not_yet, &Outcome::Absent, three_days, 0.0), Next::Absent(_)));
+        let rules = Rules { retry: &RetryPolicy::default(), absent: &AbsentPolicy::default() };
+        let due_earlier = GapFacts { due: Some(later_by(now(), HOUR)), ..facts() };
+        let an_hour_more = later_by(three_days, HOUR);
+        let answer = after(&not_yet, &Outcome::Absent, &due_earlier, rules, None, almost, 0.0);
+        assert!(matches!(answer, Next::Again(_)), "counted from due");
+        assert!(matches!(after(&not_yet, &Outcome::Absent, &due_earlier, rules, None, an_hour_more, 0.0), Next::Absent(_)));
+    }
+
+    #[test]
+    fn an_absence_is_asked_about_after_an_hour_doubling_to_a_month() {
+        let absent = AbsentPolicy { after: Duration::ZERO, ..AbsentPolicy::default() };
+        let rules = Rules { retry: &RetryPolicy::default(), absent: &absent };
+        let mut mark: Option<AbsentMark> = None;
+        let mut hours = Vec::new();
+        for _ in 0..12 {
+            let next = after(&Progress::default(), &Outcome::Absent, &facts(), rules, mark.as_ref(), now(), 0.5);
+            let Next::Absent(seen) = next else { panic!("{next:?}") };
+            hours.push(seen.recheck_at.duration_since(now()).as_secs() / 3_600);
+            mark = Some(seen);
+        }
+        assert_eq!(hours, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 720, 720]);
+        let other_config = GapFacts { fingerprint: 8, ..facts() };
+        let Next::Absent(anew) = after(&Progress::default(), &Outcome::Absent, &other_config, rules, mark.as_ref(), now(), 0.5) else {
+            panic!("`after: 0s` puts it on record at once")
+        };
+        assert_eq!((anew.confirmed, anew.fingerprint), (1, 8), "a mark of another config says nothing");
+    }
+
+    #[test]
+    fn what_is_there_or_unchanged_is_filled_and_a_split_costs_nothing() {
+        let done = Outcome::Done { etag: "e".into(), size: 5, last_modified: now() };
+        assert_eq!(next(&Progress::default(), &done, now(), 0.5), Next::Filled);
+        assert_eq!(next(&Progress::default(), &Outcome::Unchanged, now(), 0.5), Next::Filled);
+        let split = again(&Progress::default(), &Outcome::Split, now(), 0.5);
+        assert_eq!((split.attempts, split.attempts_total, split.next_try), (0, 1, None));
+    }
+
+    proptest! {
+        #[test]
+        fn every_failure_has_a_next_try(
+            faults in prop::collection::vec((0_usize..4, 0.0_f64..1.0, any::<bool>()), 1..80),
+            min in 1_u64..600, more in 0_u64..7_200, attempts in 1_u32..6,
+        ) {
+            let retry = RetryPolicy {
+                attempts,
+                backoff_min: Duration::from_secs(min),
+                backoff_max: Duration::from_secs(min + more),
+                ..RetryPolicy::default()
+            };
+            let absent = AbsentPolicy::default();
+            let rules = Rules { retry: &retry, absent: &absent };
+            let (mut progress, mut now) = (Progress::default(), now());
+            for (kind, jitter, come_back) in faults {
+                let outcome = [failed(Fault::Source), failed(Fault::Later), failed(Fault::Item), Outcome::Absent][kind].clone();
+                let gap = GapFacts { detected_at: now, ..facts() };
+                let Next::Again(after) = after(&progress, &outcome, &gap, rules, None, now, jitter) else {
+                    return Err(TestCaseError::fail("closed without an object"));
+                };
+                let next_try = after.next_try.expect("a next try");
+                prop_assert!(next_try > now);
+                let longest = match after.standing {
+                    Standing::Exhausted => retry.revive_max,
+                    _ => retry.backoff_max,
+                };
+                prop_assert!(next_try <= later_by(now, longest), "{after:?}");
+                prop_assert_eq!(after.attempts_total, progress.attempts_total + 1);
+                prop_assert!(after.attempts <= attempts);
+                if come_back {
+                    now = next_try;
+                }
+                progress = revived(&after, now.max(next_try));
+            }
+        }
+    }
+}

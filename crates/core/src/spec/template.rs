@@ -287,13 +287,7 @@ pub(crate) fn formatted(time: &Zoned, format: &str) -> String {
 fn check_var(var: &TemplateVar, names: &Names) -> Option<LanguageError> {
     let error = |message, hint| Some(LanguageError { offset: var.offset, length: var.length, message, hint });
     let kind = match names.resolve(&var.name) {
-        Err(wrong) => {
-            let hint = match var.name.contains(['"', '\'', '{', '\n']) {
-                true => Some("for a literal brace write `{{` or `}}`".into()),
-                false => wrong.hint,
-            };
-            return error(wrong.message, hint);
-        }
+        Err(wrong) => return error(wrong.message, wrong.hint),
         Ok(found) => found.kind,
     };
     match (&var.format, kind) {
@@ -353,7 +347,10 @@ impl Reader<'_> {
         if name.is_empty() {
             self.fail(offset, length, "no name between the braces".into(), Some("for literal braces write `{{}}`"));
         }
-        if let Some(format) = format {
+        if name.contains(['"', '\'', '\n']) {
+            let message = format!("`{}` looks like text with braces, not like a variable", &rest[..length]);
+            self.fail(offset, length, message, Some("for a literal brace write `{{` or `}}`"));
+        } else if let Some(format) = format {
             self.check_format(offset + 2 + name.len(), format);
         }
         self.parts.push(TemplatePart::Var(self.vars.len()));

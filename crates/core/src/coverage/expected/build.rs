@@ -102,7 +102,7 @@ impl Builder {
         self.check_lacking(spec, dataset, &of, &names, problems);
         let product = match self.product(dataset, &of) {
             Ok(product) => product,
-            Err(problem) => return problems.push(problem),
+            Err(problem) => return problems.push(*problem),
         };
         let across = Across::new(&self.dimensions, &of);
         let writer = match KeyWriter::new(&dataset.key, &names, across.as_slice()) {
@@ -177,17 +177,17 @@ impl Builder {
         }
     }
 
-    fn product(&self, dataset: &Dataset, of: &[usize]) -> Result<u32, Problem> {
+    fn product(&self, dataset: &Dataset, of: &[usize]) -> Result<u32, Box<Problem>> {
         if of.is_empty() || of.len() > MOST_DIMENSIONS {
             let message = format!("dataset `{}` is for {} dimensions, and 1 to {MOST_DIMENSIONS} are possible", dataset.name, of.len());
-            return Err(Problem::error(&dataset.at, message));
+            return Err(Box::new(Problem::error(&dataset.at, message)));
         }
         let sizes = of.iter().map(|dimension| self.dimensions[*dimension].len() as u64);
         let product = sizes.clone().try_fold(1_u64, u64::checked_mul);
         product.and_then(|product| u32::try_from(product).ok()).filter(|product| *product < u32::MAX).ok_or_else(|| {
             let sizes: Vec<String> = sizes.map(grouped).collect();
             let message = format!("dataset `{}` has {} combinations: too many", dataset.name, sizes.join(" × "));
-            Problem::error(&dataset.at, message).hint("at most 4,294,967,294 are possible, before `where`")
+            Box::new(Problem::error(&dataset.at, message).hint("at most 4,294,967,294 are possible, before `where`"))
         })
     }
 

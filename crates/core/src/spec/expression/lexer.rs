@@ -138,7 +138,7 @@ impl Lexer<'_> {
 fn date_length(text: &str) -> Option<usize> {
     const FORM: &[u8] = b"0000-00-00T00:00:00";
     let alike = |(seen, form): (&u8, &u8)| if *form == b'0' { seen.is_ascii_digit() } else { seen == form };
-    let length = text.bytes().collect::<Vec<_>>().iter().zip(FORM).take_while(|pair| alike(*pair)).count();
+    let length = text.as_bytes().iter().zip(FORM).take_while(|pair| alike(*pair)).count();
     let whole = [19, 16, 13, 10, 7].into_iter().find(|whole| length >= *whole)?;
     let goes_on = text[whole..].starts_with(|c: char| c.is_alphanumeric() || c == ':' || c == '_');
     (!goes_on).then_some(whole)

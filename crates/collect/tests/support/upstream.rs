@@ -1,0 +1,178 @@
+//! An upstream on loopback that says, byte by byte, what a test wants it to; and permits that keep a diary.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use adce_core::ids::AttemptId;
+use adce_core::ports::{Answer, PermitId, PermitRefused, Permits, Settlement};
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What comes after the bytes.
+#[derive(Clone, Copy)]
+pub enum Then {
+    ReadOn,
+    Close,
+    /// Holds the connection open and says no more.
+    Hang,
+}
+
+type Scripts = HashMap<&'static str, (Vec<u8>, Then)>;
+
+pub struct Scripted {
+    pub address: SocketAddr,
+    /// Heads of requests, as they came.
+    pub heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Scripted {
+    /// `scripts`: by path.
+    pub async fn start(scripts: impl IntoIterator<Item = (&'static str, Vec<u8>, Then)>) -> Self {
+        let scripts: Arc<Scripts> = Arc::new(scripts.into_iter().map(|(path, bytes, then)| (path, (bytes, then))).collect());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let seen = heads.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, scripts.clone(), seen.clone()));
+            }
+        });
+        Scripted { address, heads }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn paths(&self) -> Vec<String> {
+        self.heads.lock().unwrap().iter().map(|head| head.split(' ').nth(1).unwrap().to_owned()).collect()
+    }
+
+    pub fn head(&self, path: &str) -> String {
+        let heads = self.heads.lock().unwrap();
+        heads.iter().find(|head| head.split(' ').nth(1) == Some(path)).expect("it was asked for").clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, scripts: Arc<Scripts>, heads: Arc<Mutex<Vec<String>>>) {
+    let mut read = Vec::new();
+    loop {
+        let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") else {
+            if stream.read_buf(&mut read).await.unwrap_or(0) == 0 {
+                return;
+            }
+            continue;
+        };
+        let head = String::from_utf8(read.drain(..end + 4).collect()).unwrap();
+        let path = head.split(' ').nth(1).unwrap().to_owned();
+        heads.lock().unwrap().push(head);
+        let Some((bytes, then)) = scripts.get(path.as_str()) else { return };
+        if stream.write_all(bytes).await.is_err() {
+            return;
+        }
+        match then {
+            Then::ReadOn => {}
+            Then::Close => return,
+            Then::Hang => std::future::pending().await,
+        }
+    }
+}
+
+/// A whole answer with a length.
+pub fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len()).into_bytes()
+}
+
+pub fn ok(body: &str) -> Vec<u8> {
+    answer("200 OK", "", body)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Acquired(PermitId),
+    Settled(PermitId, Settlement),
+    Answered(Answer),
+}
+
+pub struct Diary {
+    pub events: Mutex<Vec<Event>>,
+    open: watch::Sender<bool>,
+}
+
+impl Diary {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(true) })
+    }
+
+    /// Nobody gets a permit.
+    pub fn closed() -> Arc<Self> {
+        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(false) })
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
+    }
+
+    pub fn settlements(&self) -> Vec<Settlement> {
+        let settled = |event: &Event| match event {
+            Event::Settled(_, how) => Some(*how),
+            _ => None,
+        };
+        self.events().iter().filter_map(settled).collect()
+    }
+
+    pub fn answers(&self) -> Vec<Answer> {
+        let answered = |event: &Event| match event {
+            Event::Answered(answer) => Some(*answer),
+            _ => None,
+        };
+        self.events().iter().filter_map(answered).collect()
+    }
+
+    /// Each permit was settled once.
+    pub fn assert_balanced(&self) {
+        let mut out: Vec<PermitId> = Vec::new();
+        for event in self.events() {
+            match event {
+                Event::Acquired(permit) => out.push(permit),
+                Event::Settled(permit, _) => {
+                    let held = out.iter().position(|held| *held == permit).expect("settled twice, or never acquired");
+                    out.remove(held);
+                }
+                Event::Answered(_) => {}
+            }
+        }
+        assert_eq!(out, [], "permits that were never settled");
+    }
+
+    fn note(&self, event: Event) {
+        self.events.lock().unwrap().push(event);
+    }
+}
+
+#[async_trait]
+impl Permits for Diary {
+    async fn acquire(&self, _attempt: AttemptId, _source: &str) -> Result<PermitId, PermitRefused> {
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
+        let mut events = self.events.lock().unwrap();
+        let permit = PermitId(events.len() as u64);
+        events.push(Event::Acquired(permit));
+        Ok(permit)
+    }
+
+    fn settle(&self, permit: PermitId, how: Settlement) {
+        self.note(Event::Settled(permit, how));
+    }
+
+    fn answered(&self, _attempt: AttemptId, _source: &str, answer: Answer) {
+        self.note(Event::Answered(answer));
+    }
+}
+
+pub fn status(code: u16) -> Answer {
+    Answer::Status { code, retry_after: None }
+}

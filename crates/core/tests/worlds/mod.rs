@@ -1,0 +1,335 @@
+//! Random lives of two limited sources, and the brute-force checks of what the upstreams can have seen.
+
+use std::time::Duration;
+
+use adce_core::limits::{Ask, AskKind, HoldOff, Limiter, Restored, SourceIx};
+use adce_core::ports::{PermitId, Settlement};
+use adce_core::spec::{Limits, Window};
+use adce_core::time::Boottime;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+/// Two sources and all together.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub sources: [Limits; 2],
+    pub all: Limits,
+}
+
+pub type Life = Vec<Step>;
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Wait {
+        micros: u64,
+    },
+    /// To the very instant that the last refusal named.
+    WaitAsTold,
+    Ask {
+        source: u32,
+        kind: AskKind,
+    },
+    /// A held permit's request goes out.
+    Send {
+        which: usize,
+    },
+    /// Settled at a moment between its beginning and now.
+    Settle {
+        which: usize,
+        permille_of_bracket: u64,
+    },
+    /// Its connection closed: it may arrive for a while yet.
+    Hangup {
+        which: usize,
+    },
+    Unsent {
+        which: usize,
+    },
+    /// The process dies; its successor begins after a while with what was written down.
+    Crash {
+        dead_for_micros: u64,
+    },
+    Pause {
+        source: u32,
+        micros: u64,
+    },
+}
+
+/// What the upstream side of one grant can have been.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub source: SourceIx,
+    pub requests: u32,
+    pub granted: Boottime,
+    /// The bracket begins.
+    pub sent: Boottime,
+    /// The bracket ends; `None`: still open when the life ended.
+    pub settled: Option<Boottime>,
+    /// Sent one at a time by adce, or a charge for one.
+    pub single: bool,
+}
+
+pub struct Played {
+    pub requests: Vec<Request>,
+    pub restarted: bool,
+}
+
+const LINGER: Duration = Duration::from_secs(1);
+
+pub fn limits() -> Limits {
+    Limits::default()
+}
+
+fn some_limits() -> impl Strategy<Value = Limits> {
+    let window = (1_u32..7, prop::sample::select(vec![1_u64, 5, 60, 90, 3_600]));
+    let windows = prop::collection::vec(window, 0..4);
+    let rarely_few = prop_oneof![3 => Just(None), 1 => (1_u32..4).prop_map(Some)];
+    let delay = prop_oneof![4 => Just(None), 1 => (1_u64..4_000_000).prop_map(|us| Some(Duration::from_micros(us)))];
+    (windows, rarely_few.clone(), rarely_few, delay).prop_map(|(windows, burst, in_flight, min_delay)| {
+        let mut windows: Vec<_> =
+            windows.into_iter().map(|(requests, secs)| Window { requests, span: Duration::from_secs(secs) }).collect();
+        windows.sort_by_key(|window| window.span);
+        windows.dedup_by_key(|window| window.span);
+        Limits { windows, burst, in_flight, min_delay, linger: LINGER, ..Limits::default() }
+    })
+}
+
+pub fn rules() -> impl Strategy<Value = Rules> {
+    (some_limits(), some_limits(), some_limits()).prop_map(|(a, b, all)| Rules { sources: [a, b], all })
+}
+
+pub fn life() -> impl Strategy<Value = Life> {
+    let micros = || prop_oneof![0_u64..2_000, 0_u64..3_000_000, 0_u64..70_000_000];
+    let kind = prop_oneof![5 => Just(AskKind::OneRequest), 1 => (0_u32..5).prop_map(|permits| AskKind::ChargedAhead { permits })];
+    let step = prop_oneof![
+        4 => micros().prop_map(|micros| Step::Wait { micros }),
+        6 => Just(Step::WaitAsTold),
+        12 => (0_u32..2, kind).prop_map(|(source, kind)| Step::Ask { source, kind }),
+        8 => any::<usize>().prop_map(|which| Step::Send { which }),
+        8 => (any::<usize>(), 0_u64..=1_000).prop_map(|(which, permille_of_bracket)| Step::Settle { which, permille_of_bracket }),
+        1 => any::<usize>().prop_map(|which| Step::Hangup { which }),
+        1 => any::<usize>().prop_map(|which| Step::Unsent { which }),
+        1 => micros().prop_map(|dead_for_micros| Step::Crash { dead_for_micros }),
+        1 => (0_u32..2, 0_u64..5_000_000).prop_map(|(source, micros)| Step::Pause { source, micros }),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+/// Permits that are out, with the position of their request.
+struct Out {
+    id: PermitId,
+    request: usize,
+    held: bool,
+}
+
+struct Player<'a> {
+    rules: &'a Rules,
+    limiter: Limiter,
+    now: Boottime,
+    told: Option<Boottime>,
+    out: Vec<Out>,
+    paused: [Boottime; 2],
+    played: Played,
+}
+
+/// Plays a life; `before_each_ask` sees the limiter as it is when somebody asks.
+pub fn play(
+    rules: &Rules,
+    steps: &[Step],
+    mut before_each_ask: impl FnMut(&Limiter, &Ask, Boottime) -> Result<(), TestCaseError>,
+) -> Result<Played, TestCaseError> {
+    let now = Boottime::from_secs(100_000);
+    let mut player = Player {
+        rules,
+        limiter: fresh(rules),
+        now,
+        told: None,
+        out: Vec::new(),
+        paused: [now; 2],
+        played: Played { requests: Vec::new(), restarted: false },
+    };
+    for step in steps {
+        if let Step::Ask { source, kind } = step {
+            before_each_ask(&player.limiter, &Ask { source: SourceIx(*source), kind: *kind }, player.now)?;
+        }
+        player.step(step)?;
+    }
+    Ok(player.played)
+}
+
+fn fresh(rules: &Rules) -> Limiter {
+    let [a, b] = rules.sources.clone();
+    Limiter::new(&[("a".into(), a), ("b".into(), b)], &rules.all)
+}
+
+impl Player<'_> {
+    fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match *step {
+            Step::Wait { micros } => self.now = self.now + Duration::from_micros(micros),
+            Step::WaitAsTold => self.now = self.told.take().unwrap_or(self.now).max(self.now),
+            Step::Ask { source, kind } => self.ask(Ask { source: SourceIx(source), kind })?,
+            Step::Send { which } => self.send(which)?,
+            Step::Settle { which, permille_of_bracket } => {
+                if let Some(out) = self.take_out(which) {
+                    let sent = self.played.requests[out.request].sent;
+                    let at = sent + self.now.since(sent) * permille_of_bracket as u32 / 1_000;
+                    self.settled(&out, at);
+                }
+            }
+            Step::Hangup { which } => {
+                if let Some(out) = self.take_out(which) {
+                    self.settled(&out, self.now + LINGER);
+                }
+            }
+            Step::Unsent { which } => {
+                if let Some(out) = self.take_out(which) {
+                    self.limiter.settle(out.id, Settlement::Unsent, self.now);
+                    self.played.requests[out.request].requests = 0;
+                }
+            }
+            Step::Crash { dead_for_micros } => self.crash(Duration::from_micros(dead_for_micros)),
+            Step::Pause { source, micros } => {
+                let until = self.now + Duration::from_micros(micros);
+                self.limiter.pause(SourceIx(source), until);
+                self.paused[source as usize] = self.paused[source as usize].max(until);
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, ask: Ask) -> Result<(), TestCaseError> {
+        match self.limiter.try_acquire(&ask, self.now) {
+            Ok(permit) => {
+                prop_assert!(self.paused[ask.source.0 as usize] <= self.now, "granted while the source is paused");
+                let single = permit.permits == 1;
+                self.out.push(Out { id: permit.id, request: self.played.requests.len(), held: ask.kind == AskKind::OneRequest });
+                self.played.requests.push(Request {
+                    source: ask.source,
+                    requests: permit.permits,
+                    granted: self.now,
+                    sent: self.now,
+                    settled: None,
+                    single,
+                });
+            }
+            Err(HoldOff::Until { at, .. }) => self.told = Some(at),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, which: usize) -> Result<(), TestCaseError> {
+        let held: Vec<usize> = (0..self.out.len()).filter(|at| self.out[*at].held).collect();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let out = &mut self.out[held[which % held.len()]];
+        let request = &mut self.played.requests[out.request];
+        if self.limiter.sent(out.id, self.now).is_ok() {
+            prop_assert!(self.paused[request.source.0 as usize] <= self.now, "sent while the source is paused");
+            out.held = false;
+            request.sent = self.now;
+        }
+        Ok(())
+    }
+
+    fn take_out(&mut self, which: usize) -> Option<Out> {
+        (!self.out.is_empty()).then(|| self.out.swap_remove(which % self.out.len()))
+    }
+
+    fn settled(&mut self, out: &Out, at: Boottime) {
+        self.limiter.settle(out.id, Settlement::ArrivedBy(at), self.now);
+        self.played.requests[out.request].settled = Some(at);
+    }
+
+    /// Only what was written down survives: all requests with their first instant, and the settlements.
+    fn crash(&mut self, dead_for: Duration) {
+        self.now = self.now + dead_for;
+        self.limiter = fresh(self.rules);
+        self.out.clear();
+        self.told = None;
+        self.played.restarted = true;
+        for request in self.played.requests.iter_mut().rev() {
+            let sent = Restored { first_sent: request.granted, last_arrival: request.settled };
+            self.limiter.restore(request.source, request.requests, sent, self.now);
+            request.settled.get_or_insert(self.now + LINGER);
+        }
+        for (source, until) in self.paused.iter().enumerate() {
+            self.limiter.pause(SourceIx(source as u32), *until);
+        }
+    }
+}
+
+impl Played {
+    pub fn by_scope<'a>(&'a self, rules: &'a Rules) -> Vec<(&'static str, &'a Limits, Vec<&'a Request>)> {
+        let sent = || self.requests.iter().filter(|request| request.requests > 0);
+        let of = |source: u32| sent().filter(move |request| request.source.0 == source).collect();
+        vec![("a", &rules.sources[0], of(0)), ("b", &rules.sources[1], of(1)), ("all", &rules.all, sent().collect())]
+    }
+
+    /// Any request may have arrived anywhere in its bracket, so as many can arrive in [t, t + W] as brackets touch it.
+    /// The worst t is where some bracket ends, or W before one begins.
+    pub fn no_span_holds_more_than(&self, window: &Window, requests: &[&Request], name: &str) -> Result<(), TestCaseError> {
+        let counted: Vec<_> = requests.iter().filter(|request| request.single || window.span >= Duration::from_secs(60)).collect();
+        let begins = counted.iter().flat_map(|request| [request.settled, Some(request.sent - window.span)]).flatten();
+        for begin in begins {
+            let end = begin + window.span;
+            let touching = counted.iter().filter(|request| request.sent <= end && request.settled.is_none_or(|settled| settled >= begin));
+            let arrived: u32 = touching.map(|request| request.requests).sum();
+            prop_assert!(arrived <= window.requests, "{name}: {arrived} can arrive in the {window:?} that begins at {begin:?}");
+        }
+        Ok(())
+    }
+}
+
+/// The next one is sent `min_delay` after every earlier one settled.
+pub fn delays_hold(limits: &Limits, requests: &[&Request], name: &str) -> Result<(), TestCaseError> {
+    let Some(delay) = limits.min_delay else { return Ok(()) };
+    let singles: Vec<_> = requests.iter().filter(|request| request.single).collect();
+    for (at, later) in singles.iter().enumerate() {
+        for earlier in &singles[..at] {
+            let free = earlier.settled.map(|settled| settled + delay);
+            prop_assert!(free.is_some_and(|free| free <= later.granted), "{name}: {later:?} follows {earlier:?} too closely");
+        }
+    }
+    Ok(())
+}
+
+/// At every grant, those before it that had not settled and itself are no more than the limit.
+pub fn flight_holds(limits: &Limits, requests: &[&Request], name: &str) -> Result<(), TestCaseError> {
+    let Some(limit) = limits.in_flight else { return Ok(()) };
+    let singles: Vec<_> = requests.iter().filter(|request| request.single).collect();
+    for (at, request) in singles.iter().enumerate() {
+        let before = singles[..at].iter().filter(|earlier| earlier.settled.is_none_or(|settled| settled > request.granted));
+        let flying = before.count() + 1;
+        prop_assert!(flying <= limit as usize, "{name}: {flying} in flight when {request:?} began");
+    }
+    Ok(())
+}
+
+/// In no span are more sent than `burst` and the even spread of that span.
+pub fn burst_holds(limits: &Limits, requests: &[&Request], name: &str) -> Result<(), TestCaseError> {
+    let spread = limits.windows.iter().filter(|window| window.span >= Duration::from_secs(60)).min_by_key(|window| window.span);
+    let (Some(burst), Some(spread)) = (limits.burst, spread) else { return Ok(()) };
+    let mut sent: Vec<_> = requests.iter().filter(|request| request.single).map(|request| request.sent).collect();
+    sent.sort();
+    for (at, first) in sent.iter().enumerate() {
+        for (count, last) in sent[at..].iter().enumerate() {
+            let evenly = last.since(*first).as_micros() * u128::from(spread.requests) / spread.span.as_micros();
+            let most = u128::from(burst) + evenly;
+            let sent_in_span = count as u128 + 1;
+            prop_assert!(sent_in_span <= most, "{name}: {sent_in_span} sent where {most} may be");
+        }
+    }
+    Ok(())
+}
+
+/// Small numbers that look random and are the same every time.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
