@@ -197,14 +197,27 @@ async fn what_is_no_state_is_called_damaged_with_the_way_back() {
     }
 }
 
+/// The files of a state at this moment, as a kill would leave them.
+fn as_if_killed(place: &Place) -> Place {
+    let killed = Place::new();
+    for name in ["state.db", "state.db-wal"] {
+        std::fs::copy(place.0.path().join(name), killed.0.path().join(name)).unwrap();
+    }
+    killed
+}
+
 #[tokio::test]
 async fn a_refused_state_is_left_as_it_was() {
     let place = Place::filled().await;
-    place.sql("PRAGMA user_version = 77");
-    let before = std::fs::read(place.path()).unwrap();
-    refusal(place.open());
-    refusal(sqlite::open(&place.path(), &opening("prod", "/other")));
-    assert_eq!(std::fs::read(place.path()).unwrap(), before);
+    let running = place.open().unwrap();
+    running.apply(vec![Change::PutGap(gap(1_000))]).await.unwrap();
+    let killed = as_if_killed(&place);
+    let files = || ["state.db", "state.db-wal"].map(|name| std::fs::read(killed.0.path().join(name)).unwrap());
+    let before = files();
+    assert!(!before[1].is_empty());
+    refusal(sqlite::open(&killed.path(), &opening("prod", "/other")));
+    assert!(files() == before, "another lake's engine changed it");
+    assert_eq!(killed.open().unwrap().load().await.unwrap().gaps.len(), 301);
 }
 
 /// Zeroes the start of each page of 4 KiB from the second on, one after the other.
