@@ -44,7 +44,7 @@ async fn local_folder_keeps_every_claim() {
         adce_lake::open(&LakeUrl::Folder(root)).unwrap()
     };
     every_claim!(open);
-    every_claim!(open; control_characters_in_keys_survive, of_many_absent_publishes_at_once_one_wins);
+    every_claim!(open; nothing_is_at_the_name_of_a_folder, control_characters_in_keys_survive, of_many_absent_publishes_at_once_one_wins, of_many_replacements_at_once_one_wins);
 }
 
 #[tokio::test]

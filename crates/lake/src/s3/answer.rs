@@ -144,6 +144,14 @@ pub(super) fn without_quotes(etag: &str) -> String {
     etag.trim().trim_matches('"').to_owned()
 }
 
+/// Some stores list without ETags. Size and time then stand for the content, to the second, which is all a HEAD tells.
+pub(super) fn etag_without_one(size: u64, last_modified: Timestamp) -> String {
+    format!("{WITHOUT_ETAG}{size}-{}", last_modified.as_second())
+}
+
+/// How such a stand-in begins.
+pub(super) const WITHOUT_ETAG: &str = "listed-";
+
 #[cfg(test)]
 mod tests {
     use super::*;

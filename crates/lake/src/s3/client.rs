@@ -136,6 +136,11 @@ impl Client {
             .user_agent(concat!("adce/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(patience.connect_within)
             .read_timeout(patience.silence_max)
+            // Objects are what was stored, whatever their encoding; another crate may have switched decoding on.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
             // A signature holds for one host only.
             .redirect(reqwest::redirect::Policy::none());
         if place.on_loopback {

@@ -3,8 +3,13 @@
 //! What it must never do is to call a listing complete that is not: half an answer, an answer that is something else (a
 //! proxy's page with status 200), a page that promises more but does not say where, or a circle of pages are all errors
 //! (`tests/s3_faults.rs`).
+//!
+//! Keys are asked for in URL encoding, because XML cannot hold every character. Some servers confirm the encoding and then
+//! do not encode; where a page leaves room for doubt, the first keys that differ are looked up in both spellings,
+//! once per lake.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use adce_core::object::Object;
 use adce_core::ports::LakeError;
@@ -14,7 +19,7 @@ use percent_encoding::percent_decode;
 use serde::Deserialize;
 
 use super::Shared;
-use super::answer::{Failed, without_quotes};
+use super::answer::{Failed, etag_without_one, without_quotes};
 use super::client::Ask;
 
 #[derive(Deserialize)]
@@ -102,27 +107,114 @@ async fn page(lake: &Shared, prefix: &str, token: Option<&str>) -> Result<Read, 
 async fn once(lake: &Shared, ask: &Ask<'_>, prefix: &str) -> Result<Read, Failed> {
     let answer = lake.client.once(ask).await?;
     let body = lake.client.whole(answer).await?;
-    read(&body, prefix).map_err(Failed::passing)
+    let page = parsed(&body).map_err(Failed::passing)?;
+    let spelling = spelling(lake, &page, prefix).await;
+    read(page, spelling, prefix).map_err(Failed::passing)
 }
 
-fn read(body: &[u8], prefix: &str) -> Result<Read, String> {
+fn parsed(body: &[u8]) -> Result<Page, String> {
     let text = std::str::from_utf8(body).map_err(|_| "the page is not UTF-8")?;
-    let page: Page = quick_xml::de::from_str(text).map_err(|error| format!("the page is no listing, or only a part of one: {error}"))?;
-    let encoded = page.encoding_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("url"));
+    quick_xml::de::from_str(text).map_err(|error| format!("the page is no listing, or only a part of one: {error}"))
+}
+
+fn read(page: Page, spelling: Spelling, prefix: &str) -> Result<Read, String> {
     let next = match (page.is_truncated, page.next_continuation_token) {
         (false, _) => None,
         (true, Some(token)) if !token.is_empty() => Some(token),
         (true, _) => return Err("the page says that more follows, but not where".into()),
     };
     let object = |row: Row| {
-        let key = if encoded { decoded(&row.key) } else { Some(row.key) };
-        let Some(key) = key else { return Ok(None) };
+        let Some(key) = spelling.key(&row.key) else { return Ok(None) };
         if !key.starts_with(prefix) {
             return Err(format!("the page holds key `{key}`, which does not begin with `{prefix}`"));
         }
-        Ok(Some(Object { key, size: row.size, last_modified: row.last_modified, etag: without_quotes(&row.etag) }))
+        let etag = match without_quotes(&row.etag) {
+            none if none.is_empty() => etag_without_one(row.size, row.last_modified),
+            etag => etag,
+        };
+        Ok(Some(Object { key, size: row.size, last_modified: row.last_modified, etag }))
     };
     Ok(Read { objects: page.contents.into_iter().map(object).collect::<Result<_, _>>()?, next })
+}
+
+/// How keys stand in a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spelling {
+    Encoded,
+    Plain,
+}
+
+impl Spelling {
+    /// `None`: it is not text.
+    fn key(self, written: &str) -> Option<String> {
+        match self {
+            Spelling::Encoded => decoded(written),
+            Spelling::Plain => Some(written.to_owned()),
+        }
+    }
+}
+
+/// What is known about a store that says it encodes.
+#[derive(Default)]
+pub(super) struct Honesty(AtomicU8);
+
+impl Honesty {
+    const ENCODES: u8 = 1;
+    const DOES_NOT: u8 = 2;
+
+    fn known(&self) -> Option<Spelling> {
+        match self.0.load(Ordering::Relaxed) {
+            Self::ENCODES => Some(Spelling::Encoded),
+            Self::DOES_NOT => Some(Spelling::Plain),
+            _ => None,
+        }
+    }
+
+    fn learn(&self, spelling: Spelling) -> Spelling {
+        let known = if spelling == Spelling::Encoded { Self::ENCODES } else { Self::DOES_NOT };
+        self.0.store(known, Ordering::Relaxed);
+        spelling
+    }
+}
+
+/// So many keys are looked up at most, if both of their spellings exist or neither does.
+const LOOK_UPS_MAX: usize = 3;
+
+async fn spelling(lake: &Shared, page: &Page, prefix: &str) -> Spelling {
+    if !page.encoding_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("url")) {
+        return Spelling::Plain;
+    }
+    if let Some(known) = lake.honesty.known() {
+        return known;
+    }
+    let written = || page.contents.iter().map(|row| row.key.as_str());
+    let cannot_be_decoded = |key: &str| decoded(key).is_some_and(|decoded| !decoded.starts_with(prefix)) && key.starts_with(prefix);
+    if written().any(|key| is_never_in_encoded_text(key) || cannot_be_decoded(key)) {
+        return lake.honesty.learn(Spelling::Plain);
+    }
+    let differing = written().filter(|key| decoded(key).is_some_and(|decoded| decoded != *key));
+    for key in differing.take(LOOK_UPS_MAX) {
+        let there = |spelling: Spelling| async move {
+            let key = spelling.key(key)?;
+            let key = key.strip_prefix(&lake.prefix)?;
+            lake.head(key).await.ok().map(|object| object.is_some())
+        };
+        match (there(Spelling::Encoded).await, there(Spelling::Plain).await) {
+            (Some(true), Some(false)) => return lake.honesty.learn(Spelling::Encoded),
+            (Some(false), Some(true)) => return lake.honesty.learn(Spelling::Plain),
+            _ => {}
+        }
+    }
+    Spelling::Encoded
+}
+
+/// Characters that every encoder replaces.
+fn is_never_in_encoded_text(key: &str) -> bool {
+    let always_replaced = |byte: u8| !byte.is_ascii_graphic() || b"\"<>#[]{}|\\^`".contains(&byte);
+    let is_half_an_escape = |(at, byte): (usize, u8)| {
+        byte == b'%' && !key.as_bytes().get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    key.bytes().any(always_replaced) || key.bytes().enumerate().any(is_half_an_escape)
 }
 
 /// Form encoding, as S3 uses it here: `+` is a space, a plus is `%2B`.
@@ -142,6 +234,22 @@ mod tests {
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name>{inner}</ListBucketResult>"
         )
+    }
+
+    fn read(body: &[u8], prefix: &str) -> Result<Read, String> {
+        let page = parsed(body)?;
+        let spelling = if page.encoding_type.is_some() { Spelling::Encoded } else { Spelling::Plain };
+        super::read(page, spelling, prefix)
+    }
+
+    #[test]
+    fn text_that_no_encoder_writes_is_noticed() {
+        for key in ["a b", "ü", "a#b", "100%", "%zz", "a%2", "[x]", "a\nb"] {
+            assert!(is_never_in_encoded_text(key), "{key}");
+        }
+        for key in ["a+b", "%2B", "a/b-c_d.e~f*g", "!'():@=&$,;?", "%C3%BC"] {
+            assert!(!is_never_in_encoded_text(key), "{key}");
+        }
     }
 
     #[test]

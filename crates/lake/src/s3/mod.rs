@@ -56,6 +56,7 @@ struct Shared {
     prefix: String,
     /// Some answer has shown that the bucket exists; a HEAD cannot tell a missing object from a missing bucket.
     bucket_seen: AtomicBool,
+    honesty: listing::Honesty,
 }
 
 impl S3Lake {
@@ -71,7 +72,13 @@ impl S3Lake {
         let refused = |detail: String| LakeError::Refused { what: what(), detail };
         let place = Place::of(bucket, &settings).map_err(refused)?;
         let client = Client::new(place, bucket, settings, patience).map_err(refused)?;
-        let shared = Shared { client, bucket: bucket.into(), prefix: prefix.into(), bucket_seen: AtomicBool::new(false) };
+        let shared = Shared {
+            client,
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+            bucket_seen: AtomicBool::new(false),
+            honesty: listing::Honesty::default(),
+        };
         Ok(S3Lake { shared: Arc::new(shared) })
     }
 

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::answer::{Failed, time_of, without_quotes};
+use super::answer::{Failed, WITHOUT_ETAG, etag_without_one, time_of, without_quotes};
 use super::client::{Ask, Content, Sha256};
 use super::{Shared, local_trouble};
 
@@ -50,8 +50,20 @@ enum Condition {
 pub(super) async fn publish(lake: &Arc<Shared>, file: &Path, key: &str, only_if: &Precondition) -> Result<Object, PublishError> {
     let full = lake.full_key(key)?;
     let size = tokio::fs::metadata(file).await.map_err(|error| local_trouble(file, &error))?.len();
+    let only_if = &as_sent(lake, key, only_if).await?;
     let publish = Publish { lake, file, size, key, full, only_if, mark: Uuid::now_v7().to_string() };
     if size > ONE_REQUEST_MAX { publish.in_parts().await } else { publish.in_one().await }
+}
+
+/// The condition with an ETag that the store knows, if the listing had none.
+async fn as_sent(lake: &Shared, key: &str, only_if: &Precondition) -> Result<Precondition, PublishError> {
+    match only_if {
+        Precondition::Unchanged { etag } if etag.starts_with(WITHOUT_ETAG) => match lake.head(key).await? {
+            Some(there) if etag_without_one(there.size, there.last_modified) == *etag => Ok(Precondition::Unchanged { etag: there.etag }),
+            there => Err(PublishError::Conflict(there)),
+        },
+        as_it_is => Ok(as_it_is.clone()),
+    }
 }
 
 impl Publish<'_> {

@@ -1,5 +1,7 @@
 //! What is true of every lake, whatever keeps it: the conformance suite. Each claim gets a lake of its own, empty, and
 //! a scratch folder for files.
+// Every test program takes what its kind of lake can promise.
+#![allow(dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -39,7 +41,7 @@ pub const ODD_KEYS: &[&str] = &[
     "ab",
 ];
 
-/// They survive in a good store; some servers cannot route them.
+/// They survive in a good store; the small servers made for tests cannot route them, or write them as they are into XML.
 pub const KEYS_WITH_CONTROL_CHARACTERS: &[&str] = &["line\nbreak/x", "tab\tx", "bell\u{7}", "return\r"];
 
 /// What some stores keep and a folder cannot.
@@ -116,11 +118,25 @@ pub async fn publish_list_head_and_download_agree(trial: &Trial) {
     let to = trial.scratch.path().join("copy");
     let downloaded = trial.lake.download("a/b/c.json", &to).await.unwrap();
     for seen in [&listed, &headed, &downloaded] {
-        assert_eq!((&seen.key, seen.size, &seen.etag), (&published.key, 7, &published.etag));
+        assert_eq!((&seen.key, seen.size), (&published.key, 7));
+        assert!(seen.etag == published.etag || is_stand_in(seen));
         // Some stores tell milliseconds in one answer and seconds in another.
         assert!(seen.last_modified.duration_since(published.last_modified).abs() <= jiff::SignedDuration::from_secs(1));
     }
     assert_eq!(std::fs::read(to).unwrap(), b"{\"x\":1}");
+}
+
+/// Some stores list without ETags.
+fn is_stand_in(listed: &Object) -> bool {
+    listed.etag.starts_with("listed-")
+}
+
+pub async fn what_a_listing_showed_can_be_replaced_once(trial: &Trial) {
+    trial.put("k", b"first").await;
+    let unchanged = Precondition::Unchanged { etag: trial.list("").await["k"].etag.clone() };
+    trial.publish("k", b"second", &unchanged).await.unwrap();
+    assert_eq!(conflict(trial.publish("k", b"third", &unchanged).await).unwrap().size, 6);
+    assert_eq!(trial.content("k").await, b"second");
 }
 
 pub async fn empty_object_is_an_object(trial: &Trial) {
@@ -161,7 +177,7 @@ pub async fn unchanged_publish_onto_nothing_conflicts(trial: &Trial) {
     assert_eq!(trial.lake.head("k").await.unwrap(), None);
 }
 
-/// Of stores that check and write in one step; moto, a stand-in made for tests, does not.
+/// Of stores that check and write in one step; the small servers made for tests do not.
 pub async fn of_many_absent_publishes_at_once_one_wins(trial: &Trial) {
     let contents: Vec<Vec<u8>> = (0..8_u8).map(|who| vec![b'0' + who; 100 + usize::from(who)]).collect();
     let all = contents.iter().map(|content| trial.publish("contested", content, &Precondition::Absent));
@@ -173,6 +189,20 @@ pub async fn of_many_absent_publishes_at_once_one_wins(trial: &Trial) {
         if let Some(there) = conflict(loser) {
             assert_eq!(there.etag, winner.etag);
         }
+    }
+    assert_eq!(trial.content("contested").await, contents[usize::try_from(winner.size).unwrap() - 100]);
+}
+
+/// Of stores that check and write in one step.
+pub async fn of_many_replacements_at_once_one_wins(trial: &Trial) {
+    let unchanged = Precondition::Unchanged { etag: trial.put("contested", b"first").await.etag };
+    let contents: Vec<Vec<u8>> = (0..8_u8).map(|who| vec![b'0' + who; 100 + usize::from(who)]).collect();
+    let all = contents.iter().map(|content| trial.publish("contested", content, &unchanged));
+    let (won, lost): (Vec<_>, Vec<_>) = futures::future::join_all(all).await.into_iter().partition(Result::is_ok);
+    assert_eq!(won.len(), 1, "{won:?}");
+    let winner = won.into_iter().next().unwrap().unwrap();
+    for loser in lost {
+        assert_eq!(conflict(loser).unwrap().etag, winner.etag);
     }
     assert_eq!(trial.content("contested").await, contents[usize::try_from(winner.size).unwrap() - 100]);
 }
@@ -191,11 +221,16 @@ pub async fn prefix_is_text_and_need_not_end_at_a_slash(trial: &Trial) {
 
 pub async fn nothing_is_at_a_key_that_is_only_a_beginning(trial: &Trial) {
     trial.put("a/b", b".").await;
-    assert_eq!(trial.lake.head("a").await.unwrap(), None);
     assert_eq!(trial.lake.head("a/b/c").await.unwrap(), None);
     assert_eq!(trial.lake.head("a/bc").await.unwrap(), None);
     let missing = trial.lake.download("a/bc", &trial.scratch.path().join("x")).await;
     assert!(missing.is_err());
+}
+
+/// A server that keeps objects as files may stumble over its own folders.
+pub async fn nothing_is_at_the_name_of_a_folder(trial: &Trial) {
+    trial.put("a/b", b".").await;
+    assert_eq!(trial.lake.head("a").await.unwrap(), None);
 }
 
 pub async fn odd_keys_survive_byte_by_byte(trial: &Trial) {
@@ -218,7 +253,7 @@ pub async fn keys_survive(trial: &Trial, keys: &[&str]) {
     for key in keys {
         let headed = trial.lake.head(key).await.unwrap().unwrap_or_else(|| panic!("no {key:?}"));
         assert_eq!((headed.key.as_str(), headed.size), (*key, key.len() as u64));
-        assert_eq!(headed.etag, listed[*key].etag, "{key:?}");
+        assert!(headed.etag == listed[*key].etag || is_stand_in(&listed[*key]), "{key:?}");
         assert_eq!(trial.content(key).await, key.as_bytes(), "{key:?}");
     }
 }
@@ -253,7 +288,8 @@ pub async fn large_object_arrives_whole_and_conditionally(trial: &Trial) {
     std::fs::write(&path, &content).unwrap();
     let published = trial.lake.publish(&path, "large", &Precondition::Absent).await.unwrap();
     assert_eq!(published.size, content.len() as u64);
-    assert_eq!(trial.list("").await["large"].etag, published.etag);
+    let listed = &trial.list("").await["large"];
+    assert!(listed.size == published.size && (listed.etag == published.etag || is_stand_in(listed)));
     assert!(trial.content("large").await == content);
     let there = conflict(trial.lake.publish(&path, "large", &Precondition::Absent).await).unwrap();
     assert_eq!(there.etag, published.etag);
@@ -293,6 +329,7 @@ macro_rules! every_claim {
         $crate::every_claim!($fresh;
             empty_lake_lists_nothing,
             publish_list_head_and_download_agree,
+            what_a_listing_showed_can_be_replaced_once,
             empty_object_is_an_object,
             staged_file_stays_where_it_is,
             absent_publish_onto_an_object_conflicts_and_changes_nothing,

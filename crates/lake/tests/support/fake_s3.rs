@@ -41,6 +41,8 @@ pub enum Fault {
     PointsTo(&'static str),
     /// Says that more follows, and not where.
     PointsNowhere,
+    /// Says that it encodes keys, and does not.
+    OnlyClaimsToEncode,
 }
 
 #[derive(Clone, Debug)]
@@ -256,6 +258,10 @@ fn ok(body: impl Into<Vec<u8>>) -> Answer {
     Answer { status: 200, headers: Vec::new(), body: body.into(), announced: None }
 }
 
+fn encoded(key: &str) -> String {
+    utf8_percent_encode(key, NON_ALPHANUMERIC).to_string()
+}
+
 impl State {
     fn fault(&mut self, request: &Request) -> Option<Fault> {
         let planned = self.planned.iter_mut().find(|planned| planned.times > 0 && (planned.when)(request))?;
@@ -291,8 +297,9 @@ impl State {
             }
             Fault::KnowsNoConditions if request.has_condition() => error(501, "NotImplemented"),
             Fault::KnowsNoConditions => self.act(request, page),
-            Fault::PointsTo(token) => self.list(request, page, Some(Some(token))),
-            Fault::PointsNowhere => self.list(request, page, Some(None)),
+            Fault::PointsTo(token) => self.list(request, page, Some(Some(token)), encoded),
+            Fault::PointsNowhere => self.list(request, page, Some(None), encoded),
+            Fault::OnlyClaimsToEncode => self.list(request, page, None, |key| quick_xml::escape::escape(key).into_owned()),
             Fault::Hang | Fault::Close | Fault::DoAndClose => unreachable!("nothing is answered"),
         }
     }
@@ -303,7 +310,7 @@ impl State {
         }
         let upload = request.query.get("uploadId");
         match (request.method.as_str(), upload) {
-            ("GET", _) if request.is_list() => self.list(request, page, None),
+            ("GET", _) if request.is_list() => self.list(request, page, None, encoded),
             ("GET" | "HEAD", _) => self.get(request),
             ("PUT", None) => self.conditionally(request, |state| {
                 let mark = request.headers.get("x-amz-meta-adce-publish").cloned();
@@ -377,7 +384,7 @@ impl State {
     }
 
     /// `points`: what the page says about its continuation, against the truth.
-    fn list(&self, request: &Request, page: usize, points: Option<Option<&str>>) -> Answer {
+    fn list(&self, request: &Request, page: usize, points: Option<Option<&str>>, write_key: fn(&str) -> String) -> Answer {
         let prefix = request.query.get("prefix").cloned().unwrap_or_default();
         let after = request.query.get("continuation-token").cloned();
         let mut keys = self.objects.iter().filter(|(key, _)| key.starts_with(&prefix) && after.as_ref().is_none_or(|after| *key > after));
@@ -388,7 +395,7 @@ impl State {
             write!(
                 body,
                 "<Contents><Key>{}</Key><LastModified>2009-10-12T17:50:30.000Z</LastModified><ETag>&quot;{}&quot;</ETag><Size>{}</Size></Contents>",
-                utf8_percent_encode(key, NON_ALPHANUMERIC),
+                write_key(key),
                 stored.etag,
                 stored.content.len()
             )
