@@ -113,6 +113,11 @@ impl Diary {
         Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(false) })
     }
 
+    /// How many wait for a permit.
+    pub fn waiting(&self) -> usize {
+        self.open.receiver_count()
+    }
+
     pub fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap().clone()
     }

@@ -1,0 +1,78 @@
+//! Who may pass: running attempts, by a token that nobody can guess.
+//!
+//! Any process of this machine can reach the gateway's port; only the children of a running attempt know its token.
+//! When the attempt ends, so does whatever it still has open.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use adce_core::ids::AttemptId;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Default)]
+pub(crate) struct Door {
+    inside: Mutex<Inside>,
+}
+
+#[derive(Default)]
+struct Inside {
+    by_token: HashMap<String, Admitted>,
+    links: u64,
+}
+
+struct Admitted {
+    attempt: AttemptId,
+    /// Its open connections, by number.
+    links: HashMap<u64, CancellationToken>,
+}
+
+/// One connection to the gateway.
+pub(crate) struct Link {
+    number: u64,
+    end: CancellationToken,
+    door: Arc<Door>,
+}
+
+impl Door {
+    /// Returns the attempt's token: 128 bits, different each time.
+    pub(crate) fn admit(&self, attempt: AttemptId) -> String {
+        let token = format!("{:032x}", rand::random::<u128>());
+        self.lock().by_token.insert(token.clone(), Admitted { attempt, links: HashMap::new() });
+        token
+    }
+
+    pub(crate) fn dismiss(&self, attempt: AttemptId) {
+        let mut inside = self.lock();
+        let gone = inside.by_token.extract_if(|_, admitted| admitted.attempt == attempt);
+        gone.flat_map(|(_, admitted)| admitted.links.into_values()).for_each(|link| link.cancel());
+    }
+
+    /// `end`: cancelled when the connection has to close.
+    pub(crate) fn link(self: &Arc<Self>, end: CancellationToken) -> Link {
+        let mut inside = self.lock();
+        inside.links += 1;
+        Link { number: inside.links, end, door: self.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Link {
+    /// Whose token it is; from now on this connection ends with that attempt.
+    pub(crate) fn enter(&self, token: &str) -> Option<AttemptId> {
+        let mut inside = self.door.lock();
+        let admitted = inside.by_token.get_mut(token)?;
+        admitted.links.entry(self.number).or_insert_with(|| self.end.clone());
+        Some(admitted.attempt)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.door.lock().by_token.values_mut().for_each(|admitted| {
+            admitted.links.remove(&self.number);
+        });
+    }
+}
