@@ -6,7 +6,9 @@
 //! half a table looks like items that are no longer expected.
 
 use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 
+use hashbrown::HashTable;
 use jiff::Timestamp;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
@@ -503,7 +505,8 @@ impl Scope for RowScope<'_> {
 /// Ids name rows: each has one, and no two the same.
 fn resolve_duplicates(dimension: &Dimension, table: &Table, names: &DimensionNames, rows: &mut Rows, problems: &mut Complaints) {
     let id = usize::from(names.main());
-    let mut first_of: hashbrown::HashMap<String, usize> = hashbrown::HashMap::with_capacity(rows.len());
+    let hasher = hashbrown::DefaultHashBuilder::default();
+    let mut first_of: HashTable<usize> = HashTable::with_capacity(rows.len());
     let mut dropped = vec![false; rows.len()];
     let by = match &table.duplicates {
         Duplicates::Error => None,
@@ -517,8 +520,19 @@ fn resolve_duplicates(dimension: &Dimension, table: &Table, names: &DimensionNam
             problems.add(Problem { at: Some(rows.place(row)), ..Problem::error(&dimension.at, format!("this row has no `{}`", table.id)) });
             continue;
         }
-        let Some(earlier) = first_of.get_mut(text.as_str()) else {
-            first_of.insert(text.clone(), row);
+        let mut other = String::new();
+        let is_same = |earlier: &usize| match rows.text(id, *earlier) {
+            Some(known) => known == text,
+            None => {
+                other.clear();
+                rows.write(id, *earlier, &mut other);
+                other == text
+            }
+        };
+        let hash = hasher.hash_one(text.as_str());
+        let Some(earlier) = first_of.find_mut(hash, is_same) else {
+            // There is room for every row: nothing is hashed again.
+            first_of.insert_unique(hash, row, |_| hash);
             continue;
         };
         match by {
