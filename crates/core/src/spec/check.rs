@@ -200,8 +200,8 @@ impl<'a> Checker<'a> {
 
     fn unused(&self, problems: &mut Vec<Problem>) {
         let datasets: Vec<&RawDataset> = entries(self.raw.datasets.0.as_ref()).iter().filter_map(|(_, raw)| raw.as_ref()).collect();
-        // A dataset that could not be read may use anything.
-        if datasets.len() < entries(self.raw.datasets.0.as_ref()).len() {
+        // What a wrong part means to use is not known.
+        if problems.iter().any(Problem::is_error) {
             return;
         }
         let mut report = |what: &str, name: &Name, used: bool| {
@@ -214,7 +214,7 @@ impl<'a> Checker<'a> {
         }
         for name in names::<RawDimension>(self.raw.dimensions.as_ref()) {
             let used = |raw: &&RawDataset| {
-                raw.r#for.as_ref().is_some_and(|dimensions| dimensions.as_slice().iter().any(|text| text.text == name.text))
+                raw.r#for.0.as_ref().is_some_and(|dimensions| dimensions.as_slice().iter().any(|text| text.text == name.text))
             };
             report("dimension", name, datasets.iter().any(used));
         }

@@ -186,7 +186,12 @@ pub fn decode_map(
             }
             None => {
                 let problem = Problem::error(&entry.key_at, format!("{}unknown key `{}`", trail.prefix(), entry.key));
-                problems.push(problem.hint(known_names(&entry.key, "key", keys.known)));
+                // `3,000` between braces is `3` and a key `000`.
+                let number = entry.key.chars().all(|c| c.is_ascii_digit()) && matches!(entry.value.value, Value::Empty);
+                problems.push(match number {
+                    true => problem.hint("a number has no `,` inside"),
+                    false => problem.hint(known_names(&entry.key, "key", keys.known)),
+                });
             }
         }
     }

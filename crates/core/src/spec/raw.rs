@@ -136,7 +136,7 @@ raw! {
         /// Where an object lies: `espn/{season}/{game_id}.json`; dates as `{day:%Y%m%d}`.
         pub key: Needed<Text>,
         /// The dimension whose values are the items; of several, the product.
-        pub r#for: Option<OneOrMore<Text>>,
+        pub r#for: Needed<OneOrMore<Text>>,
         /// Keeps the items for which this expression holds.
         pub r#where: Option<Text>,
         /// Not expected before. Default: due at once.
@@ -434,7 +434,11 @@ impl Decode for RawValid {
                 );
                 None
             }
-            Value::Map(_) => RawValidText::decode(node, trail, problems).map(RawValid::Text),
+            Value::Map(map) => {
+                let text = RawValidText::decode(node, trail, problems)?;
+                // A map of a later version has been refused already.
+                (!is_one_of(map, &["json", "command"])).then_some(RawValid::Text(text))
+            }
             _ => Given::decode(node, trail, problems).map(RawValid::Word),
         }
     }
@@ -515,7 +519,7 @@ impl Decode for RawDimension {
             }
             Value::Map(map) if is_one_of(map, &["dataset", "rows"]) => {
                 problems.push(
-                    not_supported(&node.at, &format!("{trail}: rows of collected objects")).hint("use a CSV file: `table: games.csv`"),
+                    not_supported(&node.at, &format!("{trail}: a table of collected objects")).hint("use a CSV file: `table: games.csv`"),
                 );
                 None
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Collectors, Loader, absolute, entries};
 use crate::spec::decode::{Given, Name, OneOrMore, Section, Text};
-use crate::spec::problem::Place;
+use crate::spec::problem::{Place, Problem};
 use crate::spec::raw::{OutputWord, RawCollector, RawHeader, RawHttp, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
 use crate::spec::{Batch, Collector, Environment, How, Http, Output, Requests, RetryPolicy, Secretive, Via};
@@ -17,20 +17,20 @@ impl Loader<'_> {
         for (name, raw) in entries(raw.collectors.as_ref()) {
             self.check_name("collector", name);
             let Some(raw) = raw else { continue };
-            if let Some(collector) = self.collector(&name.text, &name.at, raw) {
+            if let Some(collector) = self.collector(&name.text, &format!("collector `{}`", name.text), &name.at, raw) {
                 collectors.insert(name.text.clone(), Arc::new(collector));
             }
         }
         collectors
     }
 
-    pub(super) fn collector(&mut self, name: &str, at: &Place, raw: &RawCollector) -> Option<Collector> {
-        let what = format!("collector `{name}`");
+    /// `what`: how messages call it.
+    pub(super) fn collector(&mut self, name: &str, what: &str, at: &Place, raw: &RawCollector) -> Option<Collector> {
         let how = match (&raw.command, &raw.http) {
-            (Some(argv), None) => self.command(&what, at, argv),
+            (Some(argv), None) => self.command(what, at, argv),
             (None, Some(http)) => {
-                self.refuse_command_keys(&what, raw);
-                self.http(&what, http)
+                self.refuse_command_keys(what, raw);
+                self.http(what, http)
             }
             (Some(_), Some(_)) => {
                 self.error_with(at, format!("{what} has both `command` and `http`"), "make two collectors of it");
@@ -41,7 +41,7 @@ impl Loader<'_> {
                 None
             }
         };
-        let environment = self.environment(&what, raw);
+        let environment = self.environment(what, raw);
         let default = RetryPolicy::default();
         let retry = raw.retry.as_ref().map_or(default, |raw| RetryPolicy {
             attempts: raw.attempts.as_ref().map_or(default.attempts, |given| given.value.0),
@@ -145,7 +145,9 @@ impl Loader<'_> {
             (Some(variable), None) => {
                 // The text may be the secret itself, so it is not repeated.
                 let message = format!("{what}: `secret` names an environment variable: letters, digits and `_` only");
-                self.error_with(&variable.at, message, "put the secret into a variable of adce's environment and write its name here");
+                let problem = Problem::error(&variable.at, message);
+                let problem = problem.hint("put the secret into a variable of adce's environment and write its name here");
+                self.problems.push(Problem { line: Some(String::new()), ..problem });
                 None
             }
             (None, Some(path)) => Some(Secretive::File(absolute(self.folder, &path.text))),

@@ -8,7 +8,7 @@ use super::{Collectors, Loader, entries};
 use crate::spec::decode::{Name, OneOrMore, Text, not_supported};
 use crate::spec::expression::{Expression, Role};
 use crate::spec::names::{Columns, DimensionNames, Names};
-use crate::spec::problem::{Problem, known_names};
+use crate::spec::problem::{Place, Problem, known_names};
 use crate::spec::raw::{RawAbsent, RawCollector, RawCollectorUse, RawDataset, RawPriority, RawValid, RawValidText, ValidWord};
 use crate::spec::template::{Purpose, Template};
 use crate::spec::{AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, Priority, PriorityLevel, Source, Validity};
@@ -66,7 +66,7 @@ impl Loader<'_> {
         collectors: &mut Collectors,
     ) -> Option<Dataset> {
         let what = format!("dataset `{}`", name.text);
-        let dimensions = self.dataset_dimensions(&what, raw);
+        let dimensions = self.dataset_dimensions(&what, &name.at, raw);
         let names = self.names_of(dimensions.as_deref());
         let source = self.dataset_source(&what, raw);
         let key = raw.key.0.as_ref().and_then(|text| self.key(&what, text, &names));
@@ -109,10 +109,14 @@ impl Loader<'_> {
     }
 
     /// `None`: one of them is not defined.
-    fn dataset_dimensions(&mut self, what: &str, raw: &RawDataset) -> Option<Vec<String>> {
+    fn dataset_dimensions(&mut self, what: &str, at: &Place, raw: &RawDataset) -> Option<Vec<String>> {
         let mut found = Vec::new();
         let mut complete = true;
-        for text in raw.r#for.as_ref().map(OneOrMore::as_slice).unwrap_or_default() {
+        let given = raw.r#for.0.as_ref()?.as_slice();
+        if given.is_empty() {
+            self.error_with(at, format!("{what}: `for` is empty"), "name at least one dimension");
+        }
+        for text in given {
             if !self.names.contains_key(&text.text) {
                 let known: Vec<String> = self.names.keys().cloned().collect();
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -125,7 +129,7 @@ impl Loader<'_> {
                 found.push(text.text.clone());
             }
         }
-        complete.then_some(found)
+        (complete && !given.is_empty()).then_some(found)
     }
 
     fn names_of(&self, dimensions: Option<&[String]>) -> Names {
@@ -228,7 +232,7 @@ impl Loader<'_> {
             RawCollectorUse::Inline(inline) => {
                 // A point cannot be in a name that a user chose.
                 let own = if all.is_some_and(|all| all.has(&name.text)) { format!("{}.inline", name.text) } else { name.text.clone() };
-                if let Some(collector) = self.collector(&own, &name.at, inline) {
+                if let Some(collector) = self.collector(&own, &format!("collector of {what}"), &name.at, inline) {
                     collectors.insert(own.clone(), Arc::new(collector));
                 }
                 (own, Some(inline.as_ref()))

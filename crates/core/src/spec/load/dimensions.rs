@@ -147,10 +147,10 @@ impl Loader<'_> {
         let complete = columns.len() == entries(raw.columns.as_ref()).len();
         let mut table = Table { path: path.text.clone(), id: id.text.clone(), columns: Vec::new(), duplicates: duplicates(raw) };
         let header = self.header(&what, path, &table);
-        self.check_named_columns(&what, raw, header.as_deref());
+        let named = self.check_named_columns(&what, raw, header.as_deref());
         let names = self.names_of_row(name, raw, &columns, header.as_deref());
         let row = Names::row(names.clone());
-        let mut wrong = !complete;
+        let mut wrong = !complete || !named;
         for column in columns {
             let rule = match column.rule {
                 Unparsed::From(rule) => rule,
@@ -189,9 +189,10 @@ impl Loader<'_> {
         }
     }
 
-    /// `id` and every `from` must be there.
-    fn check_named_columns(&mut self, what: &str, raw: &RawTable, header: Option<&[String]>) {
-        let Some(header) = header else { return };
+    /// `id` and every `from` must be there. Whether they are.
+    fn check_named_columns(&mut self, what: &str, raw: &RawTable, header: Option<&[String]>) -> bool {
+        let Some(header) = header else { return true };
+        let before = self.problems.len();
         let declared: Vec<&str> = entries(raw.columns.as_ref()).iter().map(|(name, _)| name.text.as_str()).collect();
         let from: Vec<&Text> = entries(raw.columns.as_ref()).iter().filter_map(|(_, raw)| raw.as_ref()?.from.as_ref()).collect();
         for column in &from {
@@ -201,13 +202,14 @@ impl Loader<'_> {
                 self.error_with(&column.at, message, known_names(&column.text, "column", &known));
             }
         }
-        let Some(id) = &raw.id.0 else { return };
+        let Some(id) = &raw.id.0 else { return false };
         let renamed = from.iter().any(|column| column.text == id.text) && !declared.contains(&id.text.as_str());
         if renamed || !header.contains(&id.text) && !declared.contains(&id.text.as_str()) {
             let known: Vec<&str> = header.iter().map(String::as_str).chain(declared).collect();
             let message = format!("{what}: `id`: the table has no column `{}`", id.text);
             self.error_with(&id.at, message, known_names(&id.text, "column", &known));
         }
+        self.problems.len() == before
     }
 
     fn columns<'r>(&mut self, what: &str, raw: &'r RawTable) -> Vec<Column<'r>> {

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{Loader, entries};
 use crate::spec::decode::{Name, Text};
-use crate::spec::problem::Place;
+use crate::spec::problem::{Place, Problem};
 use crate::spec::raw::{Bracket, Off, RawBreaker, RawLimits, RawMargin, RawSource};
 use crate::spec::{BreakerPolicy, Limits, Margin, Source, Window};
 
@@ -112,7 +112,10 @@ impl Loader<'_> {
             }
         };
         if !url.username().is_empty() || url.password().is_some() {
-            self.error_with(&text.at, format!("{what} holds a user name or password"), "a secret goes into `headers`: `{ secret: NAME }`");
+            let problem = Problem::error(&text.at, format!("{what} holds a user name or password"));
+            let problem = problem.hint("a secret goes into `headers`: `{ secret: NAME }`");
+            // The line would show it.
+            self.problems.push(Problem { line: Some(String::new()), ..problem });
             return None;
         }
         if url.query().is_some() || url.fragment().is_some() {

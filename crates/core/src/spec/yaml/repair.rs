@@ -170,7 +170,10 @@ impl Draft {
             return Problem::error(&here, format!("control character U+{:04X} cannot be in YAML", u32::from(found)));
         }
         if info.contains("mapping values are not allowed") {
-            let problem = Problem::error(&here, "this line stands deeper than the one above, which already has a value");
+            let line = self.line(number);
+            let first = line.iter().take_while(|c| c.is_whitespace()).count();
+            let at = self.place(number, first.min(column), column.saturating_sub(first).max(1));
+            let problem = Problem::error(&at, "this line stands deeper than the one above, which already has a value");
             return problem.hint("keys of one map begin in the same column");
         }
         if info.contains("did not find expected key") || info.contains("indentation") || info.contains("expected <document start>") {

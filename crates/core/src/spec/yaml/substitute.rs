@@ -20,7 +20,9 @@ pub(super) fn fill_in(scalar: &mut Scalar, env: &dyn Fn(&str) -> Option<String>,
         let Some(end) = inner.find('}') else {
             let at = scalar.place_of(offset + start, 2);
             problems.push(Problem::error(&at, "`${` without a closing `}`").hint("write `${NAME}` or `${NAME:-default}`"));
-            return;
+            filled.push('x');
+            rest = "";
+            break;
         };
         match resolve(&inner[..end], env) {
             Ok(text) => filled.push_str(&text),
