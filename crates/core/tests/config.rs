@@ -162,3 +162,76 @@ proptest! {
         prop_assert!(loaded.draft.is_some() || loaded.has_errors());
     }
 }
+
+#[test]
+fn the_committed_schema_is_the_one_of_the_types() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/adce.schema.json");
+    let schema = adce_core::spec::json_schema();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &schema).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == schema, "docs/adce.schema.json is not what the types say: UPDATE=1 rewrites it");
+}
+
+#[test]
+fn several_files_are_one_config_and_each_problem_names_its_file() {
+    let file = |name: &str, text: &str| ConfigFile { name: name.into(), text: text.into() };
+    let base = "lake: ./lake\nsources: { a: { hosts: [a.org], limits: { per_minute: 60, burst: 3 } } }\ndimensions: { x: [1] }\n";
+    let over = "sources: { a: { limits: { per_minute: 30 } } }\ndatasets: { d: { source: a, key: \"{x}\", for: x } }\n";
+    let (loaded, _) = checked(&[file("base.yaml", base), file("over.yaml", over)]);
+    let spec = loaded.spec().unwrap();
+    assert_eq!(spec.sources["a"].limits.windows[0].requests, 30);
+    assert_eq!(spec.sources["a"].limits.burst, Some(3));
+
+    let (loaded, _) =
+        checked(&[file("base.yaml", &format!("{base}nme: x\n")), file("over.yaml", &over.replace("per_minute", "per_minut"))]);
+    let places: Vec<String> = loaded.problems.iter().map(|problem| problem.at.as_ref().unwrap().to_string()).collect();
+    assert_eq!(places, ["base.yaml:4:1", "over.yaml:1:27"]);
+}
+
+#[test]
+fn a_key_that_is_not_given_has_the_documented_default() {
+    use adce_core::spec::*;
+    let text = "lake: ./lake\nsources: { a: { hosts: [a.org] } }\ndimensions: { x: [1] }\n\
+                datasets: { d: { source: a, key: \"{x}\", for: x, collector: { command: [get] } } }\n";
+    let (loaded, _) = checked(&[ConfigFile { name: "adce.yaml".into(), text: text.into() }]);
+    let spec = loaded.spec().unwrap();
+    let secs = std::time::Duration::from_secs;
+    assert_eq!(spec.name, "shop");
+    assert_eq!(spec.lake, LakeUrl::Folder("/project/shop/lake".into()));
+    assert_eq!(spec.state, StateUrl::Sqlite("/project/shop/.adce/state.db".into()));
+    assert_eq!((spec.engine.max_concurrent, spec.engine.reconcile_every), (5, secs(900)));
+    assert_eq!((spec.engine.surprise.items_permille, spec.engine.surprise.lost_permille, spec.engine.surprise.at_least), (200, 100, 20));
+    let source = &spec.sources["a"];
+    assert_eq!(source.base_url.as_ref().unwrap().as_str(), "https://a.org/");
+    assert_eq!((source.importance, source.limits.margin, source.limits.linger), (1.0, Margin::Bracket, secs(1)));
+    assert_eq!(source.breaker, Some(BreakerPolicy { failures: 5, cooldown: secs(600) }));
+    let dataset = &spec.datasets["d"];
+    assert_eq!((dataset.min_size, dataset.due.is_none(), dataset.fresh.is_none()), (1, true, true));
+    assert!(matches!(dataset.priority, Priority::Always(PriorityLevel::Medium)));
+    let absent = AbsentPolicy { after: secs(3 * 86_400), recheck_min: secs(3_600), recheck_max: secs(30 * 86_400) };
+    assert_eq!(dataset.absent, absent);
+    let collector = &spec.collectors["d"];
+    assert_eq!((collector.output, collector.via, collector.timeout), (Output::Staged, Via::None, secs(600)));
+    assert_eq!((collector.batch.size, collector.requests), (1, Requests { per_task: 0, per_item: 1 }));
+    assert_eq!(collector.environment.pass, ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"]);
+    assert_eq!((collector.retry.attempts, collector.retry.backoff_min, collector.retry.backoff_max), (3, secs(60), secs(1_800)));
+    assert_eq!((collector.retry.revive_min, collector.retry.revive_max), (secs(3_600), secs(86_400)));
+    assert_eq!(spec.weighting, Weighting::default());
+}
+
+#[test]
+fn a_new_url_or_filter_changes_the_fingerprint_and_a_new_priority_does_not() {
+    let of = |edit: (&str, &str)| {
+        let text = "lake: ./lake\nsources: { a: { hosts: [a.org] } }\ndimensions: { x: [1, 2] }\ndatasets:\n  d:\n    source: a\n    key: \"{x}\"\n    \
+                    for: x\n    where: x != \"2\"\n    priority: low\n    collector: { http: { url: \"https://a.org/{x}\" } }\n";
+        let (loaded, _) = checked(&[ConfigFile { name: "adce.yaml".into(), text: text.replace(edit.0, edit.1) }]);
+        loaded.spec().unwrap().datasets["d"].fingerprint
+    };
+    let first = of(("", ""));
+    assert_eq!(first, of(("priority: low", "priority: high")));
+    assert_ne!(first, of(("https://a.org/{x}", "https://a.org/v2/{x}")));
+    assert_ne!(first, of(("x != \"2\"", "x != \"1\"")));
+    assert_ne!(first, of(("key: \"{x}\"", "key: \"a/{x}\"")));
+}
