@@ -32,6 +32,15 @@ pub enum Format {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Writes a first, commented config, and the schema by which editors complete it.
+    #[command(after_help = "Examples:\n  adce init\n  adce init -c other/adce.yaml\n\nNothing that is there is overwritten.")]
+    Init,
+
+    /// Everything that is wrong with the config, at once.
+    #[command(after_help = "Examples:\n  adce check\n  adce -c base.yaml -c prod.yaml check\n  adce check --format json\n\n\
+        Reads the config and its tables; neither lake nor state. Exit code 78: there are errors.")]
+    Check,
+
     /// What would be collected, in which order, and done when. Writes nothing and asks no upstream.
     #[command(
         after_help = "Exit codes: 0 complete · 1 part of the lake could not be listed · 2 gaps remain · 69 lake or state unreachable\n\n\

@@ -52,6 +52,8 @@ fn start(cli: Cli) -> Exit {
 async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let Cli { config, format, command } = cli;
     match command {
+        Command::Init => commands::init::run(&config, format),
+        Command::Check => commands::check::run(&config, format, adce_core::time::Timestamp::now()),
         Command::Plan => commands::plan::run(config::spec(&config)?, format).await,
         Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,
         Command::Limits => commands::limits::run(&config::spec(&config)?, format),

@@ -7,7 +7,7 @@ use crate::cli::Format;
 
 /// One problem in `--format json`.
 #[derive(Serialize)]
-struct ProblemLine<'a> {
+pub struct ProblemLine<'a> {
     severity: &'a str,
     message: &'a str,
     file: Option<&'a str>,
@@ -27,7 +27,7 @@ pub fn print(problems: &[Problem], format: Format) {
     }
 }
 
-fn line(problem: &Problem) -> ProblemLine<'_> {
+pub fn line(problem: &Problem) -> ProblemLine<'_> {
     let at = problem.at.as_ref().filter(|at| at.line > 0);
     ProblemLine {
         severity: word(problem.severity),

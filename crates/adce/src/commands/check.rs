@@ -1,0 +1,87 @@
+//! `adce check`: everything that is wrong with the config, in one run. It reads the config and its tables, and nothing
+//! of the lake or the state.
+
+use std::path::PathBuf;
+
+use adce_core::coverage::expand;
+use adce_core::figures::grouped;
+use adce_core::spec::{LakeUrl, Spec};
+use adce_core::time::Timestamp;
+use adce_lake::tables::ConfigFolder;
+use console::style;
+use serde::Serialize;
+
+use crate::cli::Format;
+use crate::config;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::problems::{self, ProblemLine};
+
+/// `--format json`: one object.
+#[derive(Serialize)]
+struct CheckReport<'a> {
+    ok: bool,
+    errors: usize,
+    warnings: usize,
+    datasets: Option<usize>,
+    items: Option<usize>,
+    sources: Option<usize>,
+    problems: Vec<ProblemLine<'a>>,
+}
+
+pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Failure> {
+    let mut loaded = config::load(paths)?;
+    let mut items = None;
+    if let Some(draft) = &loaded.draft {
+        match expand(draft, &ConfigFolder::new(&draft.folder), now) {
+            Ok(expected) => items = Some(expected.len()),
+            Err(problems) => loaded.add(problems),
+        }
+    }
+    let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
+    let warnings = loaded.problems.len() - errors;
+    let spec = loaded.draft.as_ref().filter(|_| errors == 0);
+    match format {
+        Format::Json => {
+            let report = CheckReport {
+                ok: errors == 0,
+                errors,
+                warnings,
+                datasets: spec.map(|spec| spec.datasets.len()),
+                items: items.filter(|_| errors == 0),
+                sources: spec.map(|spec| spec.sources.len()),
+                problems: loaded.problems.iter().map(problems::line).collect(),
+            };
+            println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        }
+        Format::Text => {
+            problems::print(&loaded.problems, format);
+            match spec {
+                Some(spec) => println!("{} {}", style("ok").green().bold(), summary(spec, items.unwrap_or(0), warnings)),
+                None => eprintln!("{}", style(counted(errors, warnings)).for_stderr().bold()),
+            }
+        }
+    }
+    Ok(if errors == 0 { Exit::Complete } else { Exit::Config })
+}
+
+/// `prod · ./lake · 3 datasets, 5,071 items, 2 sources`
+fn summary(spec: &Spec, items: usize, warnings: usize) -> String {
+    let lake = match &spec.lake {
+        LakeUrl::Folder(root) => root.display().to_string(),
+        LakeUrl::S3 { bucket, prefix } => format!("s3://{bucket}/{prefix}"),
+    };
+    let figures = [number(spec.datasets.len(), "dataset"), number(items, "item"), number(spec.sources.len(), "source")].join(", ");
+    let warnings = if warnings == 0 { String::new() } else { format!(" · {}", number(warnings, "warning")) };
+    format!("{} · {lake} · {figures}{warnings}", spec.name)
+}
+
+fn counted(errors: usize, warnings: usize) -> String {
+    let errors = number(errors, "error");
+    if warnings == 0 { errors } else { format!("{errors}, {}", number(warnings, "warning")) }
+}
+
+fn number(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(count as u64))
+}
