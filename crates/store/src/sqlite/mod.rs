@@ -46,7 +46,8 @@ pub struct Opening {
 pub struct SqliteStore {
     to_writer: Sender<Sent>,
     writer: Option<JoinHandle<()>>,
-    reader: Arc<Mutex<Reader>>,
+    /// `None` only while it is dropped.
+    reader: Option<Arc<Mutex<Reader>>>,
     path: PathBuf,
 }
 
@@ -64,7 +65,7 @@ pub fn open(path: &Path, opening: &Opening) -> Result<SqliteStore, StoreError> {
     let (to_writer, sent) = mpsc::channel();
     let thread = std::thread::Builder::new().name("state-writer".into()).spawn(move || writer.run(sent));
     let thread = thread.map_err(|error| StoreError::Unreachable(format!("no thread for the state's writer: {error}")))?;
-    Ok(SqliteStore { to_writer, writer: Some(thread), reader: Arc::new(Mutex::new(reader)), path: path.to_owned() })
+    Ok(SqliteStore { to_writer, writer: Some(thread), reader: Some(Arc::new(Mutex::new(reader))), path: path.to_owned() })
 }
 
 /// Opens the state at `path` for reading, whether an engine writes it or not. `None`: there is no state, and none was
@@ -82,7 +83,8 @@ impl SqliteStore {
     }
 
     async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-        let reader = Arc::clone(&self.reader);
+        let gone = || StoreError::Unreachable(format!("`{}`: it is being closed", self.path.display()));
+        let reader = self.reader.clone().ok_or_else(gone)?;
         let reading = tokio::task::spawn_blocking(move || read(&reader.lock().unwrap_or_else(PoisonError::into_inner)));
         reading.await.map_err(|error| StoreError::Unreachable(format!("reading the state was cut off: {error}")))?
     }
@@ -119,6 +121,8 @@ impl Store for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        // The last connection folds the write-ahead log in, and one that can only read cannot.
+        self.reader = None;
         // The thread may be gone already if it panicked; then there is nothing left to end.
         let _ = self.to_writer.send(Sent::End(End));
         if let Some(thread) = self.writer.take() {
