@@ -59,9 +59,9 @@ impl DimensionValues {
             }
         };
         if values.len() == 0 {
-            let hint = match &values.shape {
-                Shape::Table(_) => "the files have a header and no rows",
-                _ => "give it at least one value",
+            let hint = match &dimension.kind {
+                DimensionKind::Table(table) => format!("`{}` has a header and no rows", table.path),
+                _ => "give it at least one value".into(),
             };
             return Err(vec![Problem::error(&dimension.at, format!("dimension `{}` has no values", dimension.name)).hint(hint)]);
         }

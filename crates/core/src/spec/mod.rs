@@ -23,3 +23,4 @@ pub use load::{ConfigFile, Loaded, load};
 pub use model::*;
 pub use names::{Columns, DimensionNames, LanguageError, Names};
 pub use schema::json_schema;
+pub use units::parse_duration;

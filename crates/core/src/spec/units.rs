@@ -91,6 +91,11 @@ impl FromText for Span {
     }
 }
 
+/// A duration as the config writes it (`30s`, `1h30m`), for the command line.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    Span::from_text(text).ok().map(|span| span.0)
+}
+
 fn unit_hint(number: &str, unit: &str) -> Option<String> {
     let meant = match unit.to_ascii_lowercase().as_str() {
         "sec" | "secs" | "second" | "seconds" => "s",
