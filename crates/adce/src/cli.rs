@@ -1,8 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands::{demo::DemoArgs, run::RunArgs, tasks::TasksArgs, try_one::TryArgs, why::WhyArgs};
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
 #[derive(Parser, Debug)]
@@ -53,11 +56,43 @@ pub enum Command {
         adce gaps --select \"season == '2024-25' and reason == 'stale'\"\n  adce gaps --format json | jq -r .key")]
     Gaps(Which),
 
+    /// Collect until nothing can be done.
+    #[command(after_help = "Examples:\n  adce run\n  adce run --once\n  adce run --select \"season == '2024-25'\" --max-wait 1h")]
+    Run(RunArgs),
+
+    /// One attempt for chosen items, into a folder of its own; the lake is left alone.
+    #[command(name = "try", after_help = "Examples:\n  adce try 'play_by_play game_id=401705123'\n  adce try box_scores game_id=401705123 quarter=q1 --into /tmp/look")]
+    Try(TryArgs),
+
+    /// All of it against a moody upstream on this machine, in about a minute.
+    #[command(after_help = "Examples:\n  adce demo\n  adce demo --keep ./adce-demo   # keeps config and lake to play with")]
+    Demo(DemoArgs),
+
+    /// One screen: how complete, what runs, what holds it up.
+    Status,
+
+    /// What is queued and runs, best first, and the story of one task.
+    #[command(after_help = "Examples:\n  adce tasks\n  adce tasks show t_0f3c…")]
+    Tasks(TasksArgs),
+
     /// What each source allows, and how much of it is used now.
     Limits,
 
+    /// What holds a key, a task or a dataset: the first gate that is shut.
+    #[command(after_help = "Examples:\n  adce why espn/play_by_play/2024-25/401705123.json\n  adce why play_by_play")]
+    Why(WhyArgs),
+
     /// A held surprise is right: let it be in force.
     Accept,
+
+    /// The scraper that `demo` runs.
+    #[command(hide = true)]
+    DemoScraper,
+}
+
+/// `30s`, `10m`, `1h`, `2d`.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    adce_core::spec::parse_duration(text).ok_or_else(|| format!("`{text}` is no span; write for example 30s, 10m or 1h"))
 }
 
 /// Which gaps.

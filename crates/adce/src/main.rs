@@ -4,10 +4,14 @@ mod cli;
 mod clock;
 mod commands;
 mod config;
+mod control;
+mod demo_scraper;
+mod display;
 mod exit;
 mod failure;
 mod problems;
 mod screen;
+mod summary;
 mod survey;
 mod views;
 mod wiring;
@@ -44,8 +48,9 @@ fn start(cli: Cli) -> Exit {
         failure.print(format);
         failure.exit()
     });
-    // Whatever still waits for something belongs to nobody by now.
-    runtime.shutdown_background();
+    // Tasks are dropped here, and with the last of them the state is closed. Only a question on the terminal that nobody
+    // answered would be waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     exit
 }
 
@@ -56,8 +61,15 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Check => commands::check::run(&config, format, adce_core::time::Timestamp::now()),
         Command::Plan => commands::plan::run(config::spec(&config)?, format).await,
         Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,
+        Command::Run(args) => commands::run::run(&args, config::spec(&config)?, format).await,
+        Command::Try(args) => commands::try_one::run(&args, config::spec(&config)?, format).await,
+        Command::Demo(args) => commands::demo::run(&args, format).await,
+        Command::Status => commands::status::run(config::spec(&config)?, format).await,
+        Command::Tasks(args) => commands::tasks::run(&args, config::spec(&config)?, format).await,
         Command::Limits => commands::limits::run(&config::spec(&config)?, format),
+        Command::Why(args) => commands::why::run(&args, config::spec(&config)?, format).await,
         Command::Accept => commands::accept::run(config::spec(&config)?, format).await,
+        Command::DemoScraper => commands::demo::scraper().await,
     }
 }
 

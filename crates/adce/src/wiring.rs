@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_collect::end_predecessors;
+use adce_collect::{Collectors, Setting, Upstream, end_predecessors};
 use adce_core::ports::{Clock, Lake, Store};
 use adce_core::spec::{LakeUrl, Spec, StateUrl};
+use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
+use adce_gateway::{Gateway, Route};
+use adce_lake::tables::ConfigFolder;
 use adce_store::sqlite::{self, Opening};
 use adce_store::{Identity, Retention};
+use tokio::sync::mpsc;
 
 use crate::clock::MachineClock;
 use crate::exit::Exit;
@@ -17,6 +21,17 @@ use crate::failure::Failure;
 /// How long to wait for the processes of a killed engine to be gone. They get SIGKILL; only an uninterruptible sleep
 /// in the kernel takes longer than moments.
 const PREDECESSORS_PATIENCE: Duration = Duration::from_secs(30);
+
+/// An engine ready to run, and what must live as long as it.
+pub struct Wired {
+    pub engine: Engine,
+    pub handle: Handle,
+    pub notices: mpsc::UnboundedReceiver<Notice>,
+    /// Owns the state: a second engine is refused while it lives.
+    pub store: Arc<dyn Store>,
+    /// Ends with the run.
+    pub gateway: Arc<Gateway>,
+}
 
 /// The file of the state.
 pub fn state_path(spec: &Spec) -> &Path {
@@ -41,11 +56,22 @@ pub fn identity(spec: &Spec, lake: &dyn Lake) -> Identity {
     Identity { name: spec.name.clone(), lake: lake.identity() }
 }
 
+/// Takes the state, ends what a killed predecessor left running, and puts an engine together.
+pub async fn wire(spec: Arc<Spec>, options: Options) -> Result<Wired, Failure> {
+    let lake = adce_lake::open(&spec.lake)?;
+    let store = take_state(&spec, &*lake).await?;
+    let folder = state_folder(&spec);
+    let attempts_folder = folder.join("attempts");
+    // Only attempts of engines that are gone can have left anything there.
+    let _ = tokio::fs::remove_dir_all(&attempts_folder).await;
+    lake.sweep().await?;
+    assemble(spec, options, lake, store, Folders { attempts: attempts_folder, logs: folder.join("logs") }).await
+}
+
 /// The state, owned from now on, with nothing left running of the engine before.
 pub async fn take_state(spec: &Spec, lake: &dyn Lake) -> Result<Arc<dyn Store>, Failure> {
     let clock = MachineClock;
-    let opening =
-        Opening { identity: identity(spec, lake), boot_id: clock.boot_id(), now: clock.now().wall, retention: Retention::default() };
+    let opening = Opening { identity: identity(spec, lake), boot_id: clock.boot_id(), now: clock.now().wall, retention: Retention::default() };
     let path = state_path(spec).to_owned();
     let store: Arc<dyn Store> = Arc::new(blocking(move || sqlite::open(&path, &opening)).await?);
     let remembered = store.load().await?;
@@ -53,18 +79,51 @@ pub async fn take_state(spec: &Spec, lake: &dyn Lake) -> Result<Arc<dyn Store>, 
     Ok(store)
 }
 
+/// Where attempts work, and where their logs stay.
+pub struct Folders {
+    pub attempts: PathBuf,
+    pub logs: PathBuf,
+}
+
+/// An engine over these adapters.
+pub async fn assemble(
+    spec: Arc<Spec>,
+    options: Options,
+    lake: Arc<dyn Lake>,
+    store: Arc<dyn Store>,
+    folders: Folders,
+) -> Result<Wired, Failure> {
+    let clock = Arc::new(MachineClock);
+    let remembered = store.load().await?;
+    let inbox = Inbox::default();
+    let permits = Arc::new(inbox.permits());
+    let routes = spec.sources.values().filter_map(|source| Route::of(source, &spec.limits)).collect();
+    let gateway = Gateway::start(routes, permits.clone(), clock.clone()).await;
+    let gateway = gateway.map_err(|error| Failure::new(Exit::Unfinished, format!("the gateway cannot listen on loopback: {error}")))?;
+    let gateway = Arc::new(gateway);
+    let upstreams = spec.sources.values().map(|source| Upstream::of(source, &spec.limits)).collect();
+    let collectors = Collectors::new(Setting::of_this_process(), upstreams, permits, clock.clone());
+    let ports = Ports {
+        clock,
+        lake,
+        store: store.clone(),
+        collect: Arc::new(collectors),
+        gate: gateway.clone(),
+        tables: Arc::new(ConfigFolder::new(&spec.folder)),
+        attempts_folder: folders.attempts,
+        logs_folder: folders.logs,
+    };
+    let handle = inbox.handle();
+    let (to_notices, notices) = mpsc::unbounded_channel();
+    let engine = Engine::new(spec, ports, options, inbox, remembered, to_notices).await?;
+    Ok(Wired { engine, handle, notices, store, gateway })
+}
+
 async fn take_over(processes: &[adce_core::record::ProcessRecord]) -> Result<(), Failure> {
     let processes = processes.to_vec();
     let ended = blocking(move || end_predecessors(&processes, &MachineClock.boot_id(), PREDECESSORS_PATIENCE)).await;
     let alive: Vec<String> = ended.iter().flat_map(|group| &group.survivors).map(ToString::to_string).collect();
-    if alive.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::new(
-            Exit::Unfinished,
-            format!("processes of an earlier engine cannot be ended and still hold its work: {}", alive.join(", ")),
-        ))
-    }
+    if alive.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Unfinished, format!("processes of an earlier engine cannot be ended and still hold its work: {}", alive.join(", ")))) }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -1,15 +1,13 @@
 //! Answers to questions from outside the loop, and the snapshots that displays draw.
 
-use adce_core::gap::{Gap, GapState, ItemState, Task};
-use adce_core::ids::TaskId;
 use adce_core::queue::{Gate, SourceFigures};
 use adce_core::record::Change;
 use adce_core::time::Now;
-use indexmap::IndexMap;
 
 use crate::engine::Engine;
-use crate::inbox::{GapView, Query, StatusView, TaskView, Why};
+use crate::inbox::{Query, StatusView};
 use crate::snapshot::{DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
+use crate::why::{gap_view, task_view, why};
 
 impl Engine {
     pub(crate) fn answer(&mut self, query: Query, now: Now) {
@@ -22,62 +20,23 @@ impl Engine {
             }
             Query::Gaps(reply) => {
                 let gaps = self.dispatcher.gaps();
-                let _ = reply.send(gaps.into_iter().map(|gap| self.gap_view(gap, now)).collect());
+                let _ = reply.send(gaps.into_iter().map(|gap| gap_view(&self.dispatcher, gap, now)).collect());
             }
             Query::Tasks(reply) => {
                 let tasks = self.dispatcher.tasks();
-                let _ = reply.send(tasks.into_iter().map(|task| self.task_view(task, now)).collect());
+                let _ = reply.send(tasks.into_iter().map(|task| task_view(&self.dispatcher, task, now)).collect());
             }
             Query::Limits(reply) => {
                 let _ = reply.send(self.dispatcher.figures(now));
             }
             Query::Why(what, reply) => {
-                let _ = reply.send(self.why(&what, now));
+                let why = why(&self.dispatcher, &self.cycle.expected, self.cycle.coverage.as_ref(), &what, now);
+                let _ = reply.send(why);
             }
             Query::Accept(reply) => {
                 let _ = reply.send(self.accept());
             }
         }
-    }
-
-    fn gap_view(&self, gap: Gap, now: Now) -> GapView {
-        GapView {
-            state: self.dispatcher.gap_state(gap.id, now).unwrap_or(GapState::Queued),
-            task: self.dispatcher.task_of(gap.id),
-            gate: self.dispatcher.why_gap(gap.id, now),
-            gap,
-        }
-    }
-
-    fn task_view(&self, task: Task, now: Now) -> TaskView {
-        let score = self.dispatcher.score(task.id, now).unwrap_or_default();
-        TaskView { score, gate: self.dispatcher.why_task(task.id, now), task }
-    }
-
-    /// A task id, a dataset's name, or a key.
-    fn why(&self, what: &str, now: Now) -> Why {
-        if let Some(task) = what.parse::<TaskId>().ok().and_then(|task| self.dispatcher.task(task)) {
-            return Why::Task(self.task_view(task, now));
-        }
-        if self.spec.datasets.contains_key(what) {
-            return Why::Dataset { dataset: what.to_owned(), gates: self.gates_of(what, now) };
-        }
-        match self.dispatcher.gaps().into_iter().find(|gap| gap.key == what) {
-            Some(gap) => Why::Gap(self.gap_view(gap, now)),
-            None if self.cycle.expected.find(what).is_some() => Why::NoGap { state: ItemState::Present, key: what.to_owned() },
-            None => Why::Unknown,
-        }
-    }
-
-    fn gates_of(&self, dataset: &str, now: Now) -> Vec<(Gate, u64)> {
-        let mut gates: IndexMap<std::mem::Discriminant<Gate>, (Gate, u64)> = IndexMap::new();
-        for gap in self.dispatcher.gaps().into_iter().filter(|gap| gap.dataset == dataset) {
-            let Some(gate) = self.dispatcher.why_gap(gap.id, now) else { continue };
-            gates.entry(std::mem::discriminant(&gate)).or_insert((gate, 0)).1 += 1;
-        }
-        let mut gates: Vec<(Gate, u64)> = gates.into_values().collect();
-        gates.sort_by_key(|(_, gaps)| std::cmp::Reverse(*gaps));
-        gates
     }
 
     /// The held picture is believed when the next cycle still shows it, which begins now.
@@ -115,7 +74,7 @@ impl Engine {
             running: self.figures.running(),
             slots: self.spec.engine.max_concurrent,
             totals: self.figures.totals,
-            eta: self.figures.eta(counts.queued + counts.running, now),
+            eta: self.figures.eta(counts.queued + counts.running + counts.waiting, now),
             recent: self.figures.recent.iter().cloned().collect(),
             surprises: self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default(),
         }

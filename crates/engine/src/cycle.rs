@@ -159,6 +159,7 @@ impl Engine {
         let verdict = coverage::judge(self.held.as_ref(), &picture, &surprises, policy, self.spec.engine.reconcile_every);
         self.cycle.expected = expected;
         self.cycle.figures = figures(began, &coverage, &not_listed, surprises.iter().map(ToString::to_string).collect());
+        self.cycle.coverage = Some(coverage);
         self.figures.since_cycle.clear();
         for (prefix, error) in &self.cycle.figures.not_listed {
             self.notice(Notice::NotListed { prefix: prefix.clone(), error: error.clone() });

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_core::coverage::Expected;
+use adce_core::coverage::{Coverage, Expected};
 use adce_core::gap::{Gap, Outcome};
 use adce_core::ids::{AttemptId, ItemId, Uuid};
 use adce_core::object::Object;
@@ -25,7 +25,7 @@ use crate::attempt::{Attempt, Ports};
 use crate::cycle::{CycleFigures, Observed};
 use crate::figures::Figures;
 use crate::inbox::{Ended, Inbox, Interrupt, Message};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Writing};
 use crate::permits::Granted;
 use crate::snapshot::{Notice, Phase, Snapshot};
 use crate::stop::StopSwitch;
@@ -82,6 +82,7 @@ pub struct Engine {
     messages: mpsc::UnboundedReceiver<Message>,
     pub(crate) to_loop: mpsc::UnboundedSender<Message>,
     pub(crate) ledger: Ledger,
+    writing: Writing,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) items: HashMap<ItemId, ItemRecord>,
     /// Open gaps that a person did not select: remembered, and left alone.
@@ -113,12 +114,21 @@ pub(crate) struct CycleState {
     /// Of the last one that ended well.
     pub expected: Arc<Expected>,
     pub figures: CycleFigures,
+    pub coverage: Option<Coverage>,
     pub began: Boottime,
     /// Objects that attempts put in place since the cycle under way began: later than what its listing saw.
     pub landed: HashMap<String, Object>,
     /// Attempts ended since the last cycle began.
     pub attempts_since: u64,
     pub done: u64,
+}
+
+/// What is written last fails after the loop has ended.
+fn last_write_failed(mut messages: mpsc::UnboundedReceiver<Message>) -> Option<EngineError> {
+    std::iter::from_fn(|| messages.try_recv().ok()).find_map(|message| match message {
+        Message::StateFailed(error) => Some(EngineError::State(error)),
+        _ => None,
+    })
 }
 
 /// May gaps be started?
@@ -157,7 +167,7 @@ impl Engine {
         };
         let (dispatcher, changes) = Dispatcher::new(Rules::of(&spec), &mut remembered, ports.clock.boot_id(), now);
         ports.store.apply(changes).await.map_err(EngineError::State)?;
-        let ledger = Ledger::new(ports.store.clone(), to_loop.clone());
+        let (ledger, writing) = Ledger::new(ports.store.clone(), to_loop.clone());
         let figures = Figures::new(&spec, now);
         let (snapshots, _) = watch::channel(Snapshot { at: now.wall, started_at: now.wall, ..Snapshot::default() });
         let random = rand::SeedableRng::seed_from_u64(options.seed);
@@ -168,6 +178,7 @@ impl Engine {
             messages,
             to_loop,
             ledger,
+            writing,
             dispatcher,
             items,
             aside,
@@ -218,19 +229,19 @@ impl Engine {
             }
             self.grant_what_can();
         }
-        self.ledger.flush().await;
         let now = self.now();
-        match self.failed.take() {
-            Some(error) => Err(error),
-            None => Ok(Ending {
-                interrupted: self.interrupted.is_some(),
-                declined: self.consent == Consent::Declined,
-                cycle: std::mem::take(&mut self.cycle.figures),
-                longest_wait: self.figures.longest_wait,
-                elapsed: now.boot.since(started),
-                snapshot: self.snapshot(now, Phase::Done),
-            }),
-        }
+        let ending = Ending {
+            interrupted: self.interrupted.is_some(),
+            declined: self.consent == Consent::Declined,
+            longest_wait: self.figures.longest_wait,
+            elapsed: now.boot.since(started),
+            snapshot: self.snapshot(now, Phase::Done),
+            cycle: std::mem::take(&mut self.cycle.figures),
+        };
+        let Engine { ledger, writing, failed, messages, .. } = self;
+        drop(ledger);
+        let _ = writing.await;
+        failed.or_else(|| last_write_failed(messages)).map_or(Ok(ending), Err)
     }
 
     pub(crate) fn now(&self) -> Now {

@@ -1,10 +1,9 @@
 //! Everything that can happen to a running engine, as messages to its one loop. The loop alone changes the dispatcher,
 //! so no decision is ever made on a half-changed picture.
 
-use adce_core::gap::{Gap, Task};
-use adce_core::ids::{AttemptId, FencingToken, TaskId};
+use adce_core::ids::{AttemptId, FencingToken};
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
-use adce_core::queue::{Gate, Score, SourceFigures};
+use adce_core::queue::SourceFigures;
 use adce_core::record::{AttemptRecord, ProcessRecord};
 use adce_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +12,7 @@ use crate::cycle::{CycleFigures, Observed};
 use crate::deliver::Delivered;
 use crate::permits::{Granted, PermitDesk};
 use crate::snapshot::Snapshot;
+use crate::why::{GapView, TaskView, Why};
 
 pub(crate) enum Message {
     /// A full cycle has looked at everything.
@@ -83,40 +83,6 @@ pub struct StatusView {
     pub snapshot: Snapshot,
     pub cycle: CycleFigures,
     pub next_cycle: Timestamp,
-}
-
-/// A gap, and the first gate that holds it.
-#[derive(Clone, Debug)]
-pub struct GapView {
-    pub gap: Gap,
-    pub state: adce_core::gap::GapState,
-    pub task: Option<TaskId>,
-    pub gate: Option<Gate>,
-}
-
-#[derive(Clone, Debug)]
-pub struct TaskView {
-    pub task: Task,
-    pub score: Score,
-    pub gate: Option<Gate>,
-}
-
-/// What holds a thing.
-#[derive(Clone, Debug)]
-pub enum Why {
-    Gap(GapView),
-    Task(TaskView),
-    /// Expected and fine, or not due yet: nothing holds it.
-    NoGap {
-        state: adce_core::gap::ItemState,
-        key: String,
-    },
-    /// Gates of a dataset's gaps with how many each holds, most first.
-    Dataset {
-        dataset: String,
-        gates: Vec<(Gate, u64)>,
-    },
-    Unknown,
 }
 
 /// The way into the engine's loop, before the engine itself exists: the gateway needs permits, and the engine the gateway.

@@ -21,6 +21,9 @@ pub(crate) struct Ledger {
     entries: mpsc::UnboundedSender<Entry>,
 }
 
+/// The task that writes; it ends when the last [`Ledger`] is gone and everything is written.
+pub(crate) type Writing = tokio::task::JoinHandle<()>;
+
 enum Entry {
     Changes(Vec<Change>),
     Reserve {
@@ -32,14 +35,12 @@ enum Entry {
         lease: Lease,
         reply: oneshot::Sender<Result<FencingToken, StoreError>>,
     },
-    /// Answers when everything before is written.
-    Flush(oneshot::Sender<()>),
 }
 
 impl Ledger {
-    pub fn new(store: Arc<dyn Store>, to_loop: mpsc::UnboundedSender<Message>) -> Self {
+    pub fn new(store: Arc<dyn Store>, to_loop: mpsc::UnboundedSender<Message>) -> (Self, Writing) {
         let (entries, mut queue) = mpsc::unbounded_channel::<Entry>();
-        tokio::spawn(async move {
+        let writing = tokio::spawn(async move {
             let mut under_way = FuturesUnordered::<Pin<Box<dyn Future<Output = ()> + Send>>>::new();
             loop {
                 tokio::select! {
@@ -47,10 +48,6 @@ impl Ledger {
                     Some(()) = under_way.next(), if !under_way.is_empty() => {}
                     entry = queue.recv() => match entry {
                         None => break,
-                        Some(Entry::Flush(reply)) => {
-                            while under_way.next().await.is_some() {}
-                            let _ = reply.send(());
-                        }
                         Some(entry) => {
                             let mut writing = write(store.clone(), entry, to_loop.clone()).boxed();
                             if futures::poll!(writing.as_mut()).is_pending() {
@@ -62,7 +59,7 @@ impl Ledger {
             }
             while under_way.next().await.is_some() {}
         });
-        Ledger { entries }
+        (Ledger { entries }, writing)
     }
 
     /// A failure reaches the loop as [`Message::StateFailed`].
@@ -81,13 +78,6 @@ impl Ledger {
         let (reply, answer) = oneshot::channel();
         let _ = self.entries.send(Entry::Lease { before, lease, reply });
         answer.await.unwrap_or_else(|_| Err(StoreError::Unreachable("the engine is ending".into())))
-    }
-
-    /// Returns when everything recorded so far is on disk.
-    pub async fn flush(&self) {
-        let (reply, answer) = oneshot::channel();
-        let _ = self.entries.send(Entry::Flush(reply));
-        let _ = answer.await;
     }
 }
 
@@ -109,6 +99,5 @@ async fn write(store: Arc<dyn Store>, entry: Entry, to_loop: mpsc::UnboundedSend
             let (recorded, token) = futures::join!(recorded, store.lease(lease));
             let _ = reply.send(recorded.and(token));
         }
-        Entry::Flush(_) => {}
     }
 }

@@ -15,12 +15,14 @@ mod permits;
 mod snapshot;
 mod stop;
 mod takeover;
+mod why;
 
 pub use attempt::Ports;
 pub use cycle::{CycleFigures, Look, look};
 pub use engine::{Confirm, Ending, Engine, EngineError, Options};
-pub use inbox::{GapView, Handle, Inbox, Interrupt, Query, StatusView, TaskView, Why};
+pub use inbox::{Handle, Inbox, Interrupt, Query, StatusView};
 pub use permits::PermitDesk;
 pub use snapshot::{
     DatasetLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, WindowLine, what,
 };
+pub use why::{GapView, TaskView, Why, gap_view, task_view, why};

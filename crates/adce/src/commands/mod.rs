@@ -3,7 +3,13 @@
 pub mod accept;
 pub mod ask;
 pub mod check;
+pub mod demo;
 pub mod gaps;
 pub mod init;
 pub mod limits;
 pub mod plan;
+pub mod run;
+pub mod status;
+pub mod tasks;
+pub mod try_one;
+pub mod why;

@@ -1,0 +1,103 @@
+//! `adce run`: collect until nothing can be done.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_core::spec::Spec;
+use adce_engine::{Ending, Interrupt, Options};
+use clap::Args;
+
+use crate::cli::Format;
+use crate::control;
+use crate::display::Display;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::summary;
+use crate::wiring::{self, Wired};
+
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Try what can be tried now, and wait for no retry.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Wait for gaps whose next try is at most so far away.
+    #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = crate::cli::parse_span, conflicts_with = "once")]
+    pub max_wait: Duration,
+
+    /// Collect only items for which this holds, as in `where`; `dataset`, `overdue` and `reason` are known too.
+    #[arg(long, value_name = "EXPRESSION")]
+    pub select: Option<String>,
+
+    /// Start without asking, however many gaps there are.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// More gaps than this, all to be started for the first time, are asked about on a terminal.
+pub const ASK_ABOVE_GAPS: u64 = 1_000;
+
+pub async fn run(args: &RunArgs, spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
+    let max_wait = if args.once { Duration::ZERO } else { args.max_wait };
+    let ask_above = (!args.yes).then_some(ASK_ABOVE_GAPS);
+    let ending = collect(spec.clone(), max_wait, args.select.clone(), ask_above).await?;
+    summary::print(&summary::of(&ending, &spec), &ending, format);
+    Ok(exit_of(&ending))
+}
+
+/// Runs an engine to its end, with a display, a control socket, and an ear for Ctrl-C.
+pub async fn collect(spec: Arc<Spec>, max_wait: Duration, select: Option<String>, ask_above: Option<u64>) -> Result<Ending, Failure> {
+    let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let confirm = ask_above.filter(|_| asks).map(|above| (above, Arc::new(ask_on_terminal) as adce_engine::Confirm));
+    let wired = wiring::wire(spec.clone(), Options { max_wait, select, seed: rand::random(), confirm }).await?;
+    let control = control::serve(&spec, wired.handle.clone(), wired.store.clone())?;
+    let ending = watch(wired, &format!("adce · {}", spec.name)).await;
+    drop(control);
+    ending
+}
+
+/// Runs a wired engine with a display and an ear for Ctrl-C.
+pub async fn watch(wired: Wired, title: &str) -> Result<Ending, Failure> {
+    let Wired { engine, handle, notices, store, gateway } = wired;
+    let listening = tokio::spawn(interrupts(handle));
+    let showing = tokio::spawn(Display::choose().show(title.to_owned(), engine.snapshots(), notices));
+    let ended = engine.run().await;
+    // The engine is gone, and with it what the display showed.
+    let _ = showing.await;
+    listening.abort();
+    drop((gateway, store));
+    Ok(ended?)
+}
+
+fn ask_on_terminal(gaps: u64) -> bool {
+    eprint!("{} gaps would be started for the first time. Go on? [y/N] ", adce_core::figures::grouped(gaps));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// Ctrl-C or SIGTERM once: finish what runs. Twice: stop it.
+async fn interrupts(handle: adce_engine::Handle) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+    for how in [Interrupt::Drain, Interrupt::Stop] {
+        let signal = tokio::select! {
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+        };
+        crate::exit::interrupted_by(signal);
+        handle.interrupt(how);
+    }
+}
+
+pub fn exit_of(ending: &Ending) -> Exit {
+    if ending.interrupted {
+        Exit::Interrupted
+    } else if !ending.cycle.not_listed.is_empty() {
+        Exit::Unfinished
+    } else if ending.cycle.complete && ending.snapshot.surprises.is_empty() {
+        Exit::Complete
+    } else {
+        Exit::GapsRemain
+    }
+}

@@ -1,0 +1,189 @@
+//! `adce status`: one screen. Of a running engine what it holds; without one, one look at the lake.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_api::{Client, GapCounts, RunningAttempt, Share, SourceStatus, Status};
+use adce_core::figures::{grouped, percent, span};
+use adce_core::ports::Clock;
+use adce_core::spec::Spec;
+use adce_core::time::Timestamp;
+use console::style;
+
+use crate::cli::Format;
+use crate::clock::MachineClock;
+use crate::commands::ask;
+use crate::display::bar;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::survey::Survey;
+use crate::views;
+use crate::wiring::lake_words;
+
+pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
+    let status = match ask::engine(&spec)? {
+        Some(mut engine) => ask::answered(Client::status(&mut engine))?,
+        None => without_engine(spec).await?,
+    };
+    match format {
+        Format::Json => println!("{}", serde_json::to_string(&status).unwrap_or_default()),
+        Format::Text => screen(&status).iter().for_each(|line| println!("{line}")),
+    }
+    Ok(if status.complete { Exit::Complete } else { Exit::GapsRemain })
+}
+
+async fn without_engine(spec: Arc<Spec>) -> Result<Status, Failure> {
+    let survey = Survey::of(spec.clone()).await?;
+    let datasets: indexmap::IndexMap<_, _> =
+        survey.coverage.datasets.iter().map(|dataset| (dataset.name.clone(), views::dataset_coverage(dataset))).collect();
+    let counts = survey.dispatcher.counts(survey.now);
+    let coverage = views::counts(&survey.coverage.counts(), survey.coverage.unexpected());
+    Ok(Status {
+        name: spec.name.clone(),
+        lake: lake_words(&spec.lake),
+        at: MachineClock.now().wall,
+        engine: None,
+        complete: survey.coverage.is_complete() && survey.not_listed.is_empty() && survey.surprises.is_empty(),
+        coverage,
+        datasets,
+        gaps: GapCounts {
+            queued: counts.queued,
+            running: counts.running,
+            waiting: counts.waiting,
+            held: counts.held,
+            exhausted: counts.exhausted,
+        },
+        eta_seconds: None,
+        sources: Default::default(),
+        running: Vec::new(),
+        slots: Share { used: 0, of: Some(spec.engine.max_concurrent) },
+        look: Vec::new(),
+        held: survey.surprises,
+    })
+}
+
+fn screen(status: &Status) -> Vec<String> {
+    let mut lines = vec![header(status), verdict(status)];
+    lines.extend(status.held.iter().map(|surprise| format!("{} {surprise} → adce accept", style("HELD").red().bold())));
+    lines.extend(datasets(status));
+    if !status.sources.is_empty() {
+        lines.push(String::new());
+        lines.extend(sources(status));
+    }
+    if status.engine.is_some() {
+        lines.push(style(format!("RUNNING  slots {}", share(&status.slots))).dim().to_string());
+        lines.extend(status.running.iter().map(|running| attempt(running, status.at)));
+    }
+    for (number, look) in status.look.iter().enumerate() {
+        let command = look.command.as_ref().map(|command| format!(" → {command}")).unwrap_or_default();
+        lines.push(format!("{} ({})  {}: {}{command}", style("LOOK").yellow().bold(), number + 1, look.what, look.text));
+    }
+    lines
+}
+
+fn header(status: &Status) -> String {
+    let time = |at: Timestamp| at.strftime("%H:%M:%S").to_string();
+    let mut parts = vec![style(&status.name).bold().to_string(), status.lake.clone()];
+    match &status.engine {
+        None => parts.push("no engine runs; this is one look at the lake".into()),
+        Some(engine) => {
+            parts.push(format!("up {}, pid {}", between(engine.started_at, status.at), engine.pid));
+            if let Some(cycle) = &engine.last_cycle {
+                let how = cycle.error.as_ref().map_or_else(|| "ok".into(), |error| format!("partly: {error}"));
+                parts.push(format!("last cycle {} {how}", time(cycle.began_at)));
+            }
+            if engine.stopping {
+                parts.push("finishing what runs".into());
+            }
+        }
+    }
+    parts.push(format!("{} UTC", time(status.at)));
+    parts.join(" · ")
+}
+
+fn verdict(status: &Status) -> String {
+    let counts = &status.coverage;
+    let share = percent(counts.present, counts.expected.saturating_sub(counts.absent)).unwrap_or_else(|| "nothing expected".into());
+    let word = if status.complete { style("COMPLETE").green().bold() } else { style("NOT COMPLETE").yellow().bold() };
+    let gaps = &status.gaps;
+    let kinds = [
+        (gaps.running, "running"),
+        (gaps.queued, "queued"),
+        (gaps.waiting, "waiting"),
+        (gaps.held, "held"),
+        (gaps.exhausted, "exhausted"),
+    ];
+    let kinds: Vec<String> = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{} {kind}", grouped(*count))).collect();
+    let mut line = format!("{word} {share}   {} gaps", grouped(counts.gaps()));
+    if !kinds.is_empty() {
+        line.push_str(&format!(": {}", kinds.join(", ")));
+    }
+    if let Some(eta) = status.eta_seconds {
+        line.push_str(&format!("   done in about {}", span(Duration::from_secs_f64(eta))));
+    }
+    line
+}
+
+fn datasets(status: &Status) -> Vec<String> {
+    let names = status.datasets.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0);
+    let lines = status.datasets.iter().map(|(name, dataset)| {
+        let counts = &dataset.counts;
+        let wanted = counts.expected.saturating_sub(counts.absent);
+        let share = percent(counts.present, wanted).unwrap_or_else(|| "-".into());
+        let mut line =
+            format!("{name:names$}  {} {share:>8}  {} of {}", style(bar(counts.present, wanted, 20)).cyan(), grouped(counts.present), grouped(wanted));
+        for (count, word) in [(counts.absent, "absent"), (counts.not_due, "not due"), (counts.unexpected, "unexpected")] {
+            if count > 0 {
+                line.push_str(&format!("  {} {word}", grouped(count)));
+            }
+        }
+        line
+    });
+    lines.collect()
+}
+
+fn sources(status: &Status) -> Vec<String> {
+    let names = status.sources.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max(6);
+    let mut lines =
+        vec![style(format!("{:names$}  {:9}  {:>9}  {:>4}  {:>8}  WINDOWS", "SOURCE", "STATE", "IN FLIGHT", "429", "WAITING")).dim().to_string()];
+    lines.extend(status.sources.iter().map(|(name, source)| {
+        let mut line = format!(
+            "{name:names$}  {:9}  {:>9}  {:>4}  {:>8}  {}",
+            source.state.word(),
+            share(&source.in_flight),
+            grouped(source.throttled),
+            grouped(source.waiting),
+            windows(source)
+        );
+        if let Some(reason) = &source.reason {
+            line.push_str(&format!("  {reason}"));
+        }
+        if let Some(seconds) = source.next_permit_seconds.filter(|_| source.waiting > 0) {
+            line.push_str(&format!("  next permit in {seconds:.1} s"));
+        }
+        line
+    }));
+    lines
+}
+
+fn windows(source: &SourceStatus) -> String {
+    let windows = source.windows.iter().map(|window| format!("{}/{} in {}", grouped(window.used.into()), grouped(window.limit.into()), span(Duration::from_secs_f64(window.seconds))));
+    let windows: Vec<String> = windows.collect();
+    if windows.is_empty() { "no limits".into() } else { windows.join(", ") }
+}
+
+fn attempt(running: &RunningAttempt, at: Timestamp) -> String {
+    let pid = running.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
+    format!("  {}  {}, attempt {}, {}{pid}", running.collector, running.what, running.number, between(running.started_at, at))
+}
+
+fn share(share: &Share) -> String {
+    match share.of {
+        Some(of) => format!("{}/{of}", share.used),
+        None => share.used.to_string(),
+    }
+}
+
+fn between(earlier: Timestamp, later: Timestamp) -> String {
+    span(Duration::try_from(later.duration_since(earlier)).unwrap_or_default())
+}

@@ -1,0 +1,128 @@
+//! `adce try 'DATASET game_id=401'`: one attempt, into `./adce-try`. The lake and its gaps are left alone; the limits are
+//! not: what is sent here counts against the same windows as everything else.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_core::ids::{FencingToken, TaskId};
+use adce_core::ports::{Store, StoreError};
+use adce_core::record::{Change, History, Lease, Remembered};
+use adce_core::spec::{LakeUrl, Spec};
+use adce_store::memory::MemoryStore;
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use adce_engine::Options;
+use clap::Args;
+
+use crate::cli::Format;
+use crate::commands::run::watch;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::wiring::{self, Folders};
+
+#[derive(Args, Debug)]
+pub struct TryArgs {
+    /// A dataset and values of its items: `box_scores game_id=401 quarter=q1`.
+    #[arg(required = true, value_name = "DATASET [NAME=VALUE]…")]
+    pub item: Vec<String>,
+
+    /// Where what is collected goes.
+    #[arg(long, value_name = "FOLDER", default_value = "adce-try")]
+    pub into: PathBuf,
+}
+
+impl TryArgs {
+    /// The items that are meant, in the words of `--select`.
+    pub fn selection(&self, spec: &Spec) -> Result<String> {
+        // One quoted argument and several plain ones mean the same.
+        let words: Vec<&str> = self.item.iter().flat_map(|part| part.split_whitespace()).collect();
+        let (dataset, values) = words.split_first().context("which dataset?")?;
+        if !spec.datasets.contains_key(*dataset) {
+            let known: Vec<&str> = spec.datasets.keys().map(String::as_str).collect();
+            bail!("no dataset is named `{dataset}`; there are `{}`", known.join("`, `"));
+        }
+        let mut selection = format!("dataset == '{dataset}'");
+        for value in values {
+            let (name, value) = value.split_once('=').with_context(|| format!("`{value}` is not NAME=VALUE"))?;
+            let quote = if value.contains('\'') { '"' } else { '\'' };
+            selection.push_str(&format!(" and {name} == {quote}{value}{quote}"));
+        }
+        Ok(selection)
+    }
+}
+
+pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
+    let usage = |error: anyhow::Error| Failure::new(Exit::Usage, format!("{error:#}"));
+    let select = args.selection(&spec).map_err(usage)?;
+    let here = over_a_lake_of_its_own(&spec, &args.into).map_err(usage)?;
+    let LakeUrl::Folder(folder) = &here.lake else { return Err(Failure::new(Exit::Bug, "a try goes into a folder")) };
+    let real_lake = adce_lake::open(&spec.lake)?;
+    let state = wiring::take_state(&spec, &*real_lake).await?;
+    let folders = Folders { attempts: folder.join(".adce/attempts"), logs: folder.join(".adce/logs") };
+    let lake = adce_lake::open(&here.lake)?;
+    let options = Options { max_wait: Duration::ZERO, select: Some(select.clone()), seed: rand::random(), confirm: None };
+    let wired = wiring::assemble(Arc::new(here.clone()), options, lake, Arc::new(TryStore::over(state)), folders).await?;
+    let ending = watch(wired, &format!("adce try · {}", args.item.join(" "))).await?;
+    let totals = ending.snapshot.totals;
+    if totals.attempts == 0 {
+        let message = format!("no item to try: `{select}` means nothing that is due and not in `{}` yet", args.into.display());
+        return Err(Failure::new(Exit::Usage, message).hint("`adce gaps` lists keys and `adce plan` what is due; remove the folder to try the same again"));
+    }
+    match format {
+        Format::Json => println!("{}", serde_json::to_string(&crate::summary::of(&ending, &here)).unwrap_or_default()),
+        Format::Text => {
+            println!("{} of {} attempts collected something; {} requests", totals.attempts - totals.failed, totals.attempts, totals.requests);
+            ending.snapshot.recent.iter().for_each(|failure| println!("failed {}: {}", failure.key, failure.message));
+            println!("objects are in {}, logs in {}", folder.display(), folder.join(".adce/logs").display());
+        }
+    }
+    Ok(if totals.failed == 0 { Exit::Complete } else { Exit::GapsRemain })
+}
+
+/// The same config over an own, empty lake: every item that is due is missing there.
+pub fn over_a_lake_of_its_own(spec: &Spec, folder: &Path) -> Result<Spec> {
+    std::fs::create_dir_all(folder).with_context(|| format!("`{}` cannot be made", folder.display()))?;
+    let folder = folder.canonicalize()?;
+    Ok(Spec { lake: LakeUrl::Folder(folder), ..spec.clone() })
+}
+
+/// Gaps, tasks and leases in memory; permits, pauses and breakers in the real state.
+pub struct TryStore {
+    limits: Arc<dyn Store>,
+    rest: MemoryStore,
+}
+
+impl TryStore {
+    pub fn over(state: Arc<dyn Store>) -> Self {
+        TryStore { limits: state, rest: MemoryStore::new() }
+    }
+
+    fn is_about_limits(change: &Change) -> bool {
+        matches!(change, Change::Reserve(_) | Change::SettleReservation { .. } | Change::ForgetReservation(_) | Change::PutSource(..))
+    }
+}
+
+#[async_trait]
+impl Store for TryStore {
+    async fn load(&self) -> Result<Remembered, StoreError> {
+        let state = self.limits.load().await?;
+        Ok(Remembered { reservations: state.reservations, sources: state.sources, latest: state.latest, ..Remembered::default() })
+    }
+
+    async fn lease(&self, lease: Lease) -> Result<FencingToken, StoreError> {
+        self.rest.lease(lease).await
+    }
+
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (limits, rest): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(Self::is_about_limits);
+        if !limits.is_empty() {
+            self.limits.apply(limits).await?;
+        }
+        self.rest.apply(rest).await
+    }
+
+    async fn history(&self, task: TaskId) -> Result<History, StoreError> {
+        self.rest.history(task).await
+    }
+}

@@ -1,0 +1,40 @@
+//! `adce why KEY|TASK|DATASET`: the first gate that holds it.
+
+use std::sync::Arc;
+
+use adce_core::spec::Spec;
+use clap::Args;
+use console::style;
+
+use crate::cli::Format;
+use crate::commands::ask;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::survey::Survey;
+use crate::views;
+
+#[derive(Args, Debug)]
+pub struct WhyArgs {
+    /// A key, a task id, or the name of a dataset.
+    pub what: String,
+}
+
+pub async fn run(args: &WhyArgs, spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
+    let why = match ask::engine(&spec)? {
+        Some(mut engine) => ask::answered(engine.why(&args.what))?,
+        None => {
+            let survey = Survey::of(spec).await?;
+            let why = adce_engine::why(&survey.dispatcher, &survey.expected, Some(&survey.coverage), &args.what, survey.now);
+            views::why(&args.what, &why, survey.now)
+        }
+    };
+    match format {
+        Format::Json => println!("{}", serde_json::to_string(&why).unwrap_or_default()),
+        Format::Text => {
+            println!("{}", style(&why.answer).bold());
+            why.facts.iter().for_each(|fact| println!("  {fact}"));
+            why.next.iter().for_each(|next| println!("  → {next}"));
+        }
+    }
+    Ok(Exit::Complete)
+}

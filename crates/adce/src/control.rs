@@ -1,0 +1,113 @@
+//! The engine's answers on the control socket.
+
+use std::sync::Arc;
+
+use adce_api::{Accepted, Answers, Bounds, GapLine, LimitsReport, Refusal, Server, Status, TaskDetail, TaskLine, Why};
+use adce_core::ids::TaskId;
+use adce_core::ports::{Clock, Store};
+use adce_core::record::{AttemptRecord, History};
+use adce_core::spec::Spec;
+use adce_engine::{Handle, Query};
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use crate::clock::MachineClock;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::views;
+use crate::wiring::{self, lake_words};
+
+/// Listens in the folder of the state. Drop it before the state is given up.
+pub fn serve(spec: &Arc<Spec>, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
+    let folder = wiring::state_folder(spec);
+    let answers = EngineAnswers { spec: spec.clone(), handle, store };
+    Server::listen(&folder, Arc::new(answers), Bounds::default())
+        .map_err(|error| Failure::new(Exit::Unfinished, format!("the control socket in `{}` cannot be made: {error}", folder.display())))
+}
+
+struct EngineAnswers {
+    spec: Arc<Spec>,
+    handle: Handle,
+    store: Arc<dyn Store>,
+}
+
+impl EngineAnswers {
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Refusal> {
+        self.handle.ask(question).await.ok_or_else(|| Refusal::failed("the engine is ending"))
+    }
+}
+
+#[async_trait]
+impl Answers for EngineAnswers {
+    async fn status(&self) -> Result<Status, Refusal> {
+        let view = self.ask(Query::Status).await?;
+        let process = views::Process { pid: std::process::id(), lake: lake_words(&self.spec.lake) };
+        Ok(views::status(&view.snapshot, &view.cycle, Some(view.next_cycle), &self.spec, &process))
+    }
+
+    async fn gaps(&self) -> Result<Box<dyn Iterator<Item = GapLine> + Send>, Refusal> {
+        let gaps = self.ask(Query::Gaps).await?;
+        Ok(Box::new(gaps.into_iter().map(|view| views::gap_line(&view))))
+    }
+
+    async fn tasks(&self) -> Result<Box<dyn Iterator<Item = TaskLine> + Send>, Refusal> {
+        let tasks = self.ask(Query::Tasks).await?;
+        let now = MachineClock.now().wall;
+        Ok(Box::new(tasks.into_iter().map(move |view| views::task_line(&view, now))))
+    }
+
+    async fn task(&self, id: TaskId) -> Result<TaskDetail, Refusal> {
+        let history = self.store.history(id).await.map_err(|error| Refusal::failed(error.to_string()))?;
+        let tasks = self.ask(Query::Tasks).await?;
+        let task = tasks.into_iter().find(|view| view.task.id == id);
+        if task.is_none() && history.attempts.is_empty() && history.events.is_empty() {
+            return Err(Refusal::usage(format!("no task `{id}` is known")).with_hint("`adce tasks` lists the ones that are queued"));
+        }
+        let gaps = match &task {
+            Some(task) => {
+                let gaps = self.ask(Query::Gaps).await?;
+                gaps.into_iter().filter(|view| task.task.gaps.contains(&view.gap.id)).map(|view| views::gap_line(&view)).collect()
+            }
+            None => Vec::new(),
+        };
+        let now = MachineClock.now().wall;
+        Ok(detail(task.map(|view| views::task_line(&view, now)), gaps, history))
+    }
+
+    async fn limits(&self) -> Result<LimitsReport, Refusal> {
+        let figures = self.ask(Query::Limits).await?;
+        Ok(views::limits(&figures, &self.spec, MachineClock.now()))
+    }
+
+    async fn why(&self, what: &str) -> Result<Why, Refusal> {
+        let why = self.ask(|reply| Query::Why(what.to_owned(), reply)).await?;
+        Ok(views::why(what, &why, MachineClock.now()))
+    }
+
+    async fn accept(&self) -> Result<Accepted, Refusal> {
+        Ok(Accepted { surprises: self.ask(Query::Accept).await? })
+    }
+}
+
+/// A task's story, from a running engine or from the state alone.
+pub fn detail(task: Option<TaskLine>, gaps: Vec<GapLine>, history: History) -> TaskDetail {
+    TaskDetail {
+        task,
+        gaps,
+        attempts: history.attempts.into_iter().map(attempt).collect(),
+        events: history.events.into_iter().map(|event| adce_api::EventLine { at: event.at, text: event.text }).collect(),
+    }
+}
+
+fn attempt(record: AttemptRecord) -> adce_api::AttemptLine {
+    adce_api::AttemptLine {
+        attempt: record.attempt,
+        started_at: record.started_at,
+        ended_at: record.ended_at,
+        ended: record.ended,
+        requests: record.requests,
+        outcomes: record.outcomes.into_iter().map(|(gap, outcome)| adce_api::OutcomeLine { gap, outcome }).collect(),
+        log_tail: record.log_tail,
+        log: record.log.map(|log| log.display().to_string()),
+    }
+}

@@ -1,0 +1,207 @@
+//! The live block: how complete, which source at which rate, what runs, what failed last, and when it will be done.
+
+use std::time::Duration;
+
+use adce_core::figures::{grouped, span};
+use adce_core::time::Timestamp;
+use adce_engine::{Phase, RunningLine, Snapshot, SourceLine, SourceState};
+use console::{style, truncate_str};
+
+use super::bars::bar;
+
+/// Lines of at most `columns` characters; a short window shows fewer running attempts and failures.
+pub fn render(title: &str, snapshot: &Snapshot, columns: usize, rows: usize) -> Vec<String> {
+    let columns = columns.max(20);
+    let mut lines = vec![header(title, snapshot), summary(snapshot)];
+    lines.extend(datasets(snapshot, columns));
+    if !snapshot.sources.is_empty() {
+        lines.push(String::new());
+        lines.extend(sources(snapshot, columns));
+    }
+    lines.push(String::new());
+    let left = rows.saturating_sub(lines.len() + 2).max(2);
+    lines.extend(running(snapshot, left));
+    let left = rows.saturating_sub(lines.len() + 1);
+    lines.extend(failures(snapshot, left));
+    lines.into_iter().map(|line| truncate_str(&line, columns.saturating_sub(1), "…").into_owned()).collect()
+}
+
+fn header(title: &str, snapshot: &Snapshot) -> String {
+    let doing = match snapshot.phase {
+        Phase::Observing => "looking at the lake".into(),
+        Phase::Asking => "waiting for your answer".into(),
+        Phase::Working => "collecting".into(),
+        Phase::Waiting { until } => format!("nothing to do before {}", clock(until)),
+        Phase::Draining => "finishing what runs; Ctrl-C again stops it".into(),
+        Phase::Done => "done".into(),
+    };
+    format!("{} · {} · {doing}", style(title).bold(), since(snapshot.started_at, snapshot.at))
+}
+
+fn summary(snapshot: &Snapshot) -> String {
+    let (present, wanted) = totals(snapshot);
+    let open = snapshot.gaps.open();
+    if snapshot.datasets.is_empty() {
+        return "no picture yet".into();
+    }
+    if !snapshot.surprises.is_empty() {
+        return format!("{} {}", style("HELD").red().bold(), snapshot.surprises.join("; "));
+    }
+    let word = if open == 0 { style("COMPLETE").green().bold() } else { style("NOT COMPLETE").yellow().bold() };
+    let eta = match snapshot.eta {
+        Some(eta) if open > 0 => format!(" · about {} left", since(snapshot.at, eta)),
+        _ => String::new(),
+    };
+    format!("{word} {} · {}{eta}", percent(present, wanted), gaps(snapshot))
+}
+
+fn gaps(snapshot: &Snapshot) -> String {
+    let gaps = &snapshot.gaps;
+    let parts = [
+        (gaps.running, "running"),
+        (gaps.queued, "queued"),
+        (gaps.waiting, "waiting"),
+        (gaps.held, "held"),
+        (gaps.exhausted, "exhausted"),
+        (gaps.watched, "only watched"),
+    ];
+    let parts: Vec<String> = parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", grouped(*count))).collect();
+    match parts.is_empty() {
+        true => "no gaps".into(),
+        false => format!("{} gaps: {}", grouped(gaps.open()), parts.join(", ")),
+    }
+}
+
+fn datasets(snapshot: &Snapshot, columns: usize) -> Vec<String> {
+    let names = widest(snapshot.datasets.iter().map(|dataset| dataset.name.as_str()));
+    let bars = columns.saturating_sub(names + 44).clamp(6, 30);
+    let lines = snapshot.datasets.iter().map(|dataset| {
+        let wanted = dataset.expected.saturating_sub(dataset.absent);
+        let mut line = format!(
+            "{:names$}  {} {:>9}  {} of {}",
+            dataset.name,
+            style(bar(dataset.present, wanted, bars)).cyan(),
+            percent(dataset.present, wanted),
+            grouped(dataset.present),
+            grouped(wanted)
+        );
+        if dataset.absent > 0 {
+            line.push_str(&format!(" · {} absent", grouped(dataset.absent)));
+        }
+        if dataset.not_due > 0 {
+            line.push_str(&format!(" · {} not due", grouped(dataset.not_due)));
+        }
+        line
+    });
+    lines.collect()
+}
+
+fn sources(snapshot: &Snapshot, columns: usize) -> Vec<String> {
+    let names = widest(snapshot.sources.iter().map(|source| source.name.as_str())).max(6);
+    let windows = widest_windows(snapshot, columns);
+    let mut lines = vec![
+        style(format!("{:names$}  {:windows$}  {:>9}  {:>8}  {:>4}  STATE", "SOURCE", "RATE AGAINST LIMIT", "IN FLIGHT", "REQUESTS", "429"))
+            .dim()
+            .to_string(),
+    ];
+    for source in &snapshot.sources {
+        let in_flight = match source.in_flight_limit {
+            Some(limit) => format!("{}/{limit}", source.in_flight),
+            None => source.in_flight.to_string(),
+        };
+        let rate = rates(source, columns);
+        let padding = " ".repeat(windows.saturating_sub(console::measure_text_width(&rate)));
+        lines.push(format!(
+            "{:names$}  {rate}{padding}  {in_flight:>9}  {:>8}  {:>4}  {}",
+            source.name,
+            grouped(source.requests),
+            grouped(source.throttled),
+            state(source, snapshot.at)
+        ));
+    }
+    lines
+}
+
+fn widest_windows(snapshot: &Snapshot, columns: usize) -> usize {
+    let widths = snapshot.sources.iter().map(|source| console::measure_text_width(&rates(source, columns)));
+    widths.max().unwrap_or(0).max("RATE AGAINST LIMIT".len())
+}
+
+/// `minute █████▌  37/60   hour ▎ 80/3,000`
+fn rates(source: &SourceLine, columns: usize) -> String {
+    let width = if columns < 100 { 5 } else { 10 };
+    let windows = source.windows.iter().map(|window| {
+        let name = window.key.trim_start_matches("per_");
+        let bar = style(bar(window.used, window.limit, width)).green();
+        format!("{name} {bar} {:>7}", format!("{}/{}", grouped(window.used), grouped(window.limit)))
+    });
+    let windows: Vec<String> = windows.collect();
+    if windows.is_empty() { "no limits".into() } else { windows.join("  ") }
+}
+
+fn state(source: &SourceLine, at: Timestamp) -> String {
+    match &source.state {
+        SourceState::Paused { until } => style(format!("asked us to wait {}", since(at, *until))).yellow().to_string(),
+        SourceState::Open { until, reason } => style(format!("breaker open until {}: {reason}", clock(*until))).red().to_string(),
+        SourceState::HalfOpen => style("breaker half-open").yellow().to_string(),
+        SourceState::Ok => match source.next_permit {
+            Some(at_then) if source.queued + source.asking > 0 => format!("next permit in {}", since(at, at_then)),
+            _ => "ok".into(),
+        },
+    }
+}
+
+fn running(snapshot: &Snapshot, at_most: usize) -> Vec<String> {
+    let mut lines = vec![style(format!("RUNNING {} of {} slots", snapshot.running.len(), snapshot.slots)).dim().to_string()];
+    let shown = snapshot.running.len().min(at_most.saturating_sub(1)).min(8);
+    lines.extend(snapshot.running[..shown].iter().map(|running| attempt(running, snapshot.at)));
+    if snapshot.running.len() > shown {
+        lines.push(format!("  … and {} more", snapshot.running.len() - shown));
+    }
+    lines
+}
+
+fn attempt(running: &RunningLine, at: Timestamp) -> String {
+    let mut line = format!("  {}  {} · {}", running.collector, running.what, since(running.started_at, at));
+    if running.requests > 0 {
+        line.push_str(&format!(" · {} requests", grouped(running.requests)));
+    }
+    if let Some(group) = running.process_group {
+        line.push_str(&format!(" · pid {group}"));
+    }
+    line
+}
+
+fn failures(snapshot: &Snapshot, at_most: usize) -> Vec<String> {
+    if snapshot.recent.is_empty() || at_most < 2 {
+        return Vec::new();
+    }
+    let mut lines = vec![style("LATEST FAILURES (each is retried, unless it says otherwise)".to_owned()).dim().to_string()];
+    let shown = snapshot.recent.len().min(at_most - 1).min(4);
+    let latest = snapshot.recent.iter().rev().take(shown);
+    lines.extend(latest.map(|failure| format!("  {} {} · {}", clock(failure.at), failure.key, failure.message.replace('\n', " "))));
+    lines
+}
+
+fn totals(snapshot: &Snapshot) -> (u64, u64) {
+    let present = snapshot.datasets.iter().map(|dataset| dataset.present).sum();
+    let wanted = snapshot.datasets.iter().map(|dataset| dataset.expected.saturating_sub(dataset.absent)).sum();
+    (present, wanted)
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    adce_core::figures::percent(part, whole).unwrap_or_else(|| "-".into())
+}
+
+fn widest<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(console::measure_text_width).max().unwrap_or(0)
+}
+
+/// `14:03:30`, UTC.
+fn clock(at: Timestamp) -> String {
+    at.strftime("%H:%M:%S").to_string()
+}
+
+fn since(earlier: Timestamp, later: Timestamp) -> String {
+    span(Duration::try_from(later.duration_since(earlier)).unwrap_or_default())
+}

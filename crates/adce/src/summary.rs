@@ -1,0 +1,139 @@
+//! What a run came to: for people a few lines that a sceptic can check, for machines the JSON contract.
+
+use std::time::Duration;
+
+use adce_api::{RunSummary, SourceUse, WindowUse};
+use adce_core::figures::{grouped, percent, span};
+use adce_core::spec::{Spec, Window};
+use adce_engine::{Ending, SourceLine};
+
+use crate::cli::Format;
+
+pub fn of(ending: &Ending, spec: &Spec) -> RunSummary {
+    let snapshot = &ending.snapshot;
+    let sources = snapshot.sources.iter().map(|source| (source.name.clone(), source_use(source, ending, spec)));
+    RunSummary {
+        complete: ending.cycle.complete && snapshot.surprises.is_empty(),
+        filled: snapshot.totals.filled,
+        failed: snapshot.totals.failed,
+        absent: snapshot.totals.absent,
+        attempts: snapshot.totals.attempts,
+        requests: snapshot.totals.requests,
+        elapsed_seconds: ending.elapsed.as_secs_f64(),
+        sources: sources.collect(),
+        remaining: ending.cycle.counts.gaps(),
+        coverage: crate::views::counts(&ending.cycle.counts, ending.cycle.datasets.iter().map(|dataset| dataset.unexpected).sum()),
+        held: snapshot.surprises.clone(),
+        interrupted: ending.interrupted,
+        upstream: None,
+    }
+}
+
+fn source_use(source: &SourceLine, ending: &Ending, spec: &Spec) -> SourceUse {
+    let windows = spec.sources.get(&source.name).map(|source| source.limits.windows.clone()).unwrap_or_default();
+    let elapsed = ending.elapsed.as_secs_f64();
+    let used = |settle: f64| {
+        let allowed = windows.iter().map(|window| allowed(window, elapsed, settle)).reduce(f64::min)?;
+        Some(source.requests as f64 / allowed)
+    };
+    SourceUse {
+        requests: source.requests,
+        quota_used: used(0.0),
+        quota_share: used(source.mean_settle_seconds),
+        waited_seconds: source.waited_seconds,
+        throttled: source.throttled,
+        windows: source
+            .windows
+            .iter()
+            .zip(&windows)
+            .map(|(line, window)| WindowUse { seconds: window.span.as_secs_f64(), limit: window.requests, most: line.most as u32 })
+            .collect(),
+    }
+}
+
+/// Requests that a window lets through in so many seconds if each counts `settle` seconds longer; never fewer than one
+/// window's worth.
+fn allowed(window: &Window, elapsed: f64, settle: f64) -> f64 {
+    let requests = f64::from(window.requests);
+    (requests * elapsed / (window.span.as_secs_f64() + settle)).max(requests)
+}
+
+pub fn print(summary: &RunSummary, ending: &Ending, format: Format) {
+    match format {
+        Format::Json => println!("{}", serde_json::to_string(summary).unwrap_or_default()),
+        Format::Text => text(summary, ending).iter().for_each(|line| println!("{line}")),
+    }
+}
+
+fn text(summary: &RunSummary, ending: &Ending) -> Vec<String> {
+    let mut lines = vec![verdict(summary, ending)];
+    lines.push(format!(
+        "{} filled, {} absent upstream · {} attempts, {} of them failed · {} requests · {}",
+        grouped(summary.filled),
+        grouped(summary.absent),
+        grouped(summary.attempts),
+        grouped(summary.failed),
+        grouped(summary.requests),
+        took(ending.elapsed)
+    ));
+    for (name, used) in &summary.sources {
+        lines.push(source_line(name, used));
+    }
+    if ending.longest_wait.as_secs() > 0 {
+        lines.push(format!("longest wait for a first start: {}", span(ending.longest_wait)));
+    }
+    lines.extend(ending.cycle.not_listed.iter().map(|(prefix, error)| format!("could not list `{prefix}`: {error}")));
+    lines.extend(what_remains(summary, ending));
+    lines
+}
+
+fn took(elapsed: Duration) -> String {
+    if elapsed < Duration::from_secs(60) { format!("{:.1} s", elapsed.as_secs_f64()) } else { span(elapsed) }
+}
+
+fn verdict(summary: &RunSummary, ending: &Ending) -> String {
+    let counts = &ending.cycle.counts;
+    let wanted = counts.expected() - counts.absent;
+    let share = percent(counts.present, wanted).unwrap_or_else(|| "nothing expected".into());
+    let word = match (summary.complete, summary.interrupted) {
+        (true, _) => "COMPLETE",
+        (false, true) => "INTERRUPTED",
+        (false, false) => "NOT COMPLETE",
+    };
+    let absent = match counts.absent {
+        0 => String::new(),
+        absent => format!(", {} absent upstream", grouped(absent)),
+    };
+    format!("{word} {share} · {} of {} objects{absent}", grouped(counts.present), grouped(wanted))
+}
+
+fn source_line(name: &str, used: &SourceUse) -> String {
+    let mut line = format!("{name}: {} requests", grouped(used.requests));
+    if let (Some(quota), Some(share)) = (used.quota_used, used.quota_share) {
+        line.push_str(&format!(" · {:.1} % of the quota, {:.1} % of what exact windows leave of it", quota * 100.0, share * 100.0));
+    }
+    for window in &used.windows {
+        line.push_str(&format!(" · at most {} of {} in {} s", grouped(window.most.into()), grouped(window.limit.into()), window.seconds));
+    }
+    if used.throttled > 0 {
+        line.push_str(&format!(" · {} answers of 429", grouped(used.throttled)));
+    }
+    line
+}
+
+fn what_remains(summary: &RunSummary, ending: &Ending) -> Vec<String> {
+    let mut lines: Vec<String> = summary.held.iter().map(|surprise| format!("held: {surprise} → `adce accept` if that is right")).collect();
+    if summary.remaining > 0 {
+        let gaps = &ending.snapshot.gaps;
+        let kinds = [
+            (gaps.exhausted, "exhausted"),
+            (gaps.waiting, "waiting for a later try"),
+            (gaps.queued, "queued"),
+            (gaps.held, "held"),
+            (gaps.watched, "only watched"),
+        ];
+        let kinds: Vec<String> = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{} {kind}", grouped(*count))).collect();
+        lines.push(format!("{} gaps remain: {} → `adce gaps`", grouped(summary.remaining), kinds.join(", ")));
+    }
+    lines
+}

@@ -1,0 +1,144 @@
+//! Lakes and states that are not as they should be, seen from the command line: a clear message, the right exit code, and
+//! nothing changed.
+
+mod support;
+
+use support::place::{Place, wait_for};
+
+const CONFIG: &str = "version: 1\nname: numbers\nlake: ./lake\ndimensions:\n  number: { table: numbers.csv, id: number }\ndatasets:\n  numbers:\n    \
+    key: numbers/{number}.txt\n    for: number\n    collector:\n      command: [sh, -c, 'echo hello > \"$1\"', sh, \"{out}\"]\nengine: { reconcile_every: 1s }\n";
+
+fn numbers(count: u32) -> Place {
+    let place = Place::new(CONFIG);
+    place.write("numbers.csv", &table(count));
+    place
+}
+
+fn table(count: u32) -> String {
+    std::iter::once("number\n".to_owned()).chain((0..count).map(|number| format!("{number:03}\n"))).collect()
+}
+
+#[test]
+fn a_lake_that_does_not_exist_is_not_created() {
+    let place = numbers(3);
+    std::fs::remove_dir(place.path("lake")).expect("the lake goes");
+    for verb in ["plan", "run"] {
+        place.adce(&[verb]).ends_with(69).says("does not exist");
+    }
+    assert!(!place.has("lake"));
+}
+
+#[test]
+fn a_lake_that_is_suddenly_empty_is_held_until_somebody_says_so() {
+    let place = numbers(100);
+    place.adce(&["run"]).ends_with(0);
+    std::fs::remove_dir_all(place.path("lake/numbers")).expect("the objects go");
+    place.adce(&["plan"]).ends_with(2).says("lost 100 of 100 objects");
+    place.adce(&["run"]).ends_with(2).says("adce accept");
+    assert!(!place.has("lake/numbers"), "nothing is collected while it is held");
+    place.adce(&["accept"]).ends_with(0).says("lost 100 of 100 objects");
+    place.adce(&["run"]).ends_with(0);
+    assert!(place.has("lake/numbers/099.txt"));
+}
+
+#[test]
+fn a_sudden_change_is_in_force_when_a_later_cycle_confirms_it() {
+    let place = numbers(100);
+    place.adce(&["run"]).ends_with(0);
+    std::fs::remove_dir_all(place.path("lake/numbers")).expect("the objects go");
+    let first = std::time::Instant::now();
+    place.adce(&["run"]).ends_with(2);
+    wait_for("the time of one cycle", || first.elapsed() > std::time::Duration::from_millis(1_100));
+    place.adce(&["run"]).ends_with(0);
+    assert!(place.has("lake/numbers/000.txt"));
+}
+
+#[test]
+fn a_table_that_lost_many_rows_is_held() {
+    let place = numbers(100);
+    place.adce(&["run"]).ends_with(0);
+    place.write("numbers.csv", &table(50));
+    place.adce(&["run"]).ends_with(2).says("lost 50 of 100 rows");
+    place.write("numbers.csv", &table(100));
+    place.adce(&["run"]).ends_with(0);
+}
+
+#[test]
+fn an_empty_table_is_an_error_with_its_name() {
+    let place = numbers(0);
+    place.adce(&["run"]).ends_with(78).says("numbers.csv");
+}
+
+#[test]
+fn a_state_of_another_lake_is_refused() {
+    let place = numbers(3);
+    place.adce(&["run"]).ends_with(0);
+    std::fs::create_dir(place.path("other")).expect("another lake");
+    place.write("adce.yaml", &CONFIG.replace("./lake", "./other"));
+    place.adce(&["run"]).ends_with(69).says("another lake");
+}
+
+#[test]
+fn a_damaged_state_is_refused_and_says_the_way_back() {
+    let place = numbers(3);
+    place.adce(&["run"]).ends_with(0);
+    let state = place.path(".adce/state.db");
+    std::fs::write(&state, b"this is no database, whatever its name says".repeat(200)).expect("damage");
+    for extra in ["state.db-wal", "state.db-shm"] {
+        let _ = std::fs::remove_file(place.path(".adce").join(extra));
+    }
+    place.adce(&["run"]).ends_with(69).says("damaged");
+    std::fs::remove_file(&state).expect("the way back");
+    place.adce(&["run"]).ends_with(0);
+}
+
+#[test]
+fn a_second_engine_is_refused_and_told_who_holds_the_state() {
+    let place = numbers(1);
+    place.write("adce.yaml", &CONFIG.replace("echo hello > \"$1\"", "touch started; while [ ! -e go ]; do sleep 0.01; done; echo hello > \"$1\""));
+    let mut engine = place.start(&["run"]);
+    wait_for("the first attempt", || place.has("started"));
+    place.adce(&["run"]).ends_with(75).says(&engine.id().to_string());
+    // Meanwhile everybody can look.
+    assert_eq!(place.adce(&["status", "--format", "json"]).ends_with(2).json()["gaps"]["running"], 1);
+    assert_eq!(place.adce(&["gaps", "--format", "json"]).json()["state"], "running");
+    place.adce(&["tasks"]).ends_with(0).says("running");
+    place.adce(&["why", "numbers/000.txt"]).ends_with(0).says("it runs now");
+    place.adce(&["limits"]).ends_with(0);
+    place.write("go", "");
+    assert_eq!(engine.wait().expect("an exit code").code(), Some(0));
+}
+
+#[test]
+fn a_clean_end_leaves_one_file_of_state() {
+    let place = numbers(3);
+    place.adce(&["run"]).ends_with(0);
+    assert!(!place.has(".adce/state.db-wal"), "the write-ahead log is folded in");
+    assert!(!place.has(".adce/control.sock"));
+}
+
+#[test]
+fn words_of_other_tools_get_a_hint() {
+    let place = numbers(1);
+    place.adce(&["validate"]).ends_with(64).says("adce check");
+    place.adce(&["run", "--max-wait", "soon"]).ends_with(64).says("30s");
+}
+
+#[test]
+fn what_try_collects_stays_out_of_the_lake() {
+    let place = numbers(5);
+    place.adce(&["try", "numbers number=003"]).ends_with(0);
+    assert_eq!(place.read("adce-try/numbers/003.txt"), "hello\n");
+    assert!(!place.has("adce-try/numbers/002.txt"));
+    assert!(!place.has("lake/numbers"));
+    place.adce(&["try", "nonsense number=003"]).ends_with(64).says("numbers");
+}
+
+#[test]
+fn only_what_is_selected_is_collected() {
+    let place = numbers(10);
+    place.adce(&["run", "--select", "number in ['002', '007']"]).ends_with(2);
+    assert!(place.has("lake/numbers/002.txt") && place.has("lake/numbers/007.txt") && !place.has("lake/numbers/003.txt"));
+    place.adce(&["run", "--select", "nomber == '1'"]).ends_with(64).says("number");
+    place.adce(&["run"]).ends_with(0);
+}

@@ -1,0 +1,161 @@
+//! Scrapers that misbehave, run by the real binary: each comes to a clear outcome, the right exit code, and nothing lost.
+
+mod support;
+
+use support::place::{Place, wait_for};
+
+/// One dataset of letters, collected by this command (argv as a YAML list), tried once.
+fn letters(letters: &str, argv: &str, more: &str) -> String {
+    format!(
+        "version: 1\nname: letters\nlake: ./lake\ndimensions:\n  letter: [{letters}]\ndatasets:\n  letters:\n    key: letters/{{letter}}.txt\n    \
+         for: letter\n    min_size: 4B\n    collector:\n      command: {argv}\n      retry: {{ attempts: 1 }}\n{more}"
+    )
+}
+
+#[test]
+fn a_scraper_that_does_what_it_should_completes_the_lake_once() {
+    let place = Place::new(&letters("a, b, c", r#"[sh, -c, 'echo "$1" >> ran; echo hello > "$2"', sh, "{letter}", "{out}"]"#, ""));
+    place.adce(&["run"]).ends_with(0).says("COMPLETE 100 %");
+    assert_eq!(place.read("lake/letters/b.txt"), "hello\n");
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!(place.read("ran").lines().count(), 3, "each is collected once");
+}
+
+#[test]
+fn a_missing_scraper_is_named_with_what_to_do() {
+    let place = Place::new(&letters("a", "[no-such-scraper]", ""));
+    place.adce(&["run"]).ends_with(2).says("no-such-scraper").says("1 exhausted");
+}
+
+#[test]
+fn a_scraper_that_may_not_be_executed_is_named() {
+    let place = Place::new(&letters("a", "[./scraper.sh]", ""));
+    place.write("scraper.sh", "#!/bin/sh\n");
+    place.adce(&["run"]).ends_with(2).says("scraper.sh");
+}
+
+#[test]
+fn exit_code_0_without_an_object_is_a_failure() {
+    let place = Place::new(&letters("a", "[/bin/true]", ""));
+    place.adce(&["run"]).ends_with(2).says("wrote nothing");
+}
+
+#[test]
+fn the_wrong_key_is_named_and_not_published() {
+    let place = Place::new(&letters("a", r#"[sh, -c, 'echo hello > "$ADCE_OUT/letters/b.txt"']"#, ""));
+    place.adce(&["run"]).ends_with(2).says("letters/b.txt");
+    assert!(!place.has("lake/letters/b.txt"));
+}
+
+#[test]
+fn half_a_file_of_a_scraper_that_died_is_never_published() {
+    let place = Place::new(&letters("a", r#"[sh, -c, 'echo hello > "$1"; kill -9 $$', sh, "{out}"]"#, ""));
+    place.adce(&["run"]).ends_with(2).says("signal 9");
+    assert!(!place.has("lake/letters/a.txt"));
+}
+
+#[test]
+fn an_object_that_is_too_small_is_not_published() {
+    let place = Place::new(&letters("a", r#"[sh, -c, 'echo x > "$1"', sh, "{out}"]"#, ""));
+    place.adce(&["run"]).ends_with(2).says("2 B is smaller");
+    assert!(!place.has("lake/letters/a.txt"));
+}
+
+#[test]
+fn what_a_failed_attempt_wrote_into_the_lake_is_suspect_and_collected_again() {
+    let argv = r#"[sh, -c, 'if [ -e second ]; then echo right > lake/letters/a.txt; else echo wrong > lake/letters/a.txt; touch second; exit 1; fi']"#;
+    let place = Place::new(&letters("a", argv, "").replace("retry: { attempts: 1 }", "output: direct\n      retry: { attempts: 3, backoff: 10ms..20ms }"));
+    place.write("lake/letters/.keep", "");
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!(place.read("lake/letters/a.txt"), "right\n");
+}
+
+#[test]
+fn an_undersized_object_that_is_left_in_place_fills_nothing() {
+    let place = Place::new(&letters("a", r#"[sh, -c, 'echo skipping, exists']"#, ""));
+    place.write("lake/letters/a.txt", "x");
+    place.adce(&["run"]).ends_with(2).says("left the old object in place");
+}
+
+#[test]
+fn a_scraper_that_ignores_sigterm_and_leaves_children_is_ended_with_all_of_them() {
+    let argv = r#"[sh, -c, 'trap "" TERM; sleep 300 & echo $! > child; echo $$ > leader; while :; do sleep 300; done']"#;
+    let place = Place::new(&letters("a", argv, "").replace("retry:", "timeout: 500ms\n      retry:"));
+    place.adce(&["run"]).ends_with(2).says("timeout");
+    for name in ["child", "leader"] {
+        let pid = place.read(name);
+        assert!(!std::path::Path::new(&format!("/proc/{}", pid.trim())).exists(), "{name} {pid} is alive");
+    }
+}
+
+#[test]
+fn gigabytes_of_output_do_not_block_or_fill_anything() {
+    let place = Place::new(&letters("a", r#"[sh, -c, 'head -c 200000000 /dev/zero | tr "\0" x; echo hello > "$1"', sh, "{out}"]"#, ""));
+    place.adce(&["run"]).ends_with(0);
+    let logs: u64 = std::fs::read_dir(place.path(".adce/logs")).map_or(0, |logs| logs.flatten().map(|log| log.metadata().map_or(0, |log| log.len())).sum());
+    assert!(logs < 1_000_000, "{logs} bytes of log are kept");
+}
+
+#[test]
+fn a_batch_filled_in_part_keeps_what_is_there() {
+    let argv = r#"[sh, -c, 'for letter in a c; do echo hello > "$ADCE_OUT/letters/$letter.txt"; done; echo "{\"adce\":1,\"key\":\"letters/b.txt\",\"outcome\":\"failed\",\"message\":\"b is odd\"}"']"#;
+    let place = Place::new(&letters("a, b, c", &argv.replace('{', "{{").replace('}', "}}"), "").replace("retry:", "batch: { size: 10 }\n      retry:"));
+    place.adce(&["run"]).ends_with(2).says("b is odd");
+    assert!(place.has("lake/letters/a.txt") && place.has("lake/letters/c.txt") && !place.has("lake/letters/b.txt"));
+}
+
+#[test]
+fn what_upstream_does_not_have_is_absent_and_prevents_no_completion() {
+    let argv = r#"[sh, -c, 'if [ "$1" = b ]; then exit 66; fi; echo hello > "$2"', sh, "{letter}", "{out}"]"#;
+    let place = Place::new(&letters("a, b, c", argv, "").replace("    collector:", "    absent: { after: 0s }\n    collector:"));
+    place.adce(&["run"]).ends_with(0).says("1 absent");
+    let status = place.adce(&["status", "--format", "json"]).ends_with(0).json();
+    assert_eq!(status["coverage"]["absent"], 1);
+}
+
+#[test]
+fn a_batch_that_says_absent_without_names_is_split() {
+    let argv = r#"[sh, -c, 'if grep -q letters/b "$ADCE_ITEMS"; then exit 66; fi; while read -r line; do key=${line#*\"key\":\"}; echo hello > "$ADCE_OUT/${key%%\"*}"; done < "$ADCE_ITEMS"']"#;
+    let escaped = argv.replace("${line#*\\\"key\\\":\\\"}", "${{line#*\\\"key\\\":\\\"}}").replace("${key%%\\\"*}", "${{key%%\\\"*}}");
+    let config = letters("a, b, c", &escaped, "").replace("    collector:", "    absent: { after: 0s }\n    collector:");
+    let place = Place::new(&config.replace("retry:", "batch: { size: 10 }\n      retry:"));
+    place.adce(&["run"]).ends_with(0);
+    assert!(place.has("lake/letters/a.txt") && place.has("lake/letters/c.txt") && !place.has("lake/letters/b.txt"));
+}
+
+#[test]
+fn ctrl_c_once_finishes_what_runs_and_starts_nothing() {
+    let argv = r#"[sh, -c, 'echo x >> started; while [ ! -e go ]; do sleep 0.01; done; echo hello > "$1"', sh, "{out}"]"#;
+    let place = Place::new(&letters("a, b, c", argv, "engine: { max_concurrent: 1 }\n"));
+    let mut engine = place.start(&["run"]);
+    wait_for("the first attempt", || place.has("started"));
+    interrupt(engine.id());
+    // The engine has heard it when its status says so.
+    wait_for("the engine to drain", || place.adce(&["status", "--format", "json"]).json()["engine"]["stopping"] == true);
+    place.write("go", "");
+    let code = engine.wait().expect("an exit code").code();
+    assert_eq!(code, Some(130));
+    assert_eq!(place.read("started").lines().count(), 1, "nothing was started after Ctrl-C");
+    assert!(place.has("lake/letters/a.txt"), "what ran was finished");
+    place.adce(&["run"]).ends_with(0);
+}
+
+#[test]
+fn ctrl_c_twice_ends_what_runs_and_leaves_a_clean_state() {
+    let place = Place::new(&letters("a", r#"[sh, -c, 'echo $$ > started; exec sleep 300']"#, ""));
+    let mut engine = place.start(&["run"]);
+    wait_for("the first attempt", || place.has("started") && !place.read("started").is_empty());
+    interrupt(engine.id());
+    wait_for("the engine to drain", || place.adce(&["status", "--format", "json"]).json()["engine"]["stopping"] == true);
+    interrupt(engine.id());
+    assert_eq!(engine.wait().expect("an exit code").code(), Some(130));
+    let pid = place.read("started");
+    assert!(!std::path::Path::new(&format!("/proc/{}", pid.trim())).exists(), "the scraper is alive");
+    let gap = place.adce(&["gaps", "--format", "json"]).json();
+    assert_eq!(gap["attempts"], 0, "being stopped uses up no attempt");
+}
+
+fn interrupt(pid: u32) {
+    let killed = std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill");
+    assert!(killed.success());
+}

@@ -1,0 +1,6 @@
+//! What several tests of the binary share.
+
+#![allow(dead_code)] // Each test takes what it needs.
+
+pub mod nba;
+pub mod place;

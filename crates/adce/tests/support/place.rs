@@ -1,0 +1,101 @@
+//! A folder with a config and a lake, and the real binary run in it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+pub struct Place {
+    folder: tempfile::TempDir,
+}
+
+/// What a command said and how it ended.
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Place {
+    /// An empty lake in `lake/`, and this config.
+    pub fn new(config: &str) -> Place {
+        let place = Place { folder: tempfile::tempdir().expect("a temporary folder") };
+        std::fs::create_dir(place.path("lake")).expect("a lake");
+        place.write("adce.yaml", config);
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    pub fn adce(&self, args: &[&str]) -> Said {
+        said(self.command(args).output().expect("adce runs"))
+    }
+
+    pub fn start(&self, args: &[&str]) -> Child {
+        self.command(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("adce starts")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adce"));
+        command.args(args).current_dir(self.folder.path()).env("NO_COLOR", "1");
+        command
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+pub fn said(output: Output) -> Said {
+    Said {
+        code: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Said {
+    /// Fails with everything that was said.
+    #[track_caller]
+    pub fn ends_with(&self, code: i32) -> &Said {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    pub fn says(&self, text: &str) -> &Said {
+        assert!(self.out.contains(text) || self.err.contains(text), "`{text}` is not in\nstdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    /// The last line of standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        let line = self.out.lines().last().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}\nstderr:\n{}", self.err))
+    }
+}
+
+/// Returns when `done`, or fails after a minute.
+#[track_caller]
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !done() {
+        assert!(std::time::Instant::now() < deadline, "waited a minute for {what}");
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+}

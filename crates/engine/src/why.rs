@@ -1,0 +1,84 @@
+//! What holds a gap, a task or a dataset: pure questions to a dispatcher, whether an engine runs over it or not.
+
+use std::cmp::Reverse;
+use std::mem::Discriminant;
+
+use adce_core::coverage::{Coverage, Expected};
+use adce_core::gap::{Gap, GapState, ItemState, Task};
+use adce_core::ids::TaskId;
+use adce_core::queue::{Dispatcher, Gate, Score};
+use adce_core::time::Now;
+use indexmap::IndexMap;
+
+/// A gap, and the first gate that holds it.
+#[derive(Clone, Debug)]
+pub struct GapView {
+    pub gap: Gap,
+    pub state: GapState,
+    pub task: Option<TaskId>,
+    pub gate: Option<Gate>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TaskView {
+    pub task: Task,
+    pub score: Score,
+    pub gate: Option<Gate>,
+}
+
+/// What holds a thing.
+#[derive(Clone, Debug)]
+pub enum Why {
+    Gap(GapView),
+    Task(TaskView),
+    /// Expected and no gap: nothing holds it.
+    NoGap { state: ItemState, key: String },
+    /// Kinds of gates that hold a dataset's gaps, each with one of them and how many gaps it holds, most first.
+    Dataset { dataset: String, gates: Vec<(Gate, u64)> },
+    Unknown,
+}
+
+/// `what`: a task id, a dataset's name, or a key.
+pub fn why(dispatcher: &Dispatcher, expected: &Expected, coverage: Option<&Coverage>, what: &str, now: Now) -> Why {
+    if let Some(task) = what.parse::<TaskId>().ok().and_then(|task| dispatcher.task(task)) {
+        return Why::Task(task_view(dispatcher, task, now));
+    }
+    if expected.datasets().iter().any(|dataset| dataset.name() == what) {
+        return Why::Dataset { dataset: what.to_owned(), gates: gates_of(dispatcher, what, now) };
+    }
+    if let Some(gap) = dispatcher.gaps().into_iter().find(|gap| gap.key == what) {
+        return Why::Gap(gap_view(dispatcher, gap, now));
+    }
+    match expected.find(what) {
+        Some(item) => {
+            let state = coverage.map_or(ItemState::Unknown, |coverage| coverage.state(item));
+            Why::NoGap { state, key: what.to_owned() }
+        }
+        None => Why::Unknown,
+    }
+}
+
+pub fn gap_view(dispatcher: &Dispatcher, gap: Gap, now: Now) -> GapView {
+    GapView {
+        state: dispatcher.gap_state(gap.id, now).unwrap_or(GapState::Queued),
+        task: dispatcher.task_of(gap.id),
+        gate: dispatcher.why_gap(gap.id, now),
+        gap,
+    }
+}
+
+pub fn task_view(dispatcher: &Dispatcher, task: Task, now: Now) -> TaskView {
+    let score = dispatcher.score(task.id, now).unwrap_or_default();
+    TaskView { score, gate: dispatcher.why_task(task.id, now), task }
+}
+
+fn gates_of(dispatcher: &Dispatcher, dataset: &str, now: Now) -> Vec<(Gate, u64)> {
+    let mut gates: IndexMap<Discriminant<Gate>, (Gate, u64)> = IndexMap::new();
+    for gap in dispatcher.gaps().into_iter().filter(|gap| gap.dataset == dataset) {
+        let Some(gate) = dispatcher.why_gap(gap.id, now) else { continue };
+        gates.entry(std::mem::discriminant(&gate)).or_insert((gate, 0)).1 += 1;
+    }
+    let mut gates: Vec<(Gate, u64)> = gates.into_values().collect();
+    gates.sort_by_key(|(_, gaps)| Reverse(*gaps));
+    gates
+}
