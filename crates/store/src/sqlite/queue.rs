@@ -13,8 +13,9 @@ use super::writer::{End, Job, Sent};
 /// Batches in one commit. An fsync costs as much as some twenty batches, so more would add little but waiting.
 const GROUP: usize = 256;
 
-/// So long a commit waits at most, counted from the last answers: about what an fsync costs.
-const RETURN: Duration = Duration::from_micros(200);
+/// A commit waits as long for company as the last one took: waiting longer would cost more than it can save. On a disk
+/// so busy that a commit takes longer than this, nobody is delayed further.
+const LONGEST: Duration = Duration::from_millis(2);
 
 pub(super) struct Queue {
     sent: Receiver<Sent>,
@@ -23,18 +24,20 @@ pub(super) struct Queue {
     callers: usize,
     answered: Instant,
     patience: Duration,
+    longest: Duration,
 }
 
 impl Queue {
     pub(super) fn of(sent: Receiver<Sent>) -> Self {
-        Queue { sent, queued: VecDeque::new(), callers: 0, answered: Instant::now(), patience: RETURN }
+        Queue { sent, queued: VecDeque::new(), callers: 0, answered: Instant::now(), patience: Duration::ZERO, longest: LONGEST }
     }
 
     /// To be called between a commit and its answers, while those who will come back cannot have done so.
-    pub(super) fn expect_back(&mut self, answered: usize) {
+    pub(super) fn expect_back(&mut self, answered: usize, commit_took: Duration) {
         self.queued.extend(self.sent.try_iter());
         self.callers = self.queued.len() + answered;
         self.answered = Instant::now();
+        self.patience = commit_took.min(self.longest);
     }
 
     /// Blocks until there is something to do. Returns the end if it came; then the group may be empty.
@@ -76,9 +79,9 @@ mod tests {
         Sent::Job(Job::Apply(Vec::new(), oneshot::channel().0))
     }
 
-    fn queue(patience: Duration) -> (Sender<Sent>, Queue) {
+    fn queue() -> (Sender<Sent>, Queue) {
         let (sender, sent) = channel();
-        (sender, Queue { patience, ..Queue::of(sent) })
+        (sender, Queue { longest: FOR_EVER, ..Queue::of(sent) })
     }
 
     /// The size of the next group while `meanwhile` goes on, or `None` if it is not there within seconds.
@@ -96,21 +99,21 @@ mod tests {
 
     #[test]
     fn an_idle_writer_does_not_wait_for_company() {
-        let (sender, mut queue) = queue(FOR_EVER);
+        let (sender, mut queue) = queue();
         sender.send(job()).unwrap();
         sender.send(job()).unwrap();
         let mut group = Vec::new();
         queue.next_group(&mut group);
-        queue.expect_back(1);
+        queue.expect_back(1, FOR_EVER);
         sender.send(job()).unwrap();
         assert_eq!(next_group(queue, || {}), Some(1), "one caller that takes turns with nobody");
     }
 
     #[test]
     fn a_commit_waits_for_those_whom_it_has_just_answered() {
-        let (sender, mut queue) = queue(FOR_EVER);
+        let (sender, mut queue) = queue();
         sender.send(job()).unwrap();
-        queue.expect_back(2);
+        queue.expect_back(2, FOR_EVER);
         // They come after the queue was asked: whoever does not wait finds nothing.
         let come_back = || (0..2).for_each(|_| sender.send(job()).unwrap());
         assert_eq!(next_group(queue, come_back), Some(3));
@@ -118,22 +121,22 @@ mod tests {
 
     #[test]
     fn callers_that_do_not_come_back_are_not_waited_for() {
-        let (sender, mut queue) = queue(Duration::ZERO);
-        queue.expect_back(50);
+        let (sender, mut queue) = queue();
+        queue.expect_back(50, Duration::ZERO);
         sender.send(job()).unwrap();
         assert_eq!(next_group(queue, || {}), Some(1));
     }
 
     #[test]
     fn a_group_is_never_larger_than_its_bound() {
-        let (sender, queue) = queue(FOR_EVER);
+        let (sender, queue) = queue();
         (0..GROUP + 10).for_each(|_| sender.send(job()).unwrap());
         assert_eq!(next_group(queue, || {}), Some(GROUP));
     }
 
     #[test]
     fn what_was_sent_before_the_end_is_committed_with_it() {
-        let (sender, mut queue) = queue(FOR_EVER);
+        let (sender, mut queue) = queue();
         sender.send(job()).unwrap();
         sender.send(Sent::End(End)).unwrap();
         let mut group = Vec::new();

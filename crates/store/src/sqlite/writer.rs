@@ -82,8 +82,9 @@ impl Writer {
         let mut group = Vec::new();
         loop {
             let end = queue.next_group(&mut group);
+            let began = Instant::now();
             let answers = self.commit(std::mem::take(&mut group));
-            queue.expect_back(answers.len());
+            queue.expect_back(answers.len(), began.elapsed());
             answers.into_iter().for_each(|(job, verdict)| job.answer(verdict));
             self.prune_now_and_then();
             if let Some(End) = end {
