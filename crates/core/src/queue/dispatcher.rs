@@ -491,7 +491,7 @@ fn unqueue(book: &mut Book, classes: &mut Classes, timers: &mut BTreeSet<(Timest
 }
 
 /// How an attempt ends whose engine ended: whatever it did, the next cycle sees.
-fn died(lease: Lease, now: Now) -> AttemptRecord {
+pub(super) fn died(lease: Lease, now: Now) -> AttemptRecord {
     let stopped = || Outcome::Failed(Failure { fault: Fault::Stopped, message: "the engine ended meanwhile".into(), retry_after_s: None });
     AttemptRecord {
         attempt: lease.attempt,

@@ -107,8 +107,10 @@ impl Edit {
     }
 
     pub(super) fn add(&mut self, book: &mut Book, collector: &str, bucket: BucketIx, gaps: Vec<GapSlot>) {
-        let id = TaskId::of(collector, book.gap(gaps[0]).id);
-        debug_assert!(book.find_task(id).is_none(), "a task is named after a gap that is in no other");
+        // Its first gap's name is free, unless a state came from somewhere else; then the next one's does as well.
+        let names = gaps.iter().map(|gap| TaskId::of(collector, book.gap(*gap).id));
+        let salted = (1u32..).map(|salt| TaskId::of(&format!("{collector} {salt}"), book.gap(gaps[0]).id));
+        let id = names.chain(salted).find(|id| book.find_task(*id).is_none()).expect("there are more names than tasks");
         let task = book.add_task(id, bucket, gaps);
         self.touched.insert(task, None);
     }

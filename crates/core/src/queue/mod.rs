@@ -8,6 +8,7 @@ mod attempt;
 mod book;
 mod classes;
 mod dispatcher;
+mod forecast;
 mod form;
 mod gate;
 mod grants;
@@ -21,6 +22,7 @@ mod start;
 mod tests;
 
 pub use dispatcher::Dispatcher;
+pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, forecast};
 pub use form::largest_batch;
 pub use gate::{Gate, Prospect, SourceFigures, StateCounts, WindowFigures};
 pub use rules::{Charging, CollectorRules, DatasetRules, Rules, SourceRules};

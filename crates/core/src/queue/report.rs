@@ -131,27 +131,28 @@ impl Dispatcher {
     }
 
     fn why(&self, task: TaskSlot, now: Now) -> Gate {
-        match self.book.task(task).phase {
-            Phase::Running(attempt) => return Gate::Running { attempt },
-            Phase::Held => return Gate::Surprise { dataset: self.held_dataset(task) },
-            Phase::Delayed(until) if until > now.wall => return self.why_delayed(task, until),
-            Phase::Delayed(_) | Phase::Ready(_) | Phase::Loose => {}
-        }
-        if self.holds.all {
-            return Gate::Surprise { dataset: None };
-        }
-        let key = self.class_key(task);
-        if let Some(gate) = self.class_gate(&key, now) {
+        if let Some(gate) = self.shut_gate(task, now) {
             return gate;
         }
         if self.running.len() >= self.rules.slots as usize {
             return Gate::Slots { slots: self.rules.slots };
         }
-        let rank = self.rank_of(task, now);
+        let (key, rank) = (self.class_key(task), self.rank_of(task, now));
         if let (Some(source), Some(claimant)) = (key.source, self.claimant(&key, &rank, now)) {
             return Gate::Reserved { source: self.source_name(source).into(), task: self.book.task(claimant).id };
         }
         Gate::Turn { ahead: self.ranking_higher(&rank, now) }
+    }
+
+    /// What would hold the task back if it were the only one.
+    pub(super) fn shut_gate(&self, task: TaskSlot, now: Now) -> Option<Gate> {
+        match self.book.task(task).phase {
+            Phase::Running(attempt) => Some(Gate::Running { attempt }),
+            Phase::Held => Some(Gate::Surprise { dataset: self.held_dataset(task) }),
+            Phase::Delayed(until) if until > now.wall => Some(self.why_delayed(task, until)),
+            _ if self.holds.all => Some(Gate::Surprise { dataset: None }),
+            _ => self.class_gate(&self.class_key(task), now),
+        }
     }
 
     fn held_dataset(&self, task: TaskSlot) -> Option<String> {

@@ -1,5 +1,7 @@
-//! The dispatcher against a world that it does not know.
-
-mod world;
+//! The dispatcher against worlds that it does not know.
 
 mod attempts;
+mod foresight;
+mod memory;
+mod order;
+mod world;

@@ -1,0 +1,365 @@
+//! When the work that is known now would be done, and what bounds it: for `plan`.
+//!
+//! The very dispatcher that `run` uses goes on in virtual time, every request taking as long as assumed and every
+//! attempt filling its gaps. So the order, the ids and the waiting for limits are those of a run in which nothing goes
+//! wrong (`a_forecast_starts_what_a_run_starts`). Beyond a number of starts it stops working through each and goes on
+//! by the rates of the limits; what was told that way says so.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::book::Phase;
+use super::{Acquire, Charge, Dispatcher, Gate, Pick, Score, Start};
+use crate::gap::{Outcome, Task};
+use crate::ids::{AttemptId, TaskId, Uuid};
+use crate::ports::Settlement;
+use crate::spec::Limits;
+use crate::time::{Boottime, Now, SignedDuration, Timestamp};
+
+/// What a run would meet.
+#[derive(Clone, Copy, Debug)]
+pub struct Assumptions {
+    /// From sent to settled, each request.
+    pub a_request_takes: Duration,
+    /// Retries and pauses further away are not waited for.
+    pub max_wait: Duration,
+    /// So many starts are worked through one by one.
+    pub exact_starts: usize,
+}
+
+impl Default for Assumptions {
+    fn default() -> Self {
+        Assumptions { a_request_takes: Duration::from_millis(250), max_wait: Duration::from_secs(600), exact_starts: 10_000 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forecast {
+    /// In the order of their starts.
+    pub tasks: Vec<Foreseen>,
+    /// Tasks that will not start by themselves in such a run, and why.
+    pub left: Vec<(Task, Gate)>,
+    pub requests: u64,
+    /// When the last of `tasks` is done; `None`: there are none.
+    pub done_by: Option<Timestamp>,
+    /// The limit that takes longest, if one makes anything wait.
+    pub bottleneck: Option<Bottleneck>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Foreseen {
+    pub task: Task,
+    /// At the time of the forecast.
+    pub score: Score,
+    pub requests: u64,
+    pub done_by: Timestamp,
+    pub how: Foresight,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foresight {
+    /// The dispatcher itself got there.
+    WorkedThrough,
+    /// From the rates of the limits.
+    Extrapolated,
+}
+
+/// What everything waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bottleneck {
+    /// `None`: all sources together, or the slots.
+    pub source: Option<String>,
+    /// `per_minute: 20`, `min_delay`, `in_flight`, `slots`.
+    pub limit: String,
+    /// One request every so long.
+    pub every: Duration,
+    /// What it alone needs for all requests.
+    pub takes: Duration,
+}
+
+/// Works on a copy: the dispatcher given is used up.
+pub fn forecast(dispatcher: Dispatcher, assumptions: &Assumptions, now: Now) -> Forecast {
+    let mut run = Rehearsal::new(dispatcher, *assumptions, now);
+    let left_out = run.leave_out_what_comes_later();
+    run.work_through();
+    let bottleneck = bottleneck(&run);
+    let left = run.extrapolate(left_out);
+    let done_by = run.tasks.iter().map(|task| task.done_by).max();
+    Forecast { requests: run.tasks.iter().map(|task| task.requests).sum(), tasks: run.tasks, left, done_by, bottleneck }
+}
+
+/// A run in virtual time.
+struct Rehearsal {
+    dispatcher: Dispatcher,
+    assumed: Assumptions,
+    now: Now,
+    scores: HashMap<TaskId, Score>,
+    running: BTreeMap<AttemptId, Rehearsed>,
+    /// What happens when, in the order of time.
+    agenda: BTreeSet<(Boottime, AttemptId)>,
+    waiting: VecDeque<AttemptId>,
+    tasks: Vec<Foreseen>,
+}
+
+struct Rehearsed {
+    start: Start,
+    /// Position in `tasks`.
+    at: usize,
+    requests_left: u64,
+    permit: Option<crate::ports::PermitId>,
+}
+
+impl Rehearsal {
+    fn new(dispatcher: Dispatcher, assumed: Assumptions, now: Now) -> Self {
+        let scores = dispatcher.book.tasks().map(|(slot, task)| (task.id, dispatcher.score_of(slot, now))).collect();
+        Rehearsal {
+            dispatcher,
+            assumed,
+            now,
+            scores,
+            running: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            tasks: Vec::new(),
+        }
+    }
+
+    fn leave_out_what_comes_later(&mut self) -> Vec<(Task, Gate)> {
+        let max_wait = SignedDuration::try_from(self.assumed.max_wait).unwrap_or(SignedDuration::MAX);
+        let horizon = self.now.wall.checked_add(max_wait).unwrap_or(Timestamp::MAX);
+        let dispatcher = &self.dispatcher;
+        let waits = dispatcher.book.tasks().filter_map(|(slot, task)| {
+            let gate = dispatcher.shut_gate(slot, self.now)?;
+            let later = match (&task.phase, &gate) {
+                (_, Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. }) => true,
+                (Phase::Delayed(at), _) => *at > horizon,
+                (_, Gate::Breaker { until, .. } | Gate::RetryAfter { until, .. }) => *until > horizon,
+                _ => false,
+            };
+            later.then(|| (slot, dispatcher.plain_task(slot), gate))
+        });
+        let mut later: Vec<_> = waits.collect();
+        later.sort_by_cached_key(|(slot, _, _)| self.dispatcher.book.place(*slot));
+        for (slot, _, _) in &later {
+            self.dispatcher.unqueue(*slot);
+        }
+        later.into_iter().map(|(_, task, gate)| (task, gate)).collect()
+    }
+
+    fn work_through(&mut self) {
+        let mut number: u128 = 0;
+        loop {
+            let wake_at = loop {
+                if self.tasks.len() >= self.assumed.exact_starts {
+                    break None;
+                }
+                number += 1;
+                match self.dispatcher.pick(self.now, || AttemptId(Uuid::from_u128(number))) {
+                    Pick::Start(start) => self.begin(*start),
+                    Pick::Idle(idle) => break idle.wake_at,
+                }
+            };
+            let next = self.agenda.first().map(|(at, _)| *at).into_iter().chain(wake_at).chain(self.permit_for_waiting()).min();
+            match next {
+                Some(at) => self.advance(at),
+                None => return,
+            }
+        }
+    }
+
+    fn begin(&mut self, start: Start) {
+        let collector = &self.dispatcher.rules.collectors[&*start.task.collector];
+        let requests = match start.charge {
+            Charge::Nothing => 0,
+            Charge::Ahead(requests) => u64::from(requests),
+            Charge::First(_) => collector.requests.of(start.gaps.len()).max(1),
+        };
+        let attempt = start.attempt;
+        self.tasks.push(Foreseen {
+            score: self.scores.get(&start.task.id).copied().unwrap_or(start.score),
+            task: start.task.clone(),
+            requests,
+            done_by: self.now.wall,
+            how: Foresight::WorkedThrough,
+        });
+        let first = matches!(start.charge, Charge::First(_));
+        let at = self.tasks.len() - 1;
+        self.running.insert(attempt, Rehearsed { start, at, requests_left: if first { requests } else { 0 }, permit: None });
+        match first {
+            true => self.ask(attempt),
+            false => {
+                let requests = u32::try_from(requests.max(1)).unwrap_or(u32::MAX);
+                self.agenda.insert((self.now.boot + self.assumed.a_request_takes.saturating_mul(requests), attempt));
+            }
+        }
+    }
+
+    fn ask(&mut self, attempt: AttemptId) {
+        let Some(rehearsed) = self.running.get_mut(&attempt) else { return };
+        let source = rehearsed.start.task.source.clone().unwrap_or_default();
+        match self.dispatcher.acquire(attempt, &source, self.now) {
+            Acquire::Granted { permit, .. } => {
+                rehearsed.permit = Some(permit);
+                rehearsed.requests_left = rehearsed.requests_left.saturating_sub(1);
+                self.dispatcher.sent(permit, self.now);
+                self.agenda.insert((self.now.boot + self.assumed.a_request_takes, attempt));
+            }
+            _ => self.waiting.push_back(attempt),
+        }
+    }
+
+    /// When the first waiting request may be sent.
+    fn permit_for_waiting(&self) -> Option<Boottime> {
+        let attempt = self.waiting.front()?;
+        let source = self.dispatcher.source_ix(self.running.get(attempt)?.start.task.source.as_deref()?)?;
+        let refusal = self.dispatcher.grants.limiter().could_acquire(&crate::limits::Ask::one(source), self.now.boot).err();
+        refusal.and_then(|refusal| refusal.at())
+    }
+
+    fn advance(&mut self, at: Boottime) {
+        self.now = Now { wall: self.now.wall_at(at.max(self.now.boot)), boot: at.max(self.now.boot) };
+        while let Some((_, attempt)) = self.agenda.first().copied().filter(|(at, _)| *at <= self.now.boot) {
+            self.agenda.pop_first();
+            self.happens(attempt);
+        }
+        for attempt in std::mem::take(&mut self.waiting) {
+            self.ask(attempt);
+        }
+    }
+
+    fn happens(&mut self, attempt: AttemptId) {
+        let Some(rehearsed) = self.running.get_mut(&attempt) else { return };
+        if let Some(permit) = rehearsed.permit.take() {
+            self.dispatcher.settle(permit, Settlement::ArrivedBy(self.now.boot), self.now);
+        }
+        if rehearsed.requests_left > 0 {
+            self.ask(attempt);
+            return;
+        }
+        let done = Outcome::Done { etag: String::new(), size: 1, last_modified: self.now.wall };
+        let outcomes: Vec<_> = rehearsed.start.gaps.iter().map(|gap| (gap.id, done.clone())).collect();
+        self.tasks[rehearsed.at].done_by = self.now.wall;
+        self.running.remove(&attempt);
+        self.dispatcher.ended(attempt, &outcomes, &mut HashMap::new(), self.now, || 0.0);
+    }
+
+    /// What was not started any more, in its order, by the rates of its limits. Without a rate it stays.
+    fn extrapolate(&mut self, mut left: Vec<(Task, Gate)>) -> Vec<(Task, Gate)> {
+        let now = self.now;
+        let dispatcher = &self.dispatcher;
+        let queued = dispatcher.book.tasks().filter(|(_, task)| matches!(task.phase, Phase::Ready(_) | Phase::Delayed(_)));
+        let mut queued: Vec<_> = queued.map(|(slot, _)| (dispatcher.rank_of(slot, now), slot)).collect();
+        queued.sort_unstable_by(|one, other| other.cmp(one));
+        let goes_on = self.tasks.len() >= self.assumed.exact_starts;
+        let mut clocks = Clocks::new(dispatcher, self.assumed.a_request_takes, now);
+        for (_, slot) in queued {
+            let task = dispatcher.plain_task(slot);
+            if !goes_on {
+                let gate = dispatcher.shut_gate(slot, now).unwrap_or(Gate::Turn { ahead: 0 });
+                left.push((task, gate));
+                continue;
+            }
+            let collector = &dispatcher.rules.collectors[&*task.collector];
+            let requests = if task.source.is_some() { collector.requests.of(task.gaps.len()) } else { 0 };
+            let done_by = now.wall_at(clocks.done(&task, requests));
+            let score = self.scores.get(&task.id).copied().unwrap_or_default();
+            self.tasks.push(Foreseen { task, score, requests, done_by, how: Foresight::Extrapolated });
+        }
+        left
+    }
+}
+
+/// How far each source's limits, those of all together, and the slots are booked.
+struct Clocks {
+    a_request_takes: Duration,
+    /// Per source: booked until, one request every so long.
+    sources: HashMap<String, (Boottime, Duration)>,
+    all: (Boottime, Duration),
+    slots: (Boottime, u32),
+}
+
+impl Clocks {
+    fn new(dispatcher: &Dispatcher, a_request_takes: Duration, now: Now) -> Self {
+        let every = |limits: &Limits| slowest(limits, a_request_takes).map_or(Duration::ZERO, |(_, every)| every);
+        let sources = dispatcher.rules.sources.iter();
+        Clocks {
+            a_request_takes,
+            sources: sources.map(|(name, source)| (name.to_string(), (now.boot, every(&source.limits)))).collect(),
+            all: (now.boot, every(&dispatcher.rules.limits)),
+            slots: (now.boot, dispatcher.rules.slots.max(1)),
+        }
+    }
+
+    fn done(&mut self, task: &Task, requests: u64) -> Boottime {
+        let times = |every: Duration, requests: u64| every.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX));
+        let (booked, slots) = &mut self.slots;
+        *booked = *booked + times(self.a_request_takes, requests.max(1)) / *slots;
+        let mut done = *booked;
+        if let Some((booked, every)) = task.source.as_ref().and_then(|source| self.sources.get_mut(source)) {
+            *booked = *booked + times(*every, requests);
+            self.all.0 = self.all.0 + times(self.all.1, requests);
+            done = done.max(*booked).max(self.all.0);
+        }
+        done
+    }
+}
+
+/// The limit that admits the fewest requests in the long run, and how long one takes under it.
+fn slowest(limits: &Limits, a_request_takes: Duration) -> Option<(String, Duration)> {
+    let windows = limits.windows.iter().map(|window| {
+        let every = (window.span + a_request_takes) / window.requests.max(1);
+        (format!("{}: {}", window.key(), window.requests), every)
+    });
+    let delay = limits.min_delay.map(|delay| ("min_delay".to_owned(), delay + a_request_takes));
+    let flight = limits.in_flight.map(|most| ("in_flight".to_owned(), a_request_takes / most.max(1)));
+    windows.chain(delay).chain(flight).max_by_key(|(_, every)| *every)
+}
+
+/// What one limit alone needs for so many requests, from rest.
+fn takes(limits: &Limits, a_request_takes: Duration, requests: u64) -> Vec<(String, Duration, Duration)> {
+    let times = |every: Duration, requests: u64| every.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX));
+    let windows = limits.windows.iter().map(|window| {
+        let every = (window.span + a_request_takes) / window.requests.max(1);
+        let at_once = limits.burst.filter(|_| window.span >= Duration::from_secs(60)).unwrap_or(window.requests);
+        let takes = times(every, requests.saturating_sub(u64::from(at_once)));
+        (format!("{}: {}", window.key(), window.requests), every, takes)
+    });
+    let delay = limits.min_delay.map(|delay| {
+        let every = delay + a_request_takes;
+        ("min_delay".to_owned(), every, times(every, requests.saturating_sub(1)))
+    });
+    let flight = limits.in_flight.map(|most| {
+        let every = a_request_takes / most.max(1);
+        ("in_flight".to_owned(), every, times(every, requests.saturating_sub(u64::from(most))))
+    });
+    windows.chain(delay).chain(flight).collect()
+}
+
+/// Of all limits, the one that takes longest for what it has to admit.
+fn bottleneck(run: &Rehearsal) -> Option<Bottleneck> {
+    let rules = &run.dispatcher.rules;
+    let mut requests: HashMap<&str, u64> = HashMap::new();
+    let open = run.dispatcher.book.tasks().filter(|(_, task)| matches!(task.phase, Phase::Ready(_) | Phase::Delayed(_)));
+    let open: Vec<Task> = open.map(|(slot, _)| run.dispatcher.plain_task(slot)).collect();
+    for task in run.tasks.iter().map(|foreseen| &foreseen.task).chain(&open) {
+        let of_task = rules.collectors[&*task.collector].requests.of(task.gaps.len());
+        if let Some(source) = &task.source {
+            *requests.entry(source).or_default() += of_task;
+        }
+    }
+    let total: u64 = requests.values().sum();
+    let a_request = run.assumed.a_request_takes;
+    let of_sources = rules.sources.iter().flat_map(|(name, source)| {
+        let requests = requests.get(&**name).copied().unwrap_or(0);
+        takes(&source.limits, a_request, requests).into_iter().map(|found| (Some(name.to_string()), found))
+    });
+    let of_all = takes(&rules.limits, a_request, total).into_iter().map(|found| (None, found));
+    let every = a_request / rules.slots.max(1);
+    let slots = (total > u64::from(rules.slots)).then(|| {
+        let takes = every.saturating_mul(u32::try_from(total).unwrap_or(u32::MAX));
+        (None, ("slots".to_owned(), every, takes))
+    });
+    let longest = of_sources.chain(of_all).chain(slots).max_by_key(|(_, (_, _, takes))| *takes);
+    let (source, (limit, every, takes)) = longest.filter(|(_, (_, _, takes))| !takes.is_zero())?;
+    Some(Bottleneck { source, limit, every, takes })
+}

@@ -1,0 +1,357 @@
+//! The pick against a re-scoring of every task, with time running and everything else going on around it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::world::*;
+use crate::gap::{Fault, Outcome};
+use crate::ids::{AttemptId, TaskId, Uuid};
+use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
+use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
+use crate::queue::score::Rank;
+use crate::queue::{Acquire, Charge, Charging, Dispatcher, Pick, Rules};
+use crate::spec::{BreakerPolicy, Limits, PriorityLevel, Requests};
+use crate::time::{Boottime, Now};
+
+/// Who was passed, until when each puts up with it: kept for every task by itself.
+#[derive(Default)]
+struct Naive {
+    patience: HashMap<TaskId, Boottime>,
+}
+
+struct Candidate {
+    id: TaskId,
+    rank: Rank,
+    source: Option<SourceIx>,
+    ask: Option<Ask>,
+    refusal: Option<HoldOff>,
+}
+
+impl Candidate {
+    fn permits(&self) -> u32 {
+        match self.ask.map(|ask| ask.kind) {
+            None => 0,
+            Some(AskKind::OneRequest) => 1,
+            Some(AskKind::ChargedAhead { permits }) => permits,
+        }
+    }
+}
+
+fn by_all(refusal: &HoldOff) -> bool {
+    match refusal.because() {
+        Because::Window { reach, .. } | Because::Burst { reach } | Because::MinDelay { reach } | Because::InFlight { reach } => {
+            reach == Reach::AllSources
+        }
+        Because::Paused => false,
+    }
+}
+
+/// Every task that is ready and whose source may be asked.
+fn candidates(dispatcher: &Dispatcher, now: Now) -> Vec<Candidate> {
+    let running: Vec<TaskId> = dispatcher.running().into_iter().map(|running| running.task).collect();
+    let held = |task: &crate::gap::Task| {
+        task.gaps.iter().any(|gap| {
+            dispatcher.holds.datasets.iter().any(|held| {
+                let name = dispatcher.rules.datasets.get_index(usize::from(*held)).unwrap().0;
+                dispatcher.gap(*gap).unwrap().dataset == **name
+            })
+        })
+    };
+    let gates: HashMap<String, bool> = dispatcher.figures(now).into_iter().map(|source| (source.source, source.gate.is_none())).collect();
+    let ready = dispatcher.tasks().into_iter().filter(|task| {
+        !running.contains(&task.id)
+            && task.ready_at.is_none_or(|at| at <= now.wall)
+            && !held(task)
+            && task.source.as_ref().is_none_or(|source| gates[source])
+    });
+    let candidate = |task: crate::gap::Task| {
+        let source = task.source.as_deref().map(|name| SourceIx(dispatcher.rules.sources.get_index_of(name).unwrap() as u32));
+        let collector = &dispatcher.rules.collectors[&*task.collector];
+        let ask = source.and_then(|source| match (collector.charge, collector.requests.of(task.gaps.len()) as u32) {
+            (Charging::EachRequest, _) => Some(Ask::one(source)),
+            (Charging::Ahead, 0) => None,
+            (Charging::Ahead, permits) => Some(Ask::charged(source, permits)),
+        });
+        let slot = dispatcher.book.find_task(task.id).unwrap();
+        Candidate {
+            id: task.id,
+            rank: dispatcher.rank_of(slot, now),
+            source,
+            ask,
+            refusal: ask.and_then(|ask| dispatcher.grants.limiter().could_acquire(&ask, now.boot).err()),
+        }
+    };
+    ready.map(candidate).collect()
+}
+
+impl Naive {
+    /// What leaves the ready tasks loses its place.
+    fn forget(&mut self, dispatcher: &Dispatcher, now: Now) {
+        let running: Vec<TaskId> = dispatcher.running().into_iter().map(|running| running.task).collect();
+        self.patience.retain(|id, _| {
+            let Some(task) = dispatcher.task(*id) else { return false };
+            let held = task.gaps.iter().any(|gap| {
+                let dataset = dispatcher.gap(*gap).unwrap().dataset;
+                let dataset = dispatcher.rules.datasets.get_index_of(&*dataset).unwrap() as u16;
+                dispatcher.holds.datasets.contains(&dataset)
+            });
+            !running.contains(id) && task.ready_at.is_none_or(|at| at <= now.wall) && !held
+        });
+    }
+
+    fn pick(&mut self, dispatcher: &Dispatcher, now: Now) -> Option<TaskId> {
+        if dispatcher.running.len() >= dispatcher.rules.slots as usize || dispatcher.holds.all {
+            return None;
+        }
+        let tasks = candidates(dispatcher, now);
+        let best = tasks
+            .iter()
+            .filter(|task| task.refusal.is_none() && !self.is_kept_back(task, &tasks, dispatcher, now))
+            .max_by(|one, other| one.rank.cmp(&other.rank))?;
+        for passed in &tasks {
+            let competes = passed.source == best.source || (passed.refusal.as_ref().is_some_and(by_all) && best.ask.is_some());
+            let (Some(ask), Some(_)) = (passed.ask, &passed.refusal) else { continue };
+            if !competes || passed.rank < best.rank || passed.permits() <= best.permits() {
+                continue;
+            }
+            if let Some(window) = dispatcher.grants.limiter().shortest_refusing_window(&ask, now.boot) {
+                self.patience.entry(passed.id).or_insert(now.boot + window);
+            }
+        }
+        Some(best.id)
+    }
+
+    fn is_kept_back(&self, task: &Candidate, tasks: &[Candidate], dispatcher: &Dispatcher, now: Now) -> bool {
+        let Some(source) = task.source else { return false };
+        let by_passed = tasks.iter().any(|other| {
+            let out_of_patience = self.patience.get(&other.id).is_some_and(|until| *until <= now.boot);
+            let never = matches!(other.refusal, Some(HoldOff::Never { .. }));
+            let here = other.source == Some(source);
+            let everywhere = other.refusal.as_ref().is_some_and(by_all) && task.ask.is_some();
+            out_of_patience && !never && other.rank > task.rank && (here || everywhere)
+        });
+        let by_waiter = task.ask.is_some()
+            && dispatcher.waiters.iter().any(|(waits_for, attempt)| {
+                let refusal = dispatcher.grants.limiter().could_acquire(&Ask::one(*waits_for), now.boot).err();
+                let concerned = *waits_for == source || refusal.as_ref().is_none_or(by_all);
+                concerned && dispatcher.rank_of(dispatcher.running[attempt].task, now) > task.rank
+            });
+        by_passed || by_waiter
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Open { dataset: usize, priority: usize, name: u8, hours_old: u8 },
+    Wait { millis: u64 },
+    Pick,
+    Ask { running: usize },
+    Answer { out: usize, code: u16, pause: Option<u64> },
+    End { running: usize, how: u8 },
+    Hold { dataset: usize },
+    Unhold { dataset: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0usize..5, 0usize..4, any::<u8>(), 0u8..40).prop_map(|(dataset, priority, name, hours_old)| Step::Open { dataset, priority, name, hours_old }),
+        4 => prop_oneof![Just(0u64), 1u64..3_000, 10_000u64..100_000].prop_map(|millis| Step::Wait { millis }),
+        8 => Just(Step::Pick),
+        3 => (0usize..5).prop_map(|running| Step::Ask { running }),
+        3 => (0usize..8, prop_oneof![6 => Just(200u16), 1 => Just(429), 1 => Just(503)], proptest::option::weighted(0.3, 1u64..50))
+            .prop_map(|(out, code, pause)| Step::Answer { out, code, pause }),
+        4 => (0usize..5, 0u8..10).prop_map(|(running, how)| Step::End { running, how }),
+        1 => (0usize..5).prop_map(|dataset| Step::Hold { dataset }),
+        1 => (0usize..5).prop_map(|dataset| Step::Unhold { dataset }),
+    ]
+}
+
+const DATASETS: [&str; 5] = ["pages", "bulk", "small", "files", "elsewhere"];
+
+/// One source with single and charged-ahead tasks, another that shares the limits of all, and tasks without a source.
+fn rules(enabled: bool) -> Rules {
+    let mut rules = no_rules()
+        .source("a", Limits { in_flight: Some(3), ..limits(&[per(4, 1), per(8, 60)]) })
+        .source("b", Limits { min_delay: Some(Duration::from_millis(500)), ..limits(&[per(6, 60)]) })
+        .collector("page", 1, Charging::EachRequest)
+        .collector("bulk", 6, Charging::Ahead)
+        .collector("small", 2, Charging::Ahead)
+        .collector("file", 3, Charging::Ahead)
+        .dataset("pages", Some("a"), Some("page"))
+        .dataset("bulk", Some("a"), Some("bulk"))
+        .dataset("small", Some("a"), Some("small"))
+        .dataset("files", None, Some("file"))
+        .dataset("elsewhere", Some("b"), Some("page"));
+    rules.limits = limits(&[per(10, 60)]);
+    rules.sources["b"].importance = 2.5;
+    rules.sources["b"].breaker = Some(BreakerPolicy { failures: 2, cooldown: Duration::from_secs(30) });
+    rules.collectors["small"].requests = Requests { per_task: 1, per_item: 0 };
+    rules.weighting.enabled = enabled;
+    rules.slots = 4;
+    rules
+}
+
+/// Drives a world and remembers what is out.
+struct Drive {
+    world: World,
+    naive: Naive,
+    now: u64,
+    out: Vec<(AttemptId, &'static str, PermitId)>,
+}
+
+impl Drive {
+    fn new(rules: Rules) -> Self {
+        Drive { world: World::new(rules, now_at(0)), naive: Naive::default(), now: 0, out: Vec::new() }
+    }
+
+    fn running(&self, at: usize) -> Option<AttemptId> {
+        let running = self.world.dispatcher.running();
+        running.get(at % running.len().max(1)).map(|running| running.attempt)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        let now = now_at(self.now);
+        match *step {
+            Step::Open { dataset, priority, name, hours_old } => {
+                let new = gap(DATASETS[dataset], &format!("{name}"), PriorityLevel::ALL[priority], now);
+                if self.world.dispatcher.gap(new.id).is_none() {
+                    let detected_at = now.wall.checked_sub(crate::time::SignedDuration::from_hours(hours_old.into())).unwrap();
+                    self.world.open(vec![crate::gap::Gap { detected_at, ..new }], now);
+                }
+            }
+            Step::Wait { millis } => self.now += millis,
+            Step::Pick => return self.pick(now),
+            Step::Ask { running } => {
+                if let Some(attempt) = self.running(running) {
+                    let source = if self.world.attempts % 2 == 0 { "a" } else { "b" };
+                    if let Acquire::Granted { permit, before } = self.world.dispatcher.acquire(attempt, source, now) {
+                        self.world.memory.apply(before.as_slice());
+                        self.world.dispatcher.sent(permit, now);
+                        self.out.push((attempt, source, permit));
+                    }
+                }
+            }
+            Step::Answer { out, code, pause } => {
+                if !self.out.is_empty() {
+                    let (attempt, source, permit) = self.out.remove(out % self.out.len());
+                    let retry_after = pause.map(RetryAfter::Seconds);
+                    let mut changes = self.world.dispatcher.settle(permit, Settlement::ArrivedBy(now.boot), now);
+                    changes.extend(self.world.dispatcher.answered(attempt, source, Answer::Status { code, retry_after }, now));
+                    self.world.memory.apply(&changes);
+                }
+            }
+            Step::End { running, how } => {
+                if let Some(running) =
+                    self.running(running).and_then(|attempt| self.world.dispatcher.running.get(&attempt).map(|_| attempt))
+                {
+                    let outcome = match how {
+                        0 => failed(Fault::Item),
+                        1 => failed(Fault::Source),
+                        2 => failed(Fault::Stopped),
+                        3 => Outcome::Split,
+                        _ => done(),
+                    };
+                    let gaps = self.world.dispatcher.running().into_iter().find(|one| one.attempt == running).unwrap().gaps;
+                    let outcomes: Vec<_> = gaps.into_iter().map(|gap| (gap, outcome.clone())).collect();
+                    self.world.end_with(running, &outcomes, now);
+                }
+            }
+            Step::Hold { dataset } => self.world.dispatcher.hold(Some(DATASETS[dataset])),
+            Step::Unhold { dataset } => self.world.dispatcher.unhold(Some(DATASETS[dataset])),
+        }
+        self.naive.forget(&self.world.dispatcher, now);
+        Ok(())
+    }
+
+    fn pick(&mut self, now: Now) -> Result<(), TestCaseError> {
+        let expected = self.naive.pick(&self.world.dispatcher, now);
+        let picked = match self.world.pick(now) {
+            Pick::Start(start) => Some(start.task.id),
+            Pick::Idle(_) => None,
+        };
+        self.naive.forget(&self.world.dispatcher, now);
+        prop_assert_eq!(picked, expected);
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pick_equals_brute_force(enabled in prop::bool::weighted(0.8), steps in prop::collection::vec(step(), 1..150)) {
+        let mut drive = Drive::new(rules(enabled));
+        for step in &steps {
+            drive.step(step)?;
+        }
+    }
+}
+
+#[test]
+fn without_weighting_priority_decides_and_then_age() {
+    let mut rules = no_rules().collector("c", 1, Charging::Ahead).dataset("d", None, Some("c"));
+    rules.weighting.enabled = false;
+    let mut world = World::new(rules, now_at(0));
+    let old = gap("d", "old", PriorityLevel::Low, now_at(0));
+    let mut due_later = gap("d", "z due later", PriorityLevel::High, now_at(1_000));
+    due_later.due = Some(now_at(500).wall);
+    let mut due = gap("d", "due", PriorityLevel::High, now_at(1_000));
+    due.due = Some(now_at(400).wall);
+    let never_due = gap("d", "a never due", PriorityLevel::High, now_at(1_000));
+    world.open(vec![old, never_due, due, due_later], now_at(2_000));
+    assert_eq!(world.starts(now_at(900_000_000)), ["d/z due later", "d/due", "d/a never due", "d/old"]);
+}
+
+#[test]
+fn a_large_task_is_passed_for_one_window_and_then_waited_for() {
+    let rules = no_rules()
+        .source("a", limits(&[per(10, 60)]))
+        .collector("bulk", 10, Charging::Ahead)
+        .collector("page", 1, Charging::EachRequest)
+        .dataset("bulk", Some("a"), Some("bulk"))
+        .dataset("pages", Some("a"), Some("page"));
+    let mut world = World::new(rules, now_at(0));
+    let mut open: Vec<_> = (0..10).map(|n| gap("bulk", &format!("b{n}"), PriorityLevel::High, now_at(0))).collect();
+    open.extend((0..90).map(|n| gap("pages", &format!("p{n:02}"), PriorityLevel::Low, now_at(0))));
+    let first = gap("pages", "first", PriorityLevel::Critical, now_at(0));
+    world.open(vec![first], now_at(0));
+    let first = world.start(now_at(0));
+    world.open(open, now_at(0));
+    let mut started = Vec::new();
+    for second in 0..200 {
+        let now = now_at(second * 1_000);
+        if second == 1 {
+            let Charge::First(permit) = first.charge else { panic!() };
+            world.dispatcher.acquire(first.attempt, "a", now);
+            world.dispatcher.settle(permit, Settlement::ArrivedBy(now.boot), now);
+            world.end(&first, &done(), now);
+        }
+        if let Pick::Start(start) = world.pick(now) {
+            started.push((second, start.task.key.clone()));
+            if let Charge::First(permit) = start.charge {
+                world.dispatcher.acquire(start.attempt, "a", now);
+                world.dispatcher.settle(permit, Settlement::ArrivedBy(now.boot), now);
+            }
+            world.end(&start, &done(), now);
+        }
+    }
+    let bulk = started.iter().find(|(_, key)| key == "bulk/b0").expect("it starts");
+    assert!(started[0].1.starts_with("pages/"), "it is passed at first");
+    let last_before = started.iter().filter(|(second, _)| *second < bulk.0).map(|(second, _)| *second).max().unwrap();
+    assert!(last_before < 61, "no pass after one window: {started:?}");
+    assert!(bulk.0 <= last_before + 61, "it starts when all of its permits are back: {started:?}");
+}
+
+#[test]
+fn a_pick_among_many_looks_at_no_more_than_the_first_ones() {
+    let rules = no_rules().collector("c", 1, Charging::Ahead).dataset("d", None, Some("c"));
+    let mut world = World::new(rules, now_at(0));
+    let open: Vec<_> = (0..20_000).map(|n| gap("d", &format!("{n:06}"), PriorityLevel::ALL[n % 4], now_at(0))).collect();
+    let _ = world.dispatcher.reconcile(crate::queue::GapNews { opened: open, ..Default::default() }, now_at(0));
+    assert_eq!(world.dispatcher.classes.occupied().count(), 4);
+    let attempt = AttemptId(Uuid::from_u128(1));
+    let Pick::Start(start) = world.dispatcher.pick(now_at(1), || attempt) else { panic!("nothing starts") };
+    assert_eq!(start.task.key, "d/000000");
+}
