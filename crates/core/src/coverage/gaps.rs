@@ -98,7 +98,7 @@ fn gap(evidence: &Evidence<'_>, id: ItemId, item: &GapItem, before: Option<&Gap>
         etag: seen.etag,
         last_modified: seen.last_modified,
         fingerprint: dataset.fingerprint,
-        progress: progress.unwrap_or_else(Progress::default),
+        progress: progress.unwrap_or_default(),
     }
 }
 
