@@ -61,7 +61,10 @@ pub enum Command {
     Run(RunArgs),
 
     /// One attempt for chosen items, into a folder of its own; the lake is left alone.
-    #[command(name = "try", after_help = "Examples:\n  adce try 'play_by_play game_id=401705123'\n  adce try box_scores game_id=401705123 quarter=q1 --into /tmp/look")]
+    #[command(
+        name = "try",
+        after_help = "Examples:\n  adce try 'play_by_play game_id=401705123'\n  adce try box_scores game_id=401705123 quarter=q1 --into /tmp/look"
+    )]
     Try(TryArgs),
 
     /// All of it against a moody upstream on this machine, in about a minute.

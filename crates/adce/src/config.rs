@@ -15,7 +15,11 @@ pub fn read(paths: &[PathBuf]) -> Result<(Vec<ConfigFile>, PathBuf), Failure> {
     for path in paths {
         let text = std::fs::read(path).map_err(|error| {
             let failure = Failure::new(Exit::Config, format!("the config `{}` cannot be read: {error}", path.display()));
-            if error.kind() == std::io::ErrorKind::NotFound { failure.hint("`adce init` writes a first one; `-c FILE` names another") } else { failure }
+            if error.kind() == std::io::ErrorKind::NotFound {
+                failure.hint("`adce init` writes a first one; `-c FILE` names another")
+            } else {
+                failure
+            }
         })?;
         let text = String::from_utf8(text)
             .map_err(|error| Failure::new(Exit::Config, format!("the config `{}` is not UTF-8: {}", path.display(), error.utf8_error())))?;

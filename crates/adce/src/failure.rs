@@ -85,7 +85,9 @@ impl From<LakeError> for Failure {
             LakeError::Gone(_) | LakeError::Refused { .. } | LakeError::Unavailable { .. } => Exit::Unreachable,
         };
         let hint = match &error {
-            LakeError::Gone(_) => Some("create it, or correct `lake:` in the config; adce never creates a lake, an unmounted disk would look like an empty one"),
+            LakeError::Gone(_) => Some(
+                "create it, or correct `lake:` in the config; adce never creates a lake, an unmounted disk would look like an empty one",
+            ),
             LakeError::Refused { .. } => Some("check the credentials and permissions with which adce runs"),
             _ => None,
         };
@@ -106,7 +108,9 @@ impl From<StoreError> for Failure {
         };
         let hint = match &error {
             StoreError::Held(_) => Some("`adce status` shows what it does"),
-            StoreError::OtherLake { .. } => Some("one state belongs to one lake: give this config another `state:`, or its old `lake:` and `name:`"),
+            StoreError::OtherLake { .. } => {
+                Some("one state belongs to one lake: give this config another `state:`, or its old `lake:` and `name:`")
+            }
             _ => None,
         };
         let failure = Failure::caused(exit, &error);

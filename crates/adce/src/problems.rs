@@ -55,5 +55,6 @@ fn coloured(problem: &Problem) -> String {
         Severity::Error => console::style(word).red().bold(),
         Severity::Warning => console::style(word).yellow().bold(),
     };
-    text.replacen(word, &style.for_stderr().to_string(), 1).replace("\nhint:", &format!("\n{}", console::style("hint:").for_stderr().cyan()))
+    text.replacen(word, &style.for_stderr().to_string(), 1)
+        .replace("\nhint:", &format!("\n{}", console::style("hint:").for_stderr().cyan()))
 }

@@ -132,7 +132,8 @@ fn what_remains(summary: &RunSummary, ending: &Ending) -> Vec<String> {
             (gaps.held, "held"),
             (gaps.watched, "only watched"),
         ];
-        let kinds: Vec<String> = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{} {kind}", grouped(*count))).collect();
+        let kinds: Vec<String> =
+            kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{} {kind}", grouped(*count))).collect();
         lines.push(format!("{} gaps remain: {} → `adce gaps`", grouped(summary.remaining), kinds.join(", ")));
     }
     lines

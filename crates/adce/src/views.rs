@@ -159,7 +159,11 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         text: format!("held: {surprise}"),
         command: Some("adce accept".into()),
     });
-    let listing = cycle.not_listed.iter().map(|(prefix, error)| LookAt { what: prefix.clone(), text: format!("could not be listed: {error}"), command: None });
+    let listing = cycle.not_listed.iter().map(|(prefix, error)| LookAt {
+        what: prefix.clone(),
+        text: format!("could not be listed: {error}"),
+        command: None,
+    });
     let exhausted = (snapshot.gaps.exhausted > 0).then(|| LookAt {
         what: "exhausted".into(),
         text: format!("{} gaps used up their attempts; each is revived by itself", grouped(snapshot.gaps.exhausted)),
@@ -264,7 +268,9 @@ pub fn why(what: &str, why: &Why, now: Now) -> adce_api::Why {
         Why::Gap(view) => why_gap(what, view, now),
         Why::Task(view) => why_task(what, view, now),
         Why::Dataset { dataset, gates } => why_dataset(dataset, gates, now),
-        Why::NoGap { state, key } => answer(what, format!("`{key}` is expected and no gap: it is {}", state_words(*state)), Vec::new(), Vec::new()),
+        Why::NoGap { state, key } => {
+            answer(what, format!("`{key}` is expected and no gap: it is {}", state_words(*state)), Vec::new(), Vec::new())
+        }
         Why::Unknown => answer(
             what,
             format!("`{what}` is no key that a dataset expects, no dataset and no task"),
@@ -341,13 +347,17 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Retry { until } => format!("the last attempt failed; the next one is {}", then(*until, now)),
         Gate::NotYet { until } => format!("upstream does not have it yet; asked again {}", then(*until, now)),
         Gate::Exhausted { until } => format!("its attempts are used up; revived {}", then(*until, now)),
-        Gate::Breaker { source, until } => format!("`{source}` keeps failing: its breaker is open, the next probe is {}", then(*until, now)),
+        Gate::Breaker { source, until } => {
+            format!("`{source}` keeps failing: its breaker is open, the next probe is {}", then(*until, now))
+        }
         Gate::RetryAfter { source, until } => format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now)),
         Gate::Limit { source, limit, until } => {
             let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
             format!("the limit {limit} {whose} has no room{}", until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default())
         }
-        Gate::Reserved { source, task } => format!("a better-scored task waits for permits of `{source}` and is not passed any more: {task}"),
+        Gate::Reserved { source, task } => {
+            format!("a better-scored task waits for permits of `{source}` and is not passed any more: {task}")
+        }
         Gate::Slots { slots } => format!("all {slots} slots are taken"),
         Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
         Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),

@@ -71,7 +71,8 @@ pub async fn wire(spec: Arc<Spec>, options: Options) -> Result<Wired, Failure> {
 /// The state, owned from now on, with nothing left running of the engine before.
 pub async fn take_state(spec: &Spec, lake: &dyn Lake) -> Result<Arc<dyn Store>, Failure> {
     let clock = MachineClock;
-    let opening = Opening { identity: identity(spec, lake), boot_id: clock.boot_id(), now: clock.now().wall, retention: Retention::default() };
+    let opening =
+        Opening { identity: identity(spec, lake), boot_id: clock.boot_id(), now: clock.now().wall, retention: Retention::default() };
     let path = state_path(spec).to_owned();
     let store: Arc<dyn Store> = Arc::new(blocking(move || sqlite::open(&path, &opening)).await?);
     let remembered = store.load().await?;
@@ -123,7 +124,14 @@ async fn take_over(processes: &[adce_core::record::ProcessRecord]) -> Result<(),
     let processes = processes.to_vec();
     let ended = blocking(move || end_predecessors(&processes, &MachineClock.boot_id(), PREDECESSORS_PATIENCE)).await;
     let alive: Vec<String> = ended.iter().flat_map(|group| &group.survivors).map(ToString::to_string).collect();
-    if alive.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Unfinished, format!("processes of an earlier engine cannot be ended and still hold its work: {}", alive.join(", ")))) }
+    if alive.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            Exit::Unfinished,
+            format!("processes of an earlier engine cannot be ended and still hold its work: {}", alive.join(", ")),
+        ))
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -95,7 +95,10 @@ fn a_damaged_state_is_refused_and_says_the_way_back() {
 #[test]
 fn a_second_engine_is_refused_and_told_who_holds_the_state() {
     let place = numbers(1);
-    place.write("adce.yaml", &CONFIG.replace("echo hello > \"$1\"", "touch started; while [ ! -e go ]; do sleep 0.01; done; echo hello > \"$1\""));
+    place.write(
+        "adce.yaml",
+        &CONFIG.replace("echo hello > \"$1\"", "touch started; while [ ! -e go ]; do sleep 0.01; done; echo hello > \"$1\""),
+    );
     let mut engine = place.start(&["run"]);
     wait_for("the first attempt", || place.has("started"));
     place.adce(&["run"]).ends_with(75).says(&engine.id().to_string());

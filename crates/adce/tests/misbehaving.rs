@@ -64,7 +64,9 @@ fn an_object_that_is_too_small_is_not_published() {
 #[test]
 fn what_a_failed_attempt_wrote_into_the_lake_is_suspect_and_collected_again() {
     let argv = r#"[sh, -c, 'if [ -e second ]; then echo right > lake/letters/a.txt; else echo wrong > lake/letters/a.txt; touch second; exit 1; fi']"#;
-    let place = Place::new(&letters("a", argv, "").replace("retry: { attempts: 1 }", "output: direct\n      retry: { attempts: 3, backoff: 10ms..20ms }"));
+    let place = Place::new(
+        &letters("a", argv, "").replace("retry: { attempts: 1 }", "output: direct\n      retry: { attempts: 3, backoff: 10ms..20ms }"),
+    );
     place.write("lake/letters/.keep", "");
     place.adce(&["run"]).ends_with(0);
     assert_eq!(place.read("lake/letters/a.txt"), "right\n");
@@ -92,14 +94,17 @@ fn a_scraper_that_ignores_sigterm_and_leaves_children_is_ended_with_all_of_them(
 fn gigabytes_of_output_do_not_block_or_fill_anything() {
     let place = Place::new(&letters("a", r#"[sh, -c, 'head -c 200000000 /dev/zero | tr "\0" x; echo hello > "$1"', sh, "{out}"]"#, ""));
     place.adce(&["run"]).ends_with(0);
-    let logs: u64 = std::fs::read_dir(place.path(".adce/logs")).map_or(0, |logs| logs.flatten().map(|log| log.metadata().map_or(0, |log| log.len())).sum());
+    let logs: u64 = std::fs::read_dir(place.path(".adce/logs"))
+        .map_or(0, |logs| logs.flatten().map(|log| log.metadata().map_or(0, |log| log.len())).sum());
     assert!(logs < 1_000_000, "{logs} bytes of log are kept");
 }
 
 #[test]
 fn a_batch_filled_in_part_keeps_what_is_there() {
     let argv = r#"[sh, -c, 'for letter in a c; do echo hello > "$ADCE_OUT/letters/$letter.txt"; done; echo "{\"adce\":1,\"key\":\"letters/b.txt\",\"outcome\":\"failed\",\"message\":\"b is odd\"}"']"#;
-    let place = Place::new(&letters("a, b, c", &argv.replace('{', "{{").replace('}', "}}"), "").replace("retry:", "batch: { size: 10 }\n      retry:"));
+    let place = Place::new(
+        &letters("a, b, c", &argv.replace('{', "{{").replace('}', "}}"), "").replace("retry:", "batch: { size: 10 }\n      retry:"),
+    );
     place.adce(&["run"]).ends_with(2).says("b is odd");
     assert!(place.has("lake/letters/a.txt") && place.has("lake/letters/c.txt") && !place.has("lake/letters/b.txt"));
 }

@@ -26,15 +26,8 @@ pub(crate) type Writing = tokio::task::JoinHandle<()>;
 
 enum Entry {
     Changes(Vec<Change>),
-    Reserve {
-        reservation: u64,
-        change: Change,
-    },
-    Lease {
-        before: Vec<Change>,
-        lease: Lease,
-        reply: oneshot::Sender<Result<FencingToken, StoreError>>,
-    },
+    Reserve { reservation: u64, change: Change },
+    Lease { before: Vec<Change>, lease: Lease, reply: oneshot::Sender<Result<FencingToken, StoreError>> },
 }
 
 impl Ledger {

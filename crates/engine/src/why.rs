@@ -32,9 +32,15 @@ pub enum Why {
     Gap(GapView),
     Task(TaskView),
     /// Expected and no gap: nothing holds it.
-    NoGap { state: ItemState, key: String },
+    NoGap {
+        state: ItemState,
+        key: String,
+    },
     /// Kinds of gates that hold a dataset's gaps, each with one of them and how many gaps it holds, most first.
-    Dataset { dataset: String, gates: Vec<(Gate, u64)> },
+    Dataset {
+        dataset: String,
+        gates: Vec<(Gate, u64)>,
+    },
     Unknown,
 }
 

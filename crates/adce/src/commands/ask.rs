@@ -11,8 +11,9 @@ use crate::wiring;
 /// `None`: no engine runs.
 pub fn engine(spec: &Spec) -> Result<Option<Client>, Failure> {
     let folder = wiring::state_folder(spec);
-    Client::connect(&folder)
-        .map_err(|error| Failure::new(Exit::Unreachable, format!("the engine's control socket in `{}` cannot be reached: {error}", folder.display())))
+    Client::connect(&folder).map_err(|error| {
+        Failure::new(Exit::Unreachable, format!("the engine's control socket in `{}` cannot be reached: {error}", folder.display()))
+    })
 }
 
 /// What it said, or why not.

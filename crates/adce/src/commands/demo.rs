@@ -94,10 +94,7 @@ fn new_folder(folder: &Path) -> Result<PathBuf> {
 async fn start_upstream(world: &World, seed: u64) -> std::io::Result<Upstream> {
     let content = world.clone();
     Upstream::start(UpstreamConfig {
-        limits: vec![
-            Limit { requests: 10, span: Duration::from_secs(1) },
-            Limit { requests: 480, span: Duration::from_secs(60) },
-        ],
+        limits: vec![Limit { requests: 10, span: Duration::from_secs(1) }, Limit { requests: 480, span: Duration::from_secs(60) }],
         latency_ms: (20, 120),
         moods: Moods { too_many: 0.01, error: 0.02, truncated: 0.02, empty: 0.02, block_page: 0.02 },
         seed,

@@ -47,6 +47,10 @@ fn print(gaps: Vec<GapLine>, which: &Which, now: Timestamp, format: Format) -> R
         Format::Json => gaps.iter().try_for_each(|gap| paper.json(gap))?,
         Format::Text => {
             let width = paper.width();
+            if gaps.is_empty() && which.narrows() {
+                paper.write(|out| writeln!(out, "no gap fits"))?;
+                return paper.finish();
+            }
             let at_most = if which.all { usize::MAX } else { screen::gaps::SHOWN };
             paper.write(|out| screen::gaps::write(&gaps, now, at_most, width, out))?;
         }
@@ -102,6 +106,12 @@ fn known_datasets(spec: &Spec, named: &[String]) -> Result<(), Failure> {
             let hint = nearest(unknown, spec.datasets.keys().cloned().collect());
             Err(hint.map_or(Failure::new(Exit::Usage, failure.to_string()), |hint| failure.hint(hint)))
         }
+    }
+}
+
+impl Which {
+    fn narrows(&self) -> bool {
+        !self.dataset.is_empty() || self.state.is_some() || self.select.is_some()
     }
 }
 

@@ -51,7 +51,9 @@ fn words(limits: &SourceLimits, live: bool) -> String {
         .collect();
     words.extend(limits.burst.map(|burst| format!("burst {burst}")));
     words.extend(limits.min_delay_seconds.map(|delay| format!("{delay} s apart")));
-    words.extend(limits.in_flight.of.map(|of| if live { format!("{}/{of} in flight", limits.in_flight.used) } else { format!("{of} in flight") }));
+    words.extend(
+        limits.in_flight.of.map(|of| if live { format!("{}/{of} in flight", limits.in_flight.used) } else { format!("{of} in flight") }),
+    );
     if words.is_empty() {
         words.push("no limits".into());
     }

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use adce_api::{Counts, DatasetCoverage, LeftOut, Plan, PlannedItem, PlannedTask};
+use adce_api::{Bottleneck, Counts, DatasetCoverage, LeftOut, Plan, PlannedItem, PlannedTask};
 use adce_core::figures::grouped;
-use adce_core::gap::{Gap, GapState, Task};
+use adce_core::gap::{Gap, Task};
 use adce_core::ids::GapId;
-use adce_core::queue::largest_batch;
+use adce_core::queue::{self, Assumptions, Foreseen, Gate, Rules, forecast, largest_batch};
 use adce_core::spec::Spec;
+use adce_core::time::Now;
 use indexmap::IndexMap;
 
 use crate::cli::Format;
@@ -20,7 +22,8 @@ use crate::views;
 
 pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
     let survey = Survey::of(spec).await?;
-    let plan = plan(&survey);
+    let exit = survey.exit();
+    let plan = plan(survey);
     let mut paper = Paper::stdout();
     match format {
         Format::Json => paper.json(&plan)?,
@@ -30,13 +33,13 @@ pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
         }
     }
     paper.finish()?;
-    Ok(survey.exit())
+    Ok(exit)
 }
 
 /// The same figures for people and for programs.
-fn plan(survey: &Survey) -> Plan {
-    let Survey { spec, now, coverage, .. } = survey;
-    let datasets: IndexMap<String, DatasetCoverage> = coverage
+fn plan(survey: Survey) -> Plan {
+    let datasets: IndexMap<String, DatasetCoverage> = survey
+        .coverage
         .datasets
         .iter()
         .map(|dataset| {
@@ -46,37 +49,31 @@ fn plan(survey: &Survey) -> Plan {
         .collect();
     let mut all = Counts::default();
     datasets.values().for_each(|dataset| all.add(&dataset.counts));
+    let complete = survey.is_complete();
     let gaps: HashMap<GapId, Gap> = survey.dispatcher.gaps().into_iter().map(|gap| (gap.id, gap)).collect();
-    let tasks = if survey.surprises.is_empty() { tasks(survey, &gaps) } else { Vec::new() };
+    let mut left = watched(&survey, &gaps);
+    let Survey { spec, lake, now, dispatcher, held_back, surprises, .. } = survey;
+    let foreseen = forecast(dispatcher, &Assumptions::default(), now);
+    left.extend(left_over(&foreseen.left, held_back, now));
     Plan {
         name: spec.name.clone(),
-        lake: survey.lake.clone(),
+        lake,
         at: now.wall,
-        complete: survey.is_complete(),
+        complete,
         coverage: all,
         datasets,
-        requests: tasks.iter().map(|task| task.requests).sum(),
-        eta_seconds: None,
-        bottleneck: None,
-        left: left(survey, &gaps),
-        held: survey.surprises.clone(),
-        hints: shortened_batches(spec),
-        tasks,
+        requests: foreseen.requests,
+        eta_seconds: foreseen.done_by.map(|done| done.duration_since(now.wall).as_secs_f64().max(0.0)),
+        bottleneck: foreseen.bottleneck.map(|bottleneck| pace(bottleneck, &spec)),
+        left,
+        held: surprises,
+        hints: shortened_batches(&spec),
+        tasks: foreseen.tasks.into_iter().map(|task| planned(task, &gaps)).collect(),
     }
 }
 
-/// The best first.
-fn tasks(survey: &Survey, gaps: &HashMap<GapId, Gap>) -> Vec<PlannedTask> {
-    let scored = survey.dispatcher.tasks().into_iter().map(|task| {
-        let score = survey.dispatcher.score(task.id, survey.now).map_or(0, |score| score.total);
-        (score, task)
-    });
-    let mut scored: Vec<(i64, Task)> = scored.collect();
-    scored.sort_by(|(a_score, a), (b_score, b)| (b_score, a.detected_at, b.due, &a.key).cmp(&(a_score, b.detected_at, a.due, &b.key)));
-    scored.into_iter().map(|(score, task)| planned(&survey.spec, task, score, gaps)).collect()
-}
-
-fn planned(spec: &Spec, task: Task, score: i64, gaps: &HashMap<GapId, Gap>) -> PlannedTask {
+fn planned(foreseen: Foreseen, gaps: &HashMap<GapId, Gap>) -> PlannedTask {
+    let Foreseen { task, score, requests, done_by, .. } = foreseen;
     let items = task.gaps.iter().filter_map(|gap| gaps.get(gap)).map(|gap| PlannedItem {
         dataset: gap.dataset.clone(),
         key: gap.key.clone(),
@@ -84,51 +81,73 @@ fn planned(spec: &Spec, task: Task, score: i64, gaps: &HashMap<GapId, Gap>) -> P
         detected_at: gap.detected_at,
         item: Some(gap.item()),
     });
-    let items: Vec<PlannedItem> = items.collect();
-    // Without a source no upstream is asked.
-    let terms = spec.collectors.get(&task.collector).filter(|_| task.source.is_some());
     PlannedTask {
         id: task.id,
-        requests: terms.map_or(0, |collector| collector.requests.of(items.len())),
+        items: items.collect(),
         collector: task.collector,
         source: task.source,
         priority: task.priority,
-        score: score as f64 / 1e6,
+        score: score.total as f64 / 1e6,
         group: task.group,
-        items,
-        done_at: None,
+        requests,
+        done_at: Some(done_by),
     }
 }
 
-/// Gaps that the tasks of this plan will not fill.
-fn left(survey: &Survey, gaps: &HashMap<GapId, Gap>) -> Vec<LeftOut> {
-    if !survey.surprises.is_empty() {
-        let held = gaps.len() as u64 + survey.held_back;
-        return if held > 0 {
-            vec![LeftOut { gaps: held, why: "held until the surprise is confirmed or accepted".into() }]
-        } else {
-            Vec::new()
-        };
-    }
+/// Gaps of datasets that nobody collects.
+fn watched(survey: &Survey, gaps: &HashMap<GapId, Gap>) -> Vec<LeftOut> {
     let mut watched: IndexMap<&str, u64> = IndexMap::new();
-    let mut exhausted = 0;
-    for gap in gaps.values() {
-        if survey.dispatcher.task_of(gap.id).is_none() {
-            *watched.entry(&gap.dataset).or_default() += 1;
-        } else if survey.dispatcher.gap_state(gap.id, survey.now) == Some(GapState::Exhausted) {
-            exhausted += 1;
-        }
+    for gap in gaps.values().filter(|gap| survey.dispatcher.task_of(gap.id).is_none()) {
+        *watched.entry(&gap.dataset).or_default() += 1;
     }
     watched.sort_keys();
-    let watched =
-        watched.into_iter().map(|(dataset, gaps)| LeftOut { gaps, why: format!("`{dataset}` has no collector: it is only watched") });
-    let exhausted = (exhausted > 0).then(|| LeftOut { gaps: exhausted, why: "exhausted; each is revived by itself".into() });
-    watched.chain(exhausted).collect()
+    let why = |dataset: &str| format!("`{dataset}` has no collector: it is only watched");
+    watched.into_iter().map(|(dataset, gaps)| LeftOut { gaps, why: why(dataset) }).collect()
+}
+
+/// Gaps that wait for something else than their turn.
+fn left_over(left: &[(Task, Gate)], held_back: u64, now: Now) -> Vec<LeftOut> {
+    let mut reasons: IndexMap<String, u64> = IndexMap::new();
+    if held_back > 0 {
+        reasons.insert(HELD.into(), held_back);
+    }
+    for (task, gate) in left {
+        *reasons.entry(why_left(gate, now)).or_default() += task.gaps.len() as u64;
+    }
+    reasons.into_iter().map(|(why, gaps)| LeftOut { gaps, why }).collect()
+}
+
+const HELD: &str = "held until the surprise is confirmed or accepted";
+
+/// Without the times, which differ from gap to gap.
+fn why_left(gate: &Gate, now: Now) -> String {
+    match gate {
+        Gate::Surprise { .. } => HELD.into(),
+        Gate::Exhausted { .. } => "exhausted; each is revived by itself".into(),
+        Gate::NotYet { .. } => "upstream does not have them yet; each is asked for again by itself".into(),
+        Gate::Retry { .. } => "failed, and not tried again for a while".into(),
+        other => views::sentence(other, now),
+    }
+}
+
+fn pace(bottleneck: queue::Bottleneck, spec: &Spec) -> Bottleneck {
+    let queue::Bottleneck { source, limit, every, .. } = bottleneck;
+    let pace = match every {
+        every if every.is_zero() => limit.clone(),
+        every if every < Duration::from_secs(1) => format!("{:.0} a second", 1.0 / every.as_secs_f64()),
+        every => format!("1 every {:.3} s", every.as_secs_f64()).replace(".000 s", " s"),
+    };
+    let text = match (&source, limit.as_str()) {
+        (None, "slots") => format!("{} slots", spec.engine.max_concurrent),
+        (None, _) => format!("all sources together, {pace}"),
+        (Some(_), _) => pace,
+    };
+    Bottleneck { source, text }
 }
 
 /// A task that is paid for ahead can never need more than a window admits, so its batch is cut.
 fn shortened_batches(spec: &Spec) -> Vec<String> {
-    let rules = adce_core::queue::Rules::of(spec);
+    let rules = Rules::of(spec);
     let mut hints: Vec<String> = Vec::new();
     for dataset in spec.datasets.values() {
         let Some(collector) = dataset.collector.as_ref().and_then(|name| spec.collectors.get(name)) else { continue };

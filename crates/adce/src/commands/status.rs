@@ -106,14 +106,10 @@ fn verdict(status: &Status) -> String {
     let share = percent(counts.present, counts.expected.saturating_sub(counts.absent)).unwrap_or_else(|| "nothing expected".into());
     let word = if status.complete { style("COMPLETE").green().bold() } else { style("NOT COMPLETE").yellow().bold() };
     let gaps = &status.gaps;
-    let kinds = [
-        (gaps.running, "running"),
-        (gaps.queued, "queued"),
-        (gaps.waiting, "waiting"),
-        (gaps.held, "held"),
-        (gaps.exhausted, "exhausted"),
-    ];
-    let kinds: Vec<String> = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{} {kind}", grouped(*count))).collect();
+    let kinds =
+        [(gaps.running, "running"), (gaps.queued, "queued"), (gaps.waiting, "waiting"), (gaps.held, "held"), (gaps.exhausted, "exhausted")];
+    let kinds: Vec<String> =
+        kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{} {kind}", grouped(*count))).collect();
     let mut line = format!("{word} {share}   {} gaps", grouped(counts.gaps()));
     if !kinds.is_empty() {
         line.push_str(&format!(": {}", kinds.join(", ")));
@@ -130,8 +126,12 @@ fn datasets(status: &Status) -> Vec<String> {
         let counts = &dataset.counts;
         let wanted = counts.expected.saturating_sub(counts.absent);
         let share = percent(counts.present, wanted).unwrap_or_else(|| "-".into());
-        let mut line =
-            format!("{name:names$}  {} {share:>8}  {} of {}", style(bar(counts.present, wanted, 20)).cyan(), grouped(counts.present), grouped(wanted));
+        let mut line = format!(
+            "{name:names$}  {} {share:>8}  {} of {}",
+            style(bar(counts.present, wanted, 20)).cyan(),
+            grouped(counts.present),
+            grouped(wanted)
+        );
         for (count, word) in [(counts.absent, "absent"), (counts.not_due, "not due"), (counts.unexpected, "unexpected")] {
             if count > 0 {
                 line.push_str(&format!("  {} {word}", grouped(count)));
@@ -144,8 +144,9 @@ fn datasets(status: &Status) -> Vec<String> {
 
 fn sources(status: &Status) -> Vec<String> {
     let names = status.sources.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max(6);
-    let mut lines =
-        vec![style(format!("{:names$}  {:9}  {:>9}  {:>4}  {:>8}  WINDOWS", "SOURCE", "STATE", "IN FLIGHT", "429", "WAITING")).dim().to_string()];
+    let mut lines = vec![
+        style(format!("{:names$}  {:9}  {:>9}  {:>4}  {:>8}  WINDOWS", "SOURCE", "STATE", "IN FLIGHT", "429", "WAITING")).dim().to_string(),
+    ];
     lines.extend(status.sources.iter().map(|(name, source)| {
         let mut line = format!(
             "{name:names$}  {:9}  {:>9}  {:>4}  {:>8}  {}",
@@ -167,7 +168,9 @@ fn sources(status: &Status) -> Vec<String> {
 }
 
 fn windows(source: &SourceStatus) -> String {
-    let windows = source.windows.iter().map(|window| format!("{}/{} in {}", grouped(window.used.into()), grouped(window.limit.into()), span(Duration::from_secs_f64(window.seconds))));
+    let windows = source.windows.iter().map(|window| {
+        format!("{}/{} in {}", grouped(window.used.into()), grouped(window.limit.into()), span(Duration::from_secs_f64(window.seconds)))
+    });
     let windows: Vec<String> = windows.collect();
     if windows.is_empty() { "no limits".into() } else { windows.join(", ") }
 }

@@ -95,7 +95,11 @@ fn print_list(lines: &[TaskLine], all: bool, format: Format) {
         println!("no tasks: nothing is to be collected");
         return;
     }
-    println!("{}", style(format!("{:28}  {:>9}  {:8}  {:>6}  {:8}  {:20}  FIRST KEY", "TASK", "SCORE", "PRIORITY", "ITEMS", "STATE", "COLLECTOR")).dim());
+    println!(
+        "{}",
+        style(format!("{:28}  {:>9}  {:8}  {:>6}  {:8}  {:20}  FIRST KEY", "TASK", "SCORE", "PRIORITY", "ITEMS", "STATE", "COLLECTOR"))
+            .dim()
+    );
     let shown = if all { lines.len() } else { lines.len().min(SHOWN) };
     for line in &lines[..shown] {
         println!(
@@ -120,7 +124,14 @@ fn print_detail(detail: &TaskDetail, format: Format) {
         return;
     }
     match &detail.task {
-        Some(task) => println!("{}  {} · {} · {} items · {}", style(task.id).bold(), task.collector, task.priority.word(), task.items, task.state.word()),
+        Some(task) => println!(
+            "{}  {} · {} · {} items · {}",
+            style(task.id).bold(),
+            task.collector,
+            task.priority.word(),
+            task.items,
+            task.state.word()
+        ),
         None => println!("the task is done; this is its story"),
     }
     for gap in detail.gaps.iter().take(SHOWN) {
@@ -129,7 +140,13 @@ fn print_detail(detail: &TaskDetail, format: Format) {
     }
     for attempt in &detail.attempts {
         let took = attempt.ended_at.duration_since(attempt.started_at).as_secs_f64();
-        println!("{}  {}: {} after {took:.1} s, {} requests", attempt.started_at.strftime("%Y-%m-%d %H:%M:%S"), attempt.attempt, attempt.ended, attempt.requests);
+        println!(
+            "{}  {}: {} after {took:.1} s, {} requests",
+            attempt.started_at.strftime("%Y-%m-%d %H:%M:%S"),
+            attempt.attempt,
+            attempt.ended,
+            attempt.requests
+        );
         outcomes(attempt).iter().for_each(|line| println!("    {line}"));
         attempt.log_tail.lines().rev().take(10).collect::<Vec<_>>().iter().rev().for_each(|line| println!("    │ {line}"));
         if let Some(log) = &attempt.log {

@@ -9,10 +9,10 @@ use adce_core::ids::{FencingToken, TaskId};
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{Change, History, Lease, Remembered};
 use adce_core::spec::{LakeUrl, Spec};
+use adce_engine::Options;
 use adce_store::memory::MemoryStore;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
-use adce_engine::Options;
 use clap::Args;
 
 use crate::cli::Format;
@@ -67,12 +67,18 @@ pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
     let totals = ending.snapshot.totals;
     if totals.attempts == 0 {
         let message = format!("no item to try: `{select}` means nothing that is due and not in `{}` yet", args.into.display());
-        return Err(Failure::new(Exit::Usage, message).hint("`adce gaps` lists keys and `adce plan` what is due; remove the folder to try the same again"));
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("`adce gaps` lists keys and `adce plan` what is due; remove the folder to try the same again"));
     }
     match format {
         Format::Json => println!("{}", serde_json::to_string(&crate::summary::of(&ending, &here)).unwrap_or_default()),
         Format::Text => {
-            println!("{} of {} attempts collected something; {} requests", totals.attempts - totals.failed, totals.attempts, totals.requests);
+            println!(
+                "{} of {} attempts collected something; {} requests",
+                totals.attempts - totals.failed,
+                totals.attempts,
+                totals.requests
+            );
             ending.snapshot.recent.iter().for_each(|failure| println!("failed {}: {}", failure.key, failure.message));
             println!("objects are in {}, logs in {}", folder.display(), folder.join(".adce/logs").display());
         }

@@ -65,7 +65,8 @@ fn gaps(snapshot: &Snapshot) -> String {
         (gaps.exhausted, "exhausted"),
         (gaps.watched, "only watched"),
     ];
-    let parts: Vec<String> = parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", grouped(*count))).collect();
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", grouped(*count))).collect();
     match parts.is_empty() {
         true => "no gaps".into(),
         false => format!("{} gaps: {}", grouped(gaps.open()), parts.join(", ")),
@@ -100,9 +101,12 @@ fn sources(snapshot: &Snapshot, columns: usize) -> Vec<String> {
     let names = widest(snapshot.sources.iter().map(|source| source.name.as_str())).max(6);
     let windows = widest_windows(snapshot, columns);
     let mut lines = vec![
-        style(format!("{:names$}  {:windows$}  {:>9}  {:>8}  {:>4}  STATE", "SOURCE", "RATE AGAINST LIMIT", "IN FLIGHT", "REQUESTS", "429"))
-            .dim()
-            .to_string(),
+        style(format!(
+            "{:names$}  {:windows$}  {:>9}  {:>8}  {:>4}  STATE",
+            "SOURCE", "RATE AGAINST LIMIT", "IN FLIGHT", "REQUESTS", "429"
+        ))
+        .dim()
+        .to_string(),
     ];
     for source in &snapshot.sources {
         let in_flight = match source.in_flight_limit {

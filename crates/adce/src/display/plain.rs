@@ -10,7 +10,11 @@ use tokio::sync::{mpsc, watch};
 
 const BETWEEN_REPORTS: Duration = Duration::from_secs(10);
 
-pub(super) async fn until_done(mut out: Box<dyn Write + Send>, snapshots: watch::Receiver<Snapshot>, mut notices: mpsc::UnboundedReceiver<Notice>) {
+pub(super) async fn until_done(
+    mut out: Box<dyn Write + Send>,
+    snapshots: watch::Receiver<Snapshot>,
+    mut notices: mpsc::UnboundedReceiver<Notice>,
+) {
     let mut reports = tokio::time::interval(BETWEEN_REPORTS);
     reports.tick().await;
     loop {
@@ -50,7 +54,8 @@ fn said(notice: &Notice) -> Option<String> {
 
 fn how_far(snapshot: &Snapshot) -> String {
     let totals = &snapshot.totals;
-    let eta = snapshot.eta.map(|eta| format!(", about {} left", span(Duration::try_from(eta.duration_since(snapshot.at)).unwrap_or_default())));
+    let eta =
+        snapshot.eta.map(|eta| format!(", about {} left", span(Duration::try_from(eta.duration_since(snapshot.at)).unwrap_or_default())));
     format!(
         "{} filled, {} absent, {} attempts failed; {} gaps to go, {} running{}",
         grouped(totals.filled),

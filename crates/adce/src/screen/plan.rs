@@ -241,7 +241,8 @@ fn last_line(plan: &Plan) -> String {
         parts.push(format!("complete{but} {}", instant::clock(later(plan.at, seconds), plan.at)));
     }
     if let Some(bottleneck) = &plan.bottleneck {
-        parts.push(format!("bottleneck {}, {}", bottleneck.source.as_deref().unwrap_or("slots"), bottleneck.text));
+        let source = bottleneck.source.as_ref().map(|source| format!("{source}, ")).unwrap_or_default();
+        parts.push(format!("bottleneck {source}{}", bottleneck.text));
     }
     parts.join(" · ")
 }

@@ -14,7 +14,7 @@ use super::expected::{Expected, ItemIx};
 use super::inventory::Inventory;
 use super::state::Sight;
 use super::tally::{Coverage, Evidence, GapItem};
-use crate::gap::{Gap, ItemState, Progress, Reason};
+use crate::gap::{Gap, ItemState, Reason};
 use crate::ids::{GapId, ItemId};
 use crate::record::{Change, Closed, ItemRecord};
 use crate::spec::{Dataset, Spec};
