@@ -121,8 +121,7 @@ impl Delivery<'_> {
             Ok(None) => return Outcome::Failed(failure(Fault::Item, claim.but_nothing_is_there(&item.key))),
             Err(error) => return Outcome::Failed(of_lake(&error)),
         };
-        let rewritten = item.etag.as_ref() != Some(&object.etag) || item.last_modified.is_some_and(|seen| object.last_modified > seen);
-        if !rewritten {
+        if !object.replaces(item.etag.as_deref(), item.last_modified) {
             return self.not_rewritten(item, claim);
         }
         match self.check_object(item, &object).await {

@@ -23,7 +23,7 @@ pub(crate) async fn suspect_what_predecessors_changed(spec: &Spec, ports: &Ports
                 Err(LakeError::BadKey { .. }) => None,
                 Err(error) => return Err(EngineError::Lake(error)),
             };
-            if let Some(object) = object.filter(|object| gap.etag.as_ref() != Some(&object.etag)) {
+            if let Some(object) = object.filter(|object| object.replaces(gap.etag.as_deref(), gap.last_modified)) {
                 let record = remembered.items.entry(gap.item()).or_default();
                 record.suspect_etag = Some(object.etag);
                 changes.push(Change::PutItem(gap.item(), record.clone()));

@@ -150,7 +150,7 @@ pub(super) fn etag_without_one(size: u64, last_modified: Timestamp) -> String {
 }
 
 /// How such a stand-in begins.
-pub(super) const WITHOUT_ETAG: &str = "listed-";
+pub(super) use adce_core::object::NO_ETAG_LISTED as WITHOUT_ETAG;
 
 #[cfg(test)]
 mod tests {

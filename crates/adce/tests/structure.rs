@@ -1,0 +1,61 @@
+//! The arrows of `docs/ARCHITECTURE.md`: who may know whom. A crate that reaches around them makes every later change
+//! dearer, and nobody notices on the day it happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+/// Normal dependencies among our own crates.
+fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
+    BTreeMap::from([
+        ("core", vec![]),
+        ("demo", vec![]),
+        ("store", vec!["core"]),
+        ("lake", vec!["core"]),
+        ("collect", vec!["core"]),
+        ("gateway", vec!["core"]),
+        ("engine", vec!["core"]),
+        ("api", vec!["core"]),
+        ("sim", vec!["core"]),
+        ("adce", vec!["api", "collect", "core", "demo", "engine", "gateway", "lake", "store"]),
+    ])
+}
+
+#[test]
+fn crates_know_only_whom_the_architecture_allows() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("crates/");
+    let allowed = allowed();
+    for entry in std::fs::read_dir(crates).expect("crates/").flatten() {
+        let name = entry.file_name().into_string().expect("a crate's name");
+        let manifest = std::fs::read_to_string(entry.path().join("Cargo.toml")).expect("a manifest");
+        let known = allowed.get(name.as_str()).unwrap_or_else(|| panic!("`{name}` is not in docs/ARCHITECTURE.md and not here"));
+        for other in ours(&manifest) {
+            assert!(known.contains(&other.as_str()), "`{name}` must not know `{other}`");
+        }
+    }
+}
+
+/// Names of our crates in `[dependencies]`; what only tests use is left out.
+fn ours(manifest: &str) -> BTreeSet<String> {
+    let section = manifest.split("[dependencies]").nth(1).unwrap_or_default().split("\n[").next().unwrap_or_default();
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("adce-"))
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_core_reaches_no_runtime_and_no_network() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package", "adce-core", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo tree");
+    let tree = String::from_utf8_lossy(&tree.stdout);
+    assert!(tree.contains("adce-core"), "cargo tree says nothing");
+    for banned in ["tokio", "hyper", "reqwest", "async-std", "smol", "rusqlite", "rand", "mio"] {
+        assert!(!tree.lines().any(|line| line.split(' ').next() == Some(banned)), "core reaches `{banned}`:\n{tree}");
+    }
+}
