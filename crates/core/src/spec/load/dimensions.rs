@@ -166,7 +166,8 @@ impl Loader<'_> {
         }
         let circles = check_columns(&name.text, &table, &row);
         wrong |= !circles.is_empty();
-        self.problems.extend(circles);
+        // What concerns no rule concerns the whole table.
+        self.problems.extend(circles.into_iter().map(|problem| Problem { at: problem.at.or_else(|| Some(name.at.clone())), ..problem }));
         let dimension = Dimension { name: name.text.clone(), kind: DimensionKind::Table(table), at: name.at.clone() };
         let usable = header.is_some() && !wrong;
         let names = if wrong { names } else { DimensionNames::of(&dimension, header.as_deref()) };
