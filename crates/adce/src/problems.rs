@@ -49,7 +49,8 @@ fn word(severity: Severity) -> &'static str {
 
 /// The words of [`Problem`]'s own text, with colour where the terminal has it.
 fn coloured(problem: &Problem) -> String {
-    let text = problem.to_string();
+    let terminal = console::Term::stderr();
+    let text = if terminal.is_term() { problem.fitted(usize::from(terminal.size().1)) } else { problem.to_string() };
     let word = word(problem.severity);
     let style = match problem.severity {
         Severity::Error => console::style(word).red().bold(),

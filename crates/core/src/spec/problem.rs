@@ -85,13 +85,31 @@ impl Problem {
 /// As a person reads it, without colour; several lines, no line end behind the last.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, WIDEST)
+    }
+}
+
+impl Problem {
+    /// The same for a terminal of so many columns: a quoted line that wraps would part from its carets.
+    pub fn fitted(&self, columns: usize) -> String {
+        struct Fitted<'a>(&'a Problem, usize);
+        impl fmt::Display for Fitted<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.write(f, self.1)
+            }
+        }
+        // Number, bar and ellipses take their share.
+        Fitted(self, columns.saturating_sub(10).clamp(30, WIDEST)).to_string()
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, widest: usize) -> fmt::Result {
         write!(f, "{}: {}", self.severity.word(), self.message)?;
         if let Some(at) = &self.at {
             write!(f, "\n  --> {at}")?;
             if let Some(note) = &self.note {
                 write!(f, " — {note}")?;
             }
-            if let Some(quote) = self.quoted_line() {
+            if let Some(quote) = self.quoted_line(widest) {
                 let gutter = " ".repeat(quote.number.len());
                 write!(f, "\n{gutter} |\n{} | {}\n{gutter} | {}", quote.number, quote.line, quote.carets)?;
             }
@@ -104,10 +122,10 @@ impl fmt::Display for Problem {
 }
 
 /// The offending line, cut to what is worth showing, with carets under the place.
-pub struct QuotedLine {
-    pub number: String,
-    pub line: String,
-    pub carets: String,
+struct QuotedLine {
+    number: String,
+    line: String,
+    carets: String,
 }
 
 /// Longer lines are cut around the place.
@@ -115,15 +133,15 @@ const WIDEST: usize = 110;
 
 impl Problem {
     /// `None`: the line is not known, or there is nothing to see on it.
-    pub fn quoted_line(&self) -> Option<QuotedLine> {
+    fn quoted_line(&self, widest: usize) -> Option<QuotedLine> {
         let at = self.at.as_ref().filter(|at| at.line > 0)?;
         let line = self.line.as_ref().map(|line| line.trim_end()).filter(|line| !line.is_empty())?;
         // A tab or a control character would put the carets in the wrong column.
         let line: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let start = (at.column.max(1) as usize - 1).min(line.len());
         let length = (at.length.max(1) as usize).min((line.len() - start).max(1));
-        let from = if line.len() > WIDEST { start.saturating_sub(WIDEST / 3) } else { 0 };
-        let to = line.len().min(from + WIDEST);
+        let from = if line.len() > widest { start.saturating_sub(widest / 3) } else { 0 };
+        let to = line.len().min(from + widest);
         let front = if from > 0 { "…" } else { "" };
         let end = if to < line.len() { "…" } else { "" };
         let shown: String = line[from..to].iter().collect();
@@ -177,6 +195,20 @@ pub fn known_names(written: &str, what: &str, known: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_so_that_the_carets_stay_under_the_place() {
+        let line = format!("{}wrong{}", "a".repeat(200), "b".repeat(200));
+        let at = Place { file: "x.yaml".into(), line: 7, column: 201, length: 5 };
+        let problem = Problem { line: Some(line), ..Problem::error(&at, "no") };
+        for columns in [20, 60, 80, 200] {
+            let text = problem.fitted(columns);
+            let lines: Vec<&str> = text.lines().collect();
+            let column = lines[4].chars().position(|c| c == '^').unwrap();
+            assert_eq!(lines[3].chars().skip(column).take(5).collect::<String>(), "wrong", "{text}");
+            assert!(lines.iter().all(|line| line.chars().count() <= columns.max(40)), "{text}");
+        }
+    }
 
     #[test]
     fn a_swapped_or_missing_letter_is_recognised_and_another_word_is_not() {
