@@ -1,7 +1,7 @@
 //! Every open gap and every task, small enough that a million fit, and the tie between them.
 //!
 //! Always true: a gap is in at most one task, a task has at least one gap and they share a bucket, and a task's gaps
-//! are in their order (`no_gap_has_two_tasks_and_none_is_lost`).
+//! are in their order (`a_restart_at_any_point_loses_no_gap`).
 //!
 //! It does not know what runs, what is delayed or who is next.
 

@@ -7,7 +7,8 @@
 //! always hits the front of a class up to some place, so one mark stands for any number of tasks.
 //!
 //! Always true: patience belongs to the task. It begins when the task is first passed, it is not renewed by later passes,
-//! and a task that entered after a pass was not passed by it (`pick_equals_brute_force`).
+//! and a task that entered after a pass was not passed by it (`a_pass_hits_those_that_rank_higher_and_were_there`,
+//! `patience_is_not_renewed_and_goes_along_to_another_class`, `pick_equals_brute_force`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -237,4 +238,61 @@ fn halfway(from: Timestamp, to: Timestamp) -> Timestamp {
 
 fn first_place_of(detected_at: Timestamp) -> Place {
     Place { detected_at, due: Reverse(Some(Timestamp::MAX)), key: "".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: ClassKey = ClassKey { source: Some(SourceIx(0)), collector: 0, priority: PriorityLevel::High, band: 0, ask: None };
+
+    fn place(second: i64) -> Place {
+        Place { detected_at: Timestamp::from_second(second).unwrap(), due: Reverse(None), key: second.to_string().into() }
+    }
+
+    fn secs(secs: u64) -> Boottime {
+        Boottime::from_secs(secs)
+    }
+
+    /// A task of another class, with a score that only those detected before `second` exceed.
+    fn pass(classes: &mut Classes, second: i64, until: u64) {
+        let rank = Rank { score: -second, place: place(1_000_000) };
+        classes.pass(0, secs(until), &rank, |at| -at.as_second());
+    }
+
+    fn first(classes: &Classes, now: u64) -> Option<TaskSlot> {
+        classes.class(0).1.out_of_patience(secs(now)).map(|(_, task)| task)
+    }
+
+    #[test]
+    fn a_pass_hits_those_that_rank_higher_and_were_there() {
+        let mut classes = Classes::default();
+        for second in [10, 20, 30] {
+            classes.enter(KEY, place(second), second as TaskSlot, 1, None);
+        }
+        pass(&mut classes, 20, 100);
+        classes.enter(KEY, place(5), 5, 1, None);
+        assert_eq!((first(&classes, 99), first(&classes, 100)), (None, Some(10)), "a newcomer was not passed");
+        assert_eq!(classes.leave(0, &place(10), 1), Some(secs(100)));
+        assert_eq!(first(&classes, 100), Some(20), "equal scores: the place decides");
+        assert_eq!(classes.leave(0, &place(20), 1), Some(secs(100)));
+        assert_eq!(classes.leave(0, &place(30), 1), None);
+        assert_eq!(classes.leave(0, &place(5), 1), None);
+    }
+
+    #[test]
+    fn patience_is_not_renewed_and_goes_along_to_another_class() {
+        let mut classes = Classes::default();
+        classes.enter(KEY, place(10), 1, 1, None);
+        pass(&mut classes, 50, 100);
+        classes.enter(KEY, place(20), 2, 1, None);
+        pass(&mut classes, 50, 200);
+        let patience = classes.leave(0, &place(10), 1);
+        assert_eq!(patience, Some(secs(100)), "the first pass counts");
+        classes.enter(KEY, place(10), 1, 2, patience);
+        assert_eq!((first(&classes, 99), first(&classes, 100)), (None, Some(1)));
+        pass(&mut classes, 50, 300);
+        assert_eq!(classes.leave(0, &place(10), 2), Some(secs(100)));
+        assert_eq!(classes.leave(0, &place(20), 1), Some(secs(200)));
+    }
 }

@@ -1,9 +1,8 @@
 //! The state machine that the engine and the simulator drive.
 //!
 //! It owns what may change between two picks: gaps' progress, tasks, permits, pauses, breakers, running attempts. Every
-//! call takes the time, and answers with what must be remembered; applying all the changes to an empty memory and
-//! starting again from it gives the same tasks (`what_is_remembered_is_what_is_there`). A restart at any point loses no
-//! gap and gives none two owners (`a_restart_at_any_point_loses_no_gap`).
+//! call takes the time, and answers with what must be remembered; after every step, what was remembered is what is
+//! there, and a restart at any point loses no gap and gives none two owners (`a_restart_at_any_point_loses_no_gap`).
 //!
 //! The parts: `form` makes tasks of gaps, `pick` chooses, `attempt` follows what runs, `report` answers questions.
 

@@ -6,7 +6,7 @@
 //! really used is recorded, and forgotten when no window can see it any more.
 //!
 //! Always true: at any moment, what is durable counts at least the requests that were sent
-//! (`a_crash_at_any_point_never_forgets_a_request`).
+//! (`a_restart_at_any_point_loses_no_gap` compares the windows before and after).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

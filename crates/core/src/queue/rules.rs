@@ -66,15 +66,14 @@ impl Rules {
                 (How::Http(_), _) | (_, Via::Gateway) => Charging::EachRequest,
                 (How::Command(_), Via::None) => Charging::Ahead,
             };
-            let rules =
-                CollectorRules { batch: collector.batch.size.max(1), requests: collector.requests, charge, retry: collector.retry.clone() };
+            let rules = CollectorRules { batch: collector.batch.size.max(1), requests: collector.requests, charge, retry: collector.retry };
             (Arc::from(name.as_str()), rules)
         });
         let datasets = spec.datasets.iter().map(|(name, dataset)| {
             let rules = DatasetRules {
                 source: dataset.source.as_deref().map(Arc::from),
                 collector: dataset.collector.as_deref().map(Arc::from),
-                absent: dataset.absent.clone(),
+                absent: dataset.absent,
                 fingerprint: dataset.fingerprint,
             };
             (Arc::from(name.as_str()), rules)

@@ -200,7 +200,7 @@ impl Drive {
         let after: BTreeSet<GapId> = self.world.dispatcher.gaps().into_iter().map(|gap| gap.id).collect();
         prop_assert_eq!(before, after, "a restart changed which gaps are open");
         prop_assert!(self.world.memory.leases.is_empty(), "a dead engine's lease is still there");
-        for (source, used) in used.into_iter().zip(self.used(now)).map(|(before, after)| (before, after)) {
+        for (source, used) in used.into_iter().zip(self.used(now)) {
             prop_assert!(used >= source, "a request was forgotten: {used:?} < {source:?}");
         }
         Ok(())

@@ -225,7 +225,7 @@ impl Drive {
             Step::Pick => return self.pick(now),
             Step::Ask { running } => {
                 if let Some(attempt) = self.running(running) {
-                    let source = if self.world.attempts % 2 == 0 { "a" } else { "b" };
+                    let source = if self.world.attempts.is_multiple_of(2) { "a" } else { "b" };
                     if let Acquire::Granted { permit, before } = self.world.dispatcher.acquire(attempt, source, now) {
                         self.world.memory.apply(before.as_slice());
                         self.world.dispatcher.sent(permit, now);
