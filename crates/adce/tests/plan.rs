@@ -258,7 +258,7 @@ fn a_suddenly_empty_lake_is_held() {
     let place = Place::games(&[("001", "2024", Some(30 * 24 * HOUR)), ("002", "2024", Some(30 * 24 * HOUR))]);
     let objects = [("plays".to_string(), 2), ("boxes".to_string(), 0)].into();
     let taken_at = Some(Timestamp::now());
-    let picture = Picture { taken_at, table_rows: [("game".to_string(), 2)].into(), objects, items: 2, gaps: 0, opened: 0 };
+    let picture = Picture { taken_at, table_rows: [("game".to_string(), 2)].into(), objects, items: 2, ..Picture::default() };
     place.remember(vec![Change::PutPicture(picture)]);
     let (plan, code) = place.plan();
     assert_eq!(code, 2);

@@ -15,6 +15,9 @@ pub struct Picture {
     pub table_rows: BTreeMap<String, u64>,
     /// Expected objects that are there, by dataset.
     pub objects: BTreeMap<String, u64>,
+    /// When each dataset's part of the lake was last listed to its end; those that never were are not in it.
+    #[serde(default)]
+    pub listed_at: BTreeMap<String, Timestamp>,
     /// All expected items.
     pub items: u64,
     /// Items that are gaps.

@@ -89,7 +89,15 @@ impl Picture {
             };
             Some((dataset.name.clone(), objects))
         });
+        let listed_at = coverage.datasets.iter().filter_map(|dataset| {
+            let at = match dataset.listed {
+                Completeness::Full { .. } => began,
+                Completeness::Partial => *before?.listed_at.get(&dataset.name)?,
+            };
+            Some((dataset.name.clone(), at))
+        });
         Picture {
+            listed_at: listed_at.collect(),
             taken_at: Some(began),
             table_rows: evidence.expected.table_rows().clone(),
             objects: objects.collect(),
@@ -195,6 +203,7 @@ mod tests {
             taken_at: Some(at(seconds)),
             table_rows: [("game".to_string(), rows)].into(),
             objects: [("box".to_string(), objects)].into(),
+            listed_at: [("box".to_string(), at(seconds))].into(),
             items: 1_000,
             gaps: opened,
             opened,

@@ -254,7 +254,11 @@ impl<'a> Tally<'a> {
             self.changes_at = Some(self.changes_at.map_or(at, |earlier| earlier.min(at)));
         }
         let gap = id.and_then(|id| open.get(&id));
-        let state = if state == ItemState::Unknown { known_before(gap, due, accepted) } else { state };
+        let state = if state == ItemState::Unknown {
+            known_before(gap, due, accepted.and_then(|picture| picture.listed_at.get(&dataset.name)))
+        } else {
+            state
+        };
         if let Some(reason) = reason_of(state) {
             let priority = self.priority(dataset, item, due, reason);
             self.gaps.push(GapItem { item, reason, due: due.instant(), priority });
@@ -322,8 +326,9 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Nobody could look: what was known goes on.
-fn known_before(gap: Option<&Gap>, due: Due, accepted: Option<&Picture>) -> ItemState {
+/// Nobody could look: what was known goes on. An item that was not a gap when its part of the lake was last listed to
+/// its end was there, unless it was not due then.
+fn known_before(gap: Option<&Gap>, due: Due, listed_at: Option<&Timestamp>) -> ItemState {
     if let Some(gap) = gap {
         return match gap.reason {
             Reason::Missing => ItemState::Missing,
@@ -332,9 +337,8 @@ fn known_before(gap: Option<&Gap>, due: Due, accepted: Option<&Picture>) -> Item
             Reason::Suspect => ItemState::Suspect,
         };
     }
-    let pictured = accepted.and_then(|picture| picture.taken_at);
-    match (due, pictured) {
-        (Due::At(due), Some(taken_at)) if due > taken_at => ItemState::Unknown,
+    match (due, listed_at) {
+        (Due::At(due), Some(listed_at)) if due > *listed_at => ItemState::Unknown,
         (_, Some(_)) => ItemState::Present,
         (_, None) => ItemState::Unknown,
     }

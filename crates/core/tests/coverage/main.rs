@@ -36,9 +36,8 @@ fn judge(world: &World, open: &HashMap<ItemId, Gap>, records: &HashMap<ItemId, I
     let spec = world.spec();
     let expected = coverage::expand(&spec, &world.tables(), at(now)).expect("a world without mistakes");
     let inventory = world.observe(&expected, &spec);
-    let accepted = world.accepted_at.map(|taken| Picture { taken_at: Some(at(taken)), ..Picture::default() });
-    let evidence =
-        coverage::Evidence { spec: &spec, expected: &expected, inventory: &inventory, records, open, accepted: accepted.as_ref() };
+    let accepted = world.accepted();
+    let evidence = coverage::Evidence { spec: &spec, expected: &expected, inventory: &inventory, records, open, accepted: Some(&accepted) };
     let coverage = Coverage::of(&evidence, at(now)).expect("no rule without an answer");
     let diff = coverage::gaps(&evidence, &coverage, at(now));
     let picture = Picture::of(&evidence, &coverage, &diff, at(now));

@@ -86,7 +86,7 @@ fn before(world: &World, item: &PlainItem<'_>) -> ItemState {
     if let Some(open) = item.fate.open {
         return [ItemState::Missing, ItemState::Stale, ItemState::Undersized, ItemState::Suspect][usize::from(open)];
     }
-    let Some(taken) = world.accepted_at else {
+    let Some(taken) = world.listed_at[item.dataset] else {
         return ItemState::Unknown;
     };
     let due = world.datasets[item.dataset].due_after.and_then(|after| Some(item.ends? + after));

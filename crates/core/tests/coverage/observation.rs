@@ -25,7 +25,7 @@ fn world() -> (Spec, Expected) {
         fates: vec![fate],
         broken: vec![None; 3],
         strangers: Vec::new(),
-        accepted_at: None,
+        listed_at: vec![None; 3],
     };
     let spec = world.spec();
     let expected = coverage::expand(&spec, &world.tables(), at(NOW)).unwrap();

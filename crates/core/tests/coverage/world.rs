@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adce_core::coverage::{self, Expected, Inventory, TableError, TableFile, TableFiles};
+use adce_core::coverage::{self, Expected, Inventory, Picture, TableError, TableFile, TableFiles};
 use adce_core::gap::{Gap, Progress, Reason};
 use adce_core::ids::{GapId, ItemId};
 use adce_core::object::Object;
@@ -39,7 +39,8 @@ pub struct World {
     /// Datasets whose listing breaks off after so many objects.
     pub broken: Vec<Option<usize>>,
     pub strangers: Vec<(u8, u8)>,
-    pub accepted_at: Option<i64>,
+    /// When each dataset was last listed to its end.
+    pub listed_at: Vec<Option<i64>>,
 }
 
 #[derive(Clone, Debug)]
@@ -122,9 +123,9 @@ prop_compose! {
         fates in vec(fate(), 1..40),
         broken in vec(weighted(0.3, 0usize..10), 3),
         strangers in vec((0u8..4, 0u8..20), 0..20),
-        accepted_at in weighted(0.6, moment()),
+        listed_at in vec(weighted(0.6, moment()), 3),
     ) -> World {
-        World { games, datasets, fates, broken, strangers, accepted_at }
+        World { games, datasets, fates, broken, strangers, listed_at }
     }
 }
 
@@ -209,6 +210,11 @@ impl World {
             }
         }
         objects.into_iter().zip(&self.broken).map(|(listing, broken)| (listing.into_values().collect(), *broken)).collect()
+    }
+
+    pub fn accepted(&self) -> Picture {
+        let listed = self.listed_at.iter().enumerate().filter_map(|(number, listed)| Some((format!("d{number}"), at((*listed)?))));
+        Picture { taken_at: Some(at(NOW)), listed_at: listed.collect(), ..Picture::default() }
     }
 
     pub fn listing_failed(&self, key: &str) -> bool {
