@@ -4,8 +4,8 @@
 //! first few named. Knowledge is complete prefix by prefix. An item under a prefix whose listing failed is not "not
 //! there" but "not seen", and nothing may be concluded from that.
 //!
-//! Always true: a partial listing never makes an item look missing (`partial_listing_never_opens_a_gap`); what an
-//! attempt or a HEAD saw after a listing began outranks that listing (`what_was_seen_later_wins`).
+//! Always true: a partial listing never makes an item look missing (`partial_listing_never_opens_a_gap`), and what an
+//! attempt saw after the listing began outranks it (`what_an_attempt_saw_outranks_the_listing`).
 //!
 //! Not done here: states. They need the clock, the rules and the records; see `tally`.
 
@@ -105,7 +105,7 @@ impl Inventory {
         &self.datasets[dataset].unexpected
     }
 
-    /// An attempt or a HEAD found this at the item's key; `None`: nothing.
+    /// An attempt or a HEAD found this at the item's key (`None`: nothing) after the listing began.
     pub fn saw(&mut self, item: ItemIx, object: Option<&Object>) {
         let shelf = &self.datasets[self.dataset_of(item)];
         let keeps_etag = object.filter(|object| shelf.grows_stale || object.size < shelf.min_size);
@@ -137,7 +137,6 @@ pub struct Observation<'e> {
     expected: &'e Expected,
     inventory: Inventory,
     began: Vec<Option<Timestamp>>,
-    later: Vec<(ItemIx, Timestamp, Option<Object>)>,
 }
 
 impl<'e> Observation<'e> {
@@ -159,7 +158,7 @@ impl<'e> Observation<'e> {
         });
         let inventory =
             Inventory { cells: vec![Cell::NotListed; expected.len()], etags: HashMap::new(), datasets: datasets.collect(), prefixes };
-        Observation { expected, began: vec![None; inventory.prefixes.len()], inventory, later: Vec::new() }
+        Observation { expected, began: vec![None; inventory.prefixes.len()], inventory }
     }
 
     /// To be called before the listing of a prefix (one of [`Expected::prefixes`]) is asked for.
@@ -191,52 +190,10 @@ impl<'e> Observation<'e> {
         }
     }
 
-    /// An attempt or a HEAD found this (`None`: nothing) at `at`, while the listing went on.
-    pub fn seen_apart(&mut self, item: ItemIx, at: Timestamp, object: Option<Object>) {
-        self.later.push((item, at, object));
-    }
-
-    /// Where a listing failed, an earlier look knows more: what it saw, and what it saw not to be there.
-    pub fn keep_under_failed(&mut self, earlier: &Inventory, of: &Expected) {
-        let mut key = String::new();
-        for item in of.items() {
-            let sight = earlier.sight(item);
-            if sight == Sight::NotSeen {
-                continue;
-            }
-            key.clear();
-            of.key(item, &mut key);
-            let Some(now) = self.expected.find(&key) else {
-                continue;
-            };
-            if self.inventory.sight(now) == Sight::NotSeen {
-                self.inventory.cells[now.0 as usize] = earlier.cells[item.0 as usize];
-                if sight == Sight::NotThere {
-                    self.inventory.cells[now.0 as usize] = Cell::NotThere;
-                }
-                if let Some(etag) = earlier.etags.get(&item) {
-                    self.inventory.etags.insert(now, etag.clone());
-                }
-            }
-        }
-    }
-
+    /// What was not listed to its end by now counts as failed.
     pub fn finish(mut self) -> Inventory {
-        self.later.sort_by_key(|(_, at, _)| *at);
-        for (item, at, object) in std::mem::take(&mut self.later) {
-            if !self.was_listed_after(item, at) {
-                self.inventory.saw(item, object.as_ref());
-            }
-        }
         self.inventory.etags.shrink_to_fit();
         self.inventory
-    }
-
-    /// The listing says something of this item, and it began after `at`.
-    fn was_listed_after(&self, item: ItemIx, at: Timestamp) -> bool {
-        let listed_by = self.inventory.datasets[self.inventory.dataset_of(item)].listed_by;
-        let began = listed_by.and_then(|prefix| self.began[prefix]);
-        began.is_some_and(|began| began > at) && self.inventory.sight(item) != Sight::NotSeen
     }
 
     fn place(&self, prefix: &str) -> Option<usize> {

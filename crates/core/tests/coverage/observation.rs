@@ -57,39 +57,22 @@ fn list<'e>(expected: &'e Expected, spec: &Spec, began: i64, shown: &[Object], f
 }
 
 #[test]
-fn what_was_seen_later_wins() {
+fn what_an_attempt_saw_outranks_the_listing() {
     let (spec, expected) = world();
+    let shown = [object("d0/000.csv", 5), object("d1/000.csv", 5)];
+    let mut inventory = list(&expected, &spec, 100, &shown, &["d1/"]).finish();
     let find = |key: &str| expected.find(key).unwrap();
-    let shown = [object("d0/000.csv", 5), object("d0/001.csv", 5)];
-    let mut observation = list(&expected, &spec, 100, &shown, &["d1/"]);
-    observation.seen_apart(find("d0/000.csv"), at(99), None);
-    observation.seen_apart(find("d0/001.csv"), at(101), None);
-    observation.seen_apart(find("d0/002.csv"), at(102), Some(object("d0/002.csv", 7)));
-    observation.seen_apart(find("d0/002.csv"), at(101), None);
-    observation.seen_apart(find("d1/000.csv"), at(90), Some(object("d1/000.csv", 8)));
-    let inventory = observation.finish();
-    assert_eq!(size_at(&inventory, &expected, "d0/000.csv"), Ok(5), "seen before the listing began");
-    assert_eq!(size_at(&inventory, &expected, "d0/001.csv"), Err(Sight::NotThere), "removed while the listing went on");
-    assert_eq!(size_at(&inventory, &expected, "d0/002.csv"), Ok(7), "the later of two");
-    assert_eq!(size_at(&inventory, &expected, "d1/000.csv"), Ok(8), "nothing newer is known of it");
-    assert_eq!(size_at(&inventory, &expected, "d1/001.csv"), Err(Sight::NotSeen));
-}
-
-#[test]
-fn a_failed_prefix_keeps_its_last_complete_picture() {
-    let (spec, expected) = world();
-    let before = [object("d0/000.csv", 5), object("d1/000.csv", 5), object("d1/001.csv", 5)];
-    let earlier = list(&expected, &spec, 100, &before, &[]).finish();
-    let mut observation = list(&expected, &spec, 200, &[object("d1/001.csv", 50)], &["d1/"]);
-    observation.keep_under_failed(&earlier, &expected);
-    let inventory = observation.finish();
-    assert_eq!(size_at(&inventory, &expected, "d0/000.csv"), Err(Sight::NotThere), "its listing was complete");
-    assert_eq!(size_at(&inventory, &expected, "d1/000.csv"), Ok(5));
-    assert_eq!(size_at(&inventory, &expected, "d1/001.csv"), Ok(50), "what was seen is a fact");
-    assert_eq!(size_at(&inventory, &expected, "d1/002.csv"), Err(Sight::NotThere), "known from before");
-    let etag = |key: &str| inventory.etag(expected.find(key).unwrap()).map(str::to_owned);
-    assert_eq!(etag("d1/000.csv").as_deref(), Some("d1/000.csv of 5 B"), "it is undersized: its gap needs the ETag");
-    assert_eq!(etag("d1/001.csv"), None);
+    assert_eq!(inventory.etag(find("d1/000.csv")), Some("d1/000.csv of 5 B"), "it is undersized: its gap needs the ETag");
+    inventory.saw(find("d0/000.csv"), None);
+    inventory.saw(find("d0/001.csv"), Some(&object("d0/001.csv", 7)));
+    inventory.saw(find("d1/000.csv"), Some(&object("d1/000.csv", 50)));
+    inventory.saw(find("d1/001.csv"), Some(&object("d1/001.csv", 8)));
+    assert_eq!(size_at(&inventory, &expected, "d0/000.csv"), Err(Sight::NotThere));
+    assert_eq!(size_at(&inventory, &expected, "d0/001.csv"), Ok(7));
+    assert_eq!(size_at(&inventory, &expected, "d1/000.csv"), Ok(50));
+    assert_eq!(inventory.etag(find("d1/000.csv")), None);
+    assert_eq!(size_at(&inventory, &expected, "d1/001.csv"), Ok(8), "seen, though its listing failed");
+    assert_eq!(size_at(&inventory, &expected, "d1/002.csv"), Err(Sight::NotSeen));
 }
 
 #[test]
