@@ -1,0 +1,263 @@
+//! Which limits refuse at an instant, and for how long: by going through every bracket each time.
+//!
+//! The words are FACE's: a request counts against W from sent until settled + W; `in_flight` is what is not settled;
+//! `min_delay` runs from settled to sent; `burst` is how many may be ahead of an even spread of the shortest window of a
+//! minute or more; what a command was charged ahead for counts in windows of a minute or more.
+
+use std::collections::HashMap;
+
+use adce_core::ids::AttemptId;
+use adce_core::ports::PermitId;
+use adce_core::record::Reservation;
+use adce_core::spec::{Limits, Window};
+
+use crate::clocks::Clocks;
+use crate::disk::Disk;
+use crate::facts::Moment;
+use crate::scenario::{MINUTE, Micros, SECOND, Scenario};
+
+pub struct Brackets {
+    sources: Vec<Limits>,
+    together: Limits,
+    longest: Micros,
+    all: Vec<Bracket>,
+    at: HashMap<Whose, usize>,
+    paused_until: Vec<Micros>,
+    cleaned_at: Micros,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Whose {
+    Permit(PermitId),
+    /// Charged ahead, until the attempt ends.
+    Charge(AttemptId),
+}
+
+#[derive(Clone, Debug)]
+struct Bracket {
+    whose: Option<Whose>,
+    source: usize,
+    requests: u32,
+    alone: bool,
+    sent: Option<Micros>,
+    /// The last instant at which it may have arrived.
+    until: Option<Micros>,
+    unsent: bool,
+}
+
+/// How long a rule refuses; in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HowLong {
+    Until(Micros),
+    Unsettled,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    pub of_all: bool,
+    pub window: Option<Window>,
+    pub how_long: HowLong,
+}
+
+/// What somebody needs at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Need {
+    pub source: usize,
+    pub requests: u32,
+    /// adce sends it, or it is the only one that is charged.
+    pub alone: bool,
+}
+
+impl Brackets {
+    pub fn new(scenario: &Scenario) -> Self {
+        let sources: Vec<Limits> = scenario.sources.iter().map(|source| source.limits.clone()).collect();
+        let windows = sources.iter().chain([&scenario.together]).flat_map(|limits| &limits.windows);
+        Brackets {
+            longest: windows.map(span).max().unwrap_or(0),
+            paused_until: vec![0; sources.len()],
+            sources,
+            together: scenario.together.clone(),
+            all: Vec::new(),
+            at: HashMap::new(),
+            cleaned_at: 0,
+        }
+    }
+
+    // -------------------------------------------------------------------------------------------------- what happened
+
+    pub fn granted(&mut self, whose: Whose, need: Need) {
+        self.at.insert(whose, self.all.len());
+        let Need { source, requests, alone } = need;
+        self.all.push(Bracket { whose: Some(whose), source, requests, alone, sent: None, until: None, unsent: false });
+    }
+
+    pub fn knows(&self, whose: Whose) -> bool {
+        self.at.contains_key(&whose)
+    }
+
+    pub fn sent(&mut self, whose: Whose, at: Micros) {
+        if let Some(place) = self.at.get(&whose) {
+            self.all[*place].sent.get_or_insert(at);
+        }
+    }
+
+    pub fn arrived_by(&mut self, whose: Whose, until: Micros) {
+        if let Some(place) = self.at.remove(&whose) {
+            self.all[place].until = Some(until);
+        }
+    }
+
+    /// It counts nowhere; but an even spread that went on from it is not undone.
+    pub fn unsent(&mut self, whose: Whose) {
+        let Some(place) = self.at.remove(&whose) else { return };
+        let sent = self.all[place].sent;
+        let others_followed = self.all.iter().enumerate().any(|(at, other)| at != place && other.sent >= sent && other.sent.is_some());
+        let bracket = &mut self.all[place];
+        bracket.unsent = true;
+        bracket.until = Some(0);
+        if !others_followed {
+            bracket.sent = None;
+        }
+    }
+
+    pub fn paused(&mut self, source: usize, until: Micros) {
+        self.paused_until[source] = self.paused_until[source].max(until);
+    }
+
+    /// Only what was written down counts, and what was not settled is on its way until `linger` from now.
+    pub fn restart(&mut self, disk: &Disk, clocks: &Clocks, names: &[String], moment: Moment) {
+        self.all.clear();
+        self.at.clear();
+        for reservation in disk.reservations.values() {
+            let Some(source) = names.iter().position(|name| *name == reservation.source) else { continue };
+            let (requests, until) = match reservation.settled {
+                Some(settled) => (settled.used, arrival(reservation, disk, clocks, moment)),
+                None => (reservation.permits, moment.at + SECOND),
+            };
+            self.all.push(Bracket { whose: None, source, requests, alone: true, sent: None, until: Some(until), unsent: false });
+        }
+        for (source, name) in names.iter().enumerate() {
+            let paused = disk.sources.get(name).and_then(|record| record.paused_until);
+            let left = paused.map_or(0, |until| until.duration_since(moment.now.wall).as_micros().max(0));
+            self.paused_until[source] = moment.at + left as Micros;
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------- what that means
+
+    pub fn paused_for(&self, source: usize, at: Micros) -> bool {
+        at < self.paused_until[source]
+    }
+
+    /// Every rule that refuses, the source's own first.
+    pub fn refusals(&self, need: Need, at: Micros) -> Vec<Refusal> {
+        let own = self.of_scope(&self.sources[need.source], Some(need.source), need, at);
+        own.into_iter().chain(self.of_scope(&self.together, None, need, at)).collect()
+    }
+
+    fn of_scope(&self, limits: &Limits, source: Option<usize>, need: Need, at: Micros) -> Vec<Refusal> {
+        let of_all = source.is_none();
+        let brackets: Vec<&Bracket> = self.all.iter().filter(|bracket| source.is_none_or(|source| bracket.source == source)).collect();
+        let mut refusals = Vec::new();
+        for window in &limits.windows {
+            if (need.alone || span(window) >= MINUTE)
+                && let Some(how_long) = window_refuses(&brackets, window, need, at)
+            {
+                refusals.push(Refusal { of_all, window: Some(*window), how_long });
+            }
+        }
+        if need.alone {
+            let alone: Vec<&Bracket> = brackets.into_iter().filter(|bracket| bracket.alone).collect();
+            let spacing = [burst_refuses(&alone, limits, at), delay_refuses(&alone, limits, at), flight_refuses(&alone, limits, at)];
+            refusals.extend(spacing.into_iter().flatten().map(|how_long| Refusal { of_all, window: None, how_long }));
+        }
+        refusals
+    }
+
+    /// Drops what nobody can ask about any more, or a day would take a day.
+    pub fn clean(&mut self, at: Micros) {
+        if at < self.cleaned_at + MINUTE {
+            return;
+        }
+        self.cleaned_at = at;
+        let keep_for = self.longest.max(MINUTE) + 10 * SECOND;
+        self.all.retain(|bracket| bracket.until.is_none_or(|until| until.max(bracket.sent.unwrap_or(0)) + keep_for >= at));
+        self.at = self.all.iter().enumerate().filter_map(|(place, bracket)| Some((bracket.whose?, place))).collect();
+        self.at.retain(|_, place| self.all[*place].until.is_none());
+    }
+}
+
+fn span(window: &Window) -> Micros {
+    window.span.as_micros() as Micros
+}
+
+fn window_refuses(brackets: &[&Bracket], window: &Window, need: Need, at: Micros) -> Option<HowLong> {
+    if need.requests > window.requests {
+        return Some(HowLong::Never);
+    }
+    // From this instant on a bracket does not count: clocks tell whole microseconds, so one more than the window.
+    let free_at = |bracket: &Bracket| bracket.until.map_or(HowLong::Unsettled, |until| HowLong::Until(until + span(window) + 1));
+    let counted = brackets.iter().filter(|bracket| !bracket.unsent && (bracket.alone || span(window) >= MINUTE));
+    let mut ends: Vec<(HowLong, u32)> =
+        counted.map(|bracket| (free_at(bracket), bracket.requests)).filter(|(end, _)| *end > HowLong::Until(at)).collect();
+    let mut used: u32 = ends.iter().map(|(_, requests)| requests).sum();
+    if used + need.requests <= window.requests {
+        return None;
+    }
+    ends.sort();
+    for (end, requests) in ends {
+        used -= requests;
+        if used + need.requests <= window.requests {
+            return Some(end);
+        }
+    }
+    unreachable!("an empty window admits what fits into it")
+}
+
+/// At most `burst` ahead of the spread: whatever was sent from some request on, this one included, is no more than
+/// `burst` and the even share of the time since.
+fn burst_refuses(alone: &[&Bracket], limits: &Limits, at: Micros) -> Option<HowLong> {
+    let burst = u128::from(limits.burst?);
+    let window = limits.windows.iter().filter(|window| span(window) >= MINUTE).min_by_key(|window| window.span)?;
+    let (share, requests) = (u128::from(span(window)), u128::from(window.requests));
+    let held = alone.iter().filter(|bracket| bracket.sent.is_none() && bracket.until.is_none()).count() as u128;
+    if held + 1 > burst {
+        return Some(if burst == 0 { HowLong::Never } else { HowLong::Unsettled });
+    }
+    let mut sent: Vec<Micros> = alone.iter().filter_map(|bracket| bracket.sent).collect();
+    sent.sort_unstable_by(|one, other| other.cmp(one));
+    let earliest = sent.iter().enumerate().map(|(later, first)| {
+        let since = later as u128 + 1 + held + 1;
+        let must_pass = (since.saturating_sub(burst) * share).div_ceil(requests);
+        *first + must_pass as Micros
+    });
+    earliest.max().filter(|earliest| *earliest > at).map(HowLong::Until)
+}
+
+fn delay_refuses(alone: &[&Bracket], limits: &Limits, at: Micros) -> Option<HowLong> {
+    let delay = limits.min_delay?.as_micros() as Micros;
+    let free_at = |bracket: &&Bracket| bracket.until.map_or(HowLong::Unsettled, |until| HowLong::Until(until + delay));
+    alone.iter().filter(|bracket| !bracket.unsent).map(free_at).max().filter(|end| *end > HowLong::Until(at))
+}
+
+fn flight_refuses(alone: &[&Bracket], limits: &Limits, at: Micros) -> Option<HowLong> {
+    let limit = limits.in_flight?;
+    let end = |bracket: &Bracket| bracket.until.map_or(HowLong::Unsettled, HowLong::Until);
+    let flying = alone.iter().filter(|bracket| !bracket.unsent && end(bracket) > HowLong::Until(at));
+    let mut ends: Vec<HowLong> = flying.flat_map(|bracket| std::iter::repeat_n(end(bracket), bracket.requests as usize)).collect();
+    ends.sort();
+    let too_many = (ends.len() + 1).checked_sub(limit as usize).filter(|too_many| *too_many > 0)?;
+    Some(if limit == 0 { HowLong::Never } else { ends[too_many - 1] })
+}
+
+/// When a recorded request arrived at the latest, in world time, as far as a machine can know that after a restart.
+fn arrival(reservation: &Reservation, disk: &Disk, clocks: &Clocks, moment: Moment) -> Micros {
+    let settled = reservation.settled.expect("asked for settled ones only");
+    if reservation.boot_id == clocks.boot_id() {
+        return clocks.world(settled.last_arrival);
+    }
+    let set_back = disk.latest.is_some_and(|latest| moment.now.wall < latest) || moment.now.wall < settled.last_arrival_wall;
+    let ago = moment.now.wall.duration_since(settled.last_arrival_wall).as_micros().max(0) as Micros;
+    if set_back { moment.at } else { moment.at.saturating_sub(ago).max(clocks.booted_at()) }
+}

@@ -1,0 +1,32 @@
+//! The promises, each watched by something written from the design alone that does not call the code it watches.
+//!
+//! A checker that shared code with what it checks would share its mistakes. So these count by looking at everything
+//! again each time, slowly and plainly; `tests/red.rs` shows each of them go red when a bug is put back.
+
+mod breakers;
+mod gaps;
+mod limits;
+mod order;
+mod pauses;
+mod pick;
+mod quota;
+mod waiting;
+mod windows;
+
+use crate::facts::Checker;
+use crate::scenario::Scenario;
+
+pub fn all(scenario: &Scenario) -> Vec<Box<dyn Checker>> {
+    let mut checkers: Vec<Box<dyn Checker>> = vec![
+        Box::new(windows::Windows::new(scenario)),
+        Box::new(pauses::Pauses::new(scenario)),
+        Box::new(gaps::Gaps::default()),
+        Box::new(quota::Quota::new(scenario)),
+        Box::new(waiting::Waiting::default()),
+    ];
+    // Tens of thousands of requests of one kind: what is worth knowing there is how many.
+    if !scenario.endless {
+        checkers.push(Box::new(pick::Picks::new(scenario)));
+    }
+    checkers
+}

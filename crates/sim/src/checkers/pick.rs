@@ -1,0 +1,408 @@
+//! Promise 3: at every pick the best runnable task, found by scoring all of them again; and no slot that idles while
+//! one is runnable.
+//!
+//! Runnable: a slot is free, the breaker lets it, the source is not paused, the permits to start are there, and nobody
+//! ahead of it keeps it from them. Ahead are tasks that were passed for one full window, and requests of running
+//! attempts that wait. Everything is worked out anew from the facts so far.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use adce_core::gap::{Fault, Outcome, Task};
+use adce_core::ids::{AttemptId, TaskId};
+use adce_core::ports::{Answer, RetryAfter, Settlement};
+use adce_core::queue::{Charge, Start};
+use adce_core::record::Change;
+
+use super::breakers::{Breaker, is_failure, verdict};
+use super::limits::{Brackets, HowLong, Need, Refusal, Whose};
+use super::order::{Order, Rank};
+use crate::clocks::Clocks;
+use crate::disk::Disk;
+use crate::facts::{Checker, Fact, Figures, Moment, Wrong};
+use crate::scenario::{Kind, Micros, SECOND, Scenario};
+
+pub struct Picks {
+    scenario: Scenario,
+    names: Vec<String>,
+    /// All tasks that are not running.
+    queued: BTreeMap<TaskId, Queued>,
+    running: BTreeMap<AttemptId, Running>,
+    /// Requests of running attempts that wait for a source.
+    waiters: BTreeSet<(usize, AttemptId)>,
+    brackets: Brackets,
+    breakers: Vec<Breaker>,
+    order: Order,
+    clocks: Clocks,
+    /// The last answer was that nothing can start.
+    is_idle: bool,
+    checked: u64,
+}
+
+struct Queued {
+    task: Task,
+    /// Its time has come; a clock that is set back does not change that.
+    is_ready: bool,
+    /// Was passed, and puts up with it until then.
+    patience: Option<Micros>,
+}
+
+struct Running {
+    task: Task,
+    source: Option<usize>,
+    first: Option<Whose>,
+    charged: bool,
+    saw_answers: bool,
+}
+
+/// A ready task, and what keeps it.
+struct Candidate<'a> {
+    rank: Rank,
+    task: &'a Task,
+    need: Option<Need>,
+    source: Option<usize>,
+    patience: Option<Micros>,
+    /// Breaker or pause.
+    is_shut: bool,
+    refusals: Vec<Refusal>,
+}
+
+/// Lower-ranked tasks are kept from permits.
+struct Claim {
+    rank: Rank,
+    source: usize,
+    everywhere: bool,
+    only_permits: bool,
+}
+
+impl Candidate<'_> {
+    /// The rule that refuses longest; the first on a tie.
+    fn longest(&self) -> Option<&Refusal> {
+        longest(&self.refusals)
+    }
+
+    fn permits(&self) -> u32 {
+        self.need.map_or(0, |need| need.requests)
+    }
+}
+
+fn longest(refusals: &[Refusal]) -> Option<&Refusal> {
+    let most = refusals.iter().map(|refusal| refusal.how_long).max()?;
+    refusals.iter().find(|refusal| refusal.how_long == most)
+}
+
+impl Picks {
+    pub fn new(scenario: &Scenario) -> Self {
+        Picks {
+            names: scenario.sources.iter().map(|source| source.name.clone()).collect(),
+            queued: BTreeMap::new(),
+            running: BTreeMap::new(),
+            waiters: BTreeSet::new(),
+            brackets: Brackets::new(scenario),
+            breakers: scenario.sources.iter().map(|source| Breaker::new(source.breaker)).collect(),
+            order: Order::new(scenario),
+            clocks: Clocks::default(),
+            is_idle: false,
+            checked: 0,
+            scenario: scenario.clone(),
+        }
+    }
+
+    fn source_of(&self, task: &Task) -> Option<usize> {
+        let name = task.source.as_ref()?;
+        Some(self.names.iter().position(|known| known == name).expect("a known source"))
+    }
+
+    /// One permit where adce sends, all of them where the task is charged ahead.
+    fn need_of(&self, task: &Task) -> Option<Need> {
+        let source = self.source_of(task)?;
+        let collector = self.scenario.collectors.iter().find(|known| known.name == task.collector).expect("a known collector");
+        match collector.kind {
+            Kind::Http | Kind::Gateway { .. } => Some(Need { source, requests: 1, alone: true }),
+            Kind::Charged => {
+                let requests = collector.requests.of(task.gaps.len()) as u32;
+                (requests > 0).then_some(Need { source, requests, alone: requests == 1 })
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------ brute force
+
+    /// All ready tasks, the best first.
+    fn candidates(&self, moment: Moment) -> Vec<Candidate<'_>> {
+        let mut known: HashMap<Need, Vec<Refusal>> = HashMap::new();
+        let mut candidates: Vec<Candidate<'_>> = Vec::new();
+        for queued in self.queued.values().filter(|queued| queued.is_ready) {
+            let task = &queued.task;
+            let (need, source) = (self.need_of(task), self.source_of(task));
+            let refusals = need.map(|need| known.entry(need).or_insert_with(|| self.brackets.refusals(need, moment.at)).clone());
+            candidates.push(Candidate {
+                rank: self.order.rank(task, moment.now.wall),
+                task,
+                need,
+                source,
+                patience: queued.patience,
+                is_shut: source.is_some_and(|source| self.is_shut(source, moment.at)),
+                refusals: refusals.unwrap_or_default(),
+            });
+        }
+        candidates.sort_by(|one, other| other.rank.cmp(&one.rank));
+        candidates
+    }
+
+    /// Is there a ready task that no limit, breaker or pause refuses? Without one there is nothing to rank.
+    fn anything_fits(&self, moment: Moment) -> bool {
+        let mut known: HashMap<Need, bool> = HashMap::new();
+        self.queued.values().filter(|queued| queued.is_ready).any(|queued| {
+            let Some(source) = self.source_of(&queued.task) else { return true };
+            if self.is_shut(source, moment.at) {
+                return false;
+            }
+            let Some(need) = self.need_of(&queued.task) else { return true };
+            *known.entry(need).or_insert_with(|| self.brackets.refusals(need, moment.at).is_empty())
+        })
+    }
+
+    /// By its breaker, or because it asked for a pause.
+    fn is_shut(&self, source: usize, at: Micros) -> bool {
+        !self.breakers[source].lets_pass(None, at) || self.brackets.paused_for(source, at)
+    }
+
+    fn claims(&self, candidates: &[Candidate<'_>], moment: Moment) -> Vec<Claim> {
+        let waiting = self.waiters.iter().filter_map(|(source, attempt)| {
+            let task = &self.running.get(attempt)?.task;
+            let refusals = self.brackets.refusals(Need { source: *source, requests: 1, alone: true }, moment.at);
+            let everywhere = longest(&refusals).is_none_or(|refusal| refusal.of_all) && !self.brackets.paused_for(*source, moment.at);
+            Some(Claim { rank: self.order.rank(task, moment.now.wall), source: *source, everywhere, only_permits: true })
+        });
+        let impatient = candidates.iter().filter_map(|candidate| {
+            let is_over = candidate.patience.is_some_and(|until| until <= moment.at);
+            let never = candidate.longest().is_some_and(|refusal| refusal.how_long == HowLong::Never);
+            let everywhere = candidate.longest().is_some_and(|refusal| refusal.of_all);
+            let claim = || Claim { rank: candidate.rank.clone(), source: candidate.source.unwrap_or(0), everywhere, only_permits: false };
+            (is_over && !never && !candidate.is_shut && candidate.source.is_some()).then(claim)
+        });
+        waiting.chain(impatient).collect()
+    }
+
+    fn best<'a>(&self, candidates: &'a [Candidate<'a>], moment: Moment) -> Option<&'a Candidate<'a>> {
+        if self.running.len() >= self.scenario.slots as usize {
+            return None;
+        }
+        let claims = self.claims(candidates, moment);
+        let is_claimed = |candidate: &Candidate<'_>| {
+            let Some(source) = candidate.source else { return false };
+            claims.iter().any(|claim| {
+                let same = claim.source == source && (candidate.need.is_some() || !claim.only_permits);
+                let other = claim.everywhere && candidate.need.is_some();
+                (same || other) && claim.rank > candidate.rank
+            })
+        };
+        candidates.iter().find(|candidate| !candidate.is_shut && candidate.refusals.is_empty() && !is_claimed(candidate))
+    }
+
+    fn check_pick(&mut self, start: &Start, moment: Moment, wrong: &mut Vec<Wrong>) {
+        self.checked += 1;
+        let candidates = self.candidates(moment);
+        let best = self.best(&candidates, moment).map(|candidate| candidate.task);
+        if best.map(|task| task.id) != Some(start.task.id) {
+            let best = best.map_or("nothing is runnable".into(), |task| format!("`{}` ({}) is the best runnable", task.key, task.id));
+            let what = format!("`{}` ({}) was picked, but {best}", start.task.key, start.task.id);
+            wrong.push(Wrong { checker: "pick", at: moment.at, what });
+        }
+        let passed = self.passed_by(&candidates, start);
+        for (task, window) in passed {
+            let queued = self.queued.get_mut(&task).expect("a candidate is queued");
+            queued.patience.get_or_insert(moment.at + window);
+        }
+    }
+
+    /// Better tasks that a window refuses, and that need more permits, are passed.
+    fn passed_by(&self, candidates: &[Candidate<'_>], start: &Start) -> Vec<(TaskId, Micros)> {
+        let Some(started) = candidates.iter().find(|candidate| candidate.task.id == start.task.id) else { return Vec::new() };
+        let is_passed = |candidate: &&Candidate<'_>| {
+            let by_all = candidate.longest().is_some_and(|refusal| refusal.of_all);
+            let competes = candidate.source.is_some() && (candidate.source == started.source || by_all && started.need.is_some());
+            candidate.rank > started.rank && competes && !candidate.is_shut && candidate.permits() > started.permits()
+        };
+        let shortest =
+            |candidate: &Candidate<'_>| candidate.refusals.iter().filter_map(|refusal| refusal.window).map(|window| window.span).min();
+        let passed = candidates.iter().filter(is_passed);
+        passed.filter_map(|candidate| Some((candidate.task.id, shortest(candidate)?.as_micros() as Micros))).collect()
+    }
+
+    fn check_idle(&mut self, moment: Moment, wrong: &mut Vec<Wrong>) {
+        if self.running.len() >= self.scenario.slots as usize || self.queued.is_empty() {
+            return;
+        }
+        self.checked += 1;
+        if !self.anything_fits(moment) {
+            return;
+        }
+        let candidates = self.candidates(moment);
+        if let Some(best) = self.best(&candidates, moment) {
+            let what = format!("a slot idles while `{}` ({}) is runnable", best.task.key, best.task.id);
+            wrong.push(Wrong { checker: "pick", at: moment.at, what });
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------- what happened
+
+    fn restart(&mut self, disk: &Disk, clocks: &Clocks, moment: Moment) {
+        self.clocks = clocks.clone();
+        self.queued.clear();
+        self.running.clear();
+        self.waiters.clear();
+        disk.tasks.values().for_each(|task| self.put(task, moment));
+        self.brackets.restart(disk, clocks, &self.names, moment);
+        for (source, name) in self.names.iter().enumerate() {
+            self.breakers[source].restart(disk.sources.get(name), moment);
+        }
+        self.order.restart(&disk.success);
+        self.is_idle = false;
+    }
+
+    fn put(&mut self, task: &Task, moment: Moment) {
+        let is_ready = task.ready_at.is_none_or(|at| at <= moment.now.wall);
+        let before = self.queued.remove(&task.id);
+        let patience = before.filter(|_| is_ready).and_then(|before| before.patience);
+        self.queued.insert(task.id, Queued { task: task.clone(), is_ready, patience });
+    }
+
+    fn picked(&mut self, start: &Start, moment: Moment) {
+        let source = self.source_of(&start.task);
+        let first = match start.charge {
+            Charge::First(permit) => Some(Whose::Permit(permit)),
+            Charge::Ahead(_) | Charge::Nothing => None,
+        };
+        let charged = match (self.need_of(&start.task), first) {
+            (Some(need), Some(first)) => {
+                self.brackets.granted(first, need);
+                false
+            }
+            (Some(need), None) => {
+                let whose = Whose::Charge(start.attempt);
+                self.brackets.granted(whose, need);
+                if need.alone {
+                    self.brackets.sent(whose, moment.at);
+                }
+                true
+            }
+            (None, _) => false,
+        };
+        if let Some(source) = source {
+            self.breakers[source].passed(start.attempt);
+        }
+        self.queued.remove(&start.task.id);
+        self.running.insert(start.attempt, Running { task: start.task.clone(), source, first, charged, saw_answers: false });
+    }
+
+    fn ended(&mut self, attempt: AttemptId, outcomes: &[(adce_core::ids::GapId, Outcome)], at: Micros) {
+        let Some(ended) = self.running.remove(&attempt) else { return };
+        self.waiters.retain(|(_, waiter)| *waiter != attempt);
+        if let Some(first) = ended.first {
+            self.brackets.unsent(first);
+        }
+        if ended.charged {
+            self.brackets.arrived_by(Whose::Charge(attempt), at + SECOND);
+        }
+        if let Some(source) = ended.source {
+            for (_, outcome) in outcomes {
+                if let Outcome::Failed(failure) = outcome
+                    && matches!(failure.fault, Fault::Source | Fault::Later)
+                    && let Some(seconds) = failure.retry_after_s
+                {
+                    self.brackets.paused(source, at + seconds * SECOND);
+                }
+            }
+            if let Some(failure) = verdict(outcomes).filter(|_| !ended.saw_answers) {
+                self.breakers[source].met(attempt, failure, at);
+            }
+        }
+        self.breakers.iter_mut().for_each(|breaker| breaker.ended(attempt, at));
+        let counts = |outcome: &Outcome| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Failed(_));
+        if outcomes.iter().any(|(_, outcome)| counts(outcome)) {
+            let filled = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged));
+            self.order.attempted(&ended.task.collector, filled);
+        }
+    }
+
+    fn granted(&mut self, attempt: AttemptId, source: usize, whose: Whose, moment: Moment, wrong: &mut Vec<Wrong>) {
+        let mut is_wrong = |what: String| wrong.push(Wrong { checker: "pick", at: moment.at, what });
+        if !self.breakers[source].lets_pass(Some(attempt), moment.at) {
+            is_wrong(format!("{}: a request is granted while the breaker is open", self.names[source]));
+        }
+        if self.brackets.paused_for(source, moment.at) {
+            is_wrong(format!("{}: a request is granted while the source is paused", self.names[source]));
+        }
+        let need = Need { source, requests: 1, alone: true };
+        if !self.brackets.knows(whose) {
+            if let Some(refusal) = self.brackets.refusals(need, moment.at).first() {
+                is_wrong(format!("{}: a request is granted that a limit refuses: {refusal:?}", self.names[source]));
+            }
+            self.brackets.granted(whose, need);
+        }
+        self.breakers[source].passed(attempt);
+        self.waiters.remove(&(source, attempt));
+        if let Some(running) = self.running.get_mut(&attempt)
+            && running.first == Some(whose)
+        {
+            running.first = None;
+        }
+    }
+}
+
+impl Checker for Picks {
+    fn see(&mut self, moment: Moment, fact: &Fact<'_>, wrong: &mut Vec<Wrong>) {
+        for queued in self.queued.values_mut() {
+            queued.is_ready |= queued.task.ready_at.is_none_or(|at| at <= moment.now.wall);
+        }
+        self.brackets.clean(moment.at);
+        match fact {
+            Fact::Decided { changes } => {
+                for change in *changes {
+                    match change {
+                        Change::PutTask(task) => self.put(task, moment),
+                        Change::RemoveTask(task) => drop(self.queued.remove(task)),
+                        _ => {}
+                    }
+                }
+            }
+            Fact::Picked { start } => {
+                self.check_pick(start, moment, wrong);
+                self.picked(start, moment);
+                self.is_idle = false;
+            }
+            Fact::Idle { .. } => {
+                self.check_idle(moment, wrong);
+                self.is_idle = true;
+            }
+            Fact::Slept if self.is_idle => self.check_idle(moment, wrong),
+            Fact::Granted { attempt, source, permit } => self.granted(*attempt, *source, Whose::Permit(*permit), moment, wrong),
+            Fact::Waits { attempt, source } => drop(self.waiters.insert((*source, *attempt))),
+            Fact::Sent { permit, .. } => self.brackets.sent(Whose::Permit(*permit), moment.at),
+            Fact::Settled { permit, how } => match how {
+                Settlement::Unsent => self.brackets.unsent(Whose::Permit(*permit)),
+                Settlement::ArrivedBy(by) => self.brackets.arrived_by(Whose::Permit(*permit), self.clocks.world(*by)),
+            },
+            Fact::Answered { attempt, source, answer } => {
+                if let Answer::Status { code, retry_after: Some(RetryAfter::Seconds(seconds)) } = answer
+                    && (*code == 429 || *code >= 500)
+                {
+                    self.brackets.paused(*source, moment.at + seconds * SECOND);
+                }
+                self.breakers[*source].met(*attempt, is_failure(*answer), moment.at);
+                if let Some(running) = self.running.get_mut(attempt) {
+                    running.saw_answers = true;
+                }
+            }
+            Fact::Ended { attempt, outcomes } => self.ended(*attempt, outcomes, moment.at),
+            Fact::Crashed => self.is_idle = false,
+            Fact::Restarted { disk, clocks } => self.restart(disk, clocks, moment),
+            _ => {}
+        }
+    }
+
+    fn figures(&self, _scenario: &Scenario, figures: &mut Figures) {
+        figures.picks_checked = self.checked;
+    }
+}

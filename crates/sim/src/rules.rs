@@ -1,0 +1,37 @@
+//! The dispatcher's view of a scenario.
+
+use std::sync::Arc;
+
+use adce_core::queue::{Charging, CollectorRules, DatasetRules, Rules, SourceRules};
+use adce_core::spec::Weighting;
+
+use crate::scenario::{Kind, Scenario};
+
+pub fn rules(scenario: &Scenario) -> Rules {
+    let sources = scenario.sources.iter().map(|source| {
+        let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), breaker: source.breaker };
+        (Arc::from(source.name.as_str()), rules)
+    });
+    let collectors = scenario.collectors.iter().map(|collector| {
+        let charge = if collector.kind == Kind::Charged { Charging::Ahead } else { Charging::EachRequest };
+        let rules = CollectorRules { batch: collector.batch, requests: collector.requests, charge, retry: collector.retry };
+        (Arc::from(collector.name.as_str()), rules)
+    });
+    let datasets = scenario.datasets.iter().map(|dataset| {
+        let rules = DatasetRules {
+            source: dataset.source.map(|at| Arc::from(scenario.sources[at].name.as_str())),
+            collector: Some(Arc::from(scenario.collectors[dataset.collector].name.as_str())),
+            absent: dataset.absent_policy,
+            fingerprint: 1,
+        };
+        (Arc::from(dataset.name.as_str()), rules)
+    });
+    Rules {
+        slots: scenario.slots,
+        sources: sources.collect(),
+        limits: scenario.together.clone(),
+        collectors: collectors.collect(),
+        datasets: datasets.collect(),
+        weighting: Weighting { enabled: scenario.weighted, ..Weighting::default() },
+    }
+}

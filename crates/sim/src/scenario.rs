@@ -1,0 +1,138 @@
+//! What a simulated world is made of: upstreams with limits and moods, collectors, datasets, and the days' accidents.
+//!
+//! A scenario is plain data with a text form (`scenario_text`), so that what a seed made up can be read, cut down by
+//! hand and run again. It says nothing of what adce should do about it.
+
+use adce_core::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, RetryPolicy};
+
+/// Microseconds.
+pub type Micros = u64;
+
+pub const SECOND: Micros = 1_000_000;
+pub const MINUTE: Micros = 60 * SECOND;
+pub const HOUR: Micros = 60 * MINUTE;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Of everything that the world draws while it runs.
+    pub seed: u64,
+    pub hours: u64,
+    pub slots: u32,
+    pub reconcile_every: Micros,
+    /// From asking the disk to being durable.
+    pub commit: Span,
+    /// `false`: strict priority.
+    pub weighted: bool,
+    /// What is filled is wanted again at once: demand never ends, and nothing converges.
+    pub endless: bool,
+    pub together: Limits,
+    pub sources: Vec<SourceSpec>,
+    pub collectors: Vec<CollectorSpec>,
+    pub datasets: Vec<DatasetSpec>,
+    pub crashes: Vec<Crash>,
+    pub jumps: Vec<Jump>,
+}
+
+/// From and to, either both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub from: Micros,
+    pub to: Micros,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceSpec {
+    pub name: String,
+    pub importance: f64,
+    pub limits: Limits,
+    pub breaker: Option<BreakerPolicy>,
+    /// From the request's first byte to the answer's.
+    pub latency: Span,
+    pub moods: Moods,
+    /// It refuses every connection.
+    pub outages: Vec<Span>,
+}
+
+/// How often, in thousandths, an upstream does what; until the moods end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moods {
+    /// 429 for no reason of ours, with a `Retry-After` in one of two.
+    pub busy: u32,
+    pub error: u32,
+    /// The connection breaks with no answer; the request may arrive all the same.
+    pub drop: u32,
+    /// An answer that is no use.
+    pub garbage: u32,
+    /// Ten times its latency.
+    pub slow: u32,
+    pub retry_after_s: u64,
+    pub until: Micros,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CollectorSpec {
+    pub name: String,
+    pub kind: Kind,
+    pub batch: u32,
+    pub requests: Requests,
+    pub retry: RetryPolicy,
+    /// A process dies half-way in so many of a thousand attempts.
+    pub dies: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// adce sends the requests.
+    Http,
+    /// A process whose requests pass adce, some at a time.
+    Gateway { parallel: u32 },
+    /// A process that sends when it likes, and is charged ahead.
+    Charged,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatasetSpec {
+    pub name: String,
+    /// Position in `sources`; `None`: its collector asks nobody.
+    pub source: Option<usize>,
+    /// Position in `collectors`.
+    pub collector: usize,
+    pub priority: PriorityLevel,
+    /// So long after an item is due its priority is low.
+    pub cools: Option<Micros>,
+    pub items: u32,
+    /// When the first is due, after the beginning.
+    pub first_due: Micros,
+    /// From one due time to the next: a schedule that grows.
+    pub due_every: Micros,
+    /// Values of `group_by`.
+    pub groups: u32,
+    /// So many of a thousand items does upstream never have.
+    pub absent: u32,
+    /// So many of a thousand appear upstream only hours after they are due.
+    pub late: u32,
+    pub absent_policy: AbsentPolicy,
+    pub fresh: Option<Fresh>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    pub within: Micros,
+    /// After the item's due time.
+    pub until: Micros,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    pub at: Micros,
+    pub dead_for: Micros,
+    /// The whole machine: the boot clock begins anew.
+    pub reboot: bool,
+}
+
+/// Somebody sets the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jump {
+    pub at: Micros,
+    pub by_seconds: i64,
+}

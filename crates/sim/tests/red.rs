@@ -1,0 +1,107 @@
+//! Each checker goes red when the bug it looks for is put into the world: otherwise it watches nothing.
+
+use adce_core::ports::Answer;
+use adce_core::queue::Rules;
+use adce_core::record::{Change, Remembered};
+use adce_core::spec::Limits;
+use adce_sim::invent::{constant_demand, rough_day};
+use adce_sim::scenario::Scenario;
+use adce_sim::simulate_sabotaged;
+use adce_sim::world::Sabotage;
+
+/// Some world of the first few must show it, and show it to this checker.
+fn goes_red(checker: &str, what: &str, sabotage: Sabotage, invent: fn(u64) -> Scenario) {
+    for seed in 1..60 {
+        let verdict = simulate_sabotaged(invent(seed), sabotage);
+        if verdict.wrong.iter().any(|wrong| wrong.checker == checker && wrong.what.contains(what)) {
+            return;
+        }
+    }
+    panic!("`{checker}` did not notice");
+}
+
+fn all_limits(rules: &mut Rules) -> impl Iterator<Item = &mut Limits> {
+    rules.sources.values_mut().map(|source| &mut source.limits).chain([&mut rules.limits])
+}
+
+fn bug_in_rules(bug: fn(&mut Rules)) -> Sabotage {
+    Sabotage { rules: bug, ..Sabotage::default() }
+}
+
+#[test]
+fn a_window_that_is_one_too_wide_is_seen_by_the_upstream() {
+    let widen: fn(&mut Rules) = |rules| all_limits(rules).flat_map(|limits| &mut limits.windows).for_each(|window| window.requests += 1);
+    goes_red("windows", "sliding", bug_in_rules(widen), rough_day);
+    goes_red("windows", "fixed", bug_in_rules(widen), rough_day);
+    goes_red("pick", "was picked, but", bug_in_rules(widen), rough_day);
+}
+
+#[test]
+fn a_window_that_is_one_too_narrow_leaves_quota_unused_and_slots_idle() {
+    let narrow: fn(&mut Rules) = |rules| all_limits(rules).flat_map(|limits| &mut limits.windows).for_each(|window| window.requests -= 1);
+    goes_red("quota", "% of its quota", bug_in_rules(narrow), constant_demand);
+    goes_red("pick", "a slot idles", bug_in_rules(narrow), rough_day);
+}
+
+#[test]
+fn a_retry_after_that_nobody_heard_is_seen() {
+    let deaf = |answer| match answer {
+        Answer::Status { code, .. } => Answer::Status { code, retry_after: None },
+        other => other,
+    };
+    goes_red("pauses", "before its `Retry-After` is over", Sabotage { answer: deaf, ..Sabotage::default() }, rough_day);
+}
+
+#[test]
+fn another_order_than_the_best_first_is_seen() {
+    let upside_down: fn(&mut Rules) = |rules| {
+        let scores = &mut rules.weighting.base_scores;
+        std::mem::swap(&mut scores.critical, &mut scores.low);
+    };
+    goes_red("pick", "is the best runnable", bug_in_rules(upside_down), rough_day);
+    let no_importance: fn(&mut Rules) = |rules| rules.sources.values_mut().for_each(|source| source.importance = 1.0);
+    goes_red("pick", "is the best runnable", bug_in_rules(no_importance), rough_day);
+}
+
+#[test]
+fn one_slot_too_few_or_too_many_is_seen() {
+    goes_red("pick", "a slot idles", bug_in_rules(|rules| rules.slots -= 1), |seed| Scenario { slots: 3, ..rough_day(seed) });
+    goes_red("pick", "nothing is runnable", bug_in_rules(|rules| rules.slots += 1), rough_day);
+}
+
+#[test]
+fn a_breaker_that_never_opens_is_seen() {
+    let off: fn(&mut Rules) = |rules| rules.sources.values_mut().for_each(|source| source.breaker = None);
+    goes_red("pick", "while the breaker is open", bug_in_rules(off), rough_day);
+}
+
+#[test]
+fn spacing_that_is_forgotten_is_seen() {
+    let no_delay: fn(&mut Rules) = |rules| all_limits(rules).for_each(|limits| limits.min_delay = None);
+    goes_red("pick", "was picked, but", bug_in_rules(no_delay), rough_day);
+    let no_burst: fn(&mut Rules) = |rules| all_limits(rules).for_each(|limits| limits.burst = None);
+    goes_red("pick", "was picked, but", bug_in_rules(no_burst), rough_day);
+    let no_flight: fn(&mut Rules) = |rules| all_limits(rules).for_each(|limits| limits.in_flight = None);
+    goes_red("pick", "was picked, but", bug_in_rules(no_flight), rough_day);
+}
+
+#[test]
+fn permits_that_are_forgotten_over_a_crash_are_seen_by_the_upstream() {
+    let forget: fn(&mut Remembered) = |remembered| remembered.reservations.clear();
+    goes_red("windows", "sliding", Sabotage { remembered: forget, ..Sabotage::default() }, rough_day);
+}
+
+#[test]
+fn a_gap_that_is_lost_over_a_crash_is_seen() {
+    let forget: fn(&mut Remembered) = |remembered| {
+        let Some(task) = remembered.tasks.pop() else { return };
+        remembered.gaps.retain(|gap| !task.gaps.contains(&gap.id));
+    };
+    goes_red("gaps", "after a cycle: lost", Sabotage { remembered: forget, ..Sabotage::default() }, rough_day);
+}
+
+#[test]
+fn a_result_that_is_never_recorded_leaves_its_gap_with_two_owners() {
+    let lose: fn(&Change) -> bool = |change| !matches!(change, Change::Finish(_));
+    goes_red("state", "is leased to", Sabotage { keeps: lose, ..Sabotage::default() }, rough_day);
+}
