@@ -369,7 +369,8 @@ fn then(at: Timestamp, now: Now) -> String {
 }
 
 fn left(until: Boottime, now: Now) -> String {
-    span(until.since(now.boot))
+    let left = until.since(now.boot);
+    if left < Duration::from_secs(1) { "a moment".into() } else { span(left) }
 }
 
 fn between(earlier: Timestamp, later: Timestamp) -> String {

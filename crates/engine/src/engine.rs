@@ -444,7 +444,12 @@ impl Engine {
     }
 
     fn hand_out(&mut self, permit: PermitId, asking: Asking, now: Now) {
-        self.dispatcher.sent(permit, now);
+        if self.dispatcher.sent(permit, now).is_some() {
+            // The source asked for a pause while the reservation was written: the request waits for another permit.
+            self.settle(permit, Settlement::Unsent, now);
+            self.asking.push_front(asking);
+            return;
+        }
         self.figures.sent(permit, asking.attempt, &asking.source, asking.since, now);
         // If nobody waits for it any more, the grant comes back unsent by itself.
         let _ = asking.reply.send(Ok(Granted::new(permit, self.to_loop.clone())));

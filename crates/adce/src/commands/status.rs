@@ -159,7 +159,7 @@ fn sources(status: &Status) -> Vec<String> {
         if let Some(reason) = &source.reason {
             line.push_str(&format!("  {reason}"));
         }
-        if let Some(seconds) = source.next_permit_seconds.filter(|_| source.waiting > 0) {
+        if let Some(seconds) = source.next_permit_seconds.filter(|seconds| source.waiting > 0 && *seconds >= 1.0) {
             line.push_str(&format!("  next permit in {seconds:.1} s"));
         }
         line

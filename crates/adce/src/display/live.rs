@@ -149,7 +149,10 @@ fn state(source: &SourceLine, at: Timestamp) -> String {
         SourceState::Open { until, reason } => style(format!("breaker open until {}: {reason}", clock(*until))).red().to_string(),
         SourceState::HalfOpen => style("breaker half-open").yellow().to_string(),
         SourceState::Ok => match source.next_permit {
-            Some(at_then) if source.queued + source.asking > 0 => format!("next permit in {}", since(at, at_then)),
+            Some(then) if source.queued + source.asking > 0 && then.duration_since(at).as_secs() > 0 => {
+                format!("next permit in {}", since(at, then))
+            }
+            Some(_) if source.queued + source.asking > 0 => "at its limit".into(),
             _ => "ok".into(),
         },
     }
@@ -168,7 +171,7 @@ fn running(snapshot: &Snapshot, at_most: usize) -> Vec<String> {
 fn attempt(running: &RunningLine, at: Timestamp) -> String {
     let mut line = format!("  {}  {} · {}", running.collector, running.what, since(running.started_at, at));
     if running.requests > 0 {
-        line.push_str(&format!(" · {} requests", grouped(running.requests)));
+        line.push_str(&format!(" · {} request{}", grouped(running.requests), if running.requests == 1 { "" } else { "s" }));
     }
     if let Some(group) = running.process_group {
         line.push_str(&format!(" · pid {group}"));

@@ -45,6 +45,13 @@ impl Place {
         said(self.command(args).output().expect("adce runs"))
     }
 
+    /// With these variables on top of the environment.
+    pub fn adce_with(&self, env: &[(&'static str, String)], args: &[&str]) -> Said {
+        let mut command = self.command(args);
+        command.envs(env.iter().map(|(name, value)| (*name, value)));
+        said(command.output().expect("adce runs"))
+    }
+
     pub fn start(&self, args: &[&str]) -> Child {
         self.command(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("adce starts")
     }
