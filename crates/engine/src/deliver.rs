@@ -15,7 +15,7 @@ use adce_core::ids::{GapId, ItemId};
 use adce_core::object::{Object, Precondition};
 use adce_core::ports::{Lake, LakeError, Order, OrderItem, PublishError, Report, Rest, Said, Store, StoreError};
 use adce_core::record::Change;
-use adce_core::spec::Validity;
+use adce_core::spec::{How, Validity};
 use adce_core::valid;
 
 /// What came of an attempt, item by item.
@@ -74,7 +74,7 @@ impl Delivery<'_> {
     }
 
     async fn publish(&self, item: &OrderItem, file: &Path) -> Outcome {
-        if let Err(failure) = check_file(file, item.min_size, item.valid.clone()).await {
+        if let Err(failure) = self.check(file, item).await {
             return Outcome::Failed(failure);
         }
         let only_if = match &item.etag {
@@ -161,6 +161,11 @@ impl Delivery<'_> {
         Outcome::Failed(failure.clone())
     }
 
+    async fn check(&self, file: &Path, item: &OrderItem) -> Result<(), Failure> {
+        let content = Content::of(&self.order.collector.how);
+        check_file(file, item.min_size, item.valid.clone().map(|rule| (rule, content))).await
+    }
+
     async fn check_object(&self, item: &OrderItem, object: &Object) -> Result<(), Failure> {
         if object.size < item.min_size {
             return Err(too_small(object.size, item.min_size));
@@ -172,7 +177,7 @@ impl Delivery<'_> {
         let copied = tokio::fs::create_dir_all(&self.order.folder).await.map_err(|error| failure(Fault::Stopped, error.to_string()));
         copied?;
         let checked = match self.lake.download(&item.key, &copy).await {
-            Ok(_) => check_file(&copy, item.min_size, item.valid.clone()).await,
+            Ok(_) => self.check(&copy, item).await,
             Err(error) => Err(of_lake(&error)),
         };
         let _ = tokio::fs::remove_file(&copy).await;
@@ -223,7 +228,23 @@ fn of_lake(error: &LakeError) -> Failure {
     failure(fault, error.to_string())
 }
 
-async fn check_file(file: &Path, min_size: u64, rule: Option<Validity>) -> Result<(), Failure> {
+/// What `valid` speaks about: the answer itself, whatever adce did to it on its way into the lake.
+#[derive(Clone, Copy)]
+enum Content {
+    AsReceived,
+    CompressedHere,
+}
+
+impl Content {
+    fn of(how: &How) -> Self {
+        match how {
+            How::Http(http) if http.compress.is_some() => Content::CompressedHere,
+            How::Http(_) | How::Command(_) => Content::AsReceived,
+        }
+    }
+}
+
+async fn check_file(file: &Path, min_size: u64, rule: Option<(Validity, Content)>) -> Result<(), Failure> {
     let file: Arc<Path> = file.into();
     let checked = tokio::task::spawn_blocking(move || {
         let size =
@@ -231,10 +252,14 @@ async fn check_file(file: &Path, min_size: u64, rule: Option<Validity>) -> Resul
         if size < min_size {
             return Err(too_small(size, min_size));
         }
-        let Some(rule) = rule else { return Ok(()) };
+        let Some((rule, content)) = rule else { return Ok(()) };
         let mut open =
             std::fs::File::open(&file).map_err(|error| failure(Fault::Item, format!("the staged file cannot be read: {error}")))?;
-        valid::check(&rule, &mut open).map_err(|invalid| failure(Fault::Item, format!("not valid: {invalid}")))
+        let checked = match content {
+            Content::AsReceived => valid::check(&rule, &mut open),
+            Content::CompressedHere => valid::check_inside_gzip(&rule, &mut open),
+        };
+        checked.map_err(|invalid| failure(Fault::Item, format!("not valid: {invalid}")))
     });
     checked.await.unwrap_or_else(|_| Err(failure(Fault::Stopped, "the check was interrupted".into())))
 }

@@ -16,7 +16,7 @@ use super::state::Sight;
 use super::tally::{Coverage, Evidence, GapItem};
 use crate::gap::{Gap, ItemState, Reason};
 use crate::ids::{GapId, ItemId};
-use crate::record::{Change, Closed, ItemRecord};
+use crate::record::{Closed, ItemRecord};
 use crate::spec::{Dataset, Spec};
 use crate::time::Timestamp;
 
@@ -33,19 +33,6 @@ pub struct GapDiff {
 impl GapDiff {
     pub fn is_empty(&self) -> bool {
         self.opened.is_empty() && self.changed.is_empty() && self.closed.is_empty()
-    }
-
-    /// What a state must remember of this difference; the episodes that were used up go into the items' records.
-    pub fn changes(&self, records: &HashMap<ItemId, ItemRecord>, now: Timestamp) -> Vec<Change> {
-        let mut changes = Vec::with_capacity(2 * self.opened.len() + self.changed.len() + self.closed.len());
-        changes.extend(self.closed.iter().map(|(gap, why)| Change::CloseGap { gap: *gap, at: now, why: *why }));
-        for gap in &self.opened {
-            let record = records.get(&gap.id.item).cloned().unwrap_or_default();
-            changes.push(Change::PutItem(gap.id.item, ItemRecord { episodes: gap.id.episode, ..record }));
-            changes.push(Change::PutGap(gap.clone()));
-        }
-        changes.extend(self.changed.iter().cloned().map(Change::PutGap));
-        changes
     }
 
     /// The open gaps after this difference.
