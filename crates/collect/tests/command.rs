@@ -280,21 +280,25 @@ async fn a_scraper_that_ignores_sigterm_is_killed_after_the_grace() {
 
 #[tokio::test]
 async fn within_the_grace_a_whole_group_may_finish_what_it_does() {
-    // The leader dies at once; its child wants to put away what it has.
-    let script = r#"python3 -c '
-import os, signal, sys
-def finish(*_):
-    open(os.environ["ADCE_OUT"] + "/k", "w").write("put away")
-    print("{\"adce\":1,\"key\":\"k\",\"outcome\":\"done\"}", flush=True)
-    sys.exit(0)
-signal.signal(signal.SIGTERM, finish)
-open(os.environ["ADCE_OUT"] + "/../ready", "w")
+    // The leader dies at once, and no pipe is held any more; its child then has work left.
+    let script = r#"echo '{"adce":1,"key":"k","outcome":"done"}'; exec python3 -c '
+import os, signal
+leader, out = os.getpid(), os.environ["ADCE_OUT"]
+if os.fork() == 0:
+    for pipe in (1, 2): os.close(pipe)
+    def finish(*_):
+        while os.getppid() == leader: pass
+        with open(out + "/k", "w") as file:
+            for number in range(200_000): print(number, file=file, flush=True)
+        os._exit(0)
+    signal.signal(signal.SIGTERM, finish)
+    open(out + "/../ready", "w")
 while True: signal.pause()
-' & wait"#;
+'"#;
     let attempt = Attempt::sh(script, &["k", "l"]);
     let button = Button::new();
     let report = attempt.run_and_when_ready(button.clone(), || button.press()).await;
-    assert_eq!(staged_text(&report, "k"), "put away");
+    assert!(staged_text(&report, "k").ends_with("\n199999\n"), "it was not left to finish");
     assert_eq!((report.ended.as_str(), rest_failure(&report).fault), ("stopped", Fault::Stopped));
 }
 
