@@ -9,7 +9,7 @@ use std::sync::Arc;
 use adce_core::coverage::Expected;
 use adce_core::gap::{Failure, Fault, Gap, Outcome};
 use adce_core::ids::FencingToken;
-use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Stop, Store};
+use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Stop, Store, staged_path};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
 use adce_core::spec::{Collector, How, Spec};
@@ -170,7 +170,7 @@ impl Attempt {
 }
 
 fn fill_argv(argv: &[adce_core::spec::template::Template], items: &[OrderItem], folder: &Path) -> Result<Vec<String>, Failure> {
-    let out: Vec<String> = items.iter().map(|item| folder.join("out").join(&item.key).to_string_lossy().into_owned()).collect();
+    let out: Vec<String> = items.iter().map(|item| staged_path(folder, &item.key, item.item).to_string_lossy().into_owned()).collect();
     let out = out.join(",");
     let values: Vec<&[(String, String)]> = items.iter().map(|item| item.values.as_slice()).collect();
     let filled = argv.iter().map(|part| part.fill_many(&values, Some(&out)));
