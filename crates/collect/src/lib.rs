@@ -56,7 +56,7 @@ impl Collectors {
     pub fn new(setting: Setting, upstreams: Vec<Upstream>, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> Self {
         let own = Arc::new(setting.environment);
         let http = Fetches::new(upstreams, own.clone(), permits, clock.clone());
-        Collectors { commands: Commands { clock, own, grace: setting.grace, keep_bytes: setting.keep_bytes }, http }
+        Collectors { commands: Commands::new(clock, own, setting.grace, setting.keep_bytes), http }
     }
 }
 

@@ -359,3 +359,74 @@ async fn many_attempts_at_once_leave_nothing_behind() {
         tokio::time::timeout(Duration::from_secs(60), run).await.expect("an attempt hangs").unwrap();
     }
 }
+
+/// Attempts in neighbouring folders, one after the other, by the same collectors.
+struct Row {
+    folder: TempDir,
+    collectors: Collectors,
+    attempts: usize,
+}
+
+impl Row {
+    fn new() -> Self {
+        let collectors = Collectors::new(setting(), Vec::new(), Arc::new(NoPermits), HandClock::new());
+        Row { folder: TempDir::new().unwrap(), collectors, attempts: 0 }
+    }
+
+    async fn sh(&mut self, script: &str, keys: &[&str]) -> Report {
+        self.attempts += 1;
+        let items = keys.iter().map(|key| item(key)).collect();
+        let mut order = order(collector(How::Command(Vec::new())), &path(&self.folder, &self.attempts.to_string()), items);
+        order.argv = ["sh", "-c", script].map(String::from).to_vec();
+        self.collectors.collect(order, &|_| {}, never()).await
+    }
+
+    /// Folders that wait for another attempt, by inode.
+    fn spares(&self) -> std::collections::BTreeSet<u64> {
+        use std::os::unix::fs::MetadataExt;
+        let entries = std::fs::read_dir(self.folder.path()).unwrap().flatten();
+        let spares = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".spare-"));
+        spares.map(|entry| entry.metadata().unwrap().ino()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_folder_never_serves_the_same_item_twice() {
+    let mut row = Row::new();
+    row.sh("exit 0", &["a/k"]).await;
+    let first = row.spares();
+    assert_eq!(first.len(), 1);
+    row.sh("exit 0", &["a/k"]).await;
+    assert_eq!(row.spares().len(), 2, "the folder of an item served it again");
+    row.sh("exit 0", &["a/l"]).await;
+    row.sh("exit 0", &["b/c/m"]).await;
+    assert_eq!(row.spares().len(), 2, "folders are not used again");
+    // A file where a spare has a folder.
+    row.sh("exit 0", &["a"]).await;
+    assert_eq!(row.spares().len(), 3);
+    let script = r#"echo 1 > "$ADCE_OUT/a/n"; [ "$(grep -c . "$ADCE_ITEMS")" = 1 ] && grep -q '"a/n"' "$ADCE_ITEMS""#;
+    let report = row.sh(script, &["a/n"]).await;
+    assert_eq!((staged_text(&report, "a/n").as_str(), report.strays.len()), ("1\n", 0));
+
+    let Row { folder, collectors, .. } = row;
+    drop(collectors);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "spares are left behind");
+}
+
+#[tokio::test]
+async fn a_folder_in_which_anything_was_left_is_not_used_again() {
+    let scripts = [
+        r#"mkdir "$ADCE_OUT/made""#,
+        r#"rmdir "$ADCE_OUT/a""#,
+        r#"touch "$ADCE_OUT/a/k""#,
+        r#"touch "$ADCE_OUT/other""#,
+        r#"mv "$ADCE_OUT" "$ADCE_OUT.moved"; ln -s "$ADCE_OUT.moved" "$ADCE_OUT""#,
+        "echo printed",
+        "kill -9 $$",
+    ];
+    for script in scripts {
+        let mut row = Row::new();
+        row.sh(script, &["a/k"]).await;
+        assert!(row.spares().is_empty(), "{script}");
+    }
+}

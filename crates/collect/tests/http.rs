@@ -305,8 +305,11 @@ async fn a_stopped_attempt_leaves_no_half_file_and_no_unsettled_permit() {
     let mut waiting = Attempt::on(&[upstream.url("/x")]);
     waiting.permits = Diary::closed();
     let button = Button::new();
-    button.press();
-    let report = waiting.run_until(button).await;
+    let press = async {
+        until("it waits for a permit", || waiting.permits.waiting() == 1).await;
+        button.press();
+    };
+    let (report, ()) = tokio::join!(waiting.run_until(button.clone()), press);
     assert!(matches!(&report.rest, Rest::Failed(failure) if failure.fault == Fault::Stopped));
     assert_eq!(waiting.permits.events(), []);
 }

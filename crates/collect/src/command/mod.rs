@@ -10,6 +10,7 @@ mod contract;
 mod environment;
 mod output;
 mod program;
+mod spare;
 mod spawn;
 mod staging;
 
@@ -34,6 +35,7 @@ use self::assess::{Assessment, Ending, assess};
 use self::contract::Words;
 use self::environment::ChildEnvironment;
 use self::output::{From, Output};
+use self::spare::{Skeleton, Spares};
 use self::spawn::{Spawned, own_trouble};
 use self::staging::Staged;
 pub(crate) use self::staging::own_folder;
@@ -51,13 +53,14 @@ const READ_BYTES: usize = 64 << 10;
 const READS_IN_A_ROW: u32 = 16;
 
 pub(crate) struct Commands {
-    pub(crate) clock: Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     /// The environment of this process.
-    pub(crate) own: Arc<Vec<(OsString, OsString)>>,
+    own: Arc<Vec<(OsString, OsString)>>,
     /// Between SIGTERM and SIGKILL.
-    pub(crate) grace: Duration,
+    grace: Duration,
     /// Bytes of output kept of the beginning, and as many of the end.
-    pub(crate) keep_bytes: usize,
+    keep_bytes: usize,
+    spares: Arc<Spares>,
 }
 
 /// A running attempt, seen from its runtime.
@@ -81,14 +84,19 @@ enum EndedBy {
 }
 
 impl Commands {
+    pub(crate) fn new(clock: Arc<dyn Clock>, own: Arc<Vec<(OsString, OsString)>>, grace: Duration, keep_bytes: usize) -> Self {
+        Commands { clock, own, grace, keep_bytes, spares: Arc::default() }
+    }
+
     pub(crate) async fn collect(&self, order: Order, started: &(dyn Fn(ProcessRecord) + Sync), stop: Stop) -> Report {
         let order = Arc::new(order);
         let deadline = self.clock.now().boot + order.collector.timeout;
-        let (spawned, redactor) = match self.spawn(&order).await {
+        let (mut spawned, redactor) = match self.spawn(&order).await {
             Ok(spawned) => spawned,
             Err(failure) => return not_started(failure),
         };
         started(spawned.record.clone());
+        let skeleton = std::mem::take(&mut spawned.skeleton);
         let mut output = Output::new(Words::on(order.items.iter().map(|item| item.key.as_str())), redactor, self.keep_bytes);
         let ending = match self.follow(spawned, &mut output, deadline, &stop).await {
             Ok((EndedBy::Itself, status)) => exit(status),
@@ -96,12 +104,15 @@ impl Commands {
             Ok((EndedBy::Stop, _)) => Ending::Stopped,
             Err(why) => return not_started(own_trouble("it could not be followed", &why)),
         };
-        report(order, output, ending).await
+        let spares = self.spares.clone();
+        let work = move || report(&order, output, ending, skeleton, &spares);
+        let reported = tokio::task::spawn_blocking(work).await;
+        reported.unwrap_or_else(|why| not_started(own_trouble("reporting it failed", &io::Error::other(why))))
     }
 
     /// Files and processes are made off the runtime's threads: a disk may be slow.
     async fn spawn(&self, order: &Arc<Order>) -> Result<(Spawned, Redactor), Failure> {
-        let (order, own, boot_id) = (order.clone(), self.own.clone(), self.clock.boot_id());
+        let (order, own, boot_id, spares) = (order.clone(), self.own.clone(), self.clock.boot_id(), self.spares.clone());
         let work = move || {
             let environment = ChildEnvironment::of(&order, &own).map_err(|why| program::not_started(&why))?;
             let mut redactor = Redactor::of(&environment.secrets);
@@ -109,7 +120,7 @@ impl Commands {
                 // The attempt's token opens the gateway while it runs.
                 redactor.replace(gateway, b"$ADCE_GATEWAY");
             }
-            let spawned = spawn::spawn(&order, &environment, boot_id)
+            let spawned = spawn::spawn(&order, &environment, boot_id, &spares)
                 .map_err(|failure| Failure { message: redactor.text(&failure.message), ..failure })?;
             Ok((spawned, redactor))
         };
@@ -233,12 +244,7 @@ impl Pipes {
     }
 }
 
-async fn report(order: Arc<Order>, output: Output, ending: Ending) -> Report {
-    let work = move || report_now(&order, output, ending);
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|why| not_started(own_trouble("reporting it failed", &io::Error::other(why))))
-}
-
-fn report_now(order: &Order, mut output: Output, ending: Ending) -> Report {
+fn report(order: &Order, mut output: Output, ending: Ending, skeleton: Skeleton, spares: &Spares) -> Report {
     let staged = staging::look(order).unwrap_or_else(|why| {
         output.complain(&format!("what it staged could not be looked through: {why}"));
         Staged::default()
@@ -256,6 +262,9 @@ fn report_now(order: &Order, mut output: Output, ending: Ending) -> Report {
     own_failures.chain(of_the_rest).for_each(|failure| failure.message = output.redact(&failure.message));
     remarks.iter().for_each(|remark| output.complain(remark));
     let log = write_log(order, &output);
+    if staged.is_nothing() && log.is_none() && matches!(ending, Ending::Exited(_)) {
+        spares.keep(order, skeleton, staged.folders);
+    }
     Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, log }
 }
 

@@ -14,6 +14,7 @@ use adce_core::record::ProcessRecord;
 use adce_core::time::BootId;
 
 use crate::command::environment::ChildEnvironment;
+use crate::command::spare::{Skeleton, Spares};
 use crate::command::{program, staging};
 use crate::process::{Group, Seen};
 
@@ -24,14 +25,15 @@ pub(crate) struct Spawned {
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     pub(crate) record: ProcessRecord,
+    pub(crate) skeleton: Skeleton,
 }
 
 /// Prepares the attempt's folder and starts its command there. Blocks until the child has begun its program.
-pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, boot_id: BootId) -> Result<Spawned, Failure> {
+pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, boot_id: BootId, spares: &Spares) -> Result<Spawned, Failure> {
     let argv0 = order.argv.first().map_or("", String::as_str);
     let folder = &order.collector.cwd;
     let program = program::find(argv0, folder, environment.get("PATH"))?;
-    staging::prepare(order).map_err(|why| own_trouble("its folder could not be prepared", &why))?;
+    let skeleton = staging::prepare(order, spares).map_err(|why| own_trouble("its folder could not be prepared", &why))?;
     let mut command = Command::new(&program);
     command.arg0(argv0).args(&order.argv[1..]).current_dir(folder).process_group(0);
     command.env_clear().envs(environment.variables.iter().map(|(name, value)| (name, value)));
@@ -44,7 +46,7 @@ pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, boot_id: Boot
     // It is not reaped yet, so the number is its own, be it a zombie by now.
     let start_ticks = Seen::by_pid(group.id()).map_or(0, |seen| seen.start_ticks);
     let record = ProcessRecord { attempt: order.attempt, boot_id, process_group: group.id(), start_ticks };
-    Ok(Spawned { group, leader, stdout: stdout.into(), stderr: stderr.into(), record })
+    Ok(Spawned { group, leader, stdout: stdout.into(), stderr: stderr.into(), record, skeleton })
 }
 
 /// This machine's fault: no space, no descriptors.

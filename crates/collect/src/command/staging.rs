@@ -5,13 +5,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use adce_core::ports::{Order, OrderItem};
 use adce_core::spec::Output;
 use serde::Serialize;
 use serde::ser::SerializeMap;
+
+use crate::command::spare::{Skeleton, Spares};
 
 /// More strange files than this are only counted.
 const STRAYS_NAMED: usize = 100;
@@ -24,6 +27,8 @@ pub(crate) struct Staged {
     /// Relative to `out/`.
     pub(crate) strays: Vec<String>,
     pub(crate) strays_not_named: u64,
+    /// `out/` itself is one.
+    pub(crate) folders: usize,
 }
 
 #[derive(Serialize)]
@@ -49,20 +54,27 @@ impl Serialize for Values<'_> {
 }
 
 /// Writes `items.jsonl` and makes every folder in which an item's file will lie.
-pub(crate) fn prepare(order: &Order) -> io::Result<()> {
-    own_folder(&order.folder)?;
+pub(crate) fn prepare(order: &Order, spares: &Spares) -> io::Result<Skeleton> {
+    let mut skeleton = match spares.take(order) {
+        Some(skeleton) => skeleton,
+        None => {
+            own_folder(&order.folder)?;
+            Skeleton::default()
+        }
+    };
     let out = order.out_folder();
-    fs::create_dir(&out)?;
-    let mut made = HashSet::from([out]);
+    make_folder(&out, Path::new(""), &mut skeleton.folders)?;
     let mut lines = Vec::with_capacity(256 * order.items.len());
     for item in &order.items {
         let path = order.staged_path(item);
         if order.collector.output == Output::Staged {
-            make_folder(path.parent().unwrap_or(&order.folder), &mut made)?;
+            let parent = path.parent().and_then(|parent| parent.strip_prefix(&out).ok());
+            make_folder(&out, parent.unwrap_or(Path::new("")), &mut skeleton.folders)?;
         }
         write_line(&mut lines, item, &path)?;
     }
-    fs::write(order.folder.join("items.jsonl"), lines)
+    write_items(&order.folder.join("items.jsonl"), &lines)?;
+    Ok(skeleton)
 }
 
 /// Whoever gave the order may have made it already.
@@ -74,17 +86,23 @@ pub(crate) fn own_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// `out` is new and ours, so what we have not made does not exist: no call is made to find out.
-fn make_folder(folder: &Path, made: &mut HashSet<PathBuf>) -> io::Result<()> {
+/// What we have not made does not exist: no call is made to find out. `folder` is relative to `out`.
+fn make_folder(out: &Path, folder: &Path, made: &mut HashSet<PathBuf>) -> io::Result<()> {
     if made.contains(folder) {
         return Ok(());
     }
     if let Some(parent) = folder.parent() {
-        make_folder(parent, made)?;
+        make_folder(out, parent, made)?;
     }
-    fs::create_dir(folder)?;
+    fs::create_dir(out.join(folder))?;
     made.insert(folder.to_owned());
     Ok(())
+}
+
+/// A link in its place is not followed: it was not made by us.
+fn write_items(path: &Path, lines: &[u8]) -> io::Result<()> {
+    let no_link = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    fs::OpenOptions::new().write(true).create(true).truncate(true).custom_flags(no_link).open(path)?.write_all(lines)
 }
 
 fn write_line(lines: &mut Vec<u8>, item: &OrderItem, out: &Path) -> io::Result<()> {
@@ -108,6 +126,7 @@ pub(crate) fn look(order: &Order) -> io::Result<Staged> {
     let mut staged = Staged::default();
     let mut folders = vec![out.clone()];
     while let Some(folder) = folders.pop() {
+        staged.folders += 1;
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let (path, kind) = (entry.path(), entry.file_type()?);
@@ -126,6 +145,10 @@ pub(crate) fn look(order: &Order) -> io::Result<Staged> {
 }
 
 impl Staged {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.files.is_empty() && self.strays.is_empty()
+    }
+
     fn stray(&mut self, path: &Path, out: &Path) {
         if self.strays.len() == STRAYS_NAMED {
             self.strays_not_named += 1;

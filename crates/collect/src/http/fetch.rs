@@ -163,11 +163,8 @@ impl Fetch<'_> {
 
     async fn land(&self, mut answer: Response, url: &Url, to: &Path, deadline: Boottime) -> Step<Fetched> {
         let mut landing = Landing::at(to, self.compress);
-        loop {
-            match self.chunk(&mut answer, url, deadline).await? {
-                Some(chunk) => landing.push(&chunk).await.map_err(|why| not_written(to, &why))?,
-                None => break,
-            }
+        while let Some(chunk) = self.chunk(&mut answer, url, deadline).await? {
+            landing.push(&chunk).await.map_err(|why| not_written(to, &why))?;
         }
         landing.finish().await.map_err(|why| not_written(to, &why))?;
         Ok(Fetched::Whole(to.to_owned()))
