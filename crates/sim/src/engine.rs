@@ -529,10 +529,15 @@ impl World {
                 false => item.there_from.is_none() && absent_for_long && !is_recorded,
                 true => {
                     let last_needed = item.due_at + dataset.fresh.map_or(0, |fresh| fresh.until);
-                    last_needed < long_ago && self.items.gap_reason(item, dataset, record, wall).is_some()
+                    item.there_from.is_some() && last_needed < long_ago && self.items.gap_reason(item, dataset, record, wall).is_some()
                 }
             }
         };
-        self.items.all.iter().filter(is_left).map(|item| item.key.clone()).collect()
+        let open = engine.dispatcher.gaps();
+        let why = |item: &crate::items::Item| match open.iter().find(|gap| gap.item() == item.id) {
+            Some(gap) => format!("{}: {:?}", item.key, gap.progress),
+            None => format!("{}: no gap, {:?}", item.key, engine.items.get(&item.id)),
+        };
+        self.items.all.iter().filter(is_left).map(why).collect()
     }
 }

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use crate::gap::{Failure, Fault, Outcome, Progress, Standing};
+use crate::gap::{Failure, Fault, Outcome, Progress, Reason, Standing};
 use crate::record::AbsentMark;
 use crate::spec::{AbsentPolicy, RetryPolicy};
 use crate::time::{SignedDuration, Timestamp};
@@ -18,6 +18,7 @@ use crate::time::{SignedDuration, Timestamp};
 /// What the rules need to know of the gap itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GapFacts {
+    pub reason: Reason,
     pub due: Option<Timestamp>,
     pub detected_at: Timestamp,
     /// Goes into an absent mark, which is void when the config's answer changes.
@@ -29,7 +30,7 @@ pub struct GapFacts {
 pub enum Next {
     /// The object is there: the gap is closed, and an absent mark with it.
     Filled,
-    /// Upstream has no such thing: the gap is closed, and this is put on record.
+    /// Upstream has no such thing and the lake neither: the gap is closed, and this is put on record.
     Absent(AbsentMark),
     /// The gap stays, with this progress.
     Again(Progress),
@@ -66,6 +67,9 @@ fn after_absence(progress: &Progress, gap: &GapFacts, rules: Rules<'_>, record: 
     if now < absent_from {
         return Next::Again(not_yet(progress, rules.retry, absent_from, now, jitter));
     }
+    if gap.reason != Reason::Missing {
+        return Next::Again(not_any_more(progress, rules.absent, now));
+    }
     let known = record.filter(|mark| mark.fingerprint == gap.fingerprint);
     let confirmed = known.map_or(0, |mark| mark.confirmed) + 1;
     let pause = doubled(rules.absent.recheck_min, confirmed - 1, rules.absent.recheck_max);
@@ -86,6 +90,20 @@ fn not_yet(progress: &Progress, retry: &RetryPolicy, absent_from: Timestamp, now
         next_try: Some(later_by(now, pause).min(absent_from)),
         standing: Standing::NotYet,
         last_error: Some("upstream does not have it yet".into()),
+        ..progress.clone()
+    }
+}
+
+/// An absence never overrides an object: the gap stays. Closed, it would be found again by the next cycle and asked for
+/// every time; so it is asked for as rarely as an absent item.
+fn not_any_more(progress: &Progress, absent: &AbsentPolicy, now: Timestamp) -> Progress {
+    let pause = doubled(absent.recheck_min, progress.deferrals, absent.recheck_max);
+    Progress {
+        attempts_total: progress.attempts_total + 1,
+        deferrals: progress.deferrals.saturating_add(1),
+        next_try: Some(later_by(now, pause)),
+        standing: Standing::NotYet,
+        last_error: Some("upstream has no such thing, but an object is there".into()),
         ..progress.clone()
     }
 }
@@ -171,7 +189,7 @@ mod tests {
     }
 
     fn facts() -> GapFacts {
-        GapFacts { due: None, detected_at: now(), fingerprint: 7 }
+        GapFacts { reason: Reason::Missing, due: None, detected_at: now(), fingerprint: 7 }
     }
 
     fn failed(fault: Fault) -> Outcome {
@@ -281,6 +299,25 @@ mod tests {
             panic!("`after: 0s` puts it on record at once")
         };
         assert_eq!((anew.confirmed, anew.fingerprint), (1, 8), "a mark of another config says nothing");
+    }
+
+    #[test]
+    fn an_absence_never_closes_a_gap_whose_object_is_there() {
+        let absent = AbsentPolicy { after: Duration::ZERO, ..AbsentPolicy::default() };
+        let rules = Rules { retry: &RetryPolicy::default(), absent: &absent };
+        for reason in [Reason::Stale, Reason::Undersized, Reason::Suspect] {
+            let gap = GapFacts { reason, ..facts() };
+            let (mut progress, mut hours) = (Progress::default(), Vec::new());
+            for _ in 0..12 {
+                let Next::Again(again) = after(&progress, &Outcome::Absent, &gap, rules, None, now(), 0.5) else {
+                    panic!("{reason:?} was closed, and the next cycle would open it again");
+                };
+                hours.push(pause(&again) / 3_600);
+                progress = again;
+            }
+            assert_eq!(hours, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 720, 720]);
+            assert_eq!((progress.attempts, progress.standing), (0, Standing::NotYet));
+        }
     }
 
     #[test]
