@@ -1,0 +1,112 @@
+//! An upstream behind TLS: the scraper speaks plain HTTP to the gateway, and the gateway trusts what the system trusts.
+
+#[allow(dead_code)]
+#[path = "../../collect/tests/support/upstream.rs"]
+mod upstream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_core::ids::{AttemptId, Uuid};
+use adce_core::ports::{Answer, Clock, Gate, Settlement};
+use adce_core::time::{BootId, Boottime, Now, Timestamp};
+use adce_gateway::{Gateway, Route};
+use async_trait::async_trait;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use upstream::{Diary, status};
+
+struct Still;
+
+#[async_trait]
+impl Clock for Still {
+    fn now(&self) -> Now {
+        Now { wall: Timestamp::UNIX_EPOCH, boot: Boottime::from_secs(1) }
+    }
+
+    fn boot_id(&self) -> BootId {
+        BootId("test".into())
+    }
+
+    async fn sleep_until(&self, _until: Boottime) {
+        std::future::pending().await
+    }
+}
+
+/// An authority, and a server's configuration with a certificate of its making for `localhost`.
+fn certified() -> (String, ServerConfig) {
+    let (authority_key, server_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(params, authority_key);
+    let certificate = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&server_key, &issuer).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    (authority.pem(), config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap())
+}
+
+/// Answers every connection once.
+async fn serve(listener: TcpListener, config: ServerConfig) {
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    while let Ok((stream, _)) = listener.accept().await {
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let mut head = vec![0; 4_096];
+            let read = stream.read(&mut head).await.unwrap();
+            let host = String::from_utf8_lossy(&head[..read]).lines().find(|line| line.starts_with("Host: ")).unwrap().to_owned();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{host}", host.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            let _ = stream.read(&mut head).await;
+        });
+    }
+}
+
+async fn get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    let reading = stream.read_to_string(&mut reply);
+    tokio::time::timeout(Duration::from_secs(30), reading).await.expect("the answer never ends").unwrap();
+    reply
+}
+
+#[test]
+fn https_upstreams_are_reached_if_the_system_trusts_them_and_for_their_own_name_only() {
+    let (authority, config) = certified();
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("authority.pem");
+    std::fs::write(&trusted, authority).unwrap();
+    // SAFETY: no other thread runs yet that could read the environment.
+    unsafe { std::env::set_var("SSL_CERT_FILE", &trusted) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = listener.local_addr().unwrap().port();
+        tokio::spawn(serve(listener, config));
+        let route = |name: &str, host: &str| Route {
+            name: name.into(),
+            base_url: format!("https://{host}:{upstream}").parse().unwrap(),
+            linger: Duration::ZERO,
+        };
+        let permits = Diary::new();
+        let routes = vec![route("named", "localhost"), route("misnamed", "127.0.0.1")];
+        let gateway = Gateway::start(routes, permits.clone(), Arc::new(Still)).await.unwrap();
+        let url = gateway.admit(AttemptId(Uuid::now_v7())).unwrap();
+        let token = url.rsplit('/').next().unwrap();
+
+        let reply = get(gateway.port(), &format!("/{token}/named/x")).await;
+        assert!(reply.starts_with("HTTP/1.1 200") && reply.ends_with(&format!("Host: localhost:{upstream}")), "{reply}");
+        let reply = get(gateway.port(), &format!("/{token}/misnamed/x")).await;
+        assert!(reply.starts_with("HTTP/1.1 502") && reply.contains("certificate"), "{reply}");
+        assert_eq!(permits.answers(), [status(200), Answer::NoAnswer]);
+        assert!(matches!(permits.settlements()[..], [Settlement::ArrivedBy(_), Settlement::Unsent]));
+    });
+}
