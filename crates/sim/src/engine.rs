@@ -248,7 +248,7 @@ impl World {
                     self.start(*start);
                 }
                 Pick::Idle(idle) => {
-                    self.tell(&Fact::Idle { wake_at: idle.wake_at });
+                    self.tell(&Fact::Idle { idle: &idle });
                     self.wake_at(idle.wake_at);
                     return;
                 }

@@ -6,9 +6,9 @@
 use adce_core::gap::Outcome;
 use adce_core::ids::{AttemptId, GapId};
 use adce_core::ports::{Answer, PermitId, Settlement};
-use adce_core::queue::Start;
+use adce_core::queue::{Idle, Start};
 use adce_core::record::Change;
-use adce_core::time::{Boottime, Now};
+use adce_core::time::Now;
 
 use crate::clocks::Clocks;
 use crate::disk::Disk;
@@ -33,13 +33,13 @@ pub enum Fact<'a> {
     Decided {
         changes: &'a [Change],
     },
-    /// A task was picked. `lowest_permits` and the like are the checkers' own business.
+    /// A task was picked.
     Picked {
         start: &'a Start,
     },
-    /// Nothing was picked; ask again at `wake_at`.
+    /// Nothing was picked, for the reasons that it gives.
     Idle {
-        wake_at: Option<Boottime>,
+        idle: &'a Idle,
     },
     /// Nothing has happened since the last fact: the engine slept until now.
     Slept,

@@ -6,9 +6,10 @@
 //! A class also remembers which of its tasks were passed, and until when they put up with it (promise 3). Being passed
 //! always hits the front of a class up to some place, so one mark stands for any number of tasks.
 //!
-//! Always true: patience belongs to the task. It begins when the task is first passed, it is not renewed by later passes,
-//! and a task that entered after a pass was not passed by it (`a_pass_hits_those_that_rank_higher_and_were_there`,
-//! `patience_is_not_renewed_and_goes_along_to_another_class`, `pick_equals_brute_force`).
+//! Always true: patience belongs to the task. It ends with the first window that any of its passes named, so later passes
+//! never renew it, and a task that entered after a pass was not passed by it
+//! (`a_pass_hits_those_that_rank_higher_and_were_there`, `patience_is_not_renewed_and_goes_along_to_another_class`,
+//! `a_shorter_window_ends_the_patience_with_a_longer_one`, `pick_equals_brute_force`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,8 +177,9 @@ impl Class {
         let Some(last) = self.last_above(rank, score) else { return };
         let Some((first, _)) = self.ready.first_key_value() else { return };
         let hits_newcomers = self.since.first().is_some_and(|newcomer| *newcomer <= last);
-        let reaches_further = self.passes.iter().all(|pass| pass.last < last);
-        if !hits_newcomers && !reaches_further {
+        // All that it hits were hit by the newest one already, and lose their patience sooner.
+        let says_nothing_new = self.passes.last().is_some_and(|newest| newest.last >= last && newest.until <= until);
+        if says_nothing_new && !hits_newcomers {
             return;
         }
         let pass = Pass { first: first.clone(), last, tick, until };
@@ -294,5 +296,19 @@ mod tests {
         pass(&mut classes, 50, 300);
         assert_eq!(classes.leave(0, &place(10), 2), Some(secs(100)));
         assert_eq!(classes.leave(0, &place(20), 1), Some(secs(200)));
+    }
+
+    #[test]
+    fn a_shorter_window_ends_the_patience_with_a_longer_one() {
+        let mut classes = Classes::default();
+        classes.enter(KEY, place(10), 1, 1, None);
+        pass(&mut classes, 50, 3_600);
+        pass(&mut classes, 50, 60);
+        assert_eq!((first(&classes, 59), first(&classes, 60)), (None, Some(1)), "refused by the hour, then only by the minute");
+        classes.enter(KEY, place(20), 2, 1, None);
+        pass(&mut classes, 50, 90);
+        pass(&mut classes, 50, 4_000);
+        assert_eq!(classes.leave(0, &place(10), 1), Some(secs(60)));
+        assert_eq!(classes.leave(0, &place(20), 1), Some(secs(90)));
     }
 }

@@ -3,8 +3,8 @@
 //! Runnable is a task that is ready, whose source is neither paused nor shut by its breaker, whose permits to start are
 //! there, and which nobody ahead of it keeps from them. Two things keep others from permits:
 //!
-//! - A better-scored task that was passed for a full window (the shortest that refused it when it was first passed).
-//!   Passed is a task that is ready, and refused by a window, when a lower-scored one that needs fewer permits starts.
+//! - A better-scored task that was passed for a full window: the shortest that refused it then, and of several passes
+//!   the one that ends first. Passed is a task that is ready, and refused by a window, when a lower-scored one that needs fewer permits starts.
 //!   From the end of that window no lower-scored task of its source starts until it has started itself; and none of
 //!   any source that needs permits, while it is the limit of all sources together that refuses it.
 //! - A running attempt whose next request waits for a permit: a start that scores lower does not take it.

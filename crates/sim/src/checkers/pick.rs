@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use adce_core::gap::{Fault, Outcome, Task};
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Answer, RetryAfter, Settlement};
-use adce_core::queue::{Charge, Start};
+use adce_core::queue::{Charge, Start, Waiting};
 use adce_core::record::Change;
 
 use super::breakers::{Breaker, is_failure, verdict};
@@ -33,8 +33,8 @@ pub struct Picks {
     breakers: Vec<Breaker>,
     order: Order,
     clocks: Clocks,
-    /// The last answer was that nothing can start.
-    is_idle: bool,
+    /// The last answer was that nothing can start, for these reasons.
+    idle: Option<Vec<Waiting>>,
     checked: u64,
 }
 
@@ -101,7 +101,7 @@ impl Picks {
             breakers: scenario.sources.iter().map(|source| Breaker::new(source.breaker)).collect(),
             order: Order::new(scenario),
             clocks: Clocks::default(),
-            is_idle: false,
+            idle: None,
             checked: 0,
             scenario: scenario.clone(),
         }
@@ -212,7 +212,8 @@ impl Picks {
         let passed = self.passed_by(&candidates, start);
         for (task, window) in passed {
             let queued = self.queued.get_mut(&task).expect("a candidate is queued");
-            queued.patience.get_or_insert(moment.at + window);
+            let until = queued.patience.get_or_insert(moment.at + window);
+            *until = (*until).min(moment.at + window);
         }
     }
 
@@ -240,7 +241,8 @@ impl Picks {
         }
         let candidates = self.candidates(moment);
         if let Some(best) = self.best(&candidates, moment) {
-            let what = format!("a slot idles while `{}` ({}) is runnable", best.task.key, best.task.id);
+            let said = self.idle.iter().flatten().map(|waiting| &waiting.gate).collect::<Vec<_>>();
+            let what = format!("a slot idles while `{}` ({}) is runnable; it is said to wait for {said:?}", best.task.key, best.task.id);
             wrong.push(Wrong { checker: "pick", at: moment.at, what });
         }
     }
@@ -258,7 +260,7 @@ impl Picks {
             self.breakers[source].restart(disk.sources.get(name), moment);
         }
         self.order.restart(&disk.success);
-        self.is_idle = false;
+        self.idle = None;
     }
 
     fn put(&mut self, task: &Task, moment: Moment) {
@@ -370,13 +372,13 @@ impl Checker for Picks {
             Fact::Picked { start } => {
                 self.check_pick(start, moment, wrong);
                 self.picked(start, moment);
-                self.is_idle = false;
+                self.idle = None;
             }
-            Fact::Idle { .. } => {
+            Fact::Idle { idle } => {
+                self.idle = Some(idle.waiting.clone());
                 self.check_idle(moment, wrong);
-                self.is_idle = true;
             }
-            Fact::Slept if self.is_idle => self.check_idle(moment, wrong),
+            Fact::Slept if self.idle.is_some() => self.check_idle(moment, wrong),
             Fact::Granted { attempt, source, permit } => self.granted(*attempt, *source, Whose::Permit(*permit), moment, wrong),
             Fact::Waits { attempt, source } => drop(self.waiters.insert((*source, *attempt))),
             Fact::Sent { permit, .. } => self.brackets.sent(Whose::Permit(*permit), moment.at),
@@ -396,7 +398,7 @@ impl Checker for Picks {
                 }
             }
             Fact::Ended { attempt, outcomes } => self.ended(*attempt, outcomes, moment.at),
-            Fact::Crashed => self.is_idle = false,
+            Fact::Crashed => self.idle = None,
             Fact::Restarted { disk, clocks } => self.restart(disk, clocks, moment),
             _ => {}
         }

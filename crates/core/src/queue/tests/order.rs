@@ -117,7 +117,8 @@ impl Naive {
                 continue;
             }
             if let Some(window) = dispatcher.grants.limiter().shortest_refusing_window(&ask, now.boot) {
-                self.patience.entry(passed.id).or_insert(now.boot + window);
+                let until = self.patience.entry(passed.id).or_insert(now.boot + window);
+                *until = (*until).min(now.boot + window);
             }
         }
         Some(best.id)
