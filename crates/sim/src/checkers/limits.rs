@@ -111,8 +111,9 @@ impl Brackets {
     /// It counts nowhere; but an even spread that went on from it is not undone.
     pub fn unsent(&mut self, whose: Whose) {
         let Some(place) = self.at.remove(&whose) else { return };
-        let sent = self.all[place].sent;
-        let others_followed = self.all.iter().enumerate().any(|(at, other)| at != place && other.sent >= sent && other.sent.is_some());
+        let Bracket { sent, source, .. } = self.all[place];
+        let followed = |other: &Bracket| other.source == source && other.sent.is_some() && other.sent >= sent;
+        let others_followed = self.all.iter().enumerate().any(|(at, other)| at != place && followed(other));
         let bracket = &mut self.all[place];
         bracket.unsent = true;
         bracket.until = Some(0);

@@ -206,7 +206,9 @@ impl Picks {
         let best = self.best(&candidates, moment).map(|candidate| candidate.task);
         if best.map(|task| task.id) != Some(start.task.id) {
             let best = best.map_or("nothing is runnable".into(), |task| format!("`{}` ({}) is the best runnable", task.key, task.id));
-            let what = format!("`{}` ({}) was picked, but {best}", start.task.key, start.task.id);
+            let picked = candidates.iter().find(|candidate| candidate.task.id == start.task.id);
+            let why = picked.map_or("is not ready".into(), |picked| format!("shut: {}, refused by {:?}", picked.is_shut, picked.refusals));
+            let what = format!("`{}` ({}) was picked ({why}), but {best}", start.task.key, start.task.id);
             wrong.push(Wrong { checker: "pick", at: moment.at, what });
         }
         let passed = self.passed_by(&candidates, start);
