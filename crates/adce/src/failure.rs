@@ -125,6 +125,7 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Config(problems) => Failure::Config(problems),
+            EngineError::Bug => Failure::caused(Exit::Bug, &EngineError::Bug),
             EngineError::Lake(error) => error.into(),
             EngineError::State(error) => error.into(),
             EngineError::Select(text, errors) => {

@@ -69,11 +69,15 @@ impl Attempt {
             log_tail: String::new(),
             log: None,
         };
-        let delivered = match self.order(token) {
+        // Items may have left the config since their task was formed: the rest of the task goes on without them.
+        let (wanted, gone): (Vec<&Gap>, Vec<&Gap>) = self.start.gaps.iter().partition(|gap| self.expected.find(&gap.key).is_some());
+        let mut delivered = match self.order(token, &wanted) {
             Err(failure) => all_failed(&self.start.gaps, &failure),
+            Ok(_) if wanted.is_empty() => Delivered::default(),
             Ok(_) if self.stop.is_stopped() => all_failed(&self.start.gaps, &failure(Fault::Stopped, "stopped before it started".into())),
             Ok(order) => self.collect(order, &mut record).await,
         };
+        delivered.gone = gone.iter().map(|gap| gap.id).collect();
         record.outcomes = delivered.outcomes.clone();
         record.ended_at = self.ports.clock.now().wall;
         Ended { record, delivered }
@@ -114,11 +118,11 @@ impl Attempt {
         let _ = tokio::fs::remove_dir_all(folder).await;
     }
 
-    fn order(&self, token: FencingToken) -> Result<Order, Failure> {
+    fn order(&self, token: FencingToken, gaps: &[&Gap]) -> Result<Order, Failure> {
         let start = &self.start;
         let collector = self.spec.collectors.get(&start.task.collector).cloned();
         let collector = collector.ok_or_else(|| failure(Fault::Stopped, format!("collector `{}` is gone", start.task.collector)))?;
-        let items = start.gaps.iter().map(|gap| self.order_item(gap, &collector)).collect::<Result<Vec<_>, _>>()?;
+        let items = gaps.iter().map(|gap| self.order_item(gap, &collector)).collect::<Result<Vec<_>, _>>()?;
         let folder = self.ports.attempts_folder.join(start.attempt.to_string());
         let argv = match &collector.how {
             How::Command(argv) => fill_argv(argv, &items, &folder)?,

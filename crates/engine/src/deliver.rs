@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adce_core::gap::{Failure, Fault, Outcome, Reason};
-use adce_core::ids::{GapId, ItemId};
+use adce_core::ids::GapId;
 use adce_core::object::{Object, Precondition};
 use adce_core::ports::{Lake, LakeError, Order, OrderItem, PublishError, Report, Rest, Said, Store, StoreError};
 use adce_core::record::Change;
@@ -22,10 +22,25 @@ use adce_core::valid;
 #[derive(Debug, Default)]
 pub struct Delivered {
     pub outcomes: Vec<(GapId, Outcome)>,
-    /// Objects that this attempt may have left half-done or wrong: the ETag they have now.
-    pub suspects: Vec<(ItemId, String)>,
+    /// Objects that lie at the items' keys now and cannot be trusted: half-done, wrong, or somebody else's.
+    pub suspects: Vec<(GapId, Object)>,
+    /// Gaps that nobody expects to be filled any more: their items left the config while the task waited.
+    pub gone: Vec<GapId>,
+    /// The lake is full, closed or gone: no other attempt would fare better.
+    pub lake_failed: Option<LakeError>,
     /// Another attempt holds the gaps by now: nothing of this one may be recorded.
     pub fenced: bool,
+}
+
+impl Delivered {
+    /// An attempt that the lake kept from delivering uses nothing up; a lake that needs a person ends the run.
+    fn lake_says(&mut self, error: LakeError) -> Outcome {
+        let failure = of_lake(&error);
+        if matches!(error, LakeError::NoRoom { .. } | LakeError::Refused { .. } | LakeError::Gone(_)) {
+            self.lake_failed.get_or_insert(error);
+        }
+        Outcome::Failed(failure)
+    }
 }
 
 pub struct Delivery<'a> {
@@ -44,7 +59,7 @@ impl Delivery<'_> {
         for item in &self.order.items {
             let said = report.items.iter().find(|said| said.item == item.item).map(|said| &said.said);
             let outcome = match said {
-                Some(Said::Staged(file)) => self.publish(item, file).await,
+                Some(Said::Staged(file)) => self.publish(item, file, &mut delivered).await,
                 Some(Said::Done) => self.look(item, Claim::Wrote, &mut delivered).await,
                 Some(Said::Unchanged) => self.look(item, Claim::Unchanged, &mut delivered).await,
                 Some(Said::Absent) => Outcome::Absent,
@@ -73,7 +88,7 @@ impl Delivery<'_> {
         }
     }
 
-    async fn publish(&self, item: &OrderItem, file: &Path) -> Outcome {
+    async fn publish(&self, item: &OrderItem, file: &Path, delivered: &mut Delivered) -> Outcome {
         if let Err(failure) = self.check(file, item).await {
             return Outcome::Failed(failure);
         }
@@ -83,19 +98,23 @@ impl Delivery<'_> {
         };
         match self.lake.publish(file, &item.key, &only_if).await {
             Ok(object) => done(object),
-            Err(PublishError::Conflict(found)) => self.someone_was_faster(item, found).await,
-            Err(PublishError::Lake(error)) => Outcome::Failed(of_lake(&error)),
+            Err(PublishError::Conflict(found)) => self.someone_was_faster(item, found, delivered).await,
+            Err(PublishError::Lake(error)) => delivered.lake_says(error),
         }
     }
 
     /// The object at the key is not the one that the gap was about. If it is a good one, the gap is filled all the same.
-    async fn someone_was_faster(&self, item: &OrderItem, found: Option<Object>) -> Outcome {
+    async fn someone_was_faster(&self, item: &OrderItem, found: Option<Object>, delivered: &mut Delivered) -> Outcome {
         let Some(object) = found else {
             return Outcome::Failed(failure(Fault::Item, format!("`{}` vanished from the lake while it was being replaced", item.key)));
         };
         match self.check_object(item, &object).await {
             Ok(()) => done(object),
-            Err(failure) => Outcome::Failed(failure),
+            Err(failure) => {
+                // The next attempt is to replace just this one.
+                delivered.suspects.push((item.gap, object));
+                Outcome::Failed(failure)
+            }
         }
     }
 
@@ -119,7 +138,7 @@ impl Delivery<'_> {
         let object = match self.lake.head(&item.key).await {
             Ok(Some(object)) => object,
             Ok(None) => return Outcome::Failed(failure(Fault::Item, claim.but_nothing_is_there(&item.key))),
-            Err(error) => return Outcome::Failed(of_lake(&error)),
+            Err(error) => return delivered.lake_says(error),
         };
         if !object.replaces(item.etag.as_deref(), item.last_modified) {
             return self.not_rewritten(item, claim);
@@ -127,7 +146,7 @@ impl Delivery<'_> {
         match self.check_object(item, &object).await {
             Ok(()) => done(object),
             Err(failure) => {
-                delivered.suspects.push((item.item, object.etag));
+                delivered.suspects.push((item.gap, object));
                 Outcome::Failed(failure)
             }
         }
@@ -156,7 +175,7 @@ impl Delivery<'_> {
             && let Ok(Some(object)) = self.lake.head(&item.key).await
             && item.etag.as_ref() != Some(&object.etag)
         {
-            delivered.suspects.push((item.item, object.etag));
+            delivered.suspects.push((item.gap, object));
         }
         Outcome::Failed(failure.clone())
     }
@@ -174,7 +193,7 @@ impl Delivery<'_> {
             return Ok(());
         }
         let copy = self.order.folder.join("check");
-        let copied = tokio::fs::create_dir_all(&self.order.folder).await.map_err(|error| failure(Fault::Stopped, error.to_string()));
+        let copied = tokio::fs::create_dir_all(&self.order.folder).await.map_err(|error| failure(Fault::Later, error.to_string()));
         copied?;
         let checked = match self.lake.download(&item.key, &copy).await {
             Ok(_) => self.check(&copy, item).await,

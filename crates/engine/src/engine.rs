@@ -6,19 +6,21 @@
 //! Always true: nothing starts before its lease is on disk; a result whose token is not current changes nothing; after
 //! `Drain` nothing starts, after `Stop` everything that runs is ended.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::coverage::{Coverage, Expected};
-use adce_core::gap::{Gap, Outcome};
-use adce_core::ids::{AttemptId, ItemId, Uuid};
+use adce_core::gap::{Gap, Outcome, Reason};
+use adce_core::ids::{AttemptId, GapId, ItemId, Uuid};
 use adce_core::object::Object;
 use adce_core::ports::{PermitId, PermitRefused, Settlement, StoreError};
-use adce_core::queue::{Acquire, Dispatcher, Idle, Pick, Prospect, Rules, Start};
-use adce_core::record::{Change, HeldPicture, ItemRecord, Remembered};
+use adce_core::queue::{Acquire, Charge, Dispatcher, GapNews, Idle, Pick, Prospect, Rules, Start};
+use adce_core::record::{Change, Closed, HeldPicture, ItemRecord, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now};
+use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attempt::{Attempt, Ports};
@@ -53,7 +55,9 @@ pub enum EngineError {
     /// With the expression that they are about.
     #[error("`--select` is not understood")]
     Select(String, Vec<adce_core::spec::expression::LanguageError>),
-    #[error("the lake cannot be read")]
+    #[error("a bug: part of the engine panicked, the message stands above; nothing is lost")]
+    Bug,
+    #[error("the lake cannot be used")]
     Lake(#[source] adce_core::ports::LakeError),
     #[error("the state cannot be written")]
     State(#[source] StoreError),
@@ -92,6 +96,8 @@ pub struct Engine {
     pub(crate) cycle: CycleState,
     pub(crate) figures: Figures,
     asking: VecDeque<Asking>,
+    /// Attempts whose start paid for a request (or for all): they never wait behind others of their source.
+    paid: HashSet<AttemptId>,
     /// When the first of them may be granted, if nothing is settled before.
     next_grant: Option<Boottime>,
     /// Grants that wait for their reservation to be durable.
@@ -187,6 +193,7 @@ impl Engine {
             cycle: CycleState::default(),
             figures,
             asking: VecDeque::new(),
+            paid: HashSet::new(),
             next_grant: None,
             reserving: HashMap::new(),
             stops: HashMap::new(),
@@ -272,6 +279,10 @@ impl Engine {
 
     fn start(&mut self, start: Start, now: Now) {
         self.figures.started(&start, now);
+        let id = start.attempt;
+        if start.charge != Charge::Nothing {
+            self.paid.insert(id);
+        }
         let stop = Arc::new(StopSwitch::default());
         self.stops.insert(start.attempt, stop.clone());
         let attempt = Attempt {
@@ -283,7 +294,12 @@ impl Engine {
             to_loop: self.to_loop.clone(),
             stop,
         };
-        tokio::spawn(attempt.run());
+        let to_loop = self.to_loop.clone();
+        tokio::spawn(async move {
+            if AssertUnwindSafe(attempt.run()).catch_unwind().await.is_err() {
+                let _ = to_loop.send(Message::Panicked { attempt: Some(id) });
+            }
+        });
     }
 
     // ------------------------------------------------------------------------------------------------------- messages
@@ -307,6 +323,13 @@ impl Engine {
                 let changes = self.dispatcher.answered(attempt, &source, answer, now);
                 self.ledger.record(changes);
             }
+            Message::Panicked { attempt } => {
+                match attempt {
+                    Some(attempt) => drop(self.stops.remove(&attempt)),
+                    None => self.cycle.under_way = false,
+                }
+                self.fail(EngineError::Bug);
+            }
             Message::StateFailed(error) => self.fail(EngineError::State(error)),
             Message::Query(query) => self.answer(query, now),
             Message::Interrupt(how) => self.interrupt(how),
@@ -323,19 +346,27 @@ impl Engine {
     }
 
     fn ended(&mut self, ended: Ended, now: Now) {
-        let Ended { record, delivered } = ended;
+        let Ended { mut record, delivered } = ended;
+        // What a command sent through the gateway, only the permits tell.
+        record.requests = record.requests.max(self.figures.requests_of(record.attempt));
         self.stops.remove(&record.attempt);
+        self.paid.remove(&record.attempt);
         self.asking.retain(|asking| asking.attempt != record.attempt);
         self.cycle.attempts_since += 1;
         let outcomes = if delivered.fenced { Vec::new() } else { delivered.outcomes };
         self.land(&record, &outcomes, now);
-        for (item, etag) in delivered.suspects {
-            self.items.entry(item).or_default().suspect_etag = Some(etag);
+        let suspects = if delivered.fenced { Vec::new() } else { delivered.suspects };
+        for (gap, object) in &suspects {
+            self.items.entry(gap.item).or_default().suspect_etag = Some(object.etag.clone());
         }
         let touched: Vec<ItemId> = outcomes.iter().map(|(gap, _)| gap.item).collect();
+        let absent: Vec<Gap> =
+            outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Absent).filter_map(|(gap, _)| self.dispatcher.gap(*gap)).collect();
         let random = &mut self.random;
         let mut changes = vec![Change::Finish(record.clone())];
         changes.extend(self.dispatcher.ended(record.attempt, &outcomes, &mut self.items, now, || rand::Rng::random(random)));
+        self.count_absent(&absent, &changes, now);
+        changes.extend(self.dispatcher.reconcile(self.news_of(suspects, delivered.gone), now));
         // What an attempt left behind is on record with its end, also where the dispatcher had nothing to say of the item.
         for item in touched {
             let said = changes.iter().any(|change| matches!(change, Change::PutItem(put, _) if *put == item));
@@ -348,13 +379,43 @@ impl Engine {
         }
         self.figures.ended(&record, now);
         self.ledger.record(changes);
+        if let Some(error) = delivered.lake_failed {
+            self.fail(EngineError::Lake(error));
+        }
+    }
+
+    /// "No such thing" closes a gap only if the dispatcher says so: before `absent.after` it means "not yet".
+    fn count_absent(&mut self, absent: &[Gap], changes: &[Change], now: Now) {
+        for gap in absent {
+            let closed = |change: &Change| matches!(change, Change::CloseGap { gap: closed, why: Closed::Absent, .. } if *closed == gap.id);
+            if changes.iter().any(closed) {
+                self.figures.outcome(gap, &Outcome::Absent, now);
+                self.notice(Notice::Absent { key: gap.key.clone() });
+            }
+        }
+    }
+
+    /// What an attempt has shown about the gaps that it leaves open: the next one must replace the object that is there
+    /// now, or must not come at all.
+    fn news_of(&self, suspects: Vec<(GapId, Object)>, gone: Vec<GapId>) -> GapNews {
+        let changed = suspects.into_iter().filter_map(|(gap, object)| {
+            let gap = self.dispatcher.gap(gap)?;
+            Some(Gap { reason: Reason::Suspect, etag: Some(object.etag), last_modified: Some(object.last_modified), ..gap })
+        });
+        GapNews {
+            changed: changed.collect(),
+            closed: gone.into_iter().map(|gap| (gap, Closed::NotExpected)).collect(),
+            ..GapNews::default()
+        }
     }
 
     /// Tells the display and the cycle under way what has landed.
-    fn land(&mut self, record: &adce_core::record::AttemptRecord, outcomes: &[(adce_core::ids::GapId, Outcome)], now: Now) {
+    fn land(&mut self, record: &adce_core::record::AttemptRecord, outcomes: &[(GapId, Outcome)], now: Now) {
         for (gap, outcome) in outcomes {
             let Some(gap) = self.dispatcher.gap(*gap) else { continue };
-            self.figures.outcome(&gap, outcome, now);
+            if *outcome != Outcome::Absent {
+                self.figures.outcome(&gap, outcome, now);
+            }
             match outcome {
                 Outcome::Done { etag, size, last_modified } => {
                     let object = Object { key: gap.key.clone(), size: *size, last_modified: *last_modified, etag: etag.clone() };
@@ -367,9 +428,8 @@ impl Engine {
                     self.figures.failure(now.wall, &gap.key, &failure.message);
                     self.notice(Notice::Failed { key: gap.key, collector: record.collector.clone(), message: failure.message.clone() });
                 }
-                Outcome::Absent => self.notice(Notice::Absent { key: gap.key }),
                 Outcome::Unchanged => self.notice(Notice::Unchanged { key: gap.key }),
-                Outcome::Split => {}
+                Outcome::Absent | Outcome::Split => {}
             }
         }
     }
@@ -405,15 +465,22 @@ impl Engine {
                 self.dispatcher.stops_waiting(asking.attempt, &asking.source);
                 continue;
             }
-            if shut.contains(&asking.source) {
+            // Whoever holds a permit already must not wait behind one who waits for it to be given back.
+            let paid = self.paid.contains(&asking.attempt);
+            if shut.contains(&asking.source) && !paid {
                 waiting.push_back(asking);
                 continue;
             }
             match self.dispatcher.acquire(asking.attempt, &asking.source, now) {
-                Acquire::Granted { permit, before } => self.grant(permit, before, asking, now),
+                Acquire::Granted { permit, before } => {
+                    self.paid.remove(&asking.attempt);
+                    self.grant(permit, before, asking, now);
+                }
                 Acquire::Wait { until, .. } => {
                     earliest = earliest.into_iter().chain(until).min();
-                    shut.push(asking.source.clone());
+                    if !paid {
+                        shut.push(asking.source.clone());
+                    }
                     waiting.push_back(asking);
                 }
                 Acquire::NoSuchAttempt => {
@@ -489,7 +556,11 @@ impl Engine {
         let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone());
         let to_loop = self.to_loop.clone();
         tokio::spawn(async move {
-            let _ = to_loop.send(Message::Observed(Box::new(observing.await)));
+            let message = match AssertUnwindSafe(observing).catch_unwind().await {
+                Ok(observed) => Message::Observed(Box::new(observed)),
+                Err(_) => Message::Panicked { attempt: None },
+            };
+            let _ = to_loop.send(message);
         });
     }
 

@@ -207,6 +207,11 @@ impl Figures {
         }
     }
 
+    /// Requests that an attempt was charged for so far.
+    pub fn requests_of(&self, attempt: AttemptId) -> u64 {
+        self.running.get(&attempt).map_or(0, |underway| underway.line.requests)
+    }
+
     pub fn running(&self) -> Vec<RunningLine> {
         self.running.values().map(|underway| underway.line.clone()).collect()
     }

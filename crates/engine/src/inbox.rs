@@ -43,6 +43,10 @@ pub(crate) enum Message {
         source: String,
         answer: Answer,
     },
+    /// A bug: an attempt or a cycle ended without a word.
+    Panicked {
+        attempt: Option<AttemptId>,
+    },
     /// Something could not be written to the state.
     StateFailed(StoreError),
     Query(Query),

@@ -5,7 +5,7 @@
 //! after it said `Ok`, breaks the promise that present means present.
 //!
 //! Always true: keys reach the store byte by byte, in both directions; a publish is whole or absent and happens only if
-//! its precondition holds; `list` returns `Ok` only after the last object (`tests/conformance.rs` holds all of this
+//! its precondition holds; `list` returns `Ok` only after the last object (one suite in `tests/` holds all of this
 //! for every kind of lake, `tests/crash.rs` for a local disk that loses power, `tests/s3_faults.rs` for a bad network).
 //!
 //! Beside the lakes, `tables` finds the files of table dimensions in the config's folder.

@@ -64,6 +64,9 @@ pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
     let options = Options { max_wait: Duration::ZERO, select: Some(select.clone()), seed: rand::random(), confirm: None };
     let wired = wiring::assemble(Arc::new(here.clone()), options, lake, Arc::new(TryStore::over(state)), folders).await?;
     let ending = watch(wired, &format!("adce try · {}", args.item.join(" "))).await?;
+    if ending.interrupted {
+        return Ok(Exit::Interrupted);
+    }
     let totals = ending.snapshot.totals;
     if totals.attempts == 0 {
         let message = format!("no item to try: `{select}` means nothing that is due and not in `{}` yet", args.into.display());

@@ -1,7 +1,7 @@
 //! One engine per state: a lock on a file beside it, which the kernel frees when its holder dies.
 //!
 //! Without it two engines would hand out the same gaps. The lock file is never deleted: whoever deleted it could
-//! delete the lock that a third engine has just taken (`a_killed_engine_frees_its_state`).
+//! delete the lock that a third engine has just taken (`a_killed_engine_leaves_a_state_that_readers_can_read`).
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
