@@ -77,7 +77,7 @@ fn text(summary: &RunSummary, ending: &Ending) -> Vec<String> {
         took(ending.elapsed)
     ));
     for (name, used) in &summary.sources {
-        lines.push(source_line(name, used));
+        lines.extend(source_lines(name, used));
     }
     if ending.longest_wait.as_secs() > 0 {
         lines.push(format!("longest wait for a first start: {}", span(ending.longest_wait)));
@@ -107,18 +107,19 @@ fn verdict(summary: &RunSummary, ending: &Ending) -> String {
     format!("{word} {share} · {} of {} objects{absent}", grouped(counts.present), grouped(wanted))
 }
 
-fn source_line(name: &str, used: &SourceUse) -> String {
-    let mut line = format!("{name}: {} requests", grouped(used.requests));
+fn source_lines(name: &str, used: &SourceUse) -> Vec<String> {
+    let mut first = format!("{name}: {} requests", grouped(used.requests));
     if let (Some(quota), Some(share)) = (used.quota_used, used.quota_share) {
-        line.push_str(&format!(" · {:.1} % of the quota, {:.1} % of what exact windows leave of it", quota * 100.0, share * 100.0));
-    }
-    for window in &used.windows {
-        line.push_str(&format!(" · at most {} of {} in {} s", grouped(window.most.into()), grouped(window.limit.into()), window.seconds));
+        first.push_str(&format!(" · {:.1} % of the quota, {:.1} % of what exact windows leave of it", quota * 100.0, share * 100.0));
     }
     if used.throttled > 0 {
-        line.push_str(&format!(" · {} answers of 429", grouped(used.throttled)));
+        first.push_str(&format!(" · {} answers of 429", grouped(used.throttled)));
     }
-    line
+    let fullest =
+        |window: &WindowUse| format!("{} of {} in {} s", grouped(window.most.into()), grouped(window.limit.into()), window.seconds);
+    let windows: Vec<String> = used.windows.iter().map(fullest).collect();
+    let second = (!windows.is_empty()).then(|| format!("{name}: at the fullest {}", windows.join(" · ")));
+    std::iter::once(first).chain(second).collect()
 }
 
 fn what_remains(summary: &RunSummary, ending: &Ending) -> Vec<String> {

@@ -76,6 +76,9 @@ pub struct Ending {
     pub elapsed: Duration,
 }
 
+/// A shorter pause is not worth telling anybody.
+const WORTH_SAYING: Duration = Duration::from_secs(2);
+
 /// Worth a word before they are started.
 const MANY_GAPS: u64 = 1_000;
 
@@ -657,7 +660,7 @@ impl Engine {
             return Phase::Observing;
         }
         match idle.as_ref().and_then(|idle| idle.wake_at) {
-            Some(until) if self.stops.is_empty() => Phase::Waiting { until: now.wall_at(until) },
+            Some(until) if self.stops.is_empty() && until.since(now.boot) > WORTH_SAYING => Phase::Waiting { until: now.wall_at(until) },
             _ => Phase::Working,
         }
     }

@@ -139,14 +139,14 @@ fn said_by_upstream(figures: &Figures) -> Vec<String> {
     let moods = &figures.moods;
     vec![
         format!(
-            "the upstream counted itself: {} requests, fullest second {} of 10, fullest minute {} of 480, windows exceeded {}",
+            "the upstream counted itself: {} requests · fullest second {} of 10 · fullest minute {} of 480",
             figures.requests,
             figures.fullest.first().copied().unwrap_or_default(),
             figures.fullest.get(1).copied().unwrap_or_default(),
-            figures.windows_exceeded
         ),
+        format!("windows exceeded: {} · answers of 429 because of that: {}", figures.windows_exceeded, figures.answered_429),
         format!(
-            "its moods: {} × 429 for no reason, {} × 500, {} half bodies, {} empty, {} block pages; {} asked for what it never has",
+            "its moods: {} × 429 for no reason · {} × 500 · {} half bodies · {} empty · {} block pages · {} never there",
             moods.too_many, moods.error, moods.truncated, moods.empty, moods.block_page, figures.not_found
         ),
     ]
