@@ -134,6 +134,8 @@ fn what_try_collects_stays_out_of_the_lake() {
     assert_eq!(place.read("adce-try/numbers/003.txt"), "hello\n");
     assert!(!place.has("adce-try/numbers/002.txt"));
     assert!(!place.has("lake/numbers"));
+    place.adce(&["try", "numbers", "--into", "one"]).ends_with(0).says("1 of 1 attempts");
+    assert_eq!(std::fs::read_dir(place.path("one/numbers")).expect("what was tried").count(), 1, "one attempt, not all of the dataset");
     place.adce(&["try", "nonsense number=003"]).ends_with(64).says("numbers");
 }
 
@@ -144,4 +146,17 @@ fn only_what_is_selected_is_collected() {
     assert!(place.has("lake/numbers/002.txt") && place.has("lake/numbers/007.txt") && !place.has("lake/numbers/003.txt"));
     place.adce(&["run", "--select", "nomber == '1'"]).ends_with(64).says("number");
     place.adce(&["run"]).ends_with(0);
+}
+
+#[test]
+fn a_table_that_breaks_in_mid_run_does_not_end_what_runs() {
+    let place = numbers(3);
+    // The first attempt breaks the table and gives several cycles time to stumble over it, the last one mends it.
+    let scraper = "case $1 in 000) echo 'broken' > numbers.csv; touch broken;; esac\nsleep 1.5\necho hello > \"$2\"\n\
+        if [ \"$1\" = 002 ]; then printf 'number\\n000\\n001\\n002\\n' > numbers.csv; fi\n";
+    place.write("scraper.sh", scraper);
+    let config = CONFIG.replace("[sh, -c, 'echo hello > \"$1\"', sh, \"{out}\"]", "[sh, scraper.sh, \"{number}\", \"{out}\"]");
+    place.write("adce.yaml", &config.replace("reconcile_every: 1s", "reconcile_every: 300ms, max_concurrent: 1"));
+    place.adce(&["run"]).ends_with(0).says("could not look again");
+    assert!(place.has("broken") && place.has("lake/numbers/002.txt"));
 }

@@ -56,13 +56,15 @@ impl Engine {
         let tasked = counts.queued + counts.running + counts.waiting + counts.held + counts.exhausted;
         let datasets = self.dataset_lines();
         let open: u64 = datasets.iter().map(|dataset| dataset.open).sum();
+        // Of these the dispatcher knows nothing: nobody collects them, or their whole picture is held.
+        let elsewhere = open.saturating_sub(tasked);
         let gaps = GapFigures {
             queued: counts.queued,
             running: counts.running,
             waiting: counts.waiting,
-            held: counts.held,
+            held: counts.held + if self.held.is_some() { elsewhere } else { 0 },
             exhausted: counts.exhausted,
-            watched: open.saturating_sub(tasked),
+            watched: if self.held.is_some() { 0 } else { elsewhere },
         };
         Snapshot {
             at: now.wall,

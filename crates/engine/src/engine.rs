@@ -38,6 +38,8 @@ pub struct Options {
     pub max_wait: Duration,
     /// An expression over items: only these are collected, the others stay as they are.
     pub select: Option<String>,
+    /// Ends after so many attempts.
+    pub attempts: Option<u64>,
     /// For the jitter of pauses.
     pub seed: u64,
     /// Asked once if more gaps than this would be started for the first time; blocks. `None`: nobody is asked.
@@ -272,12 +274,19 @@ impl Engine {
             return None;
         }
         loop {
+            if self.has_had_its_attempts() {
+                return None;
+            }
             let now = self.now();
             match self.dispatcher.pick(now, || AttemptId(Uuid::now_v7())) {
                 Pick::Start(start) => self.start(*start, now),
                 Pick::Idle(idle) => return Some(idle),
             }
         }
+    }
+
+    fn has_had_its_attempts(&self) -> bool {
+        self.options.attempts.is_some_and(|attempts| self.figures.totals.attempts >= attempts)
     }
 
     fn start(&mut self, start: Start, now: Now) {
@@ -570,8 +579,11 @@ impl Engine {
     fn observed(&mut self, observed: Observed, now: Now) {
         self.cycle.under_way = false;
         let took = now.boot.since(self.cycle.began);
-        if let Err(error) = self.take_in(observed, now) {
-            self.fail(error);
+        match self.take_in(observed, now) {
+            // A table that is being written, a lake that is away for a moment: what was known before still holds.
+            Err(error) if self.cycle.done > 0 && !self.closing => self.notice(Notice::LookFailed(error.to_string())),
+            Err(error) => self.fail(error),
+            Ok(()) => {}
         }
         self.cycle.figures.took = took;
         self.cycle.done += 1;
@@ -608,7 +620,7 @@ impl Engine {
         if self.cycle.under_way || self.consent == Consent::Asked {
             return false;
         }
-        if self.consent == Consent::Declined || self.closing || self.held.is_some() {
+        if self.has_had_its_attempts() || self.consent == Consent::Declined || self.closing || self.held.is_some() {
             return true;
         }
         if idle.is_none() {

@@ -182,6 +182,8 @@ pub enum Notice {
         error: String,
     },
     Surprise(String),
+    /// A later cycle could not look; the picture before stays in force.
+    LookFailed(String),
     /// So many gaps would be started for the first time.
     ManyGaps(u64),
 }

@@ -50,7 +50,7 @@ pub async fn run(args: &RunArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
 pub async fn collect(spec: Arc<Spec>, max_wait: Duration, select: Option<String>, ask_above: Option<u64>) -> Result<Ending, Failure> {
     let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let confirm = ask_above.filter(|_| asks).map(|above| (above, Arc::new(ask_on_terminal) as adce_engine::Confirm));
-    let wired = wiring::wire(spec.clone(), Options { max_wait, select, seed: rand::random(), confirm }).await?;
+    let wired = wiring::wire(spec.clone(), Options { max_wait, select, attempts: None, seed: rand::random(), confirm }).await?;
     let control = control::serve(&spec, wired.handle.clone(), wired.store.clone())?;
     let ending = watch(wired, &format!("adce · {}", spec.name)).await;
     drop(control);

@@ -21,24 +21,34 @@ use crate::views;
 use crate::wiring::lake_words;
 
 pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
-    let status = match ask::engine(&spec)? {
-        Some(mut engine) => ask::answered(Client::status(&mut engine))?,
+    let (status, partly) = match ask::engine(&spec)? {
+        Some(mut engine) => {
+            let status = ask::answered(Client::status(&mut engine))?;
+            let partly = status.engine.as_ref().and_then(|engine| engine.last_cycle.as_ref()).is_some_and(|cycle| cycle.error.is_some());
+            (status, partly)
+        }
         None => without_engine(spec).await?,
     };
     match format {
         Format::Json => println!("{}", serde_json::to_string(&status).unwrap_or_default()),
         Format::Text => screen(&status).iter().for_each(|line| println!("{line}")),
     }
-    Ok(if status.complete { Exit::Complete } else { Exit::GapsRemain })
+    Ok(match (status.complete, partly) {
+        (_, true) => Exit::Unfinished,
+        (true, false) => Exit::Complete,
+        (false, false) => Exit::GapsRemain,
+    })
 }
 
-async fn without_engine(spec: Arc<Spec>) -> Result<Status, Failure> {
+/// And whether part of the lake could not be listed.
+async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
     let survey = Survey::of(spec.clone()).await?;
     let datasets: indexmap::IndexMap<_, _> =
         survey.coverage.datasets.iter().map(|dataset| (dataset.name.clone(), views::dataset_coverage(dataset))).collect();
     let counts = survey.dispatcher.counts(survey.now);
     let coverage = views::counts(&survey.coverage.counts(), survey.coverage.unexpected());
-    Ok(Status {
+    let partly = survey.is_partial();
+    let status = Status {
         name: spec.name.clone(),
         lake: lake_words(&spec.lake),
         at: MachineClock.now().wall,
@@ -59,7 +69,8 @@ async fn without_engine(spec: Arc<Spec>) -> Result<Status, Failure> {
         slots: Share { used: 0, of: Some(spec.engine.max_concurrent) },
         look: Vec::new(),
         held: survey.surprises,
-    })
+    };
+    Ok((status, partly))
 }
 
 fn screen(status: &Status) -> Vec<String> {

@@ -61,7 +61,8 @@ pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
     let state = wiring::take_state(&spec, &*real_lake).await?;
     let folders = Folders { attempts: folder.join(".adce/attempts"), logs: folder.join(".adce/logs") };
     let lake = adce_lake::open(&here.lake)?;
-    let options = Options { max_wait: Duration::ZERO, select: Some(select.clone()), seed: rand::random(), confirm: None };
+    let options =
+        Options { max_wait: Duration::ZERO, select: Some(select.clone()), attempts: Some(1), seed: rand::random(), confirm: None };
     let wired = wiring::assemble(Arc::new(here.clone()), options, lake, Arc::new(TryStore::over(state)), folders).await?;
     let ending = watch(wired, &format!("adce try · {}", args.item.join(" "))).await?;
     if ending.interrupted {
