@@ -14,15 +14,16 @@ use tokio::sync::oneshot;
 use crate::clock::MachineClock;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::state_place::StatePlace;
 use crate::views;
-use crate::wiring::{self, lake_words};
+use crate::wiring::lake_words;
 
-/// Listens in the folder of the state. Drop it before the state is given up.
+/// Listens beside the state. Drop it before the state is given up.
 pub fn serve(spec: &Arc<Spec>, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
-    let folder = wiring::state_folder(spec);
+    let socket = StatePlace::of(spec).socket();
     let answers = EngineAnswers { spec: spec.clone(), handle, store };
-    Server::listen(&folder, Arc::new(answers), Bounds::default())
-        .map_err(|error| Failure::new(Exit::Unfinished, format!("the control socket in `{}` cannot be made: {error}", folder.display())))
+    Server::listen(&socket, Arc::new(answers), Bounds::default())
+        .map_err(|error| Failure::new(Exit::Unfinished, format!("the control socket `{}` cannot be made: {error}", socket.display())))
 }
 
 struct EngineAnswers {

@@ -11,6 +11,7 @@ mod exit;
 mod failure;
 mod problems;
 mod screen;
+mod state_place;
 mod summary;
 mod survey;
 mod views;

@@ -1,12 +1,12 @@
 //! Which adapters stand behind the engine's ports, and the order in which an engine takes over from a dead one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adce_collect::{Collectors, Setting, Upstream, end_predecessors};
 use adce_core::ports::{Clock, Lake, Store};
-use adce_core::spec::{LakeUrl, Spec, StateUrl};
+use adce_core::spec::{LakeUrl, Spec};
 use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
 use adce_gateway::{Gateway, Route};
 use adce_lake::tables::ConfigFolder;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::clock::MachineClock;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::state_place::StatePlace;
 
 /// How long to wait for the processes of a killed engine to be gone. They get SIGKILL; only an uninterruptible sleep
 /// in the kernel takes longer than moments.
@@ -31,17 +32,6 @@ pub struct Wired {
     pub store: Arc<dyn Store>,
     /// Ends with the run.
     pub gateway: Arc<Gateway>,
-}
-
-/// The file of the state.
-pub fn state_path(spec: &Spec) -> &Path {
-    let StateUrl::Sqlite(path) = &spec.state;
-    path
-}
-
-/// The folder around the state: control socket, attempts and logs lie there too.
-pub fn state_folder(spec: &Spec) -> PathBuf {
-    state_path(spec).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
 /// The lake as the config names it.
@@ -60,12 +50,11 @@ pub fn identity(spec: &Spec, lake: &dyn Lake) -> Identity {
 pub async fn wire(spec: Arc<Spec>, options: Options) -> Result<Wired, Failure> {
     let lake = adce_lake::open(&spec.lake)?;
     let store = take_state(&spec, &*lake).await?;
-    let folder = state_folder(&spec);
-    let attempts_folder = folder.join("attempts");
-    // Only attempts of engines that are gone can have left anything there.
-    let _ = tokio::fs::remove_dir_all(&attempts_folder).await;
+    let place = StatePlace::of(&spec);
+    // The folder is this state's alone: only attempts of engines that are gone can have left anything there.
+    let _ = tokio::fs::remove_dir_all(place.attempts()).await;
     lake.sweep().await?;
-    assemble(spec, options, lake, store, Folders { attempts: attempts_folder, logs: folder.join("logs") }).await
+    assemble(spec, options, lake, store, Folders { attempts: place.attempts(), logs: place.logs() }).await
 }
 
 /// The state, owned from now on, with nothing left running of the engine before.
@@ -73,7 +62,7 @@ pub async fn take_state(spec: &Spec, lake: &dyn Lake) -> Result<Arc<dyn Store>, 
     let clock = MachineClock;
     let opening =
         Opening { identity: identity(spec, lake), boot_id: clock.boot_id(), now: clock.now().wall, retention: Retention::default() };
-    let path = state_path(spec).to_owned();
+    let path = StatePlace::of(spec).state().to_owned();
     let store: Arc<dyn Store> = Arc::new(blocking(move || sqlite::open(&path, &opening)).await?);
     let remembered = store.load().await?;
     take_over(&remembered.processes).await?;

@@ -11,10 +11,10 @@ use adce_core::ids::TaskId;
 use serde::de::DeserializeOwned;
 
 use crate::ask::{Line, Request, read_line};
-use crate::place::{Reachable, SOCKET};
+use crate::place::Reachable;
 use crate::{Accepted, GapLine, LimitsReport, Refusal, Status, TaskDetail, TaskLine, Why};
 
-/// A connection to the engine that runs on the state in some folder.
+/// A connection to a running engine.
 pub struct Client {
     engine: BufReader<UnixStream>,
 }
@@ -36,9 +36,9 @@ pub enum AskError {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Client {
-    /// `None`: no engine runs on the state in this folder (there is no socket, or nobody behind it).
-    pub fn connect(folder: &Path) -> io::Result<Option<Client>> {
-        let connect = || UnixStream::connect(Reachable::new(folder, SOCKET)?.path());
+    /// `None`: no engine runs (there is no socket, or nobody behind it).
+    pub fn connect(socket: &Path) -> io::Result<Option<Client>> {
+        let connect = || UnixStream::connect(Reachable::new(socket)?.path());
         match connect() {
             Ok(engine) => {
                 engine.set_read_timeout(Some(PATIENCE))?;

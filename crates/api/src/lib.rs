@@ -15,7 +15,6 @@ mod status;
 pub use ask::Request;
 pub use client::{AskError, Client};
 pub use coverage::*;
-pub use place::SOCKET;
 pub use refusal::*;
 pub use run::*;
 pub use server::{Answers, Bounds, Server};

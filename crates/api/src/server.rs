@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use adce_core::ids::TaskId;
 
 use crate::ask::{Line, Request, write_line};
-use crate::place::{Reachable, SOCKET};
+use crate::place::Reachable;
 use crate::{Accepted, GapLine, LimitsReport, Refusal, Status, TaskDetail, TaskLine, Why};
 
 /// What an engine knows how to answer. Each call sees one moment of the engine.
@@ -61,20 +61,21 @@ impl Default for Bounds {
 }
 
 /// Answers until it is dropped; then the socket is gone. Drop it before the state's lock is given up: later it might be
-/// the next engine's socket that is removed.
+/// the socket of the next engine on this state that is removed. An engine on another state has a socket of another name.
 pub struct Server {
     accepting: JoinHandle<()>,
     socket: PathBuf,
 }
 
 impl Server {
-    /// Listens at `control.sock` in `folder`, in place of what a dead engine left there.
+    /// Listens at `socket`, in place of what a dead engine left there.
     ///
-    /// Only the holder of the state's lock may call this: it is the lock that says that the other engine is dead.
-    pub fn listen(folder: &Path, answers: Arc<dyn Answers>, bounds: Bounds) -> io::Result<Server> {
-        let listener = bind(folder)?;
+    /// The path must belong to one state alone, and only the holder of that state's lock may call this: it is the lock
+    /// that says that the other engine is dead.
+    pub fn listen(socket: &Path, answers: Arc<dyn Answers>, bounds: Bounds) -> io::Result<Server> {
+        let listener = bind(socket)?;
         let accepting = tokio::spawn(accept(listener, answers, bounds));
-        Ok(Server { accepting, socket: folder.join(SOCKET) })
+        Ok(Server { accepting, socket: socket.to_owned() })
     }
 }
 
@@ -87,17 +88,19 @@ impl Drop for Server {
 }
 
 /// The socket gets its mode under a name that nobody asks for, so that it never lies open under its own.
-fn bind(folder: &Path) -> io::Result<UnixListener> {
+fn bind(socket: &Path) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
-    let name = format!("{SOCKET}.{}", std::process::id());
-    let (new, place) = (folder.join(&name), Reachable::new(folder, &name)?);
+    let mut new = socket.as_os_str().to_owned();
+    new.push(format!(".{}", std::process::id()));
+    let new = PathBuf::from(new);
+    let place = Reachable::new(&new)?;
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(place.path())?;
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(&new, folder.join(SOCKET))?;
+    std::fs::rename(&new, socket)?;
     Ok(listener)
 }
 

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Answers, AskError, Bounds, Client, Counts, GapCounts, GapLine, LimitsReport, Refusal, SOCKET, Server, Share, Status,
-    TaskDetail, TaskLine, Why,
+    Accepted, Answers, AskError, Bounds, Client, Counts, GapCounts, GapLine, LimitsReport, Refusal, Server, Share, Status, TaskDetail,
+    TaskLine, Why,
 };
 use adce_core::gap::{GapState, Reason};
 use adce_core::ids::{GapId, ItemId, TaskId};
 use adce_core::spec::PriorityLevel;
 use adce_core::time::Timestamp;
 use async_trait::async_trait;
+
+/// The name that these tests give the socket.
+const SOCKET: &str = "control.sock";
 
 /// An engine that has so many gaps and knows nothing else.
 struct Engine {
@@ -112,7 +115,7 @@ fn listen(folder: &Path) -> Server {
 }
 
 fn listen_within(folder: &Path, gaps: u32, bounds: Bounds) -> Server {
-    Server::listen(folder, Arc::new(Engine { gaps }), bounds).unwrap()
+    Server::listen(&folder.join(SOCKET), Arc::new(Engine { gaps }), bounds).unwrap()
 }
 
 fn raw(folder: &Path) -> UnixStream {
@@ -128,7 +131,7 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 
 async fn ask<T: Send + 'static>(folder: &Path, work: impl FnOnce(&mut Client) -> T + Send + 'static) -> T {
     let folder = folder.to_owned();
-    aside(move || work(&mut Client::connect(&folder).unwrap().expect("an engine listens"))).await
+    aside(move || work(&mut Client::connect(&folder.join(SOCKET)).unwrap().expect("an engine listens"))).await
 }
 
 #[tokio::test]
@@ -179,10 +182,10 @@ async fn a_hundred_thousand_gaps_arrive() {
 #[test]
 fn where_no_engine_runs_there_is_no_client() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(Client::connect(folder.path()).unwrap().is_none(), "no socket");
-    assert!(Client::connect(&folder.path().join("none")).unwrap().is_none(), "no folder");
+    assert!(Client::connect(&folder.path().join(SOCKET)).unwrap().is_none(), "no socket");
+    assert!(Client::connect(&folder.path().join("none").join(SOCKET)).unwrap().is_none(), "no folder");
     drop(UnixListener::bind(folder.path().join(SOCKET)).unwrap());
-    assert!(Client::connect(folder.path()).unwrap().is_none(), "the socket of a dead engine");
+    assert!(Client::connect(&folder.path().join(SOCKET)).unwrap().is_none(), "the socket of a dead engine");
 }
 
 #[tokio::test]
@@ -286,7 +289,7 @@ async fn a_client_that_goes_away_in_the_middle_harms_nobody() {
         drop(raw(&path));
         raw(&path).write_all(b"{\"ask\":").unwrap();
         other.status().unwrap();
-        Client::connect(&path).unwrap().unwrap().status().unwrap();
+        Client::connect(&path.join(SOCKET)).unwrap().unwrap().status().unwrap();
     })
     .await;
 }
@@ -303,7 +306,7 @@ async fn a_client_that_neither_asks_nor_reads_loses_its_place() {
         deaf.write_all(b"{\"ask\":\"gaps\"}\n").unwrap();
         assert_eq!(silent.read(&mut [0]).unwrap(), 0, "hung up");
         // There is one place: the third is served only after the second has lost it.
-        Client::connect(&path).unwrap().unwrap().status().unwrap();
+        Client::connect(&path.join(SOCKET)).unwrap().unwrap().status().unwrap();
         let mut rest = Vec::new();
         deaf.read_to_end(&mut rest).unwrap();
         assert!(!rest.ends_with(b"{\"end\":{}}\n"), "it got everything without reading");
@@ -317,7 +320,7 @@ async fn several_are_answered_at_once() {
     let _server = listen(folder.path());
     let path = folder.path().to_owned();
     aside(move || {
-        let mut clients: Vec<_> = (0..8).map(|_| Client::connect(&path).unwrap().unwrap()).collect();
+        let mut clients: Vec<_> = (0..8).map(|_| Client::connect(&path.join(SOCKET)).unwrap().unwrap()).collect();
         // All are connected; the last one does not wait for the first.
         clients.iter_mut().rev().for_each(|client| drop(client.status().unwrap()));
     })
@@ -333,7 +336,7 @@ fn answered_with(text: &'static [u8]) -> Result<Status, AskError> {
         BufReader::new(&client).read_line(&mut String::new()).unwrap();
         client.write_all(text).unwrap();
     });
-    let answer = Client::connect(folder.path()).unwrap().unwrap().status();
+    let answer = Client::connect(&folder.path().join(SOCKET)).unwrap().unwrap().status();
     engine.join().unwrap();
     answer
 }

@@ -6,13 +6,14 @@ use adce_store::sqlite::{Reader, open_to_read};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::state_place::StatePlace;
 use crate::wiring;
 
 /// `None`: no engine runs.
 pub fn engine(spec: &Spec) -> Result<Option<Client>, Failure> {
-    let folder = wiring::state_folder(spec);
-    Client::connect(&folder).map_err(|error| {
-        Failure::new(Exit::Unreachable, format!("the engine's control socket in `{}` cannot be reached: {error}", folder.display()))
+    let socket = StatePlace::of(spec).socket();
+    Client::connect(&socket).map_err(|error| {
+        Failure::new(Exit::Unreachable, format!("the engine's control socket `{}` cannot be reached: {error}", socket.display()))
     })
 }
 
@@ -34,5 +35,5 @@ pub fn answered<T>(answer: Result<T, AskError>) -> Result<T, Failure> {
 /// The state, read only; `None`: there is none yet.
 pub fn state(spec: &Spec) -> Result<Option<Reader>, Failure> {
     let lake = adce_lake::open(&spec.lake)?;
-    Ok(open_to_read(wiring::state_path(spec), &wiring::identity(spec, &*lake))?)
+    Ok(open_to_read(StatePlace::of(spec).state(), &wiring::identity(spec, &*lake))?)
 }
