@@ -311,7 +311,7 @@ fn retry_after_pauses_the_whole_source() {
 fn what_a_dead_process_may_have_sent_counts_until_linger_and_the_window_are_over() {
     let mut limiter = limiter(windows(&[per(2, 60)]));
     let restarted_at = Boottime::from_secs(100);
-    limiter.restore(A, 2, Restored { first_sent: Boottime::from_secs(40), last_arrival: None }, restarted_at);
+    limiter.restore(Some(A), 2, Restored { first_sent: Boottime::from_secs(40), last_arrival: None }, restarted_at);
     let refused = limiter.could_acquire(&Ask::one(A), restarted_at).unwrap_err();
     assert_eq!(refused.at(), Some(Boottime::from_secs(161) + Duration::from_micros(1)));
 }

@@ -129,16 +129,17 @@ impl Limiter {
     }
 
     /// Counts permits that an earlier process used or may have used. Not settled: everything it may have sent is on its
-    /// way no longer than `linger` from now, because that process is dead.
-    pub fn restore(&mut self, source: SourceIx, permits: u32, sent: Restored, now: Boottime) {
+    /// way no longer than `linger` from now, because that process is dead. `None`: to a source that the config does not
+    /// know (any more), which counts for all sources together all the same.
+    pub fn restore(&mut self, source: Option<SourceIx>, permits: u32, sent: Restored, now: Boottime) {
         if permits == 0 {
             return;
         }
         let now = self.advance(now);
-        let scope = &mut self.sources[source.0 as usize];
-        let linger = scope.linger().max(self.all.linger());
-        let arrived_by = sent.last_arrival.unwrap_or(now + linger).max(sent.first_sent);
-        scope.restore(permits, arrived_by, now);
+        let arrived_by = sent.last_arrival.unwrap_or(now + self.linger(source)).max(sent.first_sent);
+        if let Some(source) = source {
+            self.sources[source.0 as usize].restore(permits, arrived_by, now);
+        }
         self.all.restore(permits, arrived_by, now);
     }
 
@@ -152,9 +153,10 @@ impl Limiter {
         self.scope(source).in_flight(now)
     }
 
-    /// How much longer than its closed connection a request to this source may take to arrive.
-    pub fn linger(&self, source: SourceIx) -> Duration {
-        self.sources[source.0 as usize].linger()
+    /// How much longer than its closed connection a request to this source (`None`: to any) may take to arrive: the
+    /// longest of what its own limits and those of all sources together say.
+    pub fn linger(&self, source: Option<SourceIx>) -> Duration {
+        self.scope(source).linger().max(self.all.linger())
     }
 
     fn scope(&self, source: Option<SourceIx>) -> &Scope {

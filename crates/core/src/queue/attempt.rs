@@ -6,7 +6,6 @@
 //! request waiting, failed for that reason (`what_the_source_refused_uses_up_no_attempt`).
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use super::book::{BucketIx, GapSlot, Phase};
 use super::dispatcher::Attempt;
@@ -189,7 +188,7 @@ impl Dispatcher {
         mut jitter: impl FnMut() -> f64,
     ) -> Vec<Change> {
         let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };
-        let linger = self.source_of(ended.task).map_or(Duration::ZERO, |source| self.grants.limiter().linger(source));
+        let linger = self.grants.limiter().linger(self.source_of(ended.task));
         let arrived = Settlement::ArrivedBy(now.boot + linger);
         let mut changes = self.give_back(attempt, &ended, arrived, now);
         changes.extend(self.learn_from(attempt, &ended, outcomes, now));

@@ -106,8 +106,8 @@ impl Grants {
         };
         let source = SourceIx(at as u32);
         let (permits, sent) = restored(reservation, &self.boot, now, latest);
-        self.limiter.restore(source, permits, sent, now.boot);
-        let arrived = sent.last_arrival.unwrap_or(now.boot + self.limiter.linger(source));
+        self.limiter.restore(Some(source), permits, sent, now.boot);
+        let arrived = sent.last_arrival.unwrap_or(now.boot + self.limiter.linger(Some(source)));
         self.fading.insert((arrived + self.sources[at].counts_for, reservation.id));
         reservation.settled.is_none().then(|| Change::SettleReservation {
             id: reservation.id,

@@ -251,7 +251,7 @@ impl Player<'_> {
         self.played.restarted = true;
         for request in self.played.requests.iter_mut().rev() {
             let sent = Restored { first_sent: request.granted, last_arrival: request.settled };
-            self.limiter.restore(request.source, request.requests, sent, self.now);
+            self.limiter.restore(Some(request.source), request.requests, sent, self.now);
             request.settled.get_or_insert(self.now + LINGER);
         }
         for (source, until) in self.paused.iter().enumerate() {

@@ -4,4 +4,5 @@ mod attempts;
 mod foresight;
 mod memory;
 mod order;
+mod permits;
 mod world;
