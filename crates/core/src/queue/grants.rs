@@ -25,6 +25,9 @@ const RESERVATION_SPAN: Duration = Duration::from_secs(1);
 /// More at once would make a crash dear, and save nothing.
 const LARGEST_RESERVATION: u32 = 64;
 
+/// No config can declare a longer window (`per_day`).
+const LONGEST_WINDOW: Duration = Duration::from_secs(86_400);
+
 /// Permits that the limiter does not know: requests that were charged ahead. Far above its own numbers.
 const CHARGED_ALREADY: u64 = 1 << 63;
 
@@ -33,6 +36,8 @@ pub(super) struct Grants {
     limiter: Limiter,
     boot: BootId,
     sources: Vec<SourceTerms>,
+    /// So long after its arrival a request may still count whose source the config does not know.
+    elsewhere_counts_for: Duration,
     blocks: BTreeMap<u64, Block>,
     /// The block of each permit that is out, and how much of it.
     out: HashMap<PermitId, (u64, u32)>,
@@ -87,6 +92,7 @@ impl Grants {
         let mut grants = Grants {
             limiter: Limiter::new(&scopes, &rules.limits),
             sources: terms.collect(),
+            elsewhere_counts_for: counts_for(&rules.limits).max(LONGEST_WINDOW + rules.limits.linger + RESERVATION_SPAN),
             blocks: BTreeMap::new(),
             out: HashMap::new(),
             fading: BTreeSet::new(),
@@ -99,16 +105,16 @@ impl Grants {
         (grants, changes)
     }
 
-    /// What nobody settled counts as sent, and is settled now: its sender is dead.
+    /// What nobody settled counts as sent, and is settled now: its sender is dead. What went to a source that has left the
+    /// config counts for all sources together, and is remembered in case it comes back.
     fn restore(&mut self, reservation: &Reservation, latest: Option<Timestamp>, now: Now) -> Option<Change> {
-        let Some(at) = self.sources.iter().position(|terms| *terms.name == *reservation.source) else {
-            return Some(Change::ForgetReservation(reservation.id));
-        };
-        let source = SourceIx(at as u32);
+        let source = self.sources.iter().position(|terms| *terms.name == *reservation.source);
+        let counts_for = source.map_or(self.elsewhere_counts_for, |at| self.sources[at].counts_for);
+        let source = source.map(|at| SourceIx(at as u32));
         let (permits, sent) = restored(reservation, &self.boot, now, latest);
-        self.limiter.restore(Some(source), permits, sent, now.boot);
-        let arrived = sent.last_arrival.unwrap_or(now.boot + self.limiter.linger(Some(source)));
-        self.fading.insert((arrived + self.sources[at].counts_for, reservation.id));
+        self.limiter.restore(source, permits, sent, now.boot);
+        let arrived = sent.last_arrival.unwrap_or(now.boot + self.limiter.linger(source));
+        self.fading.insert((arrived + counts_for, reservation.id));
         reservation.settled.is_none().then(|| Change::SettleReservation {
             id: reservation.id,
             settled: SettledReservation { used: permits, last_arrival: arrived, last_arrival_wall: now.wall_at(arrived) },

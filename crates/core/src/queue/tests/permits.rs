@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::*;
-use crate::queue::{Charge, Charging, Dispatcher};
+use crate::queue::{Charge, Charging, Dispatcher, Rules};
 use crate::record::Change;
 use crate::spec::{Limits, PriorityLevel};
 
@@ -51,4 +51,48 @@ fn a_restart_settles_what_nobody_settled_with_the_longest_linger() {
         _ => None,
     });
     assert_eq!(settled.unwrap().last_arrival, now_at(15_000).boot);
+}
+
+/// As restarted at `millis` with a config in which the sources have these limits.
+fn restarted(world: &mut World, rules: Rules, millis: u64) -> Dispatcher {
+    let now = now_at(millis);
+    let (dispatcher, changes) = Dispatcher::new(rules, &mut world.memory.remembered(now.wall), boot_id(), now);
+    world.memory.apply(&changes);
+    dispatcher
+}
+
+fn without_espn(world: &World) -> Rules {
+    let mut rules = world.dispatcher.rules().clone();
+    rules.sources.clear();
+    rules.datasets.clear();
+    rules.source("other", Limits::default())
+}
+
+#[test]
+fn what_a_removed_source_was_sent_still_counts_for_all_sources_together() {
+    for ends in [true, false] {
+        let mut world = under(limits(&[per(20, 60)]), limits(&[per(20, 60)]), Charging::Ahead, 15);
+        open(&mut world, 15);
+        let start = world.start(now_at(0));
+        if ends {
+            world.end(&start, &done(), now_at(9_000));
+        }
+        let rules = without_espn(&world);
+        let dispatcher = restarted(&mut world, rules, 10_000);
+        let used = |millis: u64| dispatcher.grants.limiter().usage(None, now_at(millis).boot)[0].used;
+        let until = if ends { 70_000 } else { 71_000 };
+        assert_eq!((used(10_000), used(until - 1), used(until + 1)), (15, 15, 0), "settled: {ends}");
+    }
+}
+
+#[test]
+fn a_source_that_comes_back_into_the_config_finds_what_it_was_sent() {
+    let mut world = under(limits(&[per(20, 3_600)]), Limits::default(), Charging::Ahead, 15);
+    let (before, after) = (world.dispatcher.rules().clone(), without_espn(&world));
+    open(&mut world, 15);
+    let start = world.start(now_at(0));
+    world.end(&start, &done(), now_at(9_000));
+    world.dispatcher = restarted(&mut world, after, 600_000);
+    let dispatcher = restarted(&mut world, before, 1_200_000);
+    assert_eq!(dispatcher.figures(now_at(1_200_000))[0].windows[0].used, 15);
 }
