@@ -35,8 +35,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// Each running attempt has one, and name lookups and files of the others need some more.
+const THREADS_AT_MOST: usize = 4_096;
+
 fn start(cli: Cli) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(THREADS_AT_MOST).build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let failure = Failure::new(Exit::Unfinished, format!("no runtime: {error}"));

@@ -34,14 +34,19 @@ pub struct Setting {
     pub grace: Duration,
     /// Bytes of a command's output kept of its beginning, and as many of its end.
     pub keep_bytes: usize,
+    /// A command that ends within this time is followed on the thread that started it, which costs a third of handing it
+    /// to the runtime; a stop or a timeout is seen so much later at most.
+    pub briefly: Duration,
     /// adce's own environment: what commands may be handed of it, and where secrets lie.
     pub environment: Vec<(OsString, OsString)>,
 }
 
 impl Setting {
-    /// 10 s of grace, 64 KiB of output from each end, the environment of this process.
+    /// 10 s of grace, 64 KiB of output from each end, 10 ms for what is brief (a system's small commands nearly all are, a
+    /// scraper that asks an upstream never is), the environment of this process.
     pub fn of_this_process() -> Self {
-        Setting { grace: Duration::from_secs(10), keep_bytes: 64 << 10, environment: std::env::vars_os().collect() }
+        let environment = std::env::vars_os().collect();
+        Setting { grace: Duration::from_secs(10), keep_bytes: 64 << 10, briefly: Duration::from_millis(10), environment }
     }
 }
 
@@ -54,9 +59,9 @@ pub struct Collectors {
 impl Collectors {
     /// `permits` are asked for by `http` alone: one a request, the first one included.
     pub fn new(setting: Setting, upstreams: Vec<Upstream>, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> Self {
-        let own = Arc::new(setting.environment);
+        let own = Arc::new(setting.environment.clone());
         let http = Fetches::new(upstreams, own.clone(), permits, clock.clone());
-        Collectors { commands: Commands::new(clock, own, setting.grace, setting.keep_bytes), http }
+        Collectors { commands: Commands::new(clock, own, &setting), http }
     }
 }
 

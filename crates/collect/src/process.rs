@@ -106,13 +106,24 @@ impl Group {
     /// Kills what is left of the group, reaps the leader and waits until nobody of the group runs any more. Returns
     /// how many would not go within a while: only a process that hangs in the kernel can do that.
     pub(crate) async fn end(mut self) -> io::Result<(ExitStatus, usize)> {
-        self.kill();
-        let status = self.reap()?;
-        Ok((status, wait_until_gone(self.id).await))
+        let status = self.kill_and_reap()?;
+        Ok((status, self.gone().await))
     }
 
-    /// Blocks while the leader runs.
-    fn reap(&mut self) -> io::Result<ExitStatus> {
+    /// Of a group that was killed and whose leader is reaped: waits until nobody of it runs any more, and returns how
+    /// many would not go.
+    pub(crate) async fn gone(&self) -> usize {
+        wait_until_gone(self.id).await
+    }
+
+    /// Whether the group has no member any more, after its leader is reaped.
+    pub(crate) fn is_gone(&self) -> bool {
+        !answers(self.id)
+    }
+
+    /// Kills what is left of the group and waits for the leader's end, which comes at once.
+    pub(crate) fn kill_and_reap(&mut self) -> io::Result<ExitStatus> {
+        self.kill();
         match self.leader.take() {
             Some(mut leader) => leader.wait(),
             None => Err(io::ErrorKind::NotFound.into()),

@@ -21,6 +21,7 @@ struct Attempt {
     clock: Arc<HandClock>,
     started: Started,
     environment: Vec<(&'static str, &'static str)>,
+    briefly: Duration,
 }
 
 impl Attempt {
@@ -29,7 +30,12 @@ impl Attempt {
         let items = keys.iter().map(|key| item(key)).collect();
         let mut order = order(collector(How::Command(Vec::new())), folder.path(), items);
         order.argv = argv.iter().map(|arg| arg.to_string()).collect();
-        Attempt { folder, order, clock: HandClock::new(), started: Started::default(), environment: Vec::new() }
+        Attempt { folder, order, clock: HandClock::new(), started: Started::default(), environment: Vec::new(), briefly: Duration::ZERO }
+    }
+
+    /// Followed where it was started for as long as this.
+    fn briefly(self, briefly: Duration) -> Self {
+        Attempt { briefly, ..self }
     }
 
     fn sh(script: &str, keys: &[&str]) -> Self {
@@ -48,7 +54,7 @@ impl Attempt {
     }
 
     async fn run_until(&self, stop: Stop) -> Report {
-        let mut setting = setting();
+        let mut setting = adce_collect::Setting { briefly: self.briefly, ..setting() };
         setting.environment.extend(self.environment.iter().map(|(name, value)| (name.into(), value.into())));
         let collectors = Collectors::new(setting, Vec::new(), Arc::new(NoPermits), self.clock.clone());
         let note = |record| self.started.note(record);
@@ -429,4 +435,56 @@ async fn a_folder_in_which_anything_was_left_is_not_used_again() {
         row.sh(script, &["a/k"]).await;
         assert!(row.spares().is_empty(), "{script}");
     }
+}
+
+#[tokio::test]
+async fn a_short_command_says_and_stages_all_that_a_long_one_does() {
+    let script = r#"echo out; echo '{"adce":1,"key":"b","outcome":"absent"}'; echo err >&2; echo x > "$ADCE_OUT/a"; printf end; exit 3"#;
+    for briefly in [Duration::ZERO, LONG] {
+        let attempt = Attempt::sh(script, &["a", "b"]).briefly(briefly);
+        let report = attempt.run().await;
+        assert_eq!(report.ended, "exit 3");
+        assert_eq!(said(&report, "b"), Some(&Said::Absent));
+        assert!(failure(&report, "a").message.contains("its staged file of 2 bytes was not trusted"), "{report:?}");
+        let log = log(&report);
+        assert!(log.contains("out\n") && log.contains("err\n") && log.contains("end\n"), "{log}");
+        assert_eq!(attempt.started.0.lock().unwrap().is_empty(), briefly == LONG, "only who goes on is recorded");
+    }
+}
+
+#[tokio::test]
+async fn what_a_command_says_first_is_not_lost() {
+    let script = r#"mkfifo "$ADCE_OUT/../gate"; echo first; printf 'half '; touch "$ADCE_OUT/../ready"; read line < "$ADCE_OUT/../gate"; echo "$line""#;
+    let attempt = Attempt::sh(script, &["k"]).briefly(Duration::from_millis(100));
+    let (ready, gate) = (attempt.path("ready"), attempt.path("gate"));
+    let open_the_gate = async {
+        until("it is handed to the runtime", || ready.exists() && !attempt.started.0.lock().unwrap().is_empty()).await;
+        tokio::fs::write(&gate, "second\n").await.unwrap();
+    };
+    let report = tokio::join!(attempt.run(), open_the_gate).0;
+    assert_eq!((report.ended.as_str(), log(&report).as_str()), ("exit 0", "first\nhalf second\n"));
+}
+
+#[tokio::test]
+async fn a_child_that_stays_behind_is_ended_with_its_short_parent() {
+    for (keeps_pipes, redirected) in [(true, ""), (false, " > /dev/null 2>&1")] {
+        let script = format!(r#"sleep 1000{redirected} & echo $$; exit 0"#);
+        let attempt = Attempt::sh(&script, &["k"]).briefly(LONG);
+        let report = attempt.run().await;
+        assert_eq!(report.ended, "exit 0", "{keeps_pipes}");
+        let group: i32 = log(&report).trim().parse().unwrap();
+        assert_eq!(members_of(group), Vec::<i32>::new(), "the child outlived the attempt");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_does_not_keep_a_command_where_it_was_started() {
+    let attempt = Attempt::sh("yes", &["k"]).briefly(Duration::from_millis(50));
+    let stop = Button::new();
+    let press = async {
+        until("it is handed to the runtime", || !attempt.started.0.lock().unwrap().is_empty()).await;
+        stop.press();
+    };
+    let report = tokio::join!(attempt.run_until(stop.clone()), press).0;
+    assert_eq!(report.ended, "stopped");
 }

@@ -158,7 +158,10 @@ pub struct Report {
     pub requests: u64,
     /// Staged files whose key is no item of the task.
     pub strays: Vec<String>,
+    /// Where it lies in the order's folder, if anything was said at all.
     pub log: Option<PathBuf>,
+    /// The order's folder is gone already: nothing was left in it.
+    pub folder_gone: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -190,10 +193,12 @@ pub enum Rest {
     Failed(crate::gap::Failure),
 }
 
-/// Runs attempts. Everything it started is gone when `collect` returns, also after `stop`.
+/// Runs attempts. Everything it started is gone when `collect` returns, also after `stop`. It may block the thread that
+/// polls it, for moments: it is called where blocking is allowed.
 #[async_trait]
 pub trait Collect: Send + Sync {
-    /// `started` is called once, after a process group exists and before its result can matter: the engine records it.
+    /// `started` is called at most once, when a process group goes on after its first moments: the engine records it. Of
+    /// a command that was over before that, nothing is left to be found by a later engine.
     async fn collect(&self, order: Order, started: &(dyn Fn(ProcessRecord) + Sync), stop: Stop) -> Report;
 }
 

@@ -1,7 +1,7 @@
 //! One run of a task from lease to outcomes: lease, order, collect, deliver. The loop decides what it means.
 //!
 //! The lease is on disk before anything is started under it, and the attempt's own folder is gone when it is over; only
-//! its log stays.
+//! its log stays. It has a thread of its own that may block: processes are started and files checked right here.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::deliver::{Delivered, Delivery, failure};
 use crate::inbox::{Ended, Message};
-use crate::ledger::Ledger;
+use crate::ledger::Leasing;
 
 /// What every attempt needs of the world.
 #[derive(Clone)]
@@ -38,20 +38,18 @@ pub(crate) struct Attempt {
     pub spec: Arc<Spec>,
     pub expected: Arc<Expected>,
     pub start: Start,
-    pub ledger: Ledger,
     pub to_loop: mpsc::UnboundedSender<Message>,
     pub stop: Stop,
 }
 
 impl Attempt {
-    pub async fn run(self) {
+    pub async fn run(self, leasing: Leasing) {
         let attempt = self.start.attempt;
-        let lease = self.ledger.lease(self.start.before.clone(), self.start.lease.clone()).await;
-        let token = lease.as_ref().ok().copied();
-        let _ = self.to_loop.send(Message::Leased { attempt, lease });
-        let Some(token) = token else { return };
-        let ended = self.under_lease(token).await;
-        let _ = self.to_loop.send(Message::Ended(Box::new(ended)));
+        let message = match leasing.await {
+            Ok(token) => Message::Ended(Box::new(self.under_lease(token).await)),
+            Err(error) => Message::LeaseRefused { attempt, error },
+        };
+        let _ = self.to_loop.send(message);
     }
 
     async fn under_lease(&self, token: FencingToken) -> Ended {
@@ -99,23 +97,25 @@ impl Attempt {
         let delivered = delivery.deliver(&report).await;
         record.ended = report.ended.clone();
         record.requests = report.requests;
-        self.keep_log(&report, record, &order.folder).await;
+        self.keep_log(&report, record, &order.folder);
         delivered
     }
 
     /// Moves the log out of the attempt's folder, and removes that.
-    async fn keep_log(&self, report: &Report, record: &mut AttemptRecord, folder: &Path) {
+    fn keep_log(&self, report: &Report, record: &mut AttemptRecord, folder: &Path) {
         if let Some(log) = &report.log {
             let kept = self.ports.logs_folder.join(format!("{}.log", record.attempt));
             record.log_tail = tail(log);
-            if tokio::fs::metadata(log).await.is_ok_and(|log| log.len() > 0)
-                && tokio::fs::create_dir_all(&self.ports.logs_folder).await.is_ok()
-                && tokio::fs::rename(log, &kept).await.is_ok()
+            if std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+                && std::fs::create_dir_all(&self.ports.logs_folder).is_ok()
+                && std::fs::rename(log, &kept).is_ok()
             {
                 record.log = Some(kept);
             }
         }
-        let _ = tokio::fs::remove_dir_all(folder).await;
+        if !report.folder_gone {
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 
     fn order(&self, token: FencingToken, gaps: &[&Gap]) -> Result<Order, Failure> {

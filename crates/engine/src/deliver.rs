@@ -8,7 +8,6 @@
 //! It decides nothing about retries; `core::queue` does, from the outcomes given here.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use adce_core::gap::{Failure, Fault, Outcome, Reason};
 use adce_core::ids::GapId;
@@ -89,7 +88,7 @@ impl Delivery<'_> {
     }
 
     async fn publish(&self, item: &OrderItem, file: &Path, delivered: &mut Delivered) -> Outcome {
-        if let Err(failure) = self.check(file, item).await {
+        if let Err(failure) = self.check(file, item) {
             return Outcome::Failed(failure);
         }
         let only_if = match &item.etag {
@@ -180,9 +179,9 @@ impl Delivery<'_> {
         Outcome::Failed(failure.clone())
     }
 
-    async fn check(&self, file: &Path, item: &OrderItem) -> Result<(), Failure> {
+    fn check(&self, file: &Path, item: &OrderItem) -> Result<(), Failure> {
         let content = Content::of(&self.order.collector.how);
-        check_file(file, item.min_size, item.valid.clone().map(|rule| (rule, content))).await
+        check_file(file, item.min_size, item.valid.as_ref().map(|rule| (rule, content)))
     }
 
     async fn check_object(&self, item: &OrderItem, object: &Object) -> Result<(), Failure> {
@@ -196,7 +195,7 @@ impl Delivery<'_> {
         let copied = tokio::fs::create_dir_all(&self.order.folder).await.map_err(|error| failure(Fault::Later, error.to_string()));
         copied?;
         let checked = match self.lake.download(&item.key, &copy).await {
-            Ok(_) => self.check(&copy, item).await,
+            Ok(_) => self.check(&copy, item),
             Err(error) => Err(of_lake(&error)),
         };
         let _ = tokio::fs::remove_file(&copy).await;
@@ -263,22 +262,17 @@ impl Content {
     }
 }
 
-async fn check_file(file: &Path, min_size: u64, rule: Option<(Validity, Content)>) -> Result<(), Failure> {
-    let file: Arc<Path> = file.into();
-    let checked = tokio::task::spawn_blocking(move || {
-        let size =
-            std::fs::metadata(&file).map_err(|error| failure(Fault::Item, format!("the staged file cannot be read: {error}")))?.len();
-        if size < min_size {
-            return Err(too_small(size, min_size));
-        }
-        let Some((rule, content)) = rule else { return Ok(()) };
-        let mut open =
-            std::fs::File::open(&file).map_err(|error| failure(Fault::Item, format!("the staged file cannot be read: {error}")))?;
-        let checked = match content {
-            Content::AsReceived => valid::check(&rule, &mut open),
-            Content::CompressedHere => valid::check_inside_gzip(&rule, &mut open),
-        };
-        checked.map_err(|invalid| failure(Fault::Item, format!("not valid: {invalid}")))
-    });
-    checked.await.unwrap_or_else(|_| Err(failure(Fault::Stopped, "the check was interrupted".into())))
+fn check_file(file: &Path, min_size: u64, rule: Option<(&Validity, Content)>) -> Result<(), Failure> {
+    let unreadable = |error: std::io::Error| failure(Fault::Item, format!("the staged file cannot be read: {error}"));
+    let size = std::fs::metadata(file).map_err(unreadable)?.len();
+    if size < min_size {
+        return Err(too_small(size, min_size));
+    }
+    let Some((rule, content)) = rule else { return Ok(()) };
+    let mut open = std::fs::File::open(file).map_err(unreadable)?;
+    let checked = match content {
+        Content::AsReceived => valid::check(rule, &mut open),
+        Content::CompressedHere => valid::check_inside_gzip(rule, &mut open),
+    };
+    checked.map_err(|invalid| failure(Fault::Item, format!("not valid: {invalid}")))
 }

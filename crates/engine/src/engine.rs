@@ -27,7 +27,7 @@ use crate::attempt::{Attempt, Ports};
 use crate::cycle::{CycleFigures, Observed};
 use crate::figures::Figures;
 use crate::inbox::{Ended, Inbox, Interrupt, Message};
-use crate::ledger::{Ledger, Writing};
+use crate::ledger::Ledger;
 use crate::permits::Granted;
 use crate::snapshot::{Notice, Phase, Snapshot};
 use crate::stop::StopSwitch;
@@ -91,7 +91,6 @@ pub struct Engine {
     messages: mpsc::UnboundedReceiver<Message>,
     pub(crate) to_loop: mpsc::UnboundedSender<Message>,
     pub(crate) ledger: Ledger,
-    writing: Writing,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) items: HashMap<ItemId, ItemRecord>,
     /// Open gaps that a person did not select: remembered, and left alone.
@@ -134,14 +133,6 @@ pub(crate) struct CycleState {
     pub done: u64,
 }
 
-/// What is written last fails after the loop has ended.
-fn last_write_failed(mut messages: mpsc::UnboundedReceiver<Message>) -> Option<EngineError> {
-    std::iter::from_fn(|| messages.try_recv().ok()).find_map(|message| match message {
-        Message::StateFailed(error) => Some(EngineError::State(error)),
-        _ => None,
-    })
-}
-
 /// May gaps be started?
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Consent {
@@ -178,7 +169,7 @@ impl Engine {
         };
         let (dispatcher, changes) = Dispatcher::new(Rules::of(&spec), &mut remembered, ports.clock.boot_id(), now);
         ports.store.apply(changes).await.map_err(EngineError::State)?;
-        let (ledger, writing) = Ledger::new(ports.store.clone(), to_loop.clone());
+        let ledger = Ledger::new(ports.store.clone());
         let figures = Figures::new(&spec, now);
         let (snapshots, _) = watch::channel(Snapshot { at: now.wall, started_at: now.wall, ..Snapshot::default() });
         let random = rand::SeedableRng::seed_from_u64(options.seed);
@@ -189,7 +180,6 @@ impl Engine {
             messages,
             to_loop,
             ledger,
-            writing,
             dispatcher,
             items,
             aside,
@@ -237,9 +227,13 @@ impl Engine {
                         self.handle(message);
                     }
                 }
+                Some(reserved) = self.ledger.reserved() => self.handle(reserved),
                 () = clock.sleep_until(wake) => {}
             }
             self.grant_what_can();
+            if let Some(error) = self.ledger.failure() {
+                self.fail(EngineError::State(error));
+            }
         }
         let now = self.now();
         let ending = Ending {
@@ -250,10 +244,8 @@ impl Engine {
             snapshot: self.snapshot(now, Phase::Done),
             cycle: std::mem::take(&mut self.cycle.figures),
         };
-        let Engine { ledger, writing, failed, messages, .. } = self;
-        drop(ledger);
-        let _ = writing.await;
-        failed.or_else(|| last_write_failed(messages)).map_or(Ok(ending), Err)
+        let written = self.ledger.finish().await.map_err(EngineError::State);
+        self.failed.map_or(written, Err).map(|()| ending)
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -297,18 +289,22 @@ impl Engine {
         }
         let stop = Arc::new(StopSwitch::default());
         self.stops.insert(start.attempt, stop.clone());
+        let leasing = self.ledger.lease(start.before.clone(), start.lease.clone());
         let attempt = Attempt {
             ports: self.ports.clone(),
             spec: self.spec.clone(),
             expected: self.cycle.expected.clone(),
             start,
-            ledger: self.ledger.clone(),
             to_loop: self.to_loop.clone(),
             stop,
         };
         let to_loop = self.to_loop.clone();
-        tokio::spawn(async move {
-            if AssertUnwindSafe(attempt.run()).catch_unwind().await.is_err() {
+        // A collector may block. On a thread of its own a short attempt is done without another: handing it from thread to
+        // thread would cost more than the attempt.
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let ran = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(attempt.run(leasing))));
+            if ran.is_err() {
                 let _ = to_loop.send(Message::Panicked { attempt: Some(id) });
             }
         });
@@ -320,8 +316,7 @@ impl Engine {
         let now = self.now();
         match message {
             Message::Observed(observed) => self.observed(*observed, now),
-            Message::Leased { attempt, lease: Ok(token) } => self.dispatcher.leased(attempt, token),
-            Message::Leased { attempt, lease: Err(error) } => self.lease_refused(attempt, error, now),
+            Message::LeaseRefused { attempt, error } => self.lease_refused(attempt, error, now),
             Message::Process(process) => {
                 self.figures.process(&process);
                 self.ledger.record(vec![Change::Started(process)]);
@@ -342,7 +337,6 @@ impl Engine {
                 }
                 self.fail(EngineError::Bug);
             }
-            Message::StateFailed(error) => self.fail(EngineError::State(error)),
             Message::Query(query) => self.answer(query, now),
             Message::Interrupt(how) => self.interrupt(how),
             Message::Confirmed(yes) => self.consent = if yes { Consent::Given } else { Consent::Declined },

@@ -1,7 +1,7 @@
 //! Everything that can happen to a running engine, as messages to its one loop. The loop alone changes the dispatcher,
 //! so no decision is ever made on a half-changed picture.
 
-use adce_core::ids::{AttemptId, FencingToken};
+use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
 use adce_core::queue::SourceFigures;
 use adce_core::record::{AttemptRecord, ProcessRecord};
@@ -17,10 +17,10 @@ use crate::why::{GapView, TaskView, Why};
 pub(crate) enum Message {
     /// A full cycle has looked at everything.
     Observed(Box<Observed>),
-    /// Lease and reservation of a start are durable (or were refused).
-    Leased {
+    /// Lease and reservation of a start are not on record: nothing was started.
+    LeaseRefused {
         attempt: AttemptId,
-        lease: Result<FencingToken, StoreError>,
+        error: StoreError,
     },
     Process(ProcessRecord),
     Ended(Box<Ended>),
@@ -47,8 +47,6 @@ pub(crate) enum Message {
     Panicked {
         attempt: Option<AttemptId>,
     },
-    /// Something could not be written to the state.
-    StateFailed(StoreError),
     Query(Query),
     Interrupt(Interrupt),
     /// A person was asked whether so many gaps are to be started.

@@ -1,96 +1,102 @@
 //! The engine's pen: hands changes to the state in the order in which they were decided, many of them under way at once.
 //!
 //! Without it two writes could overtake each other, and a gap could be leased again before its last result is recorded.
-//! The order is that of the calls; a store begins a write when its future is first polled, and that happens here, in order.
+//! The order is that of the calls: a store begins a write when its future is first polled, and each is polled here, before
+//! the call returns. No task stands between the loop and the store: every hand-over costs a short attempt more than the
+//! write itself.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use adce_core::ids::FencingToken;
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{Change, Lease};
 use futures::StreamExt;
-use futures::future::FutureExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::inbox::Message;
 
-#[derive(Clone)]
 pub(crate) struct Ledger {
-    entries: mpsc::UnboundedSender<Entry>,
+    store: Arc<dyn Store>,
+    /// Changes in the order in which they were decided. The loop is not woken when they are written, only asks now and then
+    /// whether one was not.
+    recording: VecDeque<BoxFuture<'static, Result<(), StoreError>>>,
+    /// What the loop waits for.
+    reserving: FuturesUnordered<BoxFuture<'static, Message>>,
 }
 
-/// The task that writes; it ends when the last [`Ledger`] is gone and everything is written.
-pub(crate) type Writing = tokio::task::JoinHandle<()>;
-
-enum Entry {
-    Changes(Vec<Change>),
-    Reserve { reservation: u64, change: Change },
-    Lease { before: Vec<Change>, lease: Lease, reply: oneshot::Sender<Result<FencingToken, StoreError>> },
-}
+/// A lease that is being written.
+pub(crate) type Leasing = BoxFuture<'static, Result<FencingToken, StoreError>>;
 
 impl Ledger {
-    pub fn new(store: Arc<dyn Store>, to_loop: mpsc::UnboundedSender<Message>) -> (Self, Writing) {
-        let (entries, mut queue) = mpsc::unbounded_channel::<Entry>();
-        let writing = tokio::spawn(async move {
-            let mut under_way = FuturesUnordered::<Pin<Box<dyn Future<Output = ()> + Send>>>::new();
-            loop {
-                tokio::select! {
-                    biased;
-                    Some(()) = under_way.next(), if !under_way.is_empty() => {}
-                    entry = queue.recv() => match entry {
-                        None => break,
-                        Some(entry) => {
-                            let mut writing = write(store.clone(), entry, to_loop.clone()).boxed();
-                            if futures::poll!(writing.as_mut()).is_pending() {
-                                under_way.push(writing);
-                            }
-                        }
-                    },
-                }
-            }
-            while under_way.next().await.is_some() {}
-        });
-        (Ledger { entries }, writing)
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Ledger { store, recording: VecDeque::new(), reserving: FuturesUnordered::new() }
     }
 
-    /// A failure reaches the loop as [`Message::StateFailed`].
-    pub fn record(&self, changes: Vec<Change>) {
+    /// A failure comes out of [`Ledger::failure`] or [`Ledger::finish`].
+    pub fn record(&mut self, changes: Vec<Change>) {
         if !changes.is_empty() {
-            let _ = self.entries.send(Entry::Changes(changes));
+            let store = self.store.clone();
+            self.recording.push_back(begun(async move { store.apply(changes).await }));
         }
     }
 
-    /// The loop hears [`Message::Reserved`].
-    pub fn reserve(&self, reservation: u64, change: Change) {
-        let _ = self.entries.send(Entry::Reserve { reservation, change });
+    /// What could not be written so far.
+    pub fn failure(&mut self) -> Option<StoreError> {
+        while let Some(oldest) = self.recording.front_mut() {
+            match oldest.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Pending => return None,
+                Poll::Ready(written) => {
+                    self.recording.pop_front();
+                    if let Err(error) = written {
+                        return Some(error);
+                    }
+                }
+            }
+        }
+        None
     }
 
-    pub async fn lease(&self, before: Vec<Change>, lease: Lease) -> Result<FencingToken, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let _ = self.entries.send(Entry::Lease { before, lease, reply });
-        answer.await.unwrap_or_else(|_| Err(StoreError::Unreachable("the engine is ending".into())))
+    /// Everything is written when it returns, but for what it names.
+    pub async fn finish(mut self) -> Result<(), StoreError> {
+        while let Some(oldest) = self.recording.pop_front() {
+            oldest.await?;
+        }
+        Ok(())
+    }
+
+    /// Comes out of [`Ledger::reserved`] as [`Message::Reserved`].
+    pub fn reserve(&mut self, reservation: u64, change: Change) {
+        let store = self.store.clone();
+        self.reserving.push(begun(async move { Message::Reserved { reservation, recorded: store.apply(vec![change]).await } }));
+    }
+
+    /// The next reservation that is durable, or is not; `None` when none is under way. May be dropped and called again.
+    pub async fn reserved(&mut self) -> Option<Message> {
+        self.reserving.next().await
+    }
+
+    /// Both are under way at once and share a commit; the lease is given only when both are durable.
+    pub fn lease(&self, before: Vec<Change>, lease: Lease) -> Leasing {
+        let store = self.store.clone();
+        begun(async move {
+            if before.is_empty() {
+                return store.lease(lease).await;
+            }
+            let (recorded, token) = futures::join!(store.apply(before), store.lease(lease));
+            recorded.and(token)
+        })
     }
 }
 
-async fn write(store: Arc<dyn Store>, entry: Entry, to_loop: mpsc::UnboundedSender<Message>) {
-    match entry {
-        Entry::Changes(changes) => {
-            if let Err(error) = store.apply(changes).await {
-                let _ = to_loop.send(Message::StateFailed(error));
-            }
-        }
-        Entry::Reserve { reservation, change } => {
-            let recorded = store.apply(vec![change]).await;
-            let _ = to_loop.send(Message::Reserved { reservation, recorded });
-        }
-        Entry::Lease { before, lease, reply } => {
-            // Both are under way at once and share a commit; neither is used unless both are durable.
-            let nothing_before = before.is_empty();
-            let recorded = async { if nothing_before { Ok(()) } else { store.apply(before).await } };
-            let (recorded, token) = futures::join!(recorded, store.lease(lease));
-            let _ = reply.send(recorded.and(token));
-        }
+/// Polls a write once, so that it is in its place in the store's queue; whoever awaits it polls it again.
+fn begun<T: Send + 'static>(write: impl Future<Output = T> + Send + 'static) -> BoxFuture<'static, T> {
+    let mut write: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(write);
+    match write.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => Box::pin(std::future::ready(done)),
+        Poll::Pending => write,
     }
 }

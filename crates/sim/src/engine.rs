@@ -220,7 +220,6 @@ impl World {
             }
             Then::Begin(attempt) => {
                 let token = token.expect("a start writes a lease");
-                engine.dispatcher.leased(attempt, token);
                 engine.attempts.get_mut(&attempt).expect("it was picked").token = Some(token);
                 let spawned = self.at + self.dice.among(500..20_000);
                 self.schedule_engine(spawned, EngineEvent::Begin(attempt));

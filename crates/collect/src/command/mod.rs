@@ -3,9 +3,13 @@
 //! Whatever it does — hang, flood, fork, die half-way, lie — the attempt ends within its time, its whole process group
 //! is gone when [`Commands::collect`] returns, and each item has at most one report.
 //!
+//! Making files, starting a process and following it for its first moments block the thread: whoever calls sees to it
+//! that it may. For the rest of the time it waits as futures do.
+//!
 //! It never touches the lake: what is staged is checked and published by whoever gave the order.
 
 mod assess;
+mod brief;
 mod contract;
 mod environment;
 mod output;
@@ -32,6 +36,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 
 use self::assess::{Assessment, Ending, assess};
+use self::brief::Brief;
 use self::contract::Words;
 use self::environment::ChildEnvironment;
 use self::output::{From, Output};
@@ -39,6 +44,7 @@ use self::spare::{Skeleton, Spares};
 use self::spawn::{Spawned, own_trouble};
 use self::staging::Staged;
 pub(crate) use self::staging::own_folder;
+use crate::Setting;
 use crate::process::Group;
 use crate::redact::Redactor;
 
@@ -60,7 +66,20 @@ pub(crate) struct Commands {
     grace: Duration,
     /// Bytes of output kept of the beginning, and as many of the end.
     keep_bytes: usize,
+    /// What ends within this time is followed on the thread that started it.
+    briefly: Duration,
     spares: Arc<Spares>,
+}
+
+/// A command after its first moments.
+enum Begun {
+    Over(Report),
+    /// `ended`: its leader has ended and is reaped, but others of its group are still dying.
+    Going {
+        spawned: Box<Spawned>,
+        output: Output,
+        ended: Option<ExitStatus>,
+    },
 }
 
 /// A running attempt, seen from its runtime.
@@ -84,55 +103,70 @@ enum EndedBy {
 }
 
 impl Commands {
-    pub(crate) fn new(clock: Arc<dyn Clock>, own: Arc<Vec<(OsString, OsString)>>, grace: Duration, keep_bytes: usize) -> Self {
-        Commands { clock, own, grace, keep_bytes, spares: Arc::default() }
+    pub(crate) fn new(clock: Arc<dyn Clock>, own: Arc<Vec<(OsString, OsString)>>, setting: &Setting) -> Self {
+        let Setting { grace, keep_bytes, briefly, .. } = *setting;
+        Commands { clock, own, grace, keep_bytes, briefly, spares: Arc::default() }
     }
 
+    /// `started` hears of commands that do not end at once.
     pub(crate) async fn collect(&self, order: Order, started: &(dyn Fn(ProcessRecord) + Sync), stop: Stop) -> Report {
-        let order = Arc::new(order);
         let deadline = self.clock.now().boot + order.collector.timeout;
-        let (mut spawned, redactor) = match self.spawn(&order).await {
-            Ok(spawned) => spawned,
-            Err(failure) => return not_started(failure),
+        let (mut spawned, mut output, ended) = match self.begin(&order) {
+            Begun::Over(report) => return report,
+            Begun::Going { spawned, output, ended } => (spawned, output, ended),
         };
-        started(spawned.record.clone());
         let skeleton = std::mem::take(&mut spawned.skeleton);
-        let mut output = Output::new(Words::on(order.items.iter().map(|item| item.key.as_str())), redactor, self.keep_bytes);
-        let ending = match self.follow(spawned, &mut output, deadline, &stop).await {
+        let ending = match ended {
+            Some(status) => {
+                complain_of_hanging(&mut output, spawned.group.gone().await);
+                Ok((EndedBy::Itself, status))
+            }
+            None => {
+                started(spawned.record(order.attempt, self.clock.boot_id()));
+                self.follow(*spawned, &mut output, deadline, &stop).await
+            }
+        };
+        let ending = match ending {
             Ok((EndedBy::Itself, status)) => exit(status),
             Ok((EndedBy::Timeout, _)) => Ending::TimedOut(order.collector.timeout),
             Ok((EndedBy::Stop, _)) => Ending::Stopped,
             Err(why) => return not_started(own_trouble("it could not be followed", &why)),
         };
-        let spares = self.spares.clone();
-        let work = move || report(&order, output, ending, skeleton, &spares);
-        let reported = tokio::task::spawn_blocking(work).await;
-        reported.unwrap_or_else(|why| not_started(own_trouble("reporting it failed", &io::Error::other(why))))
+        report(&order, output, ending, skeleton, &self.spares)
     }
 
-    /// Files and processes are made off the runtime's threads: a disk may be slow.
-    async fn spawn(&self, order: &Arc<Order>) -> Result<(Spawned, Redactor), Failure> {
-        let (order, own, boot_id, spares) = (order.clone(), self.own.clone(), self.clock.boot_id(), self.spares.clone());
-        let work = move || {
-            let environment = ChildEnvironment::of(&order, &own).map_err(|why| program::not_started(&why))?;
-            let mut redactor = Redactor::of(&environment.secrets);
-            if let Some(gateway) = &order.gateway {
-                // The attempt's token opens the gateway while it runs.
-                redactor.replace(gateway, b"$ADCE_GATEWAY");
-            }
-            let spawned = spawn::spawn(&order, &environment, boot_id, &spares)
-                .map_err(|failure| Failure { message: redactor.text(&failure.message), ..failure })?;
-            Ok((spawned, redactor))
+    /// Starts the command and follows it for its first moments, to its end if it comes.
+    fn begin(&self, order: &Order) -> Begun {
+        let (mut spawned, mut output) = match self.start(order) {
+            Ok(started) => started,
+            Err(failure) => return Begun::Over(not_started(failure)),
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|why| Err(own_trouble("preparing it failed", &io::Error::other(why))))
+        match brief::follow(&mut spawned, &mut output, self.briefly.min(order.collector.timeout)) {
+            Ok(Brief::Ended(status)) if spawned.group.is_gone() => {
+                output.finish();
+                Begun::Over(report(order, output, exit(status), spawned.skeleton, &self.spares))
+            }
+            Ok(Brief::Ended(status)) => Begun::Going { spawned: Box::new(spawned), output, ended: Some(status) },
+            Ok(Brief::Running) => Begun::Going { spawned: Box::new(spawned), output, ended: None },
+            Err(why) => Begun::Over(not_started(own_trouble("it could not be followed", &why))),
+        }
+    }
+
+    fn start(&self, order: &Order) -> Result<(Spawned, Output), Failure> {
+        let environment = ChildEnvironment::of(order, &self.own).map_err(|why| program::not_started(&why))?;
+        let redactor = redactor(order, &environment);
+        let spawned = spawn::spawn(order, &environment, &self.spares)
+            .map_err(|failure| Failure { message: redactor.text(&failure.message), ..failure })?;
+        let words = Words::on(order.items.iter().map(|item| item.key.as_str()));
+        Ok((spawned, Output::new(words, redactor, self.keep_bytes)))
     }
 
     /// From the start to the moment when nobody of the group is left.
     async fn follow(&self, spawned: Spawned, output: &mut Output, deadline: Boottime, stop: &Stop) -> io::Result<(EndedBy, ExitStatus)> {
         // SAFETY: the descriptor is owned by the `AsyncFd` alone, which closes it only after it is deregistered.
         let leader = unsafe { AsyncFd::register_with_interest(spawned.leader, Interest::READABLE) }?;
-        let stdout = Some(Receiver::from_owned_fd(spawned.stdout)?);
-        let stderr = Some(Receiver::from_owned_fd(spawned.stderr)?);
+        let stdout = spawned.stdout.map(Receiver::from_owned_fd).transpose()?;
+        let stderr = spawned.stderr.map(Receiver::from_owned_fd).transpose()?;
         let mut running = Running { group: spawned.group, leader, pipes: Pipes { stdout, stderr } };
         let (pipes, listening) = (&mut running.pipes, &mut *output);
         let ended_by = {
@@ -147,10 +181,7 @@ impl Commands {
         running.pipes.drain(output).await;
         let (status, hanging) = running.group.end().await?;
         running.pipes.drain(output).await;
-        output.finish();
-        if hanging > 0 {
-            output.complain(&format!("{hanging} processes of its group hang in the kernel and could not be killed"));
-        }
+        complain_of_hanging(output, hanging);
         Ok((ended_by, status))
     }
 
@@ -173,6 +204,23 @@ impl Commands {
         }
         ended_by
     }
+}
+
+/// Nobody of the group writes any more, but for those who could not be killed.
+fn complain_of_hanging(output: &mut Output, hanging: usize) {
+    output.finish();
+    if hanging > 0 {
+        output.complain(&format!("{hanging} processes of its group hang in the kernel and could not be killed"));
+    }
+}
+
+fn redactor(order: &Order, environment: &ChildEnvironment) -> Redactor {
+    let mut redactor = Redactor::of(&environment.secrets);
+    if let Some(gateway) = &order.gateway {
+        // The attempt's token opens the gateway while it runs.
+        redactor.replace(gateway, b"$ADCE_GATEWAY");
+    }
+    redactor
 }
 
 /// The leader is not reaped meanwhile, so the group's number stays its own.
@@ -262,10 +310,9 @@ fn report(order: &Order, mut output: Output, ending: Ending, skeleton: Skeleton,
     own_failures.chain(of_the_rest).for_each(|failure| failure.message = output.redact(&failure.message));
     remarks.iter().for_each(|remark| output.complain(remark));
     let log = write_log(order, &output);
-    if staged.is_nothing() && log.is_none() && matches!(ending, Ending::Exited(_)) {
-        spares.keep(order, skeleton, staged.folders);
-    }
-    Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, log }
+    let left_nothing = staged.is_nothing() && log.is_none() && matches!(ending, Ending::Exited(_));
+    let folder_gone = left_nothing && spares.keep(order, skeleton, staged.folders);
+    Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, log, folder_gone }
 }
 
 /// A log that cannot be written costs nobody the work that was done.

@@ -9,11 +9,13 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use adce_core::gap::{Failure, Fault};
+use adce_core::ids::AttemptId;
 use adce_core::ports::Order;
 use adce_core::record::ProcessRecord;
 use adce_core::time::BootId;
 
 use crate::command::environment::ChildEnvironment;
+use crate::command::output::From;
 use crate::command::spare::{Skeleton, Spares};
 use crate::command::{program, staging};
 use crate::process::{Group, Seen};
@@ -22,14 +24,30 @@ use crate::process::{Group, Seen};
 pub(crate) struct Spawned {
     pub(crate) group: Group,
     pub(crate) leader: OwnedFd,
-    pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
-    pub(crate) record: ProcessRecord,
+    /// `None` once it is at its end.
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
     pub(crate) skeleton: Skeleton,
 }
 
+impl Spawned {
+    /// By which a later engine knows it again. To be called before the leader is reaped: until then the number is its
+    /// own, be it a zombie by now.
+    pub(crate) fn record(&self, attempt: AttemptId, boot_id: BootId) -> ProcessRecord {
+        let start_ticks = Seen::by_pid(self.group.id()).map_or(0, |seen| seen.start_ticks);
+        ProcessRecord { attempt, boot_id, process_group: self.group.id(), start_ticks }
+    }
+
+    pub(crate) fn pipe(&mut self, from: From) -> &mut Option<OwnedFd> {
+        match from {
+            From::Stdout => &mut self.stdout,
+            From::Stderr => &mut self.stderr,
+        }
+    }
+}
+
 /// Prepares the attempt's folder and starts its command there. Blocks until the child has begun its program.
-pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, boot_id: BootId, spares: &Spares) -> Result<Spawned, Failure> {
+pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, spares: &Spares) -> Result<Spawned, Failure> {
     let argv0 = order.argv.first().map_or("", String::as_str);
     let folder = &order.collector.cwd;
     let program = program::find(argv0, folder, environment.get("PATH"))?;
@@ -43,10 +61,7 @@ pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, boot_id: Boot
     let group = Group::led_by(child);
     let (stdout, stderr) = pipes.ok_or_else(|| own_trouble("it has no pipes", &io::ErrorKind::BrokenPipe.into()))?;
     let leader = group.leader_descriptor().map_err(|why| own_trouble("it cannot be watched", &why))?;
-    // It is not reaped yet, so the number is its own, be it a zombie by now.
-    let start_ticks = Seen::by_pid(group.id()).map_or(0, |seen| seen.start_ticks);
-    let record = ProcessRecord { attempt: order.attempt, boot_id, process_group: group.id(), start_ticks };
-    Ok(Spawned { group, leader, stdout: stdout.into(), stderr: stderr.into(), record, skeleton })
+    Ok(Spawned { group, leader, stdout: Some(stdout.into()), stderr: Some(stderr.into()), skeleton })
 }
 
 /// This machine's fault: no space, no descriptors.

@@ -99,10 +99,13 @@ fn make_folder(out: &Path, folder: &Path, made: &mut HashSet<PathBuf>) -> io::Re
     Ok(())
 }
 
-/// A link in its place is not followed: it was not made by us.
+/// A link in its place is not followed: it was not made by us. A spare's file is written over and then cut, because
+/// emptying it first would free its block, and a disk that discards freed blocks makes the attempt wait for that.
 fn write_items(path: &Path, lines: &[u8]) -> io::Result<()> {
     let no_link = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-    fs::OpenOptions::new().write(true).create(true).truncate(true).custom_flags(no_link).open(path)?.write_all(lines)
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).custom_flags(no_link).open(path)?;
+    file.write_all(lines)?;
+    file.set_len(lines.len() as u64)
 }
 
 fn write_line(lines: &mut Vec<u8>, item: &OrderItem, out: &Path) -> io::Result<()> {

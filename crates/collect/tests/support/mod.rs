@@ -131,7 +131,7 @@ pub fn order(collector: Collector, folder: &Path, items: Vec<OrderItem>) -> Orde
 }
 
 pub fn setting() -> Setting {
-    Setting { grace: GRACE, keep_bytes: 64 << 10, environment: std::env::vars_os().collect() }
+    Setting { grace: GRACE, keep_bytes: 64 << 10, briefly: Duration::ZERO, environment: std::env::vars_os().collect() }
 }
 
 /// What was said of the item with this key.

@@ -13,7 +13,7 @@ use super::form::{Edit, terms};
 use super::retry::{self, GapFacts, Next};
 use super::{Acquire, Dispatcher, Gate};
 use crate::gap::{Failure, Fault, Outcome, Progress, Standing};
-use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
+use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::limits::breaker::{self, Turn};
 use crate::limits::{Ask, SourceIx, retry_after};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
@@ -22,13 +22,6 @@ use crate::record::{Change, Closed, Event, ItemRecord};
 use crate::time::{Boottime, Now, Timestamp};
 
 impl Dispatcher {
-    /// The lease and the start's `before` are durable.
-    pub fn leased(&mut self, attempt: AttemptId, token: FencingToken) {
-        if let Some(attempt) = self.running.get_mut(&attempt) {
-            attempt.token = Some(token);
-        }
-    }
-
     /// The lease was not written: the task is queued again, its permits are given back.
     pub fn lease_refused(&mut self, attempt: AttemptId, now: Now) -> Vec<Change> {
         let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };

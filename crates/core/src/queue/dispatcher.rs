@@ -15,7 +15,7 @@ use super::grants::Grants;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
 use super::{Charge, GapNews, Rules, Score};
 use crate::gap::{Failure, Fault, Gap, Outcome, Task};
-use crate::ids::{AttemptId, FencingToken, GapId, TaskId};
+use crate::ids::{AttemptId, GapId, TaskId};
 use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
 use crate::ports::PermitId;
@@ -59,8 +59,6 @@ pub(super) struct SourceState {
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     pub task: TaskSlot,
-    /// `None`: its lease is still being written.
-    pub token: Option<FencingToken>,
     /// Of its first request, until that is sent.
     pub first_permit: Option<PermitId>,
     /// All its requests at once, until its end.
@@ -93,7 +91,6 @@ impl Attempt {
         };
         Attempt {
             task,
-            token: None,
             first_permit: permit.filter(|_| charged == 0),
             charge: permit.filter(|_| charged > 0),
             charged_left: charged,

@@ -50,7 +50,6 @@ impl Dispatcher {
             let task = self.plain_task(running.task);
             Running {
                 attempt: *attempt,
-                token: running.token,
                 task: task.id,
                 collector: task.collector,
                 source: task.source,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::gate::Gate;
 use crate::coverage::GapDiff;
 use crate::gap::{Gap, Task};
-use crate::ids::{AttemptId, FencingToken, GapId, TaskId};
+use crate::ids::{AttemptId, GapId, TaskId};
 use crate::ports::PermitId;
 use crate::record::{Change, Closed, Lease};
 use crate::time::{Boottime, Timestamp};
@@ -110,8 +110,6 @@ pub enum Acquire {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Running {
     pub attempt: AttemptId,
-    /// `None`: the lease is still being written.
-    pub token: Option<FencingToken>,
     pub task: TaskId,
     pub collector: String,
     pub source: Option<String>,

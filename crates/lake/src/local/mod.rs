@@ -61,6 +61,15 @@ impl LocalLake {
         *self.shared.left_out.lock().expect("no panic while it is held")
     }
 
+    /// For work on one object, which is short: on a thread that may block it is done at once, because handing it to
+    /// another would cost more than it does.
+    async fn briefly<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> T {
+        match tokio::runtime::Handle::current().runtime_flavor() {
+            tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| work(&self.shared)),
+            _ => self.blocking(work).await,
+        }
+    }
+
     /// File operations block; they run where blocking is allowed.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> T {
         let shared = Arc::clone(&self.shared);
@@ -98,17 +107,17 @@ impl Lake for LocalLake {
 
     async fn head(&self, key: &str) -> Result<Option<Object>, LakeError> {
         let key = key.to_owned();
-        self.blocking(move |shared| shared.head(&key)).await
+        self.briefly(move |shared| shared.head(&key)).await
     }
 
     async fn download(&self, key: &str, to: &Path) -> Result<Object, LakeError> {
         let (key, to) = (key.to_owned(), to.to_owned());
-        self.blocking(move |shared| shared.download(&key, &to)).await
+        self.briefly(move |shared| shared.download(&key, &to)).await
     }
 
     async fn publish(&self, file: &Path, key: &str, only_if: &Precondition) -> Result<Object, PublishError> {
         let (file, key, only_if) = (file.to_owned(), key.to_owned(), only_if.clone());
-        self.blocking(move |shared| publish::publish(shared, &file, &key, &only_if)).await
+        self.briefly(move |shared| publish::publish(shared, &file, &key, &only_if)).await
     }
 
     async fn sweep(&self) -> Result<u64, LakeError> {

@@ -182,10 +182,9 @@ impl World {
         let picked = self.dispatcher.pick(now, || AttemptId(Uuid::from_u128(number)));
         if let Pick::Start(start) = &picked {
             self.attempts = number;
-            let token = self.memory.lease(&start.lease);
+            self.memory.lease(&start.lease);
             self.memory.apply(&start.before);
             self.reserved(&start.before);
-            self.dispatcher.leased(start.attempt, token);
         }
         picked
     }
