@@ -23,6 +23,7 @@ use adce_core::time::{Boottime, Now};
 use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::alarm::Alarm;
 use crate::attempt::{Attempt, Ports};
 use crate::cycle::{CycleFigures, Observed};
 use crate::figures::Figures;
@@ -210,6 +211,7 @@ impl Engine {
     /// Collects until nothing can be done, looks once more, and ends.
     pub async fn run(mut self) -> Result<Ending, EngineError> {
         let started = self.now().boot;
+        let mut alarm = Alarm::new(self.ports.clock.clone());
         self.begin_cycle();
         loop {
             let idle = self.start_what_can();
@@ -218,7 +220,6 @@ impl Engine {
                 break;
             }
             let wake = self.wake_at(&idle);
-            let clock = self.ports.clock.clone();
             tokio::select! {
                 Some(message) = self.messages.recv() => {
                     self.handle(message);
@@ -228,7 +229,7 @@ impl Engine {
                     }
                 }
                 Some(reserved) = self.ledger.reserved() => self.handle(reserved),
-                () = clock.sleep_until(wake) => {}
+                () = alarm.rings_by(wake) => {}
             }
             self.grant_what_can();
             if let Some(error) = self.ledger.failure() {

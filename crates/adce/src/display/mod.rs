@@ -49,22 +49,19 @@ async fn live_until_done(
     let mut drawn = 0;
     let _ = term.hide_cursor();
     loop {
-        tokio::select! {
-            changed = snapshots.changed() => {
-                if changed.is_err() {
-                    break;
-                }
-                let snapshot = snapshots.borrow_and_update().clone();
-                if snapshot.phase == Phase::Asking {
-                    // The question stands below; drawing would wipe it away.
-                    drawn = redraw(&term, drawn, &[]);
-                    continue;
-                }
-                let (rows, columns) = term.size();
-                drawn = redraw(&term, drawn, &live::render(&title, &snapshot, usize::from(columns), usize::from(rows)));
-            }
-            notice = notices.recv() => if notice.is_none() { break },
+        if snapshots.changed().await.is_err() {
+            break;
         }
+        // The block shows the state of things; what happened one by one is for logs.
+        while notices.try_recv().is_ok() {}
+        let snapshot = snapshots.borrow_and_update().clone();
+        if snapshot.phase == Phase::Asking {
+            // The question stands below; drawing would wipe it away.
+            drawn = redraw(&term, drawn, &[]);
+            continue;
+        }
+        let (rows, columns) = term.size();
+        drawn = redraw(&term, drawn, &live::render(&title, &snapshot, usize::from(columns), usize::from(rows)));
     }
     redraw(&term, drawn, &[]);
     let _ = term.show_cursor();

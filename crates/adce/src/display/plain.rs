@@ -1,7 +1,7 @@
 //! Plain lines for logs and pipes: what failed, and every ten seconds how far it is.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adce_core::figures::{grouped, span};
 use adce_core::time::Timestamp;
@@ -10,32 +10,35 @@ use tokio::sync::{mpsc, watch};
 
 const BETWEEN_REPORTS: Duration = Duration::from_secs(10);
 
+/// Writes what happened with each new snapshot, several times a second: a line at once for each of a thousand attempts a
+/// second would cost more than the attempts.
 pub(super) async fn until_done(
     mut out: Box<dyn Write + Send>,
-    snapshots: watch::Receiver<Snapshot>,
+    mut snapshots: watch::Receiver<Snapshot>,
     mut notices: mpsc::UnboundedReceiver<Notice>,
 ) {
-    let mut reports = tokio::time::interval(BETWEEN_REPORTS);
-    reports.tick().await;
+    let mut reported = Instant::now();
     loop {
-        tokio::select! {
-            notice = notices.recv() => match notice {
-                None => break,
-                Some(notice) => line(&mut out, snapshots.borrow().at, said(&notice)),
-            },
-            _ = reports.tick() => {
-                let snapshot = snapshots.borrow().clone();
-                line(&mut out, snapshot.at, Some(how_far(&snapshot)));
-            }
+        let goes_on = snapshots.changed().await.is_ok();
+        let snapshot = snapshots.borrow_and_update().clone();
+        let mut lines = String::new();
+        while let Ok(notice) = notices.try_recv() {
+            lines.extend(said(&notice).map(|text| line(snapshot.at, &text)));
+        }
+        if goes_on && reported.elapsed() >= BETWEEN_REPORTS {
+            reported = Instant::now();
+            lines.push_str(&line(snapshot.at, &how_far(&snapshot)));
+        }
+        // Nobody reads any more: that must not stop the engine.
+        let _ = out.write_all(lines.as_bytes());
+        if !goes_on {
+            return;
         }
     }
 }
 
-fn line(out: &mut Box<dyn Write + Send>, at: Timestamp, text: Option<String>) {
-    // Nobody reads any more: that must not stop the engine.
-    if let Some(text) = text {
-        let _ = writeln!(out, "{} {text}", at.strftime("%H:%M:%S"));
-    }
+fn line(at: Timestamp, text: &str) -> String {
+    format!("{} {text}\n", at.strftime("%H:%M:%S"))
 }
 
 /// Filled items are counted, not listed: there may be a hundred thousand.
