@@ -2,5 +2,6 @@
 
 #![allow(dead_code)] // Each test takes what it needs.
 
+pub mod bucket;
 pub mod nba;
 pub mod place;

@@ -12,6 +12,7 @@ mod rows;
 #[cfg(test)]
 mod sample;
 mod select;
+mod sketch;
 mod state;
 mod surprise;
 mod table;
@@ -25,6 +26,7 @@ pub use gaps::{GapDiff, gaps};
 pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Unexpected};
 pub use picture::*;
 pub use select::Selection;
+pub use sketch::Sketch;
 pub use state::{Due, EtagDigest, Facts, Found, Fresh, Sight, changes_at, reason_of, state_of};
 pub use surprise::{Surprise, Verdict, judge, surprises};
 pub use table::{TableError, TableFile, TableFiles, check_columns, header};

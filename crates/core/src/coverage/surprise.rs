@@ -4,16 +4,19 @@
 //! A surprising picture is held. It comes into force when a full cycle that began at least `reconcile_every` after the
 //! first sight shows the same again, or a person accepts it. Until then the last accepted picture stays in force.
 //!
-//! Always true: the first picture is never a surprise; nothing that surprises is in force before its time
-//! (`a_surprise_is_in_force_only_when_confirmed_or_accepted`).
+//! Always true: the first picture is never a surprise, nor the first of a part of the lake
+//! (`the_first_picture_is_never_a_surprise`, `what_was_never_listed_before_opens_without_a_surprise`); nothing that
+//! surprises is in force before its time (`a_surprise_is_in_force_only_when_confirmed_or_accepted`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use super::picture::Picture;
+use super::sketch::Sketch;
 use super::{Completeness, Coverage, Evidence, GapDiff};
 use crate::figures::{grouped, percent};
-use crate::gap::{Gap, Reason};
+use crate::gap::{Gap, ItemState, Reason};
 use crate::record::HeldPicture;
 use crate::spec;
 use crate::time::{SignedDuration, Timestamp};
@@ -89,32 +92,46 @@ impl Picture {
             };
             Some((dataset.name.clone(), objects))
         });
-        let listed_at = coverage.datasets.iter().filter_map(|dataset| {
-            let at = match dataset.listed {
-                Completeness::Full { .. } => began,
-                Completeness::Partial => *before?.listed_at.get(&dataset.name)?,
-            };
-            Some((dataset.name.clone(), at))
-        });
         Picture {
-            listed_at: listed_at.collect(),
+            listed_at: coverage.datasets.iter().map(|dataset| (dataset.name.clone(), dataset.listed_at)).collect(),
+            present: BTreeMap::new(),
             taken_at: Some(began),
             table_rows: evidence.expected.table_rows().clone(),
             objects: objects.collect(),
             items: evidence.expected.len() as u64,
             gaps: coverage.counts().gaps(),
-            opened: diff.opened.iter().filter(|gap| !time_explains(gap, evidence)).count() as u64,
+            opened: diff.opened.iter().filter(|gap| !is_explained(gap, evidence)).count() as u64,
         }
+    }
+
+    /// With the items that are present in it, so that a later look that fails in part knows them; to be remembered.
+    pub fn with_present(self, evidence: &Evidence<'_>, coverage: &Coverage) -> Picture {
+        let before = evidence.accepted;
+        let present = coverage.datasets.iter().zip(evidence.expected.datasets()).filter_map(|(dataset, items)| {
+            let present = match dataset.listed {
+                Completeness::Full { .. } => {
+                    let mut present = Sketch::default();
+                    let there = items.items().filter(|item| coverage.state(*item) == ItemState::Present);
+                    there.for_each(|item| present.add(evidence.expected.id(item)));
+                    present
+                }
+                Completeness::Partial => before?.present.get(&dataset.name)?.clone(),
+            };
+            Some((dataset.name.clone(), present))
+        });
+        Picture { present: present.collect(), ..self }
     }
 }
 
-/// Nothing in the lake or the config need have changed for this gap to open: it grew stale, fell due, or is asked for
-/// again after an absence. However many of these open at once, they are what the config says.
-fn time_explains(gap: &Gap, evidence: &Evidence<'_>) -> bool {
+/// Nothing in the lake or the config need have changed for this gap to open: it grew stale, fell due, is asked for again
+/// after an absence, or its part of the lake could never be listed before. However many of these open at once, they are
+/// what the config says.
+fn is_explained(gap: &Gap, evidence: &Evidence<'_>) -> bool {
+    let first_look = evidence.accepted.is_some_and(|picture| picture.never_saw(&gap.dataset));
     let pictured = evidence.accepted.and_then(|picture| picture.taken_at);
     let fell_due = gap.due.zip(pictured).is_some_and(|(due, pictured)| due > pictured);
     let asked_again = evidence.records.get(&gap.id.item).is_some_and(|record| record.absent.is_some());
-    gap.reason == Reason::Stale || fell_due || asked_again
+    gap.reason == Reason::Stale || fell_due || asked_again || first_look
 }
 
 /// What in `new` is too different from the last accepted picture; nothing if there is none.
@@ -190,6 +207,10 @@ fn exceeds(part: u64, whole: u64, permille: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use super::super::sample::{Files, Sample};
+    use super::super::{Observation, gaps};
     use super::*;
 
     const EVERY: Duration = Duration::from_secs(900);
@@ -203,7 +224,8 @@ mod tests {
             taken_at: Some(at(seconds)),
             table_rows: [("game".to_string(), rows)].into(),
             objects: [("box".to_string(), objects)].into(),
-            listed_at: [("box".to_string(), at(seconds))].into(),
+            listed_at: [("box".to_string(), Some(at(seconds)))].into(),
+            present: BTreeMap::new(),
             items: 1_000,
             gaps: opened,
             opened,
@@ -228,6 +250,35 @@ mod tests {
     #[test]
     fn the_first_picture_is_never_a_surprise() {
         assert_eq!(surprises(None, &picture(0, 0, 0, 1_000), &spec::Surprise::default()), []);
+    }
+
+    #[test]
+    fn what_was_never_listed_before_opens_without_a_surprise() {
+        let sample = Sample::new(Files::default()).list("n", &["a", "b", "c"]).dataset("box", "box/{n}", &["n"]);
+        let expected = sample.expand("2024-12-01T00:00:00Z").unwrap();
+        let mut look = Observation::new(&expected, &sample.spec);
+        look.begin("box/", at(10));
+        look.prefix_complete("box/");
+        let inventory = look.finish();
+        let opened = |listed_at: BTreeMap<String, Option<Timestamp>>| {
+            let accepted = Picture { taken_at: Some(at(0)), listed_at, ..Picture::default() };
+            let (records, open) = (HashMap::new(), HashMap::new());
+            let evidence = Evidence {
+                spec: &sample.spec,
+                expected: &expected,
+                inventory: &inventory,
+                records: &records,
+                open: &open,
+                accepted: Some(&accepted),
+            };
+            let coverage = Coverage::of(&evidence, at(11)).unwrap();
+            let diff = gaps(&evidence, &coverage, at(11));
+            assert_eq!(diff.opened.len(), 3);
+            Picture::of(&evidence, &coverage, &diff, at(10)).opened
+        };
+        assert_eq!(opened([("box".to_string(), None)].into()), 0, "its listing failed so far");
+        assert_eq!(opened([("box".to_string(), Some(at(0)))].into()), 3, "all of them were there");
+        assert_eq!(opened(BTreeMap::new()), 3, "a dataset that is new in the config");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! Always true: the sums of the glossary hold for every dataset (`the_sums_of_the_glossary_always_hold`), and every
 //! state is what a plain reading of the rules gives (`coverage_agrees_with_a_naive_reading`).
 //!
-//! Where a listing failed and nobody saw an item, what was known before goes on: an open gap stays one, an item that
-//! the last accepted picture covers counts as present, anything else is `unknown`. Nothing of that opens a gap.
+//! Where a listing failed and nobody saw an item, what was known before goes on: an open gap stays one, an absence on
+//! record stays one, an item that was present when its part of the lake was last listed to its end still counts as
+//! present, and anything else is `unknown`. Nothing of that opens a gap, and nothing of which nobody knows is called
+//! present (`coverage_agrees_with_a_naive_reading`).
 
 use std::collections::HashMap;
 use std::ops::AddAssign;
@@ -12,6 +14,7 @@ use std::ops::AddAssign;
 use super::expected::{Expected, ItemIx, ItemScope};
 use super::inventory::{Completeness, Inventory};
 use super::picture::Picture;
+use super::sketch::Sketch;
 use super::state::{Due, Facts, Fresh, Sight, changes_at, reason_of, state_of};
 use crate::figures::grouped;
 use crate::gap::{Gap, ItemState, Reason};
@@ -45,7 +48,7 @@ pub struct Counts {
     pub absent: u64,
     pub not_due: u64,
     pub expired: u64,
-    /// Their listing failed, and nothing older is known of them.
+    /// Their listing failed, and nothing older that could still hold is known of them.
     pub unknown: u64,
 }
 
@@ -121,6 +124,8 @@ pub struct DatasetCoverage {
     pub unexpected_sample: Vec<String>,
     /// Its part of the listing.
     pub listed: Completeness,
+    /// When its part of the lake was last listed to its end, now or before.
+    pub listed_at: Option<Timestamp>,
     /// Objects at expected keys, whatever their state.
     pub objects: u64,
 }
@@ -155,6 +160,7 @@ impl Coverage {
             states: Vec::with_capacity(evidence.expected.len()),
             gaps: Vec::new(),
             changes_at: None,
+            before: Before::default(),
             problems: Problems::default(),
         };
         let datasets: Vec<_> = (0..evidence.expected.datasets().len()).map(|dataset| tally.dataset(dataset)).collect();
@@ -205,14 +211,18 @@ struct Tally<'a> {
     states: Vec<ItemState>,
     gaps: Vec<GapItem>,
     changes_at: Option<Timestamp>,
+    /// Of the dataset whose turn it is.
+    before: Before<'a>,
     problems: Problems,
 }
 
 impl<'a> Tally<'a> {
     fn dataset(&mut self, at: usize) -> DatasetCoverage {
-        let Evidence { spec, expected, inventory, .. } = *self.evidence;
+        let Evidence { spec, expected, inventory, accepted, .. } = *self.evidence;
         let of = &expected.datasets()[at];
         let dataset = &spec.datasets[of.name()];
+        let listed = inventory.completeness(at);
+        self.before = Before::of(dataset, listed, accepted);
         let mut counts = Counts::default();
         let mut next_due = EarliestDay::default();
         let mut objects = 0;
@@ -226,6 +236,7 @@ impl<'a> Tally<'a> {
             counts.add(state);
             self.states.push(state);
         }
+        self.forget_what_changed(&mut counts);
         let unexpected = inventory.unexpected(at);
         DatasetCoverage {
             name: of.name().to_owned(),
@@ -233,15 +244,28 @@ impl<'a> Tally<'a> {
             next_due: next_due.found,
             unexpected: unexpected.objects,
             unexpected_sample: unexpected.sample.clone(),
-            listed: inventory.completeness(at),
+            listed,
+            listed_at: match listed {
+                Completeness::Full { began } => Some(began),
+                Completeness::Partial => self.before.listed_at,
+            },
             objects,
         }
     }
 
+    /// What was taken for present because it is no gap is so only if it was among the present items then.
+    fn forget_what_changed(&mut self, counts: &mut Counts) {
+        for item in self.before.changed() {
+            self.states[item.0 as usize] = ItemState::Unknown;
+            counts.present -= 1;
+            counts.unknown += 1;
+        }
+    }
+
     fn item(&mut self, dataset: &Dataset, item: ItemIx, due: Due) -> ItemState {
-        let Evidence { expected, inventory, records, open, accepted, .. } = *self.evidence;
+        let Evidence { expected, inventory, records, open, .. } = *self.evidence;
         let sight = inventory.sight(item);
-        let needs_id = !records.is_empty() || (sight == Sight::NotSeen && !open.is_empty());
+        let needs_id = !records.is_empty() || self.before.is_asked() || (sight == Sight::NotSeen && !open.is_empty());
         let id = needs_id.then(|| expected.id(item));
         let record = id.and_then(|id| records.get(&id));
         let fresh = match sight {
@@ -254,10 +278,13 @@ impl<'a> Tally<'a> {
             self.changes_at = Some(self.changes_at.map_or(at, |earlier| earlier.min(at)));
         }
         let gap = id.and_then(|id| open.get(&id));
-        let state = if state == ItemState::Unknown {
-            known_before(gap, due, accepted.and_then(|picture| picture.listed_at.get(&dataset.name)))
-        } else {
-            state
+        let state = match (state, id) {
+            (ItemState::NotDue, _) | (_, None) => state,
+            (ItemState::Unknown, Some(id)) => self.before.state(item, id, gap, &facts),
+            (_, Some(id)) => {
+                self.before.saw(id, gap, &facts);
+                state
+            }
         };
         if let Some(reason) = reason_of(state) {
             let priority = self.priority(dataset, item, due, reason);
@@ -326,21 +353,82 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Nobody could look: what was known goes on. An item that was not a gap when its part of the lake was last listed to
-/// its end was there, unless it was not due then.
-fn known_before(gap: Option<&Gap>, due: Due, listed_at: Option<&Timestamp>) -> ItemState {
-    if let Some(gap) = gap {
-        return match gap.reason {
-            Reason::Missing => ItemState::Missing,
-            Reason::Stale => ItemState::Stale,
-            Reason::Undersized => ItemState::Undersized,
-            Reason::Suspect => ItemState::Suspect,
-        };
+/// What is known of a dataset's items that nobody could look at now.
+#[derive(Default)]
+struct Before<'a> {
+    listed_at: Option<Timestamp>,
+    /// The items that were present then.
+    present: Option<&'a Sketch>,
+    /// Those that would have to be the same ones if nothing changed.
+    now: Sketch,
+    /// Not seen now, and present if it was so then.
+    unseen: Vec<(ItemIx, ItemId)>,
+}
+
+impl<'a> Before<'a> {
+    /// Of a dataset that was listed to its end, nothing older is asked.
+    fn of(dataset: &Dataset, listed: Completeness, accepted: Option<&'a Picture>) -> Self {
+        let accepted = accepted.filter(|_| listed == Completeness::Partial);
+        Before {
+            listed_at: accepted.and_then(|picture| picture.listed_at(&dataset.name)),
+            present: accepted.and_then(|picture| picture.present.get(&dataset.name)),
+            ..Before::default()
+        }
     }
-    match (due, listed_at) {
-        (Due::At(due), Some(listed_at)) if due > *listed_at => ItemState::Unknown,
-        (_, Some(_)) => ItemState::Present,
-        (_, None) => ItemState::Unknown,
+
+    fn is_asked(&self) -> bool {
+        self.listed_at.is_some()
+    }
+
+    /// Of an item that nobody saw now.
+    fn state(&mut self, item: ItemIx, id: ItemId, gap: Option<&Gap>, facts: &Facts<'_>) -> ItemState {
+        if let Some(gap) = gap {
+            return match gap.reason {
+                Reason::Missing => ItemState::Missing,
+                Reason::Stale => ItemState::Stale,
+                Reason::Undersized => ItemState::Undersized,
+                Reason::Suspect => ItemState::Suspect,
+            };
+        }
+        if let Some(mark) = facts.record.and_then(|record| record.absent.as_ref()) {
+            return if mark.fingerprint == facts.fingerprint { ItemState::Absent } else { ItemState::Unknown };
+        }
+        if self.was_confirmed_since(facts) {
+            return ItemState::Present;
+        }
+        if !self.may_have_been_present(facts) {
+            return ItemState::Unknown;
+        }
+        self.now.add(id);
+        self.unseen.push((item, id));
+        ItemState::Present
+    }
+
+    /// An item that was seen now may have been present then too, and counts with its neighbours.
+    fn saw(&mut self, id: ItemId, gap: Option<&Gap>, facts: &Facts<'_>) {
+        let absent = facts.record.is_some_and(|record| record.absent.is_some());
+        if gap.is_none() && !absent && !self.was_confirmed_since(facts) && self.may_have_been_present(facts) {
+            self.now.add(id);
+        }
+    }
+
+    /// An attempt filled it, or found it current, after that listing.
+    fn was_confirmed_since(&self, facts: &Facts<'_>) -> bool {
+        let confirmed = facts.record.and_then(|record| record.confirmed);
+        self.listed_at.is_some_and(|listed_at| confirmed.is_some_and(|confirmed| confirmed >= listed_at))
+    }
+
+    fn may_have_been_present(&self, facts: &Facts<'_>) -> bool {
+        self.listed_at.is_some_and(|listed_at| facts.due.instant().is_none_or(|due| due <= listed_at))
+    }
+
+    /// Taken for present, and among others now than then.
+    fn changed(&mut self) -> Vec<ItemIx> {
+        let nothing = Sketch::default();
+        let present = self.present.unwrap_or(&nothing);
+        let now = std::mem::take(&mut self.now);
+        let unseen = std::mem::take(&mut self.unseen).into_iter();
+        unseen.filter(|(_, id)| !present.agrees(&now, *id)).map(|(item, _)| item).collect()
     }
 }
 

@@ -57,7 +57,12 @@ proptest! {
         let (open, records) = (world.open_gaps(), world.records());
         let judged = judge(&world, &open, &records, NOW);
         let naive = naive::read(&world);
-        prop_assert_eq!(&judged.states, &naive.states);
+        for (key, state) in &naive.states {
+            // An item may share the fate of others: what changed among them makes it unknown, and nothing else.
+            let forgotten = (*state, judged.states[key]) == (ItemState::Present, ItemState::Unknown);
+            prop_assert!(judged.states[key] == *state || (forgotten && naive.strangers(&world, key)), "`{}` is {:?}, not {:?}", key, judged.states[key], state);
+        }
+        prop_assert_eq!(judged.states.len(), naive.states.len());
         for (dataset, unexpected) in judged.coverage.datasets.iter().zip(&naive.unexpected) {
             prop_assert_eq!(dataset.unexpected, *unexpected, "unexpected under `{}`", dataset.name);
         }
@@ -116,7 +121,13 @@ proptest! {
         let second = judge(&world, &open, &records, NOW);
         prop_assert!(second.diff.is_empty(), "{:?}", second.diff);
         prop_assert_eq!(second.diff.unchanged as usize, open.len());
-        prop_assert_eq!(&first.states, &second.states);
+        // A gap that opened under a listing that failed leaves its neighbours unknown.
+        let settled = |states: &BTreeMap<String, ItemState>| -> BTreeMap<String, ItemState> {
+            let unseen = |key: &str| world.listing_failed(key) && !world.was_shown(key);
+            let present_or_unknown = |state: ItemState| if state == ItemState::Present { ItemState::Unknown } else { state };
+            states.iter().map(|(key, state)| (key.clone(), if unseen(key) { present_or_unknown(*state) } else { *state })).collect()
+        };
+        prop_assert_eq!(settled(&first.states), settled(&second.states));
     }
 
     #[test]

@@ -15,6 +15,14 @@ pub struct Reading {
     pub next_due: Vec<Option<(i64, u64)>>,
 }
 
+impl Reading {
+    /// Is there an item in this one's dataset that belongs to another set now than when it was last listed to its end?
+    pub fn strangers(&self, world: &World, key: &str) -> bool {
+        let moved = |item: &PlainItem<'_>| !world.is_in_the_last_picture(item);
+        world.items().iter().any(|item| item.key[..2] == key[..2] && moved(item))
+    }
+}
+
 pub fn read(world: &World) -> Reading {
     let mut reading = Reading { states: BTreeMap::new(), priorities: BTreeMap::new(), unexpected: Vec::new(), next_due: Vec::new() };
     let items = world.items();
@@ -86,11 +94,15 @@ fn before(world: &World, item: &PlainItem<'_>) -> ItemState {
     if let Some(open) = item.fate.open {
         return [ItemState::Missing, ItemState::Stale, ItemState::Undersized, ItemState::Suspect][usize::from(open)];
     }
+    if item.fate.absent_until.is_some() {
+        let holds = item.fate.absent_fingerprint == world.datasets[item.dataset].fingerprint;
+        return if holds { ItemState::Absent } else { ItemState::Unknown };
+    }
     let Some(taken) = world.listed_at[item.dataset] else {
         return ItemState::Unknown;
     };
-    let due = world.datasets[item.dataset].due_after.and_then(|after| Some(item.ends? + after));
-    if due.is_some_and(|due| due > taken) { ItemState::Unknown } else { ItemState::Present }
+    let filled_since = item.fate.confirmed.is_some_and(|confirmed| confirmed >= taken);
+    if filled_since || world.is_in_the_last_picture(item) { ItemState::Present } else { ItemState::Unknown }
 }
 
 fn priority(world: &World, item: &PlainItem<'_>, state: ItemState) -> u8 {

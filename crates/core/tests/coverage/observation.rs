@@ -18,7 +18,7 @@ fn world() -> (Spec, Expected) {
         high_below: None,
         fingerprint: 0,
     };
-    let fate = Fate { object: None, confirmed: None, absent_until: None, absent_fingerprint: 0, suspect: 9, open: None };
+    let fate = Fate { object: None, confirmed: None, absent_until: None, absent_fingerprint: 0, suspect: 9, open: None, was_present: true };
     let world = World {
         games: vec![Game { kind: 0, ends: None }; 3],
         datasets: vec![plan(1), plan(10)],

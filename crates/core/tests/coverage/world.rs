@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adce_core::coverage::{self, Expected, Inventory, Picture, TableError, TableFile, TableFiles};
+use adce_core::coverage::{self, Expected, Inventory, Picture, Sketch, TableError, TableFile, TableFiles};
 use adce_core::gap::{Gap, Progress, Reason};
 use adce_core::ids::{GapId, ItemId};
 use adce_core::object::Object;
@@ -71,6 +71,8 @@ pub struct Fate {
     pub absent_fingerprint: u64,
     pub suspect: u8,
     pub open: Option<u8>,
+    /// When its dataset was last listed to its end, it was expected and present.
+    pub was_present: bool,
 }
 
 fn moment() -> impl Strategy<Value = i64> {
@@ -111,8 +113,9 @@ prop_compose! {
         absent_fingerprint in 0u64..2,
         suspect in 0u8..6,
         open in weighted(0.3, 0u8..4),
+        was_present in prop::bool::weighted(0.7),
     ) -> Fate {
-        Fate { object, confirmed, absent_until, absent_fingerprint, suspect, open }
+        Fate { object, confirmed, absent_until, absent_fingerprint, suspect, open, was_present }
     }
 }
 
@@ -123,7 +126,7 @@ prop_compose! {
         fates in vec(fate(), 1..40),
         broken in vec(weighted(0.3, 0usize..10), 3),
         strangers in vec((0u8..4, 0u8..20), 0..20),
-        listed_at in vec(weighted(0.6, moment()), 3),
+        listed_at in vec(weighted(0.6, moment().prop_map(|moment| moment.min(NOW))), 3),
     ) -> World {
         World { games, datasets, fates, broken, strangers, listed_at }
     }
@@ -213,8 +216,25 @@ impl World {
     }
 
     pub fn accepted(&self) -> Picture {
-        let listed = self.listed_at.iter().enumerate().filter_map(|(number, listed)| Some((format!("d{number}"), at((*listed)?))));
-        Picture { taken_at: Some(at(NOW)), listed_at: listed.collect(), ..Picture::default() }
+        let listed = self.listed_at.iter().enumerate().map(|(number, listed)| (format!("d{number}"), listed.map(at)));
+        let mut present: BTreeMap<String, Sketch> = BTreeMap::new();
+        for item in self.items().iter().filter(|item| self.is_in_the_last_picture(item)) {
+            present.entry(format!("d{}", item.dataset)).or_default().add(item.id);
+        }
+        Picture { taken_at: Some(at(NOW)), listed_at: listed.collect(), present, ..Picture::default() }
+    }
+
+    pub fn due(&self, item: &PlainItem<'_>) -> Option<i64> {
+        Some(item.ends? + self.datasets[item.dataset].due_after?)
+    }
+
+    /// It was present then, and nothing that happened since says otherwise.
+    pub fn is_in_the_last_picture(&self, item: &PlainItem<'_>) -> bool {
+        let Some(listed_at) = self.listed_at[item.dataset] else { return false };
+        let fate = item.fate;
+        let was_due = self.due(item).is_none_or(|due| due <= listed_at);
+        let nothing_since = fate.open.is_none() && fate.absent_until.is_none() && fate.confirmed.is_none_or(|at| at < listed_at);
+        fate.was_present && was_due && nothing_since
     }
 
     pub fn listing_failed(&self, key: &str) -> bool {
