@@ -127,6 +127,10 @@ impl From<EngineError> for Failure {
             EngineError::Config(problems) => Failure::Config(problems),
             EngineError::Bug => Failure::caused(Exit::Bug, &EngineError::Bug),
             EngineError::Lake(error) => error.into(),
+            EngineError::NothingListed(error) => match error.into() {
+                Failure::Because { message, hint, .. } => Failure::Because { exit: Exit::Unreachable, message, hint },
+                config @ Failure::Config(_) => config,
+            },
             EngineError::State(error) => error.into(),
             EngineError::Select(text, errors) => {
                 let complaints: Vec<String> = errors.iter().map(|error| error.message.clone()).collect();

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use adce_api::GapLine;
+use adce_api::{DatasetCoverage, GapLine};
 use adce_core::coverage::{self, Coverage, Evidence, Expected, Picture, Verdict};
 use adce_core::gap::{Gap, GapState};
 use adce_core::ids::ItemId;
@@ -17,6 +17,7 @@ use adce_core::spec::Spec;
 use adce_core::time::Now;
 use adce_engine::{EngineError, GapView, Look, look};
 use adce_lake::tables::ConfigFolder;
+use indexmap::IndexMap;
 
 use crate::clock::MachineClock;
 use crate::commands::ask;
@@ -47,22 +48,8 @@ impl Survey {
         let lake = adce_lake::open(&spec.lake)?;
         let remembered = ask::state(&spec)?.map(|state| state.remembered()).transpose()?.unwrap_or_default();
         let tables = Arc::new(ConfigFolder::new(&spec.folder));
-        let look = look(spec.clone(), &*lake, tables, &clock).await?;
-        let survey = compare(spec, lake.identity(), look, remembered, &clock)?;
-        survey.saw_something()
-    }
-
-    /// Not even the beginning of the lake could be listed.
-    fn saw_something(mut self) -> Result<Survey, Failure> {
-        let nothing_seen = self.coverage.datasets.iter().all(|dataset| dataset.objects + dataset.unexpected == 0);
-        let nothing_listed = self.not_listed.len() == self.expected.prefixes().len();
-        match self.not_listed.pop() {
-            Some((_, error)) if nothing_seen && nothing_listed => Err(error.into()),
-            last => {
-                self.not_listed.extend(last);
-                Ok(self)
-            }
-        }
+        let look = look(spec.clone(), &*lake, tables, remembered.picture.clone(), &clock).await?;
+        Ok(compare(spec, lake.identity(), look, remembered, &clock)?)
     }
 
     pub fn is_partial(&self) -> bool {
@@ -81,8 +68,16 @@ impl Survey {
         }
     }
 
-    /// Why figures of this dataset are older than this look.
-    pub fn listing_error(&self, dataset: &str) -> Option<String> {
+    /// Where each dataset stands, with the reason if that is older than this look.
+    pub fn datasets(&self) -> IndexMap<String, DatasetCoverage> {
+        let datasets = self.coverage.datasets.iter().map(|dataset| {
+            let listing_error = self.listing_error(&dataset.name);
+            (dataset.name.clone(), DatasetCoverage { listing_error, ..views::dataset_coverage(dataset) })
+        });
+        datasets.collect()
+    }
+
+    fn listing_error(&self, dataset: &str) -> Option<String> {
         let prefix = self.expected.prefix_of(self.spec.datasets.get(dataset)?);
         let (_, error) = self.not_listed.iter().find(|(failed, _)| prefix.starts_with(failed.as_str()))?;
         Some(error.to_string())

@@ -23,6 +23,8 @@ pub struct Process {
 pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Timestamp>, spec: &Spec, process: &Process) -> Status {
     let datasets = cycle.datasets.iter().map(|dataset| {
         let mut coverage = dataset_coverage(dataset);
+        let failed = cycle.not_listed.iter().find(|(prefix, _)| key_prefix(spec, &dataset.name).starts_with(prefix.as_str()));
+        coverage.listing_error = failed.map(|(_, error)| error.clone());
         // What landed since the cycle began is there already.
         if let Some(live) = snapshot.datasets.iter().find(|live| live.name == dataset.name) {
             catch_up(&mut coverage, live);
@@ -67,6 +69,10 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
     }
 }
 
+fn key_prefix<'a>(spec: &'a Spec, dataset: &str) -> &'a str {
+    spec.datasets.get(dataset).map_or("", |dataset| dataset.key.literal_prefix())
+}
+
 fn catch_up(coverage: &mut DatasetCoverage, live: &adce_engine::DatasetLine) {
     let counts = &mut coverage.counts;
     let filled = live.present.saturating_sub(counts.present);
@@ -91,6 +97,7 @@ pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> Datas
         next_due_items: dataset.next_due.map_or(0, |next| next.items_that_day),
         unexpected_keys: dataset.unexpected_sample.clone(),
         listing_error: None,
+        listed_at: dataset.listed_at,
     }
 }
 
@@ -343,6 +350,7 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
     match gate {
         Gate::Running { attempt } => format!("it runs now, attempt {attempt}"),
         Gate::OnlyWatched => "its dataset has no collector: it is only watched".into(),
+        Gate::NotSelected => "the run under way leaves it alone: its `--select` does not mean it".into(),
         Gate::Surprise { .. } => "a sudden change is held until a later cycle confirms it, or `adce accept`".into(),
         Gate::Retry { until } => format!("the last attempt failed; the next one is {}", then(*until, now)),
         Gate::NotYet { until } => format!("upstream does not have it yet; asked again {}", then(*until, now)),

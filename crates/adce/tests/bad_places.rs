@@ -64,9 +64,32 @@ fn a_table_that_lost_many_rows_is_held() {
 }
 
 #[test]
-fn an_empty_table_is_an_error_with_its_name() {
+fn a_table_that_is_empty_from_the_start_is_an_error_with_its_name() {
     let place = numbers(0);
     place.adce(&["run"]).ends_with(78).says("numbers.csv");
+    place.adce(&["plan"]).ends_with(78).says("numbers.csv");
+}
+
+#[test]
+fn a_table_that_is_empty_after_a_good_run_is_held_until_somebody_says_so() {
+    let place = numbers(100);
+    place.adce(&["run"]).ends_with(0);
+    std::fs::remove_file(place.path("lake/numbers/007.txt")).expect("an object goes");
+    place.write("numbers.csv", &table(0));
+    place.adce(&["plan"]).ends_with(2).says("the table of `number` is empty; it had 100 rows");
+    place.adce(&["run"]).ends_with(2).says("adce accept");
+    place.adce(&["run", "--select", "number == '007'"]).ends_with(2).says("adce accept");
+    place.adce(&["status"]).ends_with(2).says("HELD");
+    // The rows are back: nothing is held, and nothing was lost.
+    place.write("numbers.csv", &table(100));
+    place.adce(&["run"]).ends_with(0);
+    assert!(place.has("lake/numbers/007.txt"));
+
+    place.write("numbers.csv", &table(0));
+    place.adce(&["run"]).ends_with(2);
+    place.adce(&["accept"]).ends_with(0).says("is empty");
+    place.adce(&["run"]).ends_with(0);
+    place.adce(&["plan"]).ends_with(0);
 }
 
 #[test]
@@ -146,6 +169,56 @@ fn only_what_is_selected_is_collected() {
     assert!(place.has("lake/numbers/002.txt") && place.has("lake/numbers/007.txt") && !place.has("lake/numbers/003.txt"));
     place.adce(&["run", "--select", "nomber == '1'"]).ends_with(64).says("number");
     place.adce(&["run"]).ends_with(0);
+}
+
+#[test]
+fn what_is_not_selected_is_held_and_named_by_everybody() {
+    let place = numbers(3);
+    let scraper = "touch started; while [ ! -e go ]; do sleep 0.01; done; echo hello > \"$1\"";
+    place.write("adce.yaml", &CONFIG.replace("echo hello > \"$1\"", scraper).replace("1s", "1h"));
+    let mut engine = place.start(&["run", "--select", "number == '001'"]);
+    wait_for("the first attempt", || place.has("started"));
+    let gaps = place.adce(&["gaps", "--format", "json"]);
+    let mut states: Vec<_> = gaps.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a gap")).collect();
+    states.sort_by_key(|gap| gap["key"].to_string());
+    let states: Vec<_> = states.iter().map(|gap| (gap["key"].as_str().expect("a key"), gap["state"].as_str().expect("a state"))).collect();
+    assert_eq!(states, [("numbers/000.txt", "held"), ("numbers/001.txt", "running"), ("numbers/002.txt", "held")]);
+    let counts = place.adce(&["status", "--format", "json"]).json()["gaps"].clone();
+    assert_eq!((&counts["running"], &counts["held"]), (&1.into(), &2.into()));
+    place.adce(&["why", "numbers/002.txt"]).ends_with(0).says("--select");
+    place.write("go", "");
+    assert_eq!(engine.wait().expect("an exit code").code(), Some(2));
+}
+
+#[test]
+fn a_table_that_changes_in_mid_run_changes_what_is_selected() {
+    let place = numbers(3);
+    let kinds = |kinds: [&str; 3]| format!("number,kind\n000,{}\n001,{}\n002,{}\n", kinds[0], kinds[1], kinds[2]);
+    place.write("numbers.csv", &kinds(["x", "y", "x"]));
+    // The first attempt lets 001 in and 002 out, and gives the engine time to see it.
+    place.write("later.csv", &kinds(["x", "x", "y"]));
+    place.write("scraper.sh", "echo $1 >> ran\nif [ $1 = 000 ]; then mv later.csv numbers.csv; sleep 1.5; fi\necho hello > \"$2\"\n");
+    let config = CONFIG.replace("[sh, -c, 'echo hello > \"$1\"', sh, \"{out}\"]", "[sh, scraper.sh, \"{number}\", \"{out}\"]");
+    place.write("adce.yaml", &config.replace("reconcile_every: 1s", "reconcile_every: 300ms, max_concurrent: 1"));
+    place.adce(&["run", "--select", "kind == 'x'"]).ends_with(2);
+    assert_eq!(place.read("ran"), "000\n001\n");
+    assert!(!place.has("lake/numbers/002.txt"));
+    place.adce(&["run"]).ends_with(0);
+}
+
+#[test]
+fn gaps_that_nobody_collects_are_not_called_about_to_start() {
+    let place = Place::new(
+        "version: 1\nname: watched\nlake: ./lake\ndimensions:\n  number: { table: numbers.csv, id: number }\ndatasets:\n  \
+         numbers: { key: \"numbers/{number}.txt\", for: number }\n",
+    );
+    place.write(
+        "numbers.csv",
+        &std::iter::once("number\n".to_owned()).chain((0..1_200).map(|number| format!("{number}\n"))).collect::<String>(),
+    );
+    let run = place.adce(&["run"]);
+    run.ends_with(2).says("1,200 only watched");
+    assert!(!run.err.contains("for the first time"), "{}", run.err);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub struct Counts {
     pub not_due: u64,
     pub expired: u64,
     pub unexpected: u64,
-    /// In a part of the lake that could not be listed, now or ever before.
+    /// In a part of the lake that could not be listed, and nothing older that could still hold is known of them.
     #[serde(default)]
     pub unknown: u64,
 }
@@ -83,6 +83,9 @@ pub struct DatasetCoverage {
     /// Why figures of this dataset may be older than this call: a prefix that could not be listed.
     #[serde(default)]
     pub listing_error: Option<String>,
+    /// When its part of the lake was last listed to its end.
+    #[serde(default)]
+    pub listed_at: Option<Timestamp>,
 }
 
 /// `adce plan --format json`.

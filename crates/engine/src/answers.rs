@@ -7,7 +7,7 @@ use adce_core::time::Now;
 use crate::engine::Engine;
 use crate::inbox::{Query, StatusView};
 use crate::snapshot::{DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
-use crate::why::{gap_view, task_view, why};
+use crate::why::{Why, gap_view, task_view, why};
 
 impl Engine {
     pub(crate) fn answer(&mut self, query: Query, now: Now) {
@@ -19,8 +19,8 @@ impl Engine {
                 let _ = reply.send(StatusView { snapshot, cycle: self.cycle.figures.clone(), next_cycle });
             }
             Query::Gaps(reply) => {
-                let gaps = self.dispatcher.gaps();
-                let _ = reply.send(gaps.into_iter().map(|gap| gap_view(&self.dispatcher, gap, now)).collect());
+                let gaps = self.dispatcher.gaps().into_iter().map(|gap| gap_view(&self.dispatcher, gap, now));
+                let _ = reply.send(gaps.chain(self.gaps_aside()).collect());
             }
             Query::Tasks(reply) => {
                 let tasks = self.dispatcher.tasks();
@@ -30,8 +30,9 @@ impl Engine {
                 let _ = reply.send(self.dispatcher.figures(now));
             }
             Query::Why(what, reply) => {
-                let why = why(&self.dispatcher, &self.cycle.expected, self.cycle.coverage.as_ref(), &what, now);
-                let _ = reply.send(why);
+                let aside = self.gaps_aside().find(|view| view.gap.key == what).map(Why::Gap);
+                let why = || why(&self.dispatcher, &self.cycle.expected, self.cycle.coverage.as_ref(), &what, now);
+                let _ = reply.send(aside.unwrap_or_else(why));
             }
             Query::Accept(reply) => {
                 let _ = reply.send(self.accept());
@@ -53,18 +54,20 @@ impl Engine {
 
     pub(crate) fn snapshot(&mut self, now: Now, phase: Phase) -> Snapshot {
         let counts = self.dispatcher.counts(now);
-        let tasked = counts.queued + counts.running + counts.waiting + counts.held + counts.exhausted;
+        let watched = self.dispatcher.watched();
+        let known = counts.queued + counts.running + counts.waiting + counts.held + counts.exhausted;
         let datasets = self.dataset_lines();
         let open: u64 = datasets.iter().map(|dataset| dataset.open).sum();
-        // Of these the dispatcher knows nothing: nobody collects them, or their whole picture is held.
-        let elsewhere = open.saturating_sub(tasked);
+        let aside = self.aside.len() as u64;
+        // While a picture is held, the gaps that it would open are with nobody.
+        let held_back = if self.held.is_some() { open.saturating_sub(known + aside) } else { 0 };
         let gaps = GapFigures {
             queued: counts.queued,
             running: counts.running,
             waiting: counts.waiting,
-            held: counts.held + if self.held.is_some() { elsewhere } else { 0 },
+            held: counts.held.saturating_sub(watched) + aside + held_back,
             exhausted: counts.exhausted,
-            watched: if self.held.is_some() { 0 } else { elsewhere },
+            watched,
         };
         Snapshot {
             at: now.wall,

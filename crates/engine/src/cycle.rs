@@ -8,20 +8,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_core::coverage::{
-    self, Completeness, Counts, Coverage, DatasetCoverage, Evidence, Expected, Inventory, Observation, Picture, Selection, TableFiles,
-    Verdict,
+    self, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, Observation, Picture, TableFiles, Verdict,
 };
 use adce_core::gap::Gap;
 use adce_core::ids::ItemId;
+use adce_core::object::Object;
 use adce_core::ports::{Clock, Lake, LakeError};
 use adce_core::queue::GapNews;
-use adce_core::record::{Change, Remembered};
+use adce_core::record::Change;
 use adce_core::spec::Spec;
 use adce_core::time::{Now, Timestamp};
 use futures::{FutureExt, StreamExt};
 
 use crate::attempt::Ports;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{CycleState, Engine, EngineError};
+use crate::selected::selection;
 use crate::snapshot::Notice;
 
 /// Listings that are under way at once.
@@ -53,25 +54,27 @@ pub(crate) struct Observed {
     pub look: Result<Look, EngineError>,
 }
 
-pub(crate) async fn observe(spec: Arc<Spec>, ports: Ports) -> Observed {
-    Observed { look: look(spec, &*ports.lake, ports.tables.clone(), &*ports.clock).await }
+pub(crate) async fn observe(spec: Arc<Spec>, ports: Ports, accepted: Option<Picture>) -> Observed {
+    Observed { look: look(spec, &*ports.lake, ports.tables.clone(), accepted, &*ports.clock).await }
 }
 
-/// Reads the tables and lists the lake. A prefix that fails leaves the others as they are; if all fail, so does the look.
+/// Reads the tables and lists the lake. A prefix that fails leaves the others as they are; if nothing at all could be
+/// seen, the look fails. `accepted`: the picture in force, whose tables may have become empty.
 pub async fn look(
     spec: Arc<Spec>,
     lake: &dyn Lake,
     tables: Arc<dyn TableFiles + Send + Sync>,
+    accepted: Option<Picture>,
     clock: &dyn Clock,
 ) -> Result<Look, EngineError> {
     let began = clock.now().wall;
-    let expected = Arc::new(expand(spec.clone(), tables, began).await?);
+    let expected = Arc::new(expand(spec.clone(), tables, accepted, began).await?);
     let observation = Mutex::new(Observation::new(&expected, &spec));
     let listings: Vec<_> = expected.prefixes().iter().map(|prefix| list(prefix, lake, clock, &observation).boxed()).collect();
-    let listed: Vec<(&String, Result<(), LakeError>)> = futures::stream::iter(listings).buffer_unordered(LISTINGS_AT_ONCE).collect().await;
-    let prefixes = listed.len();
+    let listed: Vec<Listed<'_>> = futures::stream::iter(listings).buffer_unordered(LISTINGS_AT_ONCE).collect().await;
+    let nothing_seen = !listed.is_empty() && listed.iter().all(|listed| listed.result.is_err() && !listed.saw_something);
     let mut not_listed = Vec::new();
-    for (prefix, result) in listed {
+    for Listed { prefix, result, .. } in listed {
         match result {
             Ok(()) => locked(&observation).prefix_complete(prefix),
             Err(error @ LakeError::Gone(_)) => return Err(EngineError::Lake(error)),
@@ -81,50 +84,44 @@ pub async fn look(
             }
         }
     }
-    if prefixes > 0 && not_listed.len() == prefixes && not_listed.iter().any(|(_, error)| matches!(error, LakeError::Refused { .. })) {
-        return Err(EngineError::Lake(not_listed.swap_remove(0).1));
+    // In the order of the prefixes, whichever answered first.
+    not_listed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if nothing_seen {
+        return Err(EngineError::NothingListed(not_listed.swap_remove(0).1));
     }
     let inventory = observation.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish();
     Ok(Look { began, expected, inventory, not_listed })
 }
 
 /// Off the runtime's threads: a million rows take a while.
-async fn expand(spec: Arc<Spec>, tables: Arc<dyn TableFiles + Send + Sync>, now: Timestamp) -> Result<Expected, EngineError> {
-    match tokio::task::spawn_blocking(move || coverage::expand(&spec, &*tables, now)).await {
+pub(crate) async fn expand(
+    spec: Arc<Spec>,
+    tables: Arc<dyn TableFiles + Send + Sync>,
+    accepted: Option<Picture>,
+    now: Timestamp,
+) -> Result<Expected, EngineError> {
+    match tokio::task::spawn_blocking(move || coverage::expand_after(accepted.as_ref(), &spec, &*tables, now)).await {
         Ok(expanded) => expanded.map_err(EngineError::Config),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 
-/// Takes the gaps that are not selected out of what is remembered, so that nothing of them is queued.
-pub(crate) async fn set_aside(
-    select: &str,
-    spec: &Arc<Spec>,
-    ports: &Ports,
-    remembered: &mut Remembered,
-    now: Now,
-) -> Result<HashMap<ItemId, Gap>, EngineError> {
-    let expected = expand(spec.clone(), ports.tables.clone(), now.wall).await?;
-    let selection = selection(select, &expected)?;
-    let (selected, aside) = std::mem::take(&mut remembered.gaps).into_iter().partition(|gap| selection.means(gap, &expected, now.wall));
-    remembered.gaps = selected;
-    let aside: Vec<Gap> = aside;
-    Ok(aside.into_iter().map(|gap| (gap.item(), gap)).collect())
-}
-
-fn selection(select: &str, expected: &Expected) -> Result<Selection, EngineError> {
-    Selection::parse(select, expected).map_err(|errors| EngineError::Select(select.to_owned(), errors))
-}
-
-async fn list<'a>(
+/// What came of one prefix.
+struct Listed<'a> {
     prefix: &'a String,
-    lake: &dyn Lake,
-    clock: &dyn Clock,
-    observation: &Mutex<Observation<'_>>,
-) -> (&'a String, Result<(), LakeError>) {
+    saw_something: bool,
+    result: Result<(), LakeError>,
+}
+
+async fn list<'a>(prefix: &'a String, lake: &dyn Lake, clock: &dyn Clock, observation: &Mutex<Observation<'_>>) -> Listed<'a> {
     locked(observation).begin(prefix, clock.now().wall);
-    let result = lake.list(prefix, &mut |object| locked(observation).object(&object)).await;
-    (prefix, result)
+    let mut saw_something = false;
+    let mut found = |object: Object| {
+        saw_something = true;
+        locked(observation).object(&object);
+    };
+    let result = lake.list(prefix, &mut found).await;
+    Listed { prefix, saw_something, result }
 }
 
 fn locked<'m, 'e>(observation: &'m Mutex<Observation<'e>>) -> std::sync::MutexGuard<'m, Observation<'e>> {
@@ -140,9 +137,7 @@ impl Engine {
                 inventory.saw(item, Some(&object));
             }
         }
-        let mut open = self.aside.clone();
-        open.extend(self.dispatcher.gaps().into_iter().map(|gap| (gap.item(), gap)));
-        let selection = self.options.select.as_deref().map(|select| selection(select, &expected)).transpose()?;
+        let open = self.open_gaps();
         let evidence = Evidence {
             spec: &self.spec,
             expected: &expected,
@@ -157,8 +152,19 @@ impl Engine {
         let policy = &self.spec.engine.surprise;
         let surprises = coverage::surprises(self.accepted.as_ref(), &picture, policy);
         let verdict = coverage::judge(self.held.as_ref(), &picture, &surprises, policy, self.spec.engine.reconcile_every);
+        let picture = match &verdict {
+            Verdict::Hold(_) => picture,
+            Verdict::Accept | Verdict::Confirmed => picture.with_present(&evidence, &coverage),
+        };
+        let figures = CycleFigures {
+            began: Some(began),
+            not_listed: not_listed.iter().map(|(prefix, error)| (prefix.clone(), error.to_string())).collect(),
+            surprises: surprises.iter().map(ToString::to_string).collect(),
+            ..CycleFigures::default()
+        };
+        self.cycle.figures = figures.of(&coverage);
         self.cycle.expected = expected;
-        self.cycle.figures = figures(began, &coverage, &not_listed, surprises.iter().map(ToString::to_string).collect());
+        self.cycle.inventory = Some(inventory);
         self.cycle.coverage = Some(coverage);
         self.figures.since_cycle.clear();
         for (prefix, error) in &self.cycle.figures.not_listed {
@@ -172,7 +178,7 @@ impl Engine {
                 self.held = Some(held);
             }
             Verdict::Accept | Verdict::Confirmed => {
-                self.believe(diff, picture, selection.as_ref(), now);
+                self.believe(diff, picture, now)?;
                 let gaps = self.cycle.figures.counts.gaps();
                 self.notice(Notice::Looked { gaps, complete: self.cycle.figures.complete });
             }
@@ -180,53 +186,64 @@ impl Engine {
         Ok(())
     }
 
-    fn believe(&mut self, diff: coverage::GapDiff, picture: Picture, selection: Option<&Selection>, now: Now) {
+    fn believe(&mut self, diff: GapDiff, picture: Picture, now: Now) -> Result<(), EngineError> {
         let mut changes = vec![Change::PutPicture(picture.clone())];
         if self.held.take().is_some() {
             changes.push(Change::PutHeldPicture(None));
             self.dispatcher.unhold(None);
         }
+        self.accepted = Some(picture);
+        changes.extend(self.take_up(diff, now)?);
+        self.ledger.record(changes);
+        Ok(())
+    }
+
+    /// Hands to the queue what opened, changed and closed.
+    fn take_up(&mut self, diff: GapDiff, now: Now) -> Result<Vec<Change>, EngineError> {
+        let selection = self.options.select.as_deref().map(|select| selection(select, &self.cycle.expected)).transpose()?;
+        let mut changes = Vec::new();
         for gap in &diff.opened {
             let record = self.items.entry(gap.item()).or_default();
             record.episodes = gap.id.episode;
             changes.push(Change::PutItem(gap.item(), record.clone()));
         }
-        let mut news = GapNews { opened: diff.opened, changed: diff.changed, closed: diff.closed };
-        if let Some(selection) = selection {
-            changes.extend(self.leave_aside(&mut news, selection, now));
-        }
-        changes.extend(self.dispatcher.reconcile(news, now));
-        self.accepted = Some(picture);
-        self.ledger.record(changes);
+        let news = GapNews { opened: diff.opened, changed: diff.changed, closed: diff.closed };
+        changes.extend(match selection {
+            None => self.dispatcher.reconcile(news, now),
+            Some(selection) => self.reconcile_selected(&selection, news, now),
+        });
+        Ok(changes)
     }
 
-    /// What is not selected is remembered as it is now, and not handed to the dispatcher.
-    fn leave_aside(&mut self, news: &mut GapNews, selection: &Selection, now: Now) -> Vec<Change> {
-        let expected = self.cycle.expected.clone();
-        let mut changes = Vec::new();
-        for list in [&mut news.opened, &mut news.changed] {
-            let (selected, aside): (Vec<Gap>, Vec<Gap>) =
-                std::mem::take(list).into_iter().partition(|gap| selection.means(gap, &expected, now.wall));
-            *list = selected;
-            for gap in aside {
-                changes.push(Change::PutGap(gap.clone()));
-                self.aside.insert(gap.item(), gap);
-            }
+    /// All open gaps, whoever has them.
+    fn open_gaps(&self) -> HashMap<ItemId, Gap> {
+        let mut open = self.aside.clone();
+        open.extend(self.dispatcher.gaps().into_iter().map(|gap| (gap.item(), gap)));
+        open
+    }
+
+}
+
+impl CycleState {
+    /// An attempt saw this object at its key, later than any listing that has ended or is under way.
+    pub(crate) fn saw(&mut self, object: Object) {
+        if let (Some(inventory), Some(item)) = (&mut self.inventory, self.expected.find(&object.key)) {
+            inventory.saw(item, Some(&object));
         }
-        let closed = news.closed.iter().filter(|(gap, _)| self.aside.remove(&gap.item).is_some());
-        changes.extend(closed.map(|(gap, why)| Change::CloseGap { gap: *gap, at: now.wall, why: *why }));
-        changes
+        if self.under_way {
+            self.landed.insert(object.key.clone(), object);
+        }
     }
 }
 
-fn figures(began: Timestamp, coverage: &Coverage, not_listed: &[(String, LakeError)], surprises: Vec<String>) -> CycleFigures {
-    CycleFigures {
-        began: Some(began),
-        took: Duration::ZERO,
-        datasets: coverage.datasets.clone(),
-        counts: coverage.counts(),
-        complete: coverage.is_complete() && coverage.datasets.iter().all(|dataset| dataset.listed != Completeness::Partial),
-        not_listed: not_listed.iter().map(|(prefix, error)| (prefix.clone(), error.to_string())).collect(),
-        surprises,
+impl CycleFigures {
+    /// Of the same look, judged at another time.
+    fn of(&self, coverage: &Coverage) -> CycleFigures {
+        CycleFigures {
+            datasets: coverage.datasets.clone(),
+            counts: coverage.counts(),
+            complete: coverage.is_complete() && !coverage.is_partial(),
+            ..self.clone()
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_core::coverage::{Coverage, Expected};
+use adce_core::coverage::{Coverage, Expected, Inventory};
 use adce_core::gap::{Gap, Outcome, Reason};
 use adce_core::ids::{AttemptId, GapId, ItemId, Uuid};
 use adce_core::object::Object;
@@ -62,6 +62,9 @@ pub enum EngineError {
     Bug,
     #[error("the lake cannot be used")]
     Lake(#[source] adce_core::ports::LakeError),
+    /// Not one object could be seen, whatever the reason.
+    #[error("nothing of the lake can be listed")]
+    NothingListed(#[source] adce_core::ports::LakeError),
     #[error("the state cannot be written")]
     State(#[source] StoreError),
 }
@@ -126,6 +129,8 @@ pub(crate) struct CycleState {
     pub expected: Arc<Expected>,
     pub figures: CycleFigures,
     pub coverage: Option<Coverage>,
+    /// What the last look saw, and attempts put in place since.
+    pub inventory: Option<Inventory>,
     pub began: Boottime,
     /// Objects that attempts put in place since the cycle under way began: later than what its listing saw.
     pub landed: HashMap<String, Object>,
@@ -166,7 +171,7 @@ impl Engine {
         let items = std::mem::take(&mut remembered.items);
         let aside = match &options.select {
             None => HashMap::new(),
-            Some(select) => crate::cycle::set_aside(select, &spec, &ports, &mut remembered, now).await?,
+            Some(select) => crate::selected::set_aside(select, &spec, &ports, &mut remembered, now).await?,
         };
         let (dispatcher, changes) = Dispatcher::new(Rules::of(&spec), &mut remembered, ports.clock.boot_id(), now);
         ports.store.apply(changes).await.map_err(EngineError::State)?;
@@ -364,6 +369,7 @@ impl Engine {
         self.land(&record, &outcomes, now);
         let suspects = if delivered.fenced { Vec::new() } else { delivered.suspects };
         for (gap, object) in &suspects {
+            self.cycle.saw(object.clone());
             self.items.entry(gap.item).or_default().suspect_etag = Some(object.etag.clone());
         }
         let touched: Vec<ItemId> = outcomes.iter().map(|(gap, _)| gap.item).collect();
@@ -426,9 +432,7 @@ impl Engine {
             match outcome {
                 Outcome::Done { etag, size, last_modified } => {
                     let object = Object { key: gap.key.clone(), size: *size, last_modified: *last_modified, etag: etag.clone() };
-                    if self.cycle.under_way {
-                        self.cycle.landed.insert(gap.key.clone(), object);
-                    }
+                    self.cycle.saw(object);
                     self.notice(Notice::Filled { key: gap.key, bytes: *size });
                 }
                 Outcome::Failed(failure) => {
@@ -560,7 +564,7 @@ impl Engine {
         self.cycle.began = now.boot;
         self.cycle.landed.clear();
         self.cycle.attempts_since = 0;
-        let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone());
+        let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone());
         let to_loop = self.to_loop.clone();
         tokio::spawn(async move {
             let message = match AssertUnwindSafe(observing).catch_unwind().await {
@@ -589,7 +593,8 @@ impl Engine {
 
     /// So many gaps for the first time may be a slip in the config: a person is asked, logs are told.
     fn ask_before_many(&mut self) {
-        let new = self.dispatcher.gaps().iter().filter(|gap| gap.progress.attempts_total == 0).count() as u64;
+        let starts = |gap: &Gap| gap.progress.attempts_total == 0 && self.dispatcher.task_of(gap.id).is_some();
+        let new = self.dispatcher.gaps().iter().filter(|gap| starts(gap)).count() as u64;
         if new > MANY_GAPS {
             self.notice(Notice::ManyGaps(new));
         }
@@ -643,7 +648,11 @@ impl Engine {
         }
         let show = now.boot + Duration::from_millis(if self.snapshots.receiver_count() > 0 { 100 } else { 1_000 });
         let wake = idle.as_ref().and_then(|idle| idle.wake_at);
-        [wake, self.next_grant].into_iter().flatten().fold(show, Boottime::min).max(now.boot + Duration::from_micros(200))
+        [wake, self.next_grant]
+            .into_iter()
+            .flatten()
+            .fold(show, Boottime::min)
+            .max(now.boot + Duration::from_micros(200))
     }
 
     fn show(&mut self, idle: &Option<Idle>) {

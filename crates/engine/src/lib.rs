@@ -13,6 +13,7 @@ mod figures;
 mod inbox;
 mod ledger;
 mod permits;
+mod selected;
 mod snapshot;
 mod stop;
 mod takeover;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adce_api::GapLine;
-use adce_core::coverage::{Expected, Selection, expand};
+use adce_core::coverage::{Expected, Selection, expand_after};
 use adce_core::gap::{Gap, GapState, Progress};
 use adce_core::ids::GapId;
 use adce_core::ports::Clock;
@@ -95,7 +95,9 @@ fn plain(line: &GapLine) -> Gap {
 }
 
 fn expected(spec: &Spec, now: Timestamp) -> Result<Expected, Failure> {
-    expand(spec, &ConfigFolder::new(&spec.folder), now).map_err(Failure::Config)
+    let remembered = ask::state(spec)?.map(|state| state.remembered()).transpose()?;
+    let accepted = remembered.and_then(|remembered| remembered.picture);
+    expand_after(accepted.as_ref(), spec, &ConfigFolder::new(&spec.folder), now).map_err(Failure::Config)
 }
 
 fn known_datasets(spec: &Spec, named: &[String]) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{Bottleneck, Counts, DatasetCoverage, LeftOut, Plan, PlannedItem, PlannedTask};
+use adce_api::{Bottleneck, Counts, LeftOut, Plan, PlannedItem, PlannedTask};
 use adce_core::figures::grouped;
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::GapId;
@@ -38,15 +38,7 @@ pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
 
 /// The same figures for people and for programs.
 fn plan(survey: Survey) -> Plan {
-    let datasets: IndexMap<String, DatasetCoverage> = survey
-        .coverage
-        .datasets
-        .iter()
-        .map(|dataset| {
-            let listing_error = survey.listing_error(&dataset.name);
-            (dataset.name.clone(), DatasetCoverage { listing_error, ..views::dataset_coverage(dataset) })
-        })
-        .collect();
+    let datasets = survey.datasets();
     let mut all = Counts::default();
     datasets.values().for_each(|dataset| all.add(&dataset.counts));
     let complete = survey.is_complete();

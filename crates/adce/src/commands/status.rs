@@ -43,8 +43,7 @@ pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
 /// And whether part of the lake could not be listed.
 async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
     let survey = Survey::of(spec.clone()).await?;
-    let datasets: indexmap::IndexMap<_, _> =
-        survey.coverage.datasets.iter().map(|dataset| (dataset.name.clone(), views::dataset_coverage(dataset))).collect();
+    let datasets = survey.datasets();
     let counts = survey.dispatcher.counts(survey.now);
     let coverage = views::counts(&survey.coverage.counts(), survey.coverage.unexpected());
     let partly = survey.is_partial();
@@ -143,10 +142,15 @@ fn datasets(status: &Status) -> Vec<String> {
             grouped(counts.present),
             grouped(wanted)
         );
-        for (count, word) in [(counts.absent, "absent"), (counts.not_due, "not due"), (counts.unexpected, "unexpected")] {
+        let more = [(counts.unknown, "unknown"), (counts.absent, "absent"), (counts.not_due, "not due"), (counts.unexpected, "unexpected")];
+        for (count, word) in more {
             if count > 0 {
                 line.push_str(&format!("  {} {word}", grouped(count)));
             }
+        }
+        if let Some(error) = &dataset.listing_error {
+            let since = dataset.listed_at.map_or_else(|| "never".into(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
+            line.push_str(&format!("  listed last: {since} ({error})"));
         }
         line
     });

@@ -27,7 +27,10 @@ pub fn write(plan: &Plan, width: Option<usize>, out: &mut dyn Write) -> io::Resu
     }
     for (name, dataset) in &plan.datasets {
         if let Some(error) = &dataset.listing_error {
-            writeln!(out, "not listed: {name}: {error}; what was known of it before goes on")?;
+            match dataset.listed_at {
+                Some(at) => writeln!(out, "not listed: {name}: {error}; what is known of it is as of {}", instant::full(at))?,
+                None => writeln!(out, "not listed: {name}: {error}; it never was, and what was not seen is unknown")?,
+            }
         }
     }
     for surprise in &plan.held {

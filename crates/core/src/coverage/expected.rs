@@ -17,7 +17,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-pub use build::expand;
+pub use build::{expand, expand_after};
 
 use super::values::DimensionValues;
 use super::writer::{Digits, KeyWriter, MOST_DIMENSIONS};

@@ -36,7 +36,7 @@ impl DimensionValues {
     pub(super) fn read(dimension: &Dimension, files: &dyn TableFiles, now: Timestamp) -> Result<DimensionValues, Vec<Problem>> {
         let fail = |message: String| vec![Problem::error(&dimension.at, message)];
         let named = |what: String| format!("dimension `{}`: {what}", dimension.name);
-        let values = match &dimension.kind {
+        Ok(match &dimension.kind {
             DimensionKind::List(values) => {
                 if let Some(twice) = first_repeated(values) {
                     return Err(fail(named(format!("`{twice}` is listed twice"))));
@@ -57,15 +57,7 @@ impl DimensionValues {
                 let (names, rows) = table::read(dimension, of, files)?;
                 DimensionValues { names, shape: Shape::Table(rows) }
             }
-        };
-        if values.len() == 0 {
-            let hint = match &dimension.kind {
-                DimensionKind::Table(table) => format!("`{}` has a header and no rows", table.path),
-                _ => "give it at least one value".into(),
-            };
-            return Err(vec![Problem::error(&dimension.at, format!("dimension `{}` has no values", dimension.name)).hint(hint)]);
-        }
-        Ok(values)
+        })
     }
 
     pub(super) fn len(&self) -> usize {

@@ -13,6 +13,8 @@ pub enum Gate {
     Running { attempt: AttemptId },
     /// The dataset has no collector: it is only watched.
     OnlyWatched,
+    /// A person left it out of this run (`--select`).
+    NotSelected,
     /// A sudden change is a suspicion until it is confirmed or accepted.
     Surprise { dataset: Option<String> },
     /// An attempt failed; the next one comes then.

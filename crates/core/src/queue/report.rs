@@ -85,6 +85,11 @@ impl Dispatcher {
         counts
     }
 
+    /// Gaps of datasets that nobody collects: no task has them.
+    pub fn watched(&self) -> u64 {
+        self.book.gaps().filter(|(_, gap)| gap.task.is_none()).count() as u64
+    }
+
     fn state(&self, gap: GapSlot, now: Now, gate: impl Fn(&ClassKey) -> Option<Gate>) -> GapState {
         let entry = self.book.gap(gap);
         let Some(task) = entry.task else { return GapState::Held };

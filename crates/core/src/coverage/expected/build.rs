@@ -8,6 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::collisions::Collisions;
 use super::{Across, Expected, ExpectedDataset, describe};
+use crate::coverage::picture::Picture;
 use crate::coverage::table::TableFiles;
 use crate::coverage::values::DimensionValues;
 use crate::coverage::writer::{Digits, KeyWriter, MOST_DIMENSIONS};
@@ -15,19 +16,27 @@ use crate::figures::grouped;
 use crate::spec::expression::{Expression, Scope, Value, Var};
 use crate::spec::names::{LanguageError, Names, VarRef};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::{ColumnSource, Dataset, DimensionKind, Priority, Spec};
+use crate::spec::{ColumnSource, Dataset, Dimension, DimensionKind, Priority, Spec};
 use crate::time::Timestamp;
 
 /// Wrong items of one dataset are named up to so many.
 const MOST_NAMED: usize = 10;
 
-/// Every item that the spec expects, or all that is wrong with them.
+/// Every item that the spec expects, or all that is wrong with them. A dimension without values is wrong.
 pub fn expand(spec: &Spec, files: &dyn TableFiles, now: Timestamp) -> Result<Expected, Vec<Problem>> {
+    expand_after(None, spec, files, now)
+}
+
+/// As [`expand`], but a table that was read for the accepted picture may have become empty meanwhile: that is a surprise
+/// to be judged (see `surprises`), or one that was accepted, and no mistake in the config.
+pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFiles, now: Timestamp) -> Result<Expected, Vec<Problem>> {
+    let was_read = |name: &str| accepted.is_some_and(|picture| picture.table_rows.contains_key(name));
     let mut problems = Vec::new();
     let mut dimensions = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (name, dimension) in &spec.dimensions {
         match DimensionValues::read(dimension, files, now) {
+            Ok(values) if values.len() == 0 && !(values.rows().is_some() && was_read(name)) => problems.push(no_values(dimension)),
             Ok(values) => {
                 places.insert(name, dimensions.len());
                 dimensions.push(values);
@@ -63,6 +72,14 @@ pub fn expand(spec: &Spec, files: &dyn TableFiles, now: Timestamp) -> Result<Exp
         by_key: builder.by_key,
         hasher: builder.hasher,
     })
+}
+
+fn no_values(dimension: &Dimension) -> Problem {
+    let hint = match &dimension.kind {
+        DimensionKind::Table(table) => format!("`{}` has a header and no rows", table.path),
+        _ => "give it at least one value".into(),
+    };
+    Problem::error(&dimension.at, format!("dimension `{}` has no values", dimension.name)).hint(hint)
 }
 
 fn table_rows(dimensions: &[DimensionValues]) -> BTreeMap<String, u64> {
