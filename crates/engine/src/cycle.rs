@@ -1,7 +1,8 @@
 //! One full look: expand what should exist, list what does, compare, and hand the difference to the queue.
 //!
 //! `look` only reads and is what `plan` uses too; `take_in` is where a running engine believes it, unless it is a
-//! surprise.
+//! surprise. Between two looks `renew` judges the last one again when an item falls due or grows stale, so that a run
+//! need not wait for the next cycle to see it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -17,7 +18,7 @@ use adce_core::ports::{Clock, Lake, LakeError};
 use adce_core::queue::GapNews;
 use adce_core::record::Change;
 use adce_core::spec::Spec;
-use adce_core::time::{Now, Timestamp};
+use adce_core::time::{Boottime, Now, Timestamp};
 use futures::{FutureExt, StreamExt};
 
 use crate::attempt::Ports;
@@ -49,6 +50,10 @@ pub struct CycleFigures {
     pub not_listed: Vec<(String, String)>,
     pub surprises: Vec<String>,
 }
+
+/// Judging what is known once more takes at most one part in so many of the loop's time, however many items fall due one
+/// after the other.
+const RENEWING_SHARE: u32 = 20;
 
 pub(crate) struct Observed {
     pub look: Result<Look, EngineError>,
@@ -222,6 +227,39 @@ impl Engine {
         open
     }
 
+    /// When time alone gives some item another state: it falls due, grows stale, or an absence is asked for again.
+    /// `None`: never, or a whole look must come first.
+    pub(crate) fn renews_at(&self, now: Now) -> Option<Boottime> {
+        let stands = self.cycle.inventory.is_some() && self.held.is_none();
+        let changes_at = self.cycle.coverage.as_ref().filter(|_| stands)?.changes_at?;
+        Some(now.boot_at(changes_at).max(self.cycle.renews_not_before))
+    }
+
+    /// Judges the last look once more, as of now, with everything that attempts put in place since. Nothing is listed, no
+    /// table is read, and there is nothing to be surprised at: only time has passed.
+    pub(crate) fn renew(&mut self, now: Now) -> Result<(), EngineError> {
+        let Some(inventory) = self.cycle.inventory.take() else { return Ok(()) };
+        let (expected, open) = (self.cycle.expected.clone(), self.open_gaps());
+        let evidence = Evidence {
+            spec: &self.spec,
+            expected: &expected,
+            inventory: &inventory,
+            records: &self.items,
+            open: &open,
+            accepted: self.accepted.as_ref(),
+        };
+        let coverage = Coverage::of(&evidence, now.wall).map_err(EngineError::Config)?;
+        let diff = coverage::gaps(&evidence, &coverage, now.wall);
+        self.cycle.inventory = Some(inventory);
+        self.cycle.figures = self.cycle.figures.of(&coverage);
+        self.cycle.coverage = Some(coverage);
+        self.figures.since_cycle.clear();
+        let changes = self.take_up(diff, now)?;
+        self.ledger.record(changes);
+        let judged = self.now().boot;
+        self.cycle.renews_not_before = judged + judged.since(now.boot) * RENEWING_SHARE;
+        Ok(())
+    }
 }
 
 impl CycleState {

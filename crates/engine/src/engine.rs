@@ -131,6 +131,8 @@ pub(crate) struct CycleState {
     pub coverage: Option<Coverage>,
     /// What the last look saw, and attempts put in place since.
     pub inventory: Option<Inventory>,
+    /// Looking at the same once more may not take all of the loop's time.
+    pub renews_not_before: Boottime,
     pub began: Boottime,
     /// Objects that attempts put in place since the cycle under way began: later than what its listing saw.
     pub landed: HashMap<String, Object>,
@@ -219,6 +221,7 @@ impl Engine {
         let mut alarm = Alarm::new(self.ports.clock.clone());
         self.begin_cycle();
         loop {
+            self.renew_if_due();
             let idle = self.start_what_can();
             self.show(&idle);
             if self.is_over(&idle) {
@@ -591,6 +594,21 @@ impl Engine {
         }
     }
 
+    /// Between two cycles items fall due and grow stale.
+    fn renew_if_due(&mut self) {
+        let now = self.now();
+        if self.next_renewal(now).is_some_and(|at| at <= now.boot)
+            && let Err(error) = self.renew(now)
+        {
+            self.notice(Notice::LookFailed(error.to_string()));
+        }
+    }
+
+    fn next_renewal(&self, now: Now) -> Option<Boottime> {
+        let is_over = self.closing || self.interrupted.is_some() || self.failed.is_some();
+        if is_over { None } else { self.renews_at(now) }
+    }
+
     /// So many gaps for the first time may be a slip in the config: a person is asked, logs are told.
     fn ask_before_many(&mut self) {
         let starts = |gap: &Gap| gap.progress.attempts_total == 0 && self.dispatcher.task_of(gap.id).is_some();
@@ -648,7 +666,7 @@ impl Engine {
         }
         let show = now.boot + Duration::from_millis(if self.snapshots.receiver_count() > 0 { 100 } else { 1_000 });
         let wake = idle.as_ref().and_then(|idle| idle.wake_at);
-        [wake, self.next_grant]
+        [wake, self.next_grant, self.next_renewal(now)]
             .into_iter()
             .flatten()
             .fold(show, Boottime::min)
