@@ -14,7 +14,7 @@ use adce_core::ids::GapId;
 use adce_core::object::{Object, Precondition};
 use adce_core::ports::{Lake, LakeError, Order, OrderItem, PublishError, Report, Rest, Said, Store, StoreError};
 use adce_core::record::Change;
-use adce_core::spec::{How, Validity};
+use adce_core::spec::{Compression, Validity};
 use adce_core::valid;
 
 /// What came of an attempt, item by item.
@@ -180,15 +180,16 @@ impl Delivery<'_> {
     }
 
     fn check(&self, file: &Path, item: &OrderItem) -> Result<(), Failure> {
-        let content = Content::of(&self.order.collector.how);
-        check_file(file, item.min_size, item.valid.as_ref().map(|rule| (rule, content)))
+        check_file(file, item.min_size, self.order.collector.how.compression(), item.valid.as_ref())
     }
 
     async fn check_object(&self, item: &OrderItem, object: &Object) -> Result<(), Failure> {
-        if object.size < item.min_size {
-            return Err(too_small(object.size, item.min_size));
+        let compression = self.order.collector.how.compression();
+        let least = compression.map_or(item.min_size, |compression| compression.least_bytes(item.min_size));
+        if object.size < least {
+            return Err(too_small(object.size, least));
         }
-        if item.valid.is_none() {
+        if item.valid.is_none() && compression.is_none() {
             return Ok(());
         }
         let copy = self.order.folder.join("check");
@@ -246,33 +247,22 @@ fn of_lake(error: &LakeError) -> Failure {
     failure(fault, error.to_string())
 }
 
-/// What `valid` speaks about: the answer itself, whatever adce did to it on its way into the lake.
-#[derive(Clone, Copy)]
-enum Content {
-    AsReceived,
-    CompressedHere,
-}
-
-impl Content {
-    fn of(how: &How) -> Self {
-        match how {
-            How::Http(http) if http.compress.is_some() => Content::CompressedHere,
-            How::Http(_) | How::Command(_) => Content::AsReceived,
-        }
-    }
-}
-
-fn check_file(file: &Path, min_size: u64, rule: Option<(&Validity, Content)>) -> Result<(), Failure> {
+/// `min_size` and `valid` speak of the answer itself, whatever adce did to it on its way into the lake.
+fn check_file(file: &Path, min_size: u64, compression: Option<Compression>, rule: Option<&Validity>) -> Result<(), Failure> {
     let unreadable = |error: std::io::Error| failure(Fault::Item, format!("the staged file cannot be read: {error}"));
-    let size = std::fs::metadata(file).map_err(unreadable)?.len();
+    let open = || std::fs::File::open(file).map_err(unreadable);
+    let size = match compression {
+        None => std::fs::metadata(file).map_err(unreadable)?.len(),
+        Some(Compression::Gzip) => valid::bytes_inside_gzip(&mut open()?, min_size)
+            .map_err(|error| failure(Fault::Item, format!("it is no whole gzip file: {error}")))?,
+    };
     if size < min_size {
         return Err(too_small(size, min_size));
     }
-    let Some((rule, content)) = rule else { return Ok(()) };
-    let mut open = std::fs::File::open(file).map_err(unreadable)?;
-    let checked = match content {
-        Content::AsReceived => valid::check(rule, &mut open),
-        Content::CompressedHere => valid::check_inside_gzip(rule, &mut open),
+    let Some(rule) = rule else { return Ok(()) };
+    let checked = match compression {
+        None => valid::check(rule, &mut open()?),
+        Some(Compression::Gzip) => valid::check_inside_gzip(rule, &mut open()?),
     };
     checked.map_err(|invalid| failure(Fault::Item, format!("not valid: {invalid}")))
 }

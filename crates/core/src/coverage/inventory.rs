@@ -151,7 +151,7 @@ impl<'e> Observation<'e> {
                 items_end,
                 listed_by: prefixes.iter().position(|(prefix, _)| literal_prefix.starts_with(prefix.as_str())),
                 literal_prefix,
-                min_size: dataset.min_size,
+                min_size: spec.least_bytes(dataset),
                 grows_stale: dataset.fresh.is_some(),
                 unexpected: Unexpected::default(),
             }

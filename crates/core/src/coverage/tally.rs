@@ -161,6 +161,7 @@ impl Coverage {
             gaps: Vec::new(),
             changes_at: None,
             before: Before::default(),
+            min_size: 1,
             problems: Problems::default(),
         };
         let datasets: Vec<_> = (0..evidence.expected.datasets().len()).map(|dataset| tally.dataset(dataset)).collect();
@@ -213,6 +214,7 @@ struct Tally<'a> {
     changes_at: Option<Timestamp>,
     /// Of the dataset whose turn it is.
     before: Before<'a>,
+    min_size: u64,
     problems: Problems,
 }
 
@@ -223,6 +225,7 @@ impl<'a> Tally<'a> {
         let dataset = &spec.datasets[of.name()];
         let listed = inventory.completeness(at);
         self.before = Before::of(dataset, listed, accepted);
+        self.min_size = spec.least_bytes(dataset);
         let mut counts = Counts::default();
         let mut next_due = EarliestDay::default();
         let mut objects = 0;
@@ -272,7 +275,7 @@ impl<'a> Tally<'a> {
             Sight::There(_) => self.fresh(dataset, item, due),
             Sight::NotThere | Sight::NotSeen => Fresh::Always,
         };
-        let facts = Facts { due, fresh, min_size: dataset.min_size, sight, record, fingerprint: dataset.fingerprint };
+        let facts = Facts { due, fresh, min_size: self.min_size, sight, record, fingerprint: dataset.fingerprint };
         let state = state_of(&facts, self.now);
         if let Some(at) = changes_at(&facts, self.now) {
             self.changes_at = Some(self.changes_at.map_or(at, |earlier| earlier.min(at)));

@@ -24,6 +24,17 @@ pub struct Spec {
     pub weighting: Weighting,
 }
 
+impl Spec {
+    /// A smaller object of this dataset cannot be a whole one.
+    pub fn least_bytes(&self, dataset: &Dataset) -> u64 {
+        let collector = dataset.collector.as_ref().and_then(|name| self.collectors.get(name));
+        match collector.and_then(|collector| collector.how.compression()) {
+            Some(compression) => compression.least_bytes(dataset.min_size),
+            None => dataset.min_size,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LakeUrl {
     /// Absolute.
@@ -165,6 +176,16 @@ pub enum How {
     Http(Http),
 }
 
+impl How {
+    /// What adce itself does to an answer on its way into the lake.
+    pub fn compression(&self) -> Option<Compression> {
+        match self {
+            How::Http(http) => http.compress,
+            How::Command(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Http {
     pub url: super::template::Template,
@@ -176,6 +197,18 @@ pub struct Http {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     Gzip,
+}
+
+impl Compression {
+    /// No file in this form that holds so many bytes is smaller: `min_size` speaks of what was received, and of an object
+    /// in the lake only its own size is known.
+    pub fn least_bytes(self, holding: u64) -> u64 {
+        match self {
+            // Header and trailer, and one byte of a match stands for 1,032 at the most; even one byte takes three.
+            Compression::Gzip if holding > 0 => 18 + holding.div_ceil(1_032).max(3),
+            Compression::Gzip => 0,
+        }
+    }
 }
 
 /// A text of the config, or the name of where a secret lies. Never printed.

@@ -62,6 +62,11 @@ pub fn check_inside_gzip(rule: &Validity, reader: &mut dyn Read) -> Result<(), I
     }
 }
 
+/// How many bytes are inside a gzip file, as far as it can be unpacked; counting stops at `enough`.
+pub fn bytes_inside_gzip(reader: &mut dyn Read, enough: u64) -> io::Result<u64> {
+    io::copy(&mut flate2::read::MultiGzDecoder::new(reader).take(enough), &mut io::sink())
+}
+
 fn gunzip(file: &mut Watched<'_>) -> Result<(), Problem> {
     let mut inside = flate2::read::MultiGzDecoder::new(&mut *file);
     let unpacked = io::copy(&mut inside, &mut io::sink());
