@@ -59,6 +59,21 @@ pub struct ItemRecord {
     pub episodes: u32,
 }
 
+/// In place of an ETag in [`ItemRecord::suspect_etag`]: an attempt that did not end well may have changed the object, and
+/// the lake could not be asked. No store gives this one.
+const WHATEVER_IS_THERE: &str = "*";
+
+impl ItemRecord {
+    /// Whatever lies at the key, nobody may take it for good until somebody looked.
+    pub fn put_in_doubt(&mut self) {
+        self.suspect_etag = Some(WHATEVER_IS_THERE.into());
+    }
+
+    pub fn is_in_doubt(&self) -> bool {
+        self.suspect_etag.as_deref() == Some(WHATEVER_IS_THERE)
+    }
+}
+
 /// Upstream has no such thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbsentMark {

@@ -3,21 +3,23 @@
 //! The lease is on disk before anything is started under it, and the attempt's own folder is gone when it is over; only
 //! its log stays. It has a thread of its own that may block: processes are started and files checked right here.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adce_core::coverage::Expected;
 use adce_core::gap::{Failure, Fault, Gap, Outcome};
-use adce_core::ids::FencingToken;
+use adce_core::ids::{FencingToken, ItemId};
 use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Stop, Store, staged_path};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
 use adce_core::spec::{Collector, How, Spec};
 use tokio::sync::mpsc;
 
-use crate::deliver::{Delivered, Delivery, failure};
+use crate::deliver::{Delivered, Delivery, failure, of_lake};
 use crate::inbox::{Ended, Message};
 use crate::ledger::Leasing;
+use crate::takeover::settle;
 
 /// What every attempt needs of the world.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ pub(crate) struct Attempt {
     pub spec: Arc<Spec>,
     pub expected: Arc<Expected>,
     pub start: Start,
+    /// Items of it whose objects an earlier attempt may have changed.
+    pub in_doubt: HashSet<ItemId>,
     pub to_loop: mpsc::UnboundedSender<Message>,
     pub stop: Stop,
 }
@@ -83,6 +87,10 @@ impl Attempt {
 
     async fn collect(&self, mut order: Order, record: &mut AttemptRecord) -> Delivered {
         let attempt = self.start.attempt;
+        let left = match settle(&*self.ports.lake, &mut order, &self.in_doubt).await {
+            Ok(left) => left,
+            Err(error) => return all_failed(&self.start.gaps, &of_lake(&error)),
+        };
         let proxied = matches!(order.collector.how, How::Command(_));
         order.gateway = proxied.then(|| self.ports.gate.admit(attempt)).flatten();
         let to_loop = self.to_loop.clone();
@@ -94,7 +102,8 @@ impl Attempt {
             self.ports.gate.dismiss(attempt);
         }
         let delivery = Delivery { lake: &*self.ports.lake, store: &*self.ports.store, order: &order };
-        let delivered = delivery.deliver(&report).await;
+        let mut delivered = delivery.deliver(&report).await;
+        delivered.found_before(left);
         record.ended = report.ended.clone();
         record.requests = report.requests;
         self.keep_log(&report, record, &order.folder);

@@ -11,12 +11,12 @@ use std::time::Duration;
 use adce_core::coverage::{
     self, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, Observation, Picture, TableFiles, Verdict,
 };
-use adce_core::gap::Gap;
+use adce_core::gap::{Gap, GapState};
 use adce_core::ids::ItemId;
 use adce_core::object::Object;
 use adce_core::ports::{Clock, Lake, LakeError};
 use adce_core::queue::GapNews;
-use adce_core::record::Change;
+use adce_core::record::{Change, ItemRecord};
 use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now, Timestamp};
 use futures::{FutureExt, StreamExt};
@@ -25,6 +25,7 @@ use crate::attempt::Ports;
 use crate::engine::{CycleState, Engine, EngineError};
 use crate::selected::selection;
 use crate::snapshot::Notice;
+use crate::takeover::{Left, look_at};
 
 /// Listings that are under way at once.
 const LISTINGS_AT_ONCE: usize = 8;
@@ -57,10 +58,13 @@ const RENEWING_SHARE: u32 = 20;
 
 pub(crate) struct Observed {
     pub look: Result<Look, EngineError>,
+    /// What lies at the keys of gaps that were in doubt when it began.
+    left: Vec<(Gap, Left)>,
 }
 
-pub(crate) async fn observe(spec: Arc<Spec>, ports: Ports, accepted: Option<Picture>) -> Observed {
-    Observed { look: look(spec, &*ports.lake, ports.tables.clone(), accepted, &*ports.clock).await }
+pub(crate) async fn observe(spec: Arc<Spec>, ports: Ports, accepted: Option<Picture>, in_doubt: Vec<Gap>) -> Observed {
+    let look = look(spec, &*ports.lake, ports.tables.clone(), accepted, &*ports.clock).await;
+    Observed { look, left: look_at(&*ports.lake, in_doubt).await }
 }
 
 /// Reads the tables and lists the lake. A prefix that fails leaves the others as they are; if nothing at all could be
@@ -142,6 +146,7 @@ impl Engine {
                 inventory.saw(item, Some(&object));
             }
         }
+        self.settle_doubts(observed.left, &expected, &mut inventory, now);
         let open = self.open_gaps();
         let evidence = Evidence {
             spec: &self.spec,
@@ -218,6 +223,34 @@ impl Engine {
             Some(selection) => self.reconcile_selected(&selection, news, now),
         });
         Ok(changes)
+    }
+
+    pub(crate) fn is_in_doubt(&self, item: ItemId) -> bool {
+        self.items.get(&item).is_some_and(ItemRecord::is_in_doubt)
+    }
+
+    /// Gaps whose objects somebody must look at before anything is concluded from them.
+    pub(crate) fn gaps_in_doubt(&self) -> Vec<Gap> {
+        if !self.items.values().any(ItemRecord::is_in_doubt) {
+            return Vec::new();
+        }
+        self.open_gaps().into_values().filter(|gap| self.is_in_doubt(gap.item())).collect()
+    }
+
+    /// Somebody looked: what changed is suspect, and what did not is what it was. An attempt since knows better.
+    fn settle_doubts(&mut self, left: Vec<(Gap, Left)>, expected: &Expected, inventory: &mut Inventory, now: Now) {
+        for (gap, Left { object, .. }) in left {
+            let runs = self.dispatcher.gap_state(gap.id, now) == Some(GapState::Running);
+            let tried_since = self.dispatcher.gap(gap.id).is_some_and(|latest| latest.progress != gap.progress);
+            let Some(record) = self.items.get_mut(&gap.item()).filter(|record| record.is_in_doubt() && !runs && !tried_since) else {
+                continue;
+            };
+            record.suspect_etag = object.as_ref().map(|object| object.etag.clone());
+            self.ledger.record(vec![Change::PutItem(gap.item(), record.clone())]);
+            if let (Some(object), Some(item)) = (object, expected.find(&gap.key)) {
+                inventory.saw(item, Some(&object));
+            }
+        }
     }
 
     /// All open gaps, whoever has them.

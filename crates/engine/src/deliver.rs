@@ -14,8 +14,10 @@ use adce_core::ids::GapId;
 use adce_core::object::{Object, Precondition};
 use adce_core::ports::{Lake, LakeError, Order, OrderItem, PublishError, Report, Rest, Said, Store, StoreError};
 use adce_core::record::Change;
-use adce_core::spec::{Compression, Validity};
+use adce_core::spec::{Compression, How, Validity};
 use adce_core::valid;
+
+use crate::takeover::Left;
 
 /// What came of an attempt, item by item.
 #[derive(Debug, Default)]
@@ -23,6 +25,10 @@ pub struct Delivered {
     pub outcomes: Vec<(GapId, Outcome)>,
     /// Objects that lie at the items' keys now and cannot be trusted: half-done, wrong, or somebody else's.
     pub suspects: Vec<(GapId, Object)>,
+    /// Gaps whose objects may have been changed all the same, and the lake could not be asked.
+    pub in_doubt: Vec<GapId>,
+    /// Gaps that were in doubt when the attempt began, and were found as they had been before.
+    pub out_of_doubt: Vec<GapId>,
     /// Gaps that nobody expects to be filled any more: their items left the config while the task waited.
     pub gone: Vec<GapId>,
     /// The lake is full, closed or gone: no other attempt would fare better.
@@ -39,6 +45,19 @@ impl Delivered {
             self.lake_failed.get_or_insert(error);
         }
         Outcome::Failed(failure)
+    }
+
+    /// What an earlier attempt was found to have left, for the items that this one did not fill.
+    pub fn found_before(&mut self, left: Vec<Left>) {
+        for Left { gap, object } in left {
+            let filled = |(of, outcome): &(GapId, Outcome)| *of == gap && matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged);
+            let told = self.suspects.iter().any(|(of, _)| *of == gap) || self.in_doubt.contains(&gap);
+            match object {
+                _ if told || self.outcomes.iter().any(filled) => {}
+                Some(object) => self.suspects.push((gap, object)),
+                None => self.out_of_doubt.push(gap),
+            }
+        }
     }
 }
 
@@ -137,7 +156,10 @@ impl Delivery<'_> {
         let object = match self.lake.head(&item.key).await {
             Ok(Some(object)) => object,
             Ok(None) => return Outcome::Failed(failure(Fault::Item, claim.but_nothing_is_there(&item.key))),
-            Err(error) => return delivered.lake_says(error),
+            Err(error) => {
+                delivered.in_doubt.extend(self.writes_itself().then_some(item.gap));
+                return delivered.lake_says(error);
+            }
         };
         if !object.replaces(item.etag.as_deref(), item.last_modified) {
             return self.not_rewritten(item, claim);
@@ -169,14 +191,18 @@ impl Delivery<'_> {
 
     /// The attempt failed for this item; what it changed in the lake all the same cannot be trusted.
     async fn failed(&self, item: &OrderItem, failure: &Failure, delivered: &mut Delivered) -> Outcome {
-        let writes_itself = matches!(self.order.collector.how, adce_core::spec::How::Command(_));
-        if writes_itself
-            && let Ok(Some(object)) = self.lake.head(&item.key).await
-            && item.etag.as_ref() != Some(&object.etag)
-        {
-            delivered.suspects.push((item.gap, object));
+        if self.writes_itself() {
+            match self.lake.head(&item.key).await {
+                Ok(Some(object)) if item.etag.as_ref() != Some(&object.etag) => delivered.suspects.push((item.gap, object)),
+                Ok(_) | Err(LakeError::BadKey { .. }) => {}
+                Err(_) => delivered.in_doubt.push(item.gap),
+            }
         }
         Outcome::Failed(failure.clone())
+    }
+
+    fn writes_itself(&self) -> bool {
+        matches!(self.order.collector.how, How::Command(_))
     }
 
     fn check(&self, file: &Path, item: &OrderItem) -> Result<(), Failure> {
@@ -239,7 +265,7 @@ fn too_small(size: u64, min_size: u64) -> Failure {
 }
 
 /// A lake that refuses is nobody's item's fault: the attempt is not used up.
-fn of_lake(error: &LakeError) -> Failure {
+pub(crate) fn of_lake(error: &LakeError) -> Failure {
     let fault = match error {
         LakeError::BadKey { .. } => Fault::Item,
         _ => Fault::Later,

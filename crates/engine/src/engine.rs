@@ -303,6 +303,7 @@ impl Engine {
             ports: self.ports.clone(),
             spec: self.spec.clone(),
             expected: self.cycle.expected.clone(),
+            in_doubt: start.gaps.iter().map(Gap::item).filter(|item| self.is_in_doubt(*item)).collect(),
             start,
             to_loop: self.to_loop.clone(),
             stop,
@@ -374,6 +375,12 @@ impl Engine {
         for (gap, object) in &suspects {
             self.cycle.saw(object.clone());
             self.items.entry(gap.item).or_default().suspect_etag = Some(object.etag.clone());
+        }
+        for gap in delivered.in_doubt.iter().filter(|_| !delivered.fenced) {
+            self.items.entry(gap.item).or_default().put_in_doubt();
+        }
+        for gap in delivered.out_of_doubt.iter().filter(|_| !delivered.fenced) {
+            self.items.entry(gap.item).or_default().suspect_etag = None;
         }
         let touched: Vec<ItemId> = outcomes.iter().map(|(gap, _)| gap.item).collect();
         let absent: Vec<Gap> =
@@ -567,7 +574,7 @@ impl Engine {
         self.cycle.began = now.boot;
         self.cycle.landed.clear();
         self.cycle.attempts_since = 0;
-        let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone());
+        let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), self.gaps_in_doubt());
         let to_loop = self.to_loop.clone();
         tokio::spawn(async move {
             let message = match AssertUnwindSafe(observing).catch_unwind().await {

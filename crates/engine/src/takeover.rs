@@ -1,8 +1,19 @@
-//! What a killed predecessor left: leases without an end, and objects that its attempts may have changed half-way.
+//! What an attempt left that nobody could watch to its end: objects that it may have changed half-way.
+//!
+//! A killed engine leaves leases without an end, and a lake that could not be asked after an attempt leaves its items in
+//! doubt. Either way the object that is there now is compared with the one before, and is suspect if it is another;
+//! unless that is done first, the next attempt would find it and take it for its own
+//! (`what_an_earlier_attempt_left_is_not_taken_for_this_ones`).
 
-use adce_core::ports::LakeError;
+use std::collections::HashSet;
+
+use adce_core::gap::{Gap, Reason};
+use adce_core::ids::{GapId, ItemId};
+use adce_core::object::Object;
+use adce_core::ports::{Lake, LakeError, Order};
 use adce_core::record::{Change, Lease, Remembered};
 use adce_core::spec::{How, Spec};
+use adce_core::time::Timestamp;
 
 use crate::attempt::Ports;
 use crate::engine::EngineError;
@@ -18,12 +29,8 @@ pub(crate) async fn suspect_what_predecessors_changed(spec: &Spec, ports: &Ports
             continue;
         }
         for gap in remembered.gaps.iter().filter(|gap| lease.gaps.contains(&gap.id)) {
-            let object = match ports.lake.head(&gap.key).await {
-                Ok(object) => object,
-                Err(LakeError::BadKey { .. }) => None,
-                Err(error) => return Err(EngineError::Lake(error)),
-            };
-            if let Some(object) = object.filter(|object| object.replaces(gap.etag.as_deref(), gap.last_modified)) {
+            let before = Before { etag: gap.etag.as_deref(), last_modified: gap.last_modified };
+            if let Some(object) = changed(&*ports.lake, &gap.key, before).await.map_err(EngineError::Lake)? {
                 let record = remembered.items.entry(gap.item()).or_default();
                 record.suspect_etag = Some(object.etag);
                 changes.push(Change::PutItem(gap.item(), record.clone()));
@@ -33,7 +40,62 @@ pub(crate) async fn suspect_what_predecessors_changed(spec: &Spec, ports: &Ports
     if changes.is_empty() { Ok(()) } else { ports.store.apply(changes).await.map_err(EngineError::State) }
 }
 
+/// The object at a key when the gap was seen, if there was one.
+struct Before<'a> {
+    etag: Option<&'a str>,
+    last_modified: Option<Timestamp>,
+}
+
+/// The object that is there now, if it is another one.
+async fn changed(lake: &dyn Lake, key: &str, before: Before<'_>) -> Result<Option<Object>, LakeError> {
+    match lake.head(key).await {
+        Ok(object) => Ok(object.filter(|object| object.replaces(before.etag, before.last_modified))),
+        Err(LakeError::BadKey { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What lies at the key of a gap that was in doubt.
+#[derive(Debug, PartialEq)]
+pub struct Left {
+    pub gap: GapId,
+    /// `None`: what was there before, or nothing.
+    pub object: Option<Object>,
+}
+
+/// Looks at these gaps; of those that the lake does not answer for, nothing is said.
+pub(crate) async fn look_at(lake: &dyn Lake, in_doubt: Vec<Gap>) -> Vec<(Gap, Left)> {
+    let mut found = Vec::new();
+    for gap in in_doubt {
+        let before = Before { etag: gap.etag.as_deref(), last_modified: gap.last_modified };
+        if let Ok(object) = changed(lake, &gap.key, before).await {
+            let left = Left { gap: gap.id, object };
+            found.push((gap, left));
+        }
+    }
+    found
+}
+
+/// Before an attempt begins: its items in doubt are about the object that is there now.
+pub(crate) async fn settle(lake: &dyn Lake, order: &mut Order, in_doubt: &HashSet<ItemId>) -> Result<Vec<Left>, LakeError> {
+    let mut found = Vec::new();
+    for item in order.items.iter_mut().filter(|item| in_doubt.contains(&item.item)) {
+        let before = Before { etag: item.etag.as_deref(), last_modified: item.last_modified };
+        let object = changed(lake, &item.key, before).await?;
+        if let Some(object) = &object {
+            item.reason = Reason::Suspect;
+            item.etag = Some(object.etag.clone());
+            item.last_modified = Some(object.last_modified);
+        }
+        found.push(Left { gap: item.gap, object });
+    }
+    Ok(found)
+}
+
 fn may_have_written(spec: &Spec, lease: &Lease) -> bool {
     let command = spec.collectors.get(&lease.collector).is_none_or(|collector| matches!(collector.how, How::Command(_)));
     command && !lease.publishing
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use super::expected::{Expected, ItemIx};
 use super::inventory::Inventory;
 use super::state::Sight;
-use super::tally::{Coverage, Evidence, GapItem};
+use super::tally::{Coverage, Evidence, GapItem, trusted};
 use crate::gap::{Gap, ItemState, Reason};
 use crate::ids::{GapId, ItemId};
 use crate::record::{Closed, ItemRecord};
@@ -100,9 +100,10 @@ struct ObjectThere {
 }
 
 fn object_at(inventory: &Inventory, item: &GapItem, record: Option<&ItemRecord>, before: Option<&Gap>) -> ObjectThere {
-    match inventory.sight(item.item) {
+    match trusted(inventory.sight(item.item), record, before) {
         Sight::There(found) => {
-            let suspect = record.and_then(|record| record.suspect_etag.as_deref()).filter(|_| item.reason == Reason::Suspect);
+            let known = record.filter(|record| item.reason == Reason::Suspect && !record.is_in_doubt());
+            let suspect = known.and_then(|record| record.suspect_etag.as_deref());
             let etag = suspect.or_else(|| inventory.etag(item.item)).map(str::to_owned);
             ObjectThere { etag, last_modified: Some(found.last_modified) }
         }
@@ -157,5 +158,41 @@ fn why(state: ItemState) -> Closed {
         ItemState::Present => Closed::FoundFilled,
         ItemState::Absent => Closed::Absent,
         _ => Closed::NotExpected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Observation;
+    use super::super::sample::{Files, Sample, at};
+    use super::*;
+    use crate::object::Object;
+
+    #[test]
+    fn a_gap_in_doubt_stays_as_it_is_whatever_a_listing_shows() {
+        let now = at("2024-12-01T00:00:00Z");
+        let sample = Sample::new(Files::default()).list("n", &["a"]).dataset("d", "d/{n}", &["n"]);
+        let expected = sample.expand("2024-12-01T00:00:00Z").unwrap();
+        let item = expected.id(ItemIx(0));
+        let seen = |object: Option<Object>, records: &HashMap<ItemId, ItemRecord>, open: &HashMap<ItemId, Gap>| {
+            let mut look = Observation::new(&expected, &sample.spec);
+            look.begin("d/", now);
+            object.iter().for_each(|object| look.object(object));
+            look.prefix_complete("d/");
+            let inventory = look.finish();
+            let evidence = Evidence { spec: &sample.spec, expected: &expected, inventory: &inventory, records, open, accepted: None };
+            gaps(&evidence, &Coverage::of(&evidence, now).unwrap(), now)
+        };
+        let (mut records, mut open) = (HashMap::new(), HashMap::new());
+        let missing = seen(None, &records, &open);
+        missing.apply_to(&mut open);
+        let object = Object { key: "d/a".into(), size: 9, last_modified: now, etag: "half".into() };
+        assert_eq!(seen(Some(object.clone()), &records, &open).closed, [(open[&item].id, Closed::FoundFilled)], "nobody doubts it");
+        records.entry(item).or_insert_with(ItemRecord::default).put_in_doubt();
+        let in_doubt = seen(Some(object.clone()), &records, &open);
+        assert_eq!((in_doubt.is_empty(), in_doubt.unchanged), (true, 1));
+        // Its gap is gone with its item, and the item is back.
+        let suspect = seen(Some(object), &records, &HashMap::new());
+        assert_eq!(suspect.opened[0].reason, Reason::Suspect);
     }
 }

@@ -135,6 +135,9 @@ fn is_absent(facts: &Facts<'_>, now: Timestamp) -> bool {
 }
 
 fn is_suspect(record: Option<&ItemRecord>, found: Found) -> bool {
+    if record.is_some_and(ItemRecord::is_in_doubt) {
+        return true;
+    }
     let etag = record.and_then(|record| record.suspect_etag.as_deref());
     etag.is_some_and(|etag| EtagDigest::of(etag) == found.etag)
 }
@@ -231,6 +234,15 @@ mod tests {
         let record = ItemRecord { suspect_etag: Some("another".into()), ..ItemRecord::default() };
         let facts = Facts { record: Some(&record), sight: object(5, 0), ..MISSING };
         assert_eq!(state_of(&facts, at(100)), ItemState::Present);
+    }
+
+    #[test]
+    fn whatever_is_there_is_suspect_while_it_is_in_doubt() {
+        let mut record = ItemRecord::default();
+        record.put_in_doubt();
+        let facts = Facts { record: Some(&record), sight: object(5, 0), ..MISSING };
+        assert_eq!(state_of(&facts, at(100)), ItemState::Suspect);
+        assert_eq!(state_of(&Facts { sight: Sight::NotThere, ..facts }, at(100)), ItemState::Missing);
     }
 
     #[test]

@@ -267,10 +267,12 @@ impl<'a> Tally<'a> {
 
     fn item(&mut self, dataset: &Dataset, item: ItemIx, due: Due) -> ItemState {
         let Evidence { expected, inventory, records, open, .. } = *self.evidence;
-        let sight = inventory.sight(item);
-        let needs_id = !records.is_empty() || self.before.is_asked() || (sight == Sight::NotSeen && !open.is_empty());
+        let listed = inventory.sight(item);
+        let needs_id = !records.is_empty() || self.before.is_asked() || (listed == Sight::NotSeen && !open.is_empty());
         let id = needs_id.then(|| expected.id(item));
         let record = id.and_then(|id| records.get(&id));
+        let gap = id.and_then(|id| open.get(&id));
+        let sight = trusted(listed, record, gap);
         let fresh = match sight {
             Sight::There(_) => self.fresh(dataset, item, due),
             Sight::NotThere | Sight::NotSeen => Fresh::Always,
@@ -280,7 +282,6 @@ impl<'a> Tally<'a> {
         if let Some(at) = changes_at(&facts, self.now) {
             self.changes_at = Some(self.changes_at.map_or(at, |earlier| earlier.min(at)));
         }
-        let gap = id.and_then(|id| open.get(&id));
         let state = match (state, id) {
             (ItemState::NotDue, _) | (_, None) => state,
             (ItemState::Unknown, Some(id)) => self.before.state(item, id, gap, &facts),
@@ -354,6 +355,13 @@ impl<'a> Tally<'a> {
     fn scope(&self, item: ItemIx, due: Option<Timestamp>) -> ItemScope<'a> {
         self.evidence.expected.scope(item, self.now).with_due(due)
     }
+}
+
+/// An attempt may have changed the object of this gap, and nobody could look: a listing alone does not tell whether it
+/// did, so the gap stays as it is until somebody compared the two.
+pub(super) fn trusted(listed: Sight, record: Option<&ItemRecord>, gap: Option<&Gap>) -> Sight {
+    let in_doubt = record.is_some_and(ItemRecord::is_in_doubt) && gap.is_some();
+    if in_doubt { Sight::NotSeen } else { listed }
 }
 
 /// What is known of a dataset's items that nobody could look at now.
