@@ -1,3 +1,5 @@
+//! Calendars beside a clock that is read every quarter of an hour, over the days on which clocks are set.
+
 use jiff::ToSpan;
 use jiff::civil::date;
 use proptest::prelude::*;

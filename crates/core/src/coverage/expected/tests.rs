@@ -1,3 +1,5 @@
+//! Small worlds whose items are written out by hand, and random ones in which every key finds its item and no other.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Tables as people export them, good and bad, down to the line that a message names.
+
 use crate::coverage::sample::{Files, Sample};
 use crate::coverage::{ItemIx, header};
 use crate::spec::{DimensionKind, Duplicates};

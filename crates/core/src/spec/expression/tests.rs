@@ -1,3 +1,5 @@
+//! Expressions beside a naive reading of the same texts.
+
 use std::collections::HashMap;
 
 use jiff::tz::TimeZone;

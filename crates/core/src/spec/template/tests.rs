@@ -1,3 +1,5 @@
+//! Templates: what they write, what they refuse, and whom the message names.
+
 use super::*;
 use crate::spec::names::{ColumnName, Columns, DimensionNames};
 use jiff::tz::TimeZone;

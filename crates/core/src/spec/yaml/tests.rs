@@ -1,3 +1,5 @@
+//! What a reader of YAML must give and refuse, trap by trap.
+
 use super::*;
 
 fn parsed(text: &str) -> (Option<Node>, Vec<Problem>) {
