@@ -4,13 +4,15 @@
 //! and with the published figures per dataset and season. The data lies beside the repository; without it the test says
 //! so and passes.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use support::nba::{Collection, State};
 
 const CONFIG: &str = r#"
 version: 1
@@ -37,31 +39,8 @@ datasets:
 /// Dataset and season.
 type Part = (String, String);
 
-fn data() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/dev/nba_stats_collection");
-    folder.is_dir().then_some(folder)
-}
-
 fn rows(file: impl std::io::Read) -> Vec<csv::StringRecord> {
     csv::Reader::from_reader(file).into_records().collect::<Result<_, _>>().expect("a CSV file")
-}
-
-struct Change {
-    time: String,
-    removed: bool,
-    key: String,
-    size: u64,
-}
-
-fn changes(data: &Path) -> Vec<Change> {
-    let file = File::open(data.join("changes.csv.gz")).unwrap();
-    let change = |row: csv::StringRecord| Change {
-        time: row[0].into(),
-        removed: &row[1] == "D",
-        key: row[2].into(),
-        size: row[3].parse().unwrap_or(0),
-    };
-    rows(flate2::read::MultiGzDecoder::new(file)).into_iter().map(change).collect()
 }
 
 /// Every key that should exist, with the part it belongs to; written out by hand, not by a template.
@@ -90,18 +69,6 @@ fn published(data: &Path) -> BTreeMap<String, BTreeMap<Part, [u64; 3]>> {
     moments
 }
 
-fn replay(lake: &Path, change: &Change) {
-    let path = lake.join(&change.key);
-    if change.removed {
-        return fs::remove_file(path).unwrap();
-    }
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let file = File::create(path).unwrap();
-    file.set_len(change.size).unwrap();
-    let time: jiff::Timestamp = change.time.parse().unwrap();
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_second() as u64)).unwrap();
-}
-
 fn plan(folder: &Path) -> (Value, Option<i32>) {
     let output = Command::new(env!("CARGO_BIN_EXE_adce")).args(["plan", "--format", "json"]).current_dir(folder).output().unwrap();
     let json = serde_json::from_slice(&output.stdout);
@@ -122,7 +89,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-fn agrees(plan: &Value, objects: &BTreeMap<String, u64>, expected: &BTreeMap<String, Part>, published: &BTreeMap<Part, [u64; 3]>) {
+fn agrees(plan: &Value, objects: &HashMap<String, u64>, expected: &BTreeMap<String, Part>, published: &BTreeMap<Part, [u64; 3]>) {
     let missing: BTreeSet<_> =
         expected.iter().filter(|(key, _)| !objects.contains_key(*key)).map(|(key, part)| (part.0.clone(), key.clone())).collect();
     assert_eq!(planned(plan), missing, "plan and brute force differ");
@@ -152,41 +119,34 @@ fn agrees(plan: &Value, objects: &BTreeMap<String, u64>, expected: &BTreeMap<Str
 
 #[test]
 fn plan_agrees_with_a_real_lake_at_five_moments() {
-    let Some(data) = data() else {
-        eprintln!("skipped: there is no ../shared/data/dev/nba_stats_collection beside the repository");
-        return;
-    };
+    let Some(collection) = Collection::find() else { return };
+    let data = collection.folder();
     let folder = tempfile::tempdir().unwrap();
     let lake = folder.path().join("lake");
     fs::create_dir(&lake).unwrap();
     fs::write(folder.path().join("adce.yaml"), CONFIG).unwrap();
-    fs::copy(data.join("schedule.csv"), folder.path().join("schedule.csv")).unwrap();
-    let expected = expected_keys(&data);
+    fs::copy(collection.schedule(), folder.path().join("schedule.csv")).unwrap();
+    let expected = expected_keys(data);
     assert_eq!(expected.len(), 36_900);
 
-    let changes = changes(&data);
-    let mut left = changes.as_slice();
-    let mut objects = BTreeMap::new();
-    let moments = published(&data);
-    assert_eq!(moments.len(), 5);
+    let moments = published(data);
+    let states = collection.states();
+    assert_eq!((moments.len(), states.len()), (5, 5));
+    let mut before = HashMap::new();
     let mut last = None;
-    for (moment, published) in &moments {
-        let until = left.partition_point(|change| change.time <= *moment);
-        for change in &left[..until] {
-            replay(&lake, change);
-            match change.removed {
-                true => objects.remove(&change.key),
-                false => objects.insert(change.key.clone(), change.size),
-            };
-        }
-        left = &left[until..];
+    for ((moment, published), State { as_of, objects }) in moments.iter().zip(states) {
+        assert_eq!(*moment, as_of);
+        let gone = before.keys().filter(|key| !objects.contains_key(*key));
+        gone.for_each(|key| fs::remove_file(lake.join(key)).unwrap());
+        let changed = objects.iter().filter(|(key, size)| before.get(*key) != Some(*size));
+        collection.write_lake(&lake, &changed.map(|(key, size)| (key.clone(), *size)).collect());
         let (plan, code) = plan(folder.path());
         agrees(&plan, &objects, &expected, published);
         assert_eq!(code, Some(if plan["complete"] == true { 0 } else { 2 }));
         last = Some(plan);
+        before = objects;
     }
     let last = last.unwrap();
-    assert!(left.is_empty());
     assert_eq!(last["complete"], true);
     assert_eq!(last["coverage"]["present"], 36_900);
     assert_eq!(last["datasets"]["boxscoretraditionalv2"]["unexpected"], 431);

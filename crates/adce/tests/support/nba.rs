@@ -31,6 +31,10 @@ impl Collection {
         }
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub fn schedule(&self) -> PathBuf {
         self.folder.join("schedule.csv")
     }
