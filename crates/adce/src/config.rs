@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adce_core::spec::{self, ConfigFile, Loaded, Spec};
+use adce_core::time::Timestamp;
 use adce_lake::tables::ConfigFolder;
 
 use crate::exit::Exit;
@@ -40,4 +41,26 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
 /// A config without errors, or all of them. Warnings are `adce check`'s.
 pub fn spec(paths: &[PathBuf]) -> Result<Arc<Spec>, Failure> {
     load(paths)?.spec().map(Arc::new).map_err(Failure::Config)
+}
+
+/// What tells one version of a config from another.
+#[derive(Clone, Debug, Default)]
+pub struct Edition {
+    /// First digits of a digest over the texts as written: variables stand in it by name, so it tells nothing of secrets.
+    pub id: String,
+    /// When the newest of the files was changed.
+    pub changed_at: Option<Timestamp>,
+}
+
+impl Edition {
+    pub fn of(paths: &[PathBuf]) -> Result<Edition, Failure> {
+        let (files, _) = read(paths)?;
+        let mut digest = blake3::Hasher::new();
+        for file in &files {
+            digest.update(&(file.text.len() as u64).to_le_bytes());
+            digest.update(file.text.as_bytes());
+        }
+        let changed = paths.iter().filter_map(|path| std::fs::metadata(path).ok()?.modified().ok()).max();
+        Ok(Edition { id: digest.finalize().to_hex()[..16].to_owned(), changed_at: changed.and_then(|at| Timestamp::try_from(at).ok()) })
+    }
 }

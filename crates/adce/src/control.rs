@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::clock::MachineClock;
+use crate::config::Edition;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::state_place::StatePlace;
@@ -19,15 +20,16 @@ use crate::views;
 use crate::wiring::lake_words;
 
 /// Listens beside the state. Drop it before the state is given up.
-pub fn serve(spec: &Arc<Spec>, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
+pub fn serve(spec: &Arc<Spec>, edition: Edition, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
     let socket = StatePlace::of(spec).socket();
-    let answers = EngineAnswers { spec: spec.clone(), handle, store };
+    let answers = EngineAnswers { spec: spec.clone(), edition, handle, store };
     Server::listen(&socket, Arc::new(answers), Bounds::default())
         .map_err(|error| Failure::new(Exit::Unfinished, format!("the control socket `{}` cannot be made: {error}", socket.display())))
 }
 
 struct EngineAnswers {
     spec: Arc<Spec>,
+    edition: Edition,
     handle: Handle,
     store: Arc<dyn Store>,
 }
@@ -42,7 +44,7 @@ impl EngineAnswers {
 impl Answers for EngineAnswers {
     async fn status(&self) -> Result<Status, Refusal> {
         let view = self.ask(Query::Status).await?;
-        let process = views::Process { pid: std::process::id(), lake: lake_words(&self.spec.lake) };
+        let process = views::Process { pid: std::process::id(), lake: lake_words(&self.spec.lake), config: self.edition.clone() };
         Ok(views::status(&view.snapshot, &view.cycle, Some(view.next_cycle), &self.spec, &process))
     }
 

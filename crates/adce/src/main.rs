@@ -65,7 +65,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Check => commands::check::run(&config, format, adce_core::time::Timestamp::now()),
         Command::Plan => commands::plan::run(config::spec(&config)?, format).await,
         Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,
-        Command::Run(args) => commands::run::run(&args, config::spec(&config)?, format).await,
+        Command::Run(args) => commands::run::run(&args, config::spec(&config)?, config::Edition::of(&config)?, format).await,
         Command::Try(args) => commands::try_one::run(&args, config::spec(&config)?, format).await,
         Command::Demo(args) => commands::demo::run(&args, format).await,
         Command::Status => commands::status::run(config::spec(&config)?, format).await,

@@ -14,10 +14,13 @@ use adce_core::spec::{Limits, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_engine::{CycleFigures, GapView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why};
 
+use crate::config::Edition;
+
 /// Facts about this process that the engine does not know.
 pub struct Process {
     pub pid: u32,
     pub lake: String,
+    pub config: Edition,
 }
 
 pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Timestamp>, spec: &Spec, process: &Process) -> Status {
@@ -41,7 +44,8 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
         engine: Some(EngineStatus {
             pid: process.pid,
             started_at: snapshot.started_at,
-            config: String::new(),
+            config: process.config.id.clone(),
+            config_changed_at: process.config.changed_at,
             last_cycle: cycle.began.map(|began_at| CycleStatus {
                 began_at,
                 seconds: cycle.took.as_secs_f64(),
@@ -155,7 +159,8 @@ fn running(line: &adce_engine::RunningLine) -> RunningAttempt {
         number: line.number,
         started_at: line.started_at,
         items: line.items as u32,
-        landed: 0,
+        landed: line.progress.map_or(0, |progress| progress.done),
+        landing: line.progress.map_or(line.items, |progress| progress.of),
         pid: line.process_group,
     }
 }
@@ -218,7 +223,7 @@ pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
         Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. }) => GapState::Waiting,
         _ => GapState::Queued,
     };
-    TaskLine { state, ..remembered_task(&view.task, view.score.total as f64 / 1e6, now) }
+    TaskLine { state, progress: view.progress, ..remembered_task(&view.task, view.score.total as f64 / 1e6, now) }
 }
 
 pub fn remembered_task(task: &Task, score: f64, now: Timestamp) -> TaskLine {
@@ -233,6 +238,7 @@ pub fn remembered_task(task: &Task, score: f64, now: Timestamp) -> TaskLine {
         key: task.key.clone(),
         detected_at: task.detected_at,
         next_try: task.ready_at,
+        progress: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use adce_core::gap::{GapState, Outcome};
 use adce_core::ids::{AttemptId, GapId, TaskId};
+use adce_core::ports::Progress;
 use adce_core::spec::PriorityLevel;
 use adce_core::time::Timestamp;
 use indexmap::IndexMap;
@@ -36,8 +37,11 @@ pub struct Status {
 pub struct EngineStatus {
     pub pid: u32,
     pub started_at: Timestamp,
-    /// First digits of the config's digest.
+    /// Digest of the config's files.
     pub config: String,
+    /// When the newest of them was last changed.
+    #[serde(default)]
+    pub config_changed_at: Option<Timestamp>,
     pub last_cycle: Option<CycleStatus>,
     pub next_cycle: Option<Timestamp>,
     /// Ctrl-C came: what runs is finished, nothing starts.
@@ -143,7 +147,11 @@ pub struct RunningAttempt {
     pub number: u32,
     pub started_at: Timestamp,
     pub items: u32,
-    pub landed: u32,
+    /// By the collector's own count: its `progress` lines, else the items that it called done.
+    pub landed: u64,
+    /// Of so many; `items` unless the collector counts something else.
+    #[serde(default)]
+    pub landing: u64,
     pub pid: Option<i32>,
 }
 
@@ -171,6 +179,9 @@ pub struct TaskLine {
     pub key: String,
     pub detected_at: Timestamp,
     pub next_try: Option<Timestamp>,
+    /// Of a running one: how far its collector says it is.
+    #[serde(default)]
+    pub progress: Option<Progress>,
 }
 
 /// `adce tasks show ID --format json`.

@@ -58,6 +58,7 @@ fn task(number: u32) -> TaskLine {
         key: "box/1.json".into(),
         detected_at: Timestamp::UNIX_EPOCH,
         next_try: None,
+        progress: None,
     }
 }
 

@@ -17,8 +17,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_core::ports::{Clock, Collect, Order, Permits, Report, Stop};
-use adce_core::record::ProcessRecord;
+use adce_core::ports::{Clock, Collect, Listener, Order, Permits, Report, Stop};
 use adce_core::spec::How;
 use async_trait::async_trait;
 
@@ -67,10 +66,10 @@ impl Collectors {
 
 #[async_trait]
 impl Collect for Collectors {
-    async fn collect(&self, order: Order, started: &(dyn Fn(ProcessRecord) + Sync), stop: Stop) -> Report {
+    async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report {
         match order.collector.how {
-            How::Command(_) => self.commands.collect(order, started, stop).await,
-            How::Http(_) => self.http.collect(order, stop).await,
+            How::Command(_) => self.commands.collect(order, listener, stop).await,
+            How::Http(_) => self.http.collect(order, listener, stop).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use adce_collect::Collectors;
 use adce_core::gap::{Failure, Fault};
-use adce_core::ports::{Collect, Order, Report, Rest, Said, Stop};
+use adce_core::ports::{Collect, Order, Progress, Report, Rest, Said, Stop};
 use adce_core::spec::{How, Secretive};
 use support::*;
 use tempfile::TempDir;
@@ -57,7 +57,7 @@ impl Attempt {
         let mut setting = adce_collect::Setting { briefly: self.briefly, ..setting() };
         setting.environment.extend(self.environment.iter().map(|(name, value)| (name.into(), value.into())));
         let collectors = Collectors::new(setting, Vec::new(), Arc::new(NoPermits), self.clock.clone());
-        let note = |record| self.started.note(record);
+        let note = |told| self.started.note(told);
         let attempt = collectors.collect(self.order.clone(), &note, stop);
         let report = tokio::time::timeout(Duration::from_secs(60), attempt).await.expect("the attempt hangs");
         if let Some(record) = self.started.0.lock().unwrap().first() {
@@ -364,6 +364,18 @@ async fn many_attempts_at_once_leave_nothing_behind() {
     for run in runs.collect::<Vec<_>>() {
         tokio::time::timeout(Duration::from_secs(60), run).await.expect("an attempt hangs").unwrap();
     }
+}
+
+#[tokio::test]
+async fn how_far_it_says_it_is_is_told_while_it_runs() {
+    let script = r#"echo '{"adce":1,"key":"a","outcome":"done"}'; echo '{"adce":1,"progress":{"done":7,"of":20}}'; tail -f /dev/null"#;
+    let stop = Button::new();
+    let attempt = Attempt::sh(script, &["a", "b"]);
+    let heard = async {
+        until("it is heard", || attempt.started.1.lock().unwrap().last() == Some(&Progress { done: 7, of: 20 })).await;
+        stop.press();
+    };
+    tokio::join!(attempt.run_until(stop.clone()), heard);
 }
 
 /// Attempts in neighbouring folders, one after the other, by the same collectors.

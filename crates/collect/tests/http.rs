@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use adce_collect::{Collectors, Upstream};
 use adce_core::gap::{Failure, Fault};
-use adce_core::ports::{Answer, Clock, Collect, Order, Report, Rest, RetryAfter, Said, Settlement, Stop};
+use adce_core::ports::{Answer, Clock, Collect, Order, Report, Rest, RetryAfter, Said, Settlement, Stop, Told};
 use adce_core::spec::template::{Purpose, Template};
 use adce_core::spec::{Compression, How, Http, Secretive};
 use adce_core::time::Boottime;
@@ -28,6 +28,7 @@ struct Attempt {
     clock: Arc<HandClock>,
     permits: Arc<Diary>,
     hosts: Vec<String>,
+    told: std::sync::Mutex<Vec<Told>>,
 }
 
 impl Attempt {
@@ -41,7 +42,15 @@ impl Attempt {
             item
         });
         let order = order(collector(How::Http(http.clone())), folder.path(), items.collect());
-        Attempt { folder, order, http, clock: HandClock::new(), permits: Diary::new(), hosts: vec!["127.0.0.1".into()] }
+        Attempt {
+            folder,
+            order,
+            http,
+            clock: HandClock::new(),
+            permits: Diary::new(),
+            hosts: vec!["127.0.0.1".into()],
+            told: Default::default(),
+        }
     }
 
     async fn run(&self) -> Report {
@@ -57,9 +66,11 @@ impl Attempt {
         let mut setting = setting();
         setting.environment.push(("API_KEY".into(), "hunter2".into()));
         let collectors = Collectors::new(setting, vec![upstream], self.permits.clone(), self.clock.clone());
-        let attempt = collectors.collect(order, &|_| panic!("http starts no process"), stop);
+        let note = |told| self.told.lock().unwrap().push(told);
+        let attempt = collectors.collect(order, &note, stop);
         let report = tokio::time::timeout(Duration::from_secs(60), attempt).await.expect("the attempt hangs");
         self.permits.assert_balanced();
+        assert!(!self.told.lock().unwrap().iter().any(|told| matches!(told, Told::Started(_))), "http starts no process");
         for (item, at) in self.order.items.iter().zip(0..) {
             let staged = matches!(said(&report, &at.to_string()), Some(Said::Staged(_)));
             assert_eq!(self.order.staged_path(item).exists(), staged, "a file that was not reported, or none that was");
@@ -312,6 +323,19 @@ async fn a_stopped_attempt_leaves_no_half_file_and_no_unsettled_permit() {
     let (report, ()) = tokio::join!(waiting.run_until(button.clone()), press);
     assert!(matches!(&report.rest, Rest::Failed(failure) if failure.fault == Fault::Stopped));
     assert_eq!(waiting.permits.events(), []);
+}
+
+#[tokio::test]
+async fn how_many_landed_is_told_after_each() {
+    let upstream = Scripted::start([("/x", ok("x"), Then::ReadOn), ("/y", ok("y"), Then::ReadOn)]).await;
+    let attempt = Attempt::on(&[upstream.url("/x"), upstream.url("/y"), upstream.url("/x")]);
+    attempt.run().await;
+    let told = attempt.told.lock().unwrap();
+    let figures = told.iter().filter_map(|told| match told {
+        Told::Progress(progress) => Some((progress.done, progress.of)),
+        Told::Started(_) => None,
+    });
+    assert_eq!(figures.collect::<Vec<_>>(), [(2, 3), (3, 3)], "two items share the first URL");
 }
 
 #[tokio::test]

@@ -32,6 +32,11 @@ pub fn percent(part: u64, whole: u64) -> Option<String> {
     Some(format!("{}.{:02} %", hundredths / 100, hundredths % 100))
 }
 
+/// How far an attempt is: `7 of 20 landed`.
+pub fn progress(done: u64, of: u64) -> String {
+    format!("{} of {} landed", grouped(done), grouped(of))
+}
+
 /// The two largest units that matter: `41 d 3 h`, `11 h 30 m`, `45 s`; below a second `0 s`.
 pub fn span(span: Duration) -> String {
     let seconds = span.as_secs();

@@ -193,13 +193,31 @@ pub enum Rest {
     Failed(crate::gap::Failure),
 }
 
+/// How far an attempt says it is. Shown, and never believed: what is in the lake decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub done: u64,
+    pub of: u64,
+}
+
+/// What an attempt tells while it runs.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// At most once, when a process group goes on after its first moments: the engine records it. Of a command that was over
+    /// before that, nothing is left to be found by a later engine.
+    Started(ProcessRecord),
+    /// As often as it likes.
+    Progress(Progress),
+}
+
+/// Hears what an attempt tells; returns at once.
+pub type Listener<'a> = &'a (dyn Fn(Told) + Sync);
+
 /// Runs attempts. Everything it started is gone when `collect` returns, also after `stop`. It may block the thread that
 /// polls it, for moments: it is called where blocking is allowed.
 #[async_trait]
 pub trait Collect: Send + Sync {
-    /// `started` is called at most once, when a process group goes on after its first moments: the engine records it. Of
-    /// a command that was over before that, nothing is left to be found by a later engine.
-    async fn collect(&self, order: Order, started: &(dyn Fn(ProcessRecord) + Sync), stop: Stop) -> Report;
+    async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report;
 }
 
 /// Tells an attempt to end: ask politely, then kill.

@@ -7,7 +7,7 @@ use adce_core::time::Now;
 use crate::engine::Engine;
 use crate::inbox::{Query, StatusView};
 use crate::snapshot::{DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
-use crate::why::{Why, gap_view, task_view, why};
+use crate::why::{TaskView, Why, gap_view, task_view, why};
 
 impl Engine {
     pub(crate) fn answer(&mut self, query: Query, now: Now) {
@@ -24,7 +24,15 @@ impl Engine {
             }
             Query::Tasks(reply) => {
                 let tasks = self.dispatcher.tasks();
-                let _ = reply.send(tasks.into_iter().map(|task| task_view(&self.dispatcher, task, now)).collect());
+                let view = |task| {
+                    let view = task_view(&self.dispatcher, task, now);
+                    let progress = match view.gate {
+                        Some(Gate::Running { attempt }) => self.figures.progress_of(attempt),
+                        _ => None,
+                    };
+                    TaskView { progress, ..view }
+                };
+                let _ = reply.send(tasks.into_iter().map(view).collect());
             }
             Query::Limits(reply) => {
                 let _ = reply.send(self.dispatcher.figures(now));

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use adce_core::coverage::Expected;
 use adce_core::gap::{Failure, Fault, Gap, Outcome};
 use adce_core::ids::{FencingToken, ItemId};
-use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Stop, Store, staged_path};
+use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Stop, Store, Told, staged_path};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
 use adce_core::spec::{Collector, How, Spec};
 use tokio::sync::mpsc;
 
 use crate::deliver::{Delivered, Delivery, failure, of_lake};
+use crate::figures::LatestProgress;
 use crate::inbox::{Ended, Message};
 use crate::ledger::Leasing;
 use crate::takeover::settle;
@@ -44,6 +45,7 @@ pub(crate) struct Attempt {
     pub in_doubt: HashSet<ItemId>,
     pub to_loop: mpsc::UnboundedSender<Message>,
     pub stop: Stop,
+    pub progress: LatestProgress,
 }
 
 impl Attempt {
@@ -94,10 +96,11 @@ impl Attempt {
         let proxied = matches!(order.collector.how, How::Command(_));
         order.gateway = proxied.then(|| self.ports.gate.admit(attempt)).flatten();
         let to_loop = self.to_loop.clone();
-        let started = move |process| {
-            let _ = to_loop.send(Message::Process(process));
+        let listener = move |told| match told {
+            Told::Started(process) => drop(to_loop.send(Message::Process(process))),
+            Told::Progress(progress) => self.progress.set(progress),
         };
-        let report = self.ports.collect.collect(order.clone(), &started, self.stop.clone()).await;
+        let report = self.ports.collect.collect(order.clone(), &listener, self.stop.clone()).await;
         if proxied {
             self.ports.gate.dismiss(attempt);
         }

@@ -291,7 +291,7 @@ impl Engine {
     }
 
     fn start(&mut self, start: Start, now: Now) {
-        self.figures.started(&start, now);
+        let progress = self.figures.started(&start, now);
         let id = start.attempt;
         if start.charge != Charge::Nothing {
             self.paid.insert(id);
@@ -307,6 +307,7 @@ impl Engine {
             start,
             to_loop: self.to_loop.clone(),
             stop,
+            progress,
         };
         let to_loop = self.to_loop.clone();
         // A collector may block. On a thread of its own a short attempt is done without another: handing it from thread to

@@ -1,11 +1,12 @@
 //! What the engine has done so far, for displays and the closing summary. Nothing is decided from these.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use adce_core::gap::{Gap, Outcome};
 use adce_core::ids::AttemptId;
-use adce_core::ports::{Answer, PermitId, Settlement};
+use adce_core::ports::{Answer, PermitId, Progress, Settlement};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::{AttemptRecord, ProcessRecord};
 use adce_core::spec::Spec;
@@ -61,6 +62,21 @@ struct Underway {
     /// Paid for before the start.
     ahead: u32,
     since: Boottime,
+    progress: LatestProgress,
+}
+
+/// Written by an attempt while it runs, read when somebody looks: one that tells a million times costs the loop nothing.
+#[derive(Clone, Default)]
+pub(crate) struct LatestProgress(Arc<Mutex<Option<Progress>>>);
+
+impl LatestProgress {
+    pub fn set(&self, progress: Progress) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    }
+
+    fn get(&self) -> Option<Progress> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Figures {
@@ -79,7 +95,8 @@ impl Figures {
         }
     }
 
-    pub fn started(&mut self, start: &Start, now: Now) {
+    /// Where the attempt says how far it is.
+    pub fn started(&mut self, start: &Start, now: Now) -> LatestProgress {
         self.totals.attempts += 1;
         let since = start.task.detected_at.max(self.started.wall);
         let waited = Duration::try_from(now.wall.duration_since(since)).unwrap_or_default();
@@ -103,9 +120,12 @@ impl Figures {
             items: start.gaps.len() as u64,
             requests: u64::from(ahead),
             process_group: None,
+            progress: None,
         };
-        let underway = Underway { line, source: start.task.source.clone(), ahead, since: now.boot };
+        let progress = LatestProgress::default();
+        let underway = Underway { line, source: start.task.source.clone(), ahead, since: now.boot, progress: progress.clone() };
         self.running.insert(start.attempt, underway);
+        progress
     }
 
     pub fn forgotten(&mut self, attempt: AttemptId) {
@@ -213,7 +233,12 @@ impl Figures {
     }
 
     pub fn running(&self) -> Vec<RunningLine> {
-        self.running.values().map(|underway| underway.line.clone()).collect()
+        self.running.values().map(|underway| RunningLine { progress: underway.progress.get(), ..underway.line.clone() }).collect()
+    }
+
+    /// How far a running attempt says it is.
+    pub fn progress_of(&self, attempt: AttemptId) -> Option<Progress> {
+        self.running.get(&attempt)?.progress.get()
     }
 
     /// When `open` gaps will be closed at the rate of the last half minute; `None` before enough is known.

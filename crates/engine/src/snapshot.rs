@@ -2,6 +2,7 @@
 
 use adce_core::gap::Task;
 use adce_core::ids::{AttemptId, TaskId};
+use adce_core::ports::Progress;
 use adce_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +136,8 @@ pub struct RunningLine {
     pub items: u64,
     pub requests: u64,
     pub process_group: Option<i32>,
+    /// How far it says it is.
+    pub progress: Option<Progress>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

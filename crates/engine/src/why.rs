@@ -6,6 +6,7 @@ use std::mem::Discriminant;
 use adce_core::coverage::{Coverage, Expected};
 use adce_core::gap::{Gap, GapState, ItemState, Task};
 use adce_core::ids::TaskId;
+use adce_core::ports::Progress;
 use adce_core::queue::{Dispatcher, Gate, Score};
 use adce_core::time::Now;
 use indexmap::IndexMap;
@@ -24,6 +25,8 @@ pub struct TaskView {
     pub task: Task,
     pub score: Score,
     pub gate: Option<Gate>,
+    /// Of a running one: how far it says it is.
+    pub progress: Option<Progress>,
 }
 
 /// What holds a thing.
@@ -75,7 +78,7 @@ pub fn gap_view(dispatcher: &Dispatcher, gap: Gap, now: Now) -> GapView {
 
 pub fn task_view(dispatcher: &Dispatcher, task: Task, now: Now) -> TaskView {
     let score = dispatcher.score(task.id, now).unwrap_or_default();
-    TaskView { score, gate: dispatcher.why_task(task.id, now), task }
+    TaskView { score, gate: dispatcher.why_task(task.id, now), task, progress: None }
 }
 
 fn gates_of(dispatcher: &Dispatcher, dataset: &str, now: Now) -> Vec<(Gate, u64)> {

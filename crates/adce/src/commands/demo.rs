@@ -70,7 +70,8 @@ impl Stage {
             println!("An upstream on {address} allows 10 requests a second; now and then it answers 429, 500, half a body, nothing,");
             println!("or a block page. A lake is half-filled. adce finds the gaps and fills them.\n");
         }
-        let ending = collect(spec.clone(), Duration::from_secs(60), None, None).await?;
+        let edition = crate::config::Edition::of(std::slice::from_ref(&self.config))?;
+        let ending = collect(spec.clone(), edition, Duration::from_secs(60), None, None).await?;
         let figures = self.upstream.figures();
         let mut summary = summary::of(&ending, &spec);
         summary.upstream = Some(counts(&figures, ending.longest_wait));

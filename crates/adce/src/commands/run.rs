@@ -9,6 +9,7 @@ use adce_engine::{Ending, Interrupt, Options};
 use clap::Args;
 
 use crate::cli::Format;
+use crate::config::Edition;
 use crate::control;
 use crate::display::Display;
 use crate::exit::Exit;
@@ -38,20 +39,26 @@ pub struct RunArgs {
 /// More gaps than this, all to be started for the first time, are asked about on a terminal.
 pub const ASK_ABOVE_GAPS: u64 = 1_000;
 
-pub async fn run(args: &RunArgs, spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
+pub async fn run(args: &RunArgs, spec: Arc<Spec>, edition: Edition, format: Format) -> Result<Exit, Failure> {
     let max_wait = if args.once { Duration::ZERO } else { args.max_wait };
     let ask_above = (!args.yes).then_some(ASK_ABOVE_GAPS);
-    let ending = collect(spec.clone(), max_wait, args.select.clone(), ask_above).await?;
+    let ending = collect(spec.clone(), edition, max_wait, args.select.clone(), ask_above).await?;
     summary::print(&summary::of(&ending, &spec), &ending, format);
     Ok(exit_of(&ending))
 }
 
 /// Runs an engine to its end, with a display, a control socket, and an ear for Ctrl-C.
-pub async fn collect(spec: Arc<Spec>, max_wait: Duration, select: Option<String>, ask_above: Option<u64>) -> Result<Ending, Failure> {
+pub async fn collect(
+    spec: Arc<Spec>,
+    edition: Edition,
+    max_wait: Duration,
+    select: Option<String>,
+    ask_above: Option<u64>,
+) -> Result<Ending, Failure> {
     let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let confirm = ask_above.filter(|_| asks).map(|above| (above, Arc::new(ask_on_terminal) as adce_engine::Confirm));
     let wired = wiring::wire(spec.clone(), Options { max_wait, select, attempts: None, seed: rand::random(), confirm }).await?;
-    let control = control::serve(&spec, wired.handle.clone(), wired.store.clone())?;
+    let control = control::serve(&spec, edition, wired.handle.clone(), wired.store.clone())?;
     let ending = watch(wired, &format!("adce · {}", spec.name)).await;
     drop(control);
     ending

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{Client, GapCounts, RunningAttempt, Share, SourceStatus, Status};
-use adce_core::figures::{grouped, percent, span};
+use adce_api::{Client, EngineStatus, GapCounts, RunningAttempt, Share, SourceStatus, Status};
+use adce_core::figures::{grouped, percent, progress, span};
 use adce_core::ports::Clock;
 use adce_core::spec::Spec;
-use adce_core::time::Timestamp;
+use adce_core::time::{SignedDuration, Timestamp};
 use console::style;
 
 use crate::cli::Format;
@@ -98,6 +98,7 @@ fn header(status: &Status) -> String {
         None => parts.push("no engine runs; this is one look at the lake".into()),
         Some(engine) => {
             parts.push(format!("up {}, pid {}", between(engine.started_at, status.at), engine.pid));
+            parts.push(config(engine, status.at));
             if let Some(cycle) = &engine.last_cycle {
                 let how = cycle.error.as_ref().map_or_else(|| "ok".into(), |error| format!("partly: {error}"));
                 parts.push(format!("last cycle {} {how}", time(cycle.began_at)));
@@ -109,6 +110,18 @@ fn header(status: &Status) -> String {
     }
     parts.push(format!("{} UTC", time(status.at)));
     parts.join(" · ")
+}
+
+/// `config 7c1e of 2 Mar`, with the year if that was long ago.
+fn config(engine: &EngineStatus, at: Timestamp) -> String {
+    let id = engine.config.get(..4).unwrap_or(&engine.config);
+    match engine.config_changed_at {
+        None => format!("config {id}"),
+        Some(changed) if at.duration_since(changed) < SignedDuration::from_hours(300 * 24) => {
+            format!("config {id} of {}", changed.strftime("%-d %b"))
+        }
+        Some(changed) => format!("config {id} of {}", changed.strftime("%-d %b %Y")),
+    }
 }
 
 fn verdict(status: &Status) -> String {
@@ -192,7 +205,8 @@ fn windows(source: &SourceStatus) -> String {
 
 fn attempt(running: &RunningAttempt, at: Timestamp) -> String {
     let pid = running.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
-    format!("  {}  {}, attempt {}, {}{pid}", running.collector, running.what, running.number, between(running.started_at, at))
+    let landed = if running.landed > 0 { format!(", {}", progress(running.landed, running.landing)) } else { String::new() };
+    format!("  {}  {}, attempt {}, {}{landed}{pid}", running.collector, running.what, running.number, between(running.started_at, at))
 }
 
 fn share(share: &Share) -> String {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use adce_api::{Client, TaskDetail, TaskLine};
-use adce_core::figures::grouped;
+use adce_core::figures::{grouped, progress};
 use adce_core::gap::Outcome;
 use adce_core::ids::TaskId;
-use adce_core::ports::Clock;
+use adce_core::ports::{Clock, Progress};
 use adce_core::spec::Spec;
 use clap::{Args, Subcommand};
 use console::style;
@@ -110,11 +110,19 @@ fn print_list(lines: &[TaskLine], all: bool, format: Format) {
             grouped(line.items.into()),
             line.state.word(),
             line.collector,
-            line.key
+            what(line)
         );
     }
     if shown < lines.len() {
         println!("… and {} more; `--all` shows them", grouped((lines.len() - shown) as u64));
+    }
+}
+
+/// Its first key, and how far it is if it runs.
+fn what(line: &TaskLine) -> String {
+    match line.progress {
+        Some(Progress { done, of }) => format!("{}  {}", line.key, progress(done, of)),
+        None => line.key.clone(),
     }
 }
 

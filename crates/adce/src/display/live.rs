@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use adce_core::figures::{grouped, span};
+use adce_core::figures::{grouped, progress, span};
+use adce_core::ports::Progress;
 use adce_core::time::Timestamp;
 use adce_engine::{Phase, RunningLine, Snapshot, SourceLine, SourceState};
 use console::{style, truncate_str};
@@ -170,6 +171,9 @@ fn running(snapshot: &Snapshot, at_most: usize) -> Vec<String> {
 
 fn attempt(running: &RunningLine, at: Timestamp) -> String {
     let mut line = format!("  {}  {} · {}", running.collector, running.what, since(running.started_at, at));
+    if let Some(Progress { done, of }) = running.progress {
+        line.push_str(&format!(" · {}", progress(done, of)));
+    }
     if running.requests > 0 {
         line.push_str(&format!(" · {} request{}", grouped(running.requests), if running.requests == 1 { "" } else { "s" }));
     }
@@ -211,4 +215,28 @@ fn clock(at: Timestamp) -> String {
 
 fn since(earlier: Timestamp, later: Timestamp) -> String {
     span(Duration::try_from(later.duration_since(earlier)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_attempt_shows_how_far_it_is() {
+        let line = RunningLine {
+            attempt: adce_core::ids::AttemptId(adce_core::ids::Uuid::nil()),
+            task: "t_00000000000000000000000000".parse().expect("a task's id"),
+            collector: "bbref".into(),
+            source: None,
+            number: 1,
+            what: "box/1.json and 19 more".into(),
+            started_at: Timestamp::UNIX_EPOCH,
+            items: 20,
+            requests: 7,
+            process_group: Some(4312),
+            progress: Some(Progress { done: 7, of: 20 }),
+        };
+        let at = Timestamp::from_second(36).expect("a time");
+        assert_eq!(attempt(&line, at), "  bbref  box/1.json and 19 more · 36 s · 7 of 20 landed · 7 requests · pid 4312");
+    }
 }

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use adce_core::ports::Progress;
 use serde::Deserialize;
 
 /// Marks a line as ours, wherever it stands in it.
@@ -50,6 +51,12 @@ pub(crate) enum Heard {
 pub(crate) struct Words {
     keys: HashMap<String, usize>,
     said: Vec<Option<Word>>,
+    /// What it said last of how far it is.
+    progress: Option<Progress>,
+    /// Items of which it says that they are there now.
+    landed: u64,
+    /// What was handed out as its progress.
+    known: Option<Progress>,
 }
 
 #[derive(Deserialize)]
@@ -62,19 +69,38 @@ struct Line<'a> {
     retry_after_s: Option<f64>,
     #[serde(borrow)]
     message: Option<Cow<'a, str>>,
-    progress: Option<serde::de::IgnoredAny>,
+    progress: Option<ProgressLine>,
+}
+
+#[derive(Deserialize)]
+struct ProgressLine {
+    done: u64,
+    /// All items of the task, if it does not say.
+    of: Option<u64>,
 }
 
 impl Words {
     pub(crate) fn on<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         let keys: HashMap<String, usize> = keys.into_iter().enumerate().map(|(at, key)| (key.to_owned(), at)).collect();
         let said = vec![None; keys.len()];
-        Words { keys, said }
+        Words { keys, said, progress: None, landed: 0, known: None }
     }
 
     /// The last word on the item at this place of the order.
     pub(crate) fn about(&self, item: usize) -> Option<&Word> {
         self.said.get(item)?.as_ref()
+    }
+
+    /// How far it is, if that is not what it was when this was asked before: by its own count, else by the items that it
+    /// called done.
+    pub(crate) fn new_progress(&mut self) -> Option<Progress> {
+        let landed = (self.landed > 0).then_some(Progress { done: self.landed, of: self.said.len() as u64 });
+        let now = self.progress.or(landed);
+        if now == self.known {
+            return None;
+        }
+        self.known = now;
+        now
     }
 
     /// `line` has no line end.
@@ -95,6 +121,9 @@ impl Words {
         if line.adce != SPOKEN_VERSION {
             return Err(format!("ignored a line with \"adce\": {}; this adce understands {SPOKEN_VERSION}", line.adce));
         }
+        if let Some(ProgressLine { done, of }) = &line.progress {
+            self.progress = Some(Progress { done: *done, of: of.unwrap_or(self.said.len() as u64) });
+        }
         let Some(outcome) = line.outcome else {
             return match line.progress {
                 Some(_) => Ok(()),
@@ -106,8 +135,16 @@ impl Words {
         let item = *self.keys.get(&*key).ok_or_else(|| format!("ignored an outcome for `{key}`, which is no key of this task"))?;
         let retry_after_s = line.retry_after_s.map(whole_seconds).transpose()?;
         let message = line.message.filter(|text| !text.trim().is_empty()).map(|text| shortened(&text, LONGEST_MESSAGE_CHARS));
-        self.said[item] = Some(Word { outcome, retry_after_s, message });
+        let before = self.said[item].replace(Word { outcome, retry_after_s, message });
+        self.landed -= u64::from(before.is_some_and(|word| word.outcome.is_there()));
+        self.landed += u64::from(outcome.is_there());
         Ok(())
+    }
+}
+
+impl Claim {
+    fn is_there(self) -> bool {
+        matches!(self, Claim::Done | Claim::Unchanged)
     }
 }
 
@@ -174,6 +211,23 @@ mod tests {
     }
 
     #[test]
+    fn progress_is_its_own_count_else_what_it_called_done() {
+        let mut words = Words::on(["a", "b", "c"]);
+        assert_eq!(words.new_progress(), None);
+        let mut say = |line: &str| {
+            assert_eq!(words.hear(line.as_bytes()), Heard::Understood, "{line}");
+            words.new_progress().map(|progress| (progress.done, progress.of))
+        };
+        assert_eq!(say(r#"{"adce":1,"key":"a","outcome":"failed"}"#), None);
+        assert_eq!(say(r#"{"adce":1,"key":"a","outcome":"done"}"#), Some((1, 3)));
+        assert_eq!(say(r#"{"adce":1,"key":"a","outcome":"done"}"#), None, "nothing new");
+        assert_eq!(say(r#"{"adce":1,"key":"b","outcome":"unchanged"}"#), Some((2, 3)));
+        assert_eq!(say(r#"{"adce":1,"progress":{"done":30,"of":500}}"#), Some((30, 500)));
+        assert_eq!(say(r#"{"adce":1,"key":"c","outcome":"done"}"#), None, "its own count goes first");
+        assert_eq!(say(r#"{"adce":1,"progress":{"done":3}}"#), Some((3, 3)));
+    }
+
+    #[test]
     fn a_word_on_a_strange_key_is_a_complaint() {
         assert!(complaint_about(r#"{"adce":1,"key":"c","outcome":"done"}"#).contains("`c`, which is no key of this task"));
     }
@@ -186,6 +240,7 @@ mod tests {
         assert!(complaint_about(r#"{"adce":1,"outcome":"done"}"#).contains("without `key`"));
         assert!(complaint_about(r#"{"adce":1,"key":"b","outcome":"failed","retry_after_s":-1}"#).contains("retry_after_s"));
         assert!(complaint_about(r#"{"adce":1,"key":"b"}"#).contains("neither"));
+        assert!(complaint_about(r#"{"adce":1,"progress":{"done":-1}}"#).contains("cannot be read"));
         assert!(matches!(Words::on(["a"]).hear(b"{\"adce\":1,\"key\":\"\xff\"}"), Heard::Complaint(_)));
     }
 }

@@ -28,8 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::gap::Failure;
-use adce_core::ports::{Clock, Order, Report, Rest, Said, Stop};
-use adce_core::record::ProcessRecord;
+use adce_core::ports::{Clock, Listener, Order, Report, Rest, Said, Stop, Told};
 use adce_core::time::Boottime;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -108,8 +107,8 @@ impl Commands {
         Commands { clock, own, grace, keep_bytes, briefly, spares: Arc::default() }
     }
 
-    /// `started` hears of commands that do not end at once.
-    pub(crate) async fn collect(&self, order: Order, started: &(dyn Fn(ProcessRecord) + Sync), stop: Stop) -> Report {
+    /// `listener` hears of commands that do not end at once.
+    pub(crate) async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report {
         let deadline = self.clock.now().boot + order.collector.timeout;
         let (mut spawned, mut output, ended) = match self.begin(&order) {
             Begun::Over(report) => return report,
@@ -122,8 +121,9 @@ impl Commands {
                 Ok((EndedBy::Itself, status))
             }
             None => {
-                started(spawned.record(order.attempt, self.clock.boot_id()));
-                self.follow(*spawned, &mut output, deadline, &stop).await
+                listener(Told::Started(spawned.record(order.attempt, self.clock.boot_id())));
+                tell_progress(&mut output, listener);
+                self.follow(*spawned, &mut output, listener, deadline, &stop).await
             }
         };
         let ending = match ending {
@@ -162,7 +162,14 @@ impl Commands {
     }
 
     /// From the start to the moment when nobody of the group is left.
-    async fn follow(&self, spawned: Spawned, output: &mut Output, deadline: Boottime, stop: &Stop) -> io::Result<(EndedBy, ExitStatus)> {
+    async fn follow(
+        &self,
+        spawned: Spawned,
+        output: &mut Output,
+        listener: Listener<'_>,
+        deadline: Boottime,
+        stop: &Stop,
+    ) -> io::Result<(EndedBy, ExitStatus)> {
         // SAFETY: the descriptor is owned by the `AsyncFd` alone, which closes it only after it is deregistered.
         let leader = unsafe { AsyncFd::register_with_interest(spawned.leader, Interest::READABLE) }?;
         let stdout = spawned.stdout.map(Receiver::from_owned_fd).transpose()?;
@@ -170,7 +177,7 @@ impl Commands {
         let mut running = Running { group: spawned.group, leader, pipes: Pipes { stdout, stderr } };
         let (pipes, listening) = (&mut running.pipes, &mut *output);
         let ended_by = {
-            let mut pump = std::pin::pin!(pipes.pump(listening));
+            let mut pump = std::pin::pin!(pipes.pump(listening, listener));
             let mut supervise = std::pin::pin!(self.supervise(&running.group, &running.leader, deadline, stop));
             tokio::select! {
                 ended_by = &mut supervise => ended_by,
@@ -178,9 +185,9 @@ impl Commands {
             }
         };
         // Children in the background may hold the pipes open; they are not waited for.
-        running.pipes.drain(output).await;
+        running.pipes.drain(output, listener).await;
         let (status, hanging) = running.group.end().await?;
-        running.pipes.drain(output).await;
+        running.pipes.drain(output, listener).await;
         complain_of_hanging(output, hanging);
         Ok((ended_by, status))
     }
@@ -230,6 +237,13 @@ async fn nobody_left(group: &Group) {
     }
 }
 
+/// If it said anything new of how far it is.
+fn tell_progress(output: &mut Output, listener: Listener<'_>) {
+    if let Some(progress) = output.words.new_progress() {
+        listener(Told::Progress(progress));
+    }
+}
+
 fn exit(status: ExitStatus) -> Ending {
     match (status.code(), status.signal()) {
         (Some(code), _) => Ending::Exited(code),
@@ -239,7 +253,7 @@ fn exit(status: ExitStatus) -> Ending {
 
 impl Pipes {
     /// Reads until both have ended. May be dropped and called again: nothing that was read is lost.
-    async fn pump(&mut self, output: &mut Output) {
+    async fn pump(&mut self, output: &mut Output, listener: Listener<'_>) {
         let mut buffer = vec![0; FIRST_READ_BYTES];
         for reads in 1_u32.. {
             let Some(from) = self.readable().await else { return };
@@ -247,6 +261,7 @@ impl Pipes {
             match pipe.as_ref().map(|pipe| pipe.try_read(&mut buffer)) {
                 Some(Ok(filled)) if filled > 0 => {
                     output.feed(from, &buffer[..filled]);
+                    tell_progress(output, listener);
                     if filled == buffer.len() {
                         buffer.resize(READ_BYTES, 0);
                     }
@@ -280,8 +295,8 @@ impl Pipes {
         }
     }
 
-    async fn drain(&mut self, output: &mut Output) {
-        let _ = tokio::time::timeout(DRAIN, self.pump(output)).await;
+    async fn drain(&mut self, output: &mut Output, listener: Listener<'_>) {
+        let _ = tokio::time::timeout(DRAIN, self.pump(output, listener)).await;
     }
 
     fn of(&mut self, from: From) -> &mut Option<Receiver> {

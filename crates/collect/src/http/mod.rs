@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::gap::{Failure, Fault};
-use adce_core::ports::{Clock, ItemReport, Order, OrderItem, Permits, Report, Rest, Said, Stop};
+use adce_core::ports::{Clock, ItemReport, Listener, Order, OrderItem, Permits, Progress, Report, Rest, Said, Stop, Told};
 use adce_core::spec::{How, Http, Secretive};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use indexmap::IndexMap;
@@ -62,7 +62,7 @@ impl Fetches {
         Fetches { upstreams, own, permits, clock, client: trusted_client() }
     }
 
-    pub(crate) async fn collect(&self, order: Order, stop: Stop) -> Report {
+    pub(crate) async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report {
         let How::Http(http) = &order.collector.how else { return not_started("it is no http collector".into()) };
         let prepared = self.prepare(&order, http).await;
         let (client, upstream, headers, redactor) = match prepared {
@@ -80,7 +80,7 @@ impl Fetches {
             timeout: order.collector.timeout,
             stop: &stop,
         };
-        let mut report = fetch_all(&order, &fetch).await;
+        let mut report = fetch_all(&order, &fetch, listener).await;
         redact(&mut report, &redactor);
         report
     }
@@ -98,12 +98,13 @@ impl Fetches {
     }
 }
 
-async fn fetch_all(order: &Order, fetch: &Fetch<'_>) -> Report {
+async fn fetch_all(order: &Order, fetch: &Fetch<'_>, listener: Listener<'_>) -> Report {
     let mut by_url = ByUrl::new();
     for item in &order.items {
         by_url.entry(item.url.as_deref().unwrap_or_default()).or_default().push(item);
     }
     let alone = by_url.len() == 1;
+    let mut landed = 0;
     let mut report = Report { ended: "http".into(), ..Report::default() };
     for (url, items) in by_url {
         if fetch.stop.is_stopped() {
@@ -121,7 +122,10 @@ async fn fetch_all(order: &Order, fetch: &Fetch<'_>) -> Report {
             report.items.extend(say(order, &items, tally.fetched).await);
             break;
         }
-        report.items.extend(say(order, &items, tally.fetched).await);
+        let said = say(order, &items, tally.fetched).await;
+        landed += said.iter().filter(|report| matches!(report.said, Said::Staged(_) | Said::Unchanged)).count() as u64;
+        report.items.extend(said);
+        listener(Told::Progress(Progress { done: landed, of: order.items.len() as u64 }));
     }
     report
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use adce_collect::Setting;
 use adce_core::gap::Reason;
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId, Uuid};
-use adce_core::ports::{Answer, Clock, Order, OrderItem, PermitId, PermitRefused, Permits, Report, Said, Settlement, Stop, StopSignal};
+use adce_core::ports::{
+    Answer, Clock, Order, OrderItem, PermitId, PermitRefused, Permits, Progress, Report, Said, Settlement, Stop, StopSignal, Told,
+};
 use adce_core::record::ProcessRecord;
 use adce_core::spec::{Batch, Collector, Environment, How, Output, Requests, RetryPolicy, Via};
 use adce_core::time::{BootId, Boottime, Now, Timestamp};
@@ -162,11 +164,14 @@ pub fn read_pid(path: &Path) -> Option<i32> {
 }
 
 #[derive(Default)]
-pub struct Started(pub Mutex<Vec<ProcessRecord>>);
+pub struct Started(pub Mutex<Vec<ProcessRecord>>, pub Mutex<Vec<Progress>>);
 
 impl Started {
-    pub fn note(&self, record: ProcessRecord) {
-        self.0.lock().unwrap().push(record);
+    pub fn note(&self, told: Told) {
+        match told {
+            Told::Started(record) => self.0.lock().unwrap().push(record),
+            Told::Progress(progress) => self.1.lock().unwrap().push(progress),
+        }
     }
 
     pub fn only(&self) -> ProcessRecord {
