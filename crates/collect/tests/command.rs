@@ -346,7 +346,7 @@ async fn an_abandoned_attempt_kills_its_group() {
     let ready = attempt.path("ready");
     tokio::select! {
         _ = attempt.run() => panic!("it ended"),
-        () = until("it runs", || ready.exists()) => {}
+        () = until("it runs", || ready.exists() && !attempt.started.0.lock().unwrap().is_empty()) => {}
     }
     let group = attempt.started.only().process_group;
     until("its group is gone", || members_of(group).is_empty()).await;
