@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{demo::DemoArgs, run::RunArgs, tasks::TasksArgs, try_one::TryArgs, why::WhyArgs};
+use crate::commands::{
+    completions::CompletionsArgs, demo::DemoArgs, man::ManArgs, run::RunArgs, tasks::TasksArgs, try_one::TryArgs, why::WhyArgs,
+};
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
 #[derive(Parser, Debug)]
@@ -72,13 +74,19 @@ pub enum Command {
     Demo(DemoArgs),
 
     /// One screen: how complete, what runs, what holds it up.
+    #[command(after_help = "Examples:\n  adce status\n  adce status --format json | jq .gaps\n\n\
+        Exit codes: 0 complete · 1 part of the lake could not be listed · 2 gaps remain · 69 lake or state unreachable\n\
+        Asks the running engine; without one it looks at the lake once.")]
     Status,
 
     /// What is queued and runs, best first, and the story of one task.
-    #[command(after_help = "Examples:\n  adce tasks\n  adce tasks show t_0f3c…")]
+    #[command(
+        after_help = "Examples:\n  adce tasks\n  adce tasks --all --format json | jq -r .key\n  adce tasks show t_eb3c5de456ab0c8c04c655b446"
+    )]
     Tasks(TasksArgs),
 
     /// What each source allows, and how much of it is used now.
+    #[command(after_help = "Examples:\n  adce limits\n  adce limits --format json | jq '.sources.espn.windows'")]
     Limits,
 
     /// What holds a key, a task or a dataset: the first gate that is shut.
@@ -86,7 +94,18 @@ pub enum Command {
     Why(WhyArgs),
 
     /// A held surprise is right: let it be in force.
+    #[command(after_help = "Examples:\n  adce plan      # says what is held, and why\n  adce accept\n\n\
+        A surprise is a table or a listing that lost much at once, or very many gaps that opened at once.")]
     Accept,
+
+    /// A script by which a shell completes adce's commands and options.
+    #[command(after_help = "Examples:\n  adce completions bash > ~/.local/share/bash-completion/completions/adce\n  \
+        adce completions zsh > ~/.zfunc/_adce\n  adce completions fish > ~/.config/fish/completions/adce.fish")]
+    Completions(CompletionsArgs),
+
+    /// Man pages, one a command.
+    #[command(hide = true, after_help = "Examples:\n  adce man --out ~/.local/share/man/man1\n  adce man | man -l -")]
+    Man(ManArgs),
 
     /// The scraper that `demo` runs.
     #[command(hide = true)]
@@ -125,4 +144,53 @@ pub enum StateName {
     Waiting,
     Held,
     Exhausted,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn all(command: &clap::Command) -> Vec<clap::Command> {
+        let below = command.get_subcommands().filter(|below| below.get_name() != "demo-scraper");
+        below.flat_map(|below| std::iter::once(below.clone()).chain(all(below))).collect()
+    }
+
+    /// The lines that begin with `adce`, as a shell would hand them over, up to a pipe, a redirection or a comment.
+    fn examples(command: &clap::Command) -> Vec<Vec<String>> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let lines = help.lines().map(str::trim).filter(|line| line.starts_with("adce "));
+        lines.map(words).collect()
+    }
+
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        for letter in line.chars() {
+            match (quote, letter) {
+                (Some(open), letter) if open == letter => quote = None,
+                (Some(_), letter) => word.push(letter),
+                (None, '"' | '\'') => quote = Some(letter),
+                (None, '|' | '>' | '#') => break,
+                (None, ' ') => words.push(std::mem::take(&mut word)),
+                (None, letter) => word.push(letter),
+            }
+        }
+        words.push(word);
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn every_help_has_examples_and_every_example_is_understood() {
+        for command in all(&Cli::command()) {
+            let examples = examples(&command);
+            assert!(!examples.is_empty(), "`{}` has no example", command.get_name());
+            for example in examples {
+                if let Err(error) = Cli::try_parse_from(&example) {
+                    panic!("{example:?}\n{error}");
+                }
+            }
+        }
+    }
 }

@@ -73,6 +73,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Limits => commands::limits::run(&config::spec(&config)?, format),
         Command::Why(args) => commands::why::run(&args, config::spec(&config)?, format).await,
         Command::Accept => commands::accept::run(config::spec(&config)?, format).await,
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args, format),
         Command::DemoScraper => commands::demo::scraper().await,
     }
 }

@@ -144,7 +144,11 @@ fn a_clean_end_leaves_one_file_of_state() {
 #[test]
 fn words_of_other_tools_get_a_hint() {
     let place = numbers(1);
-    place.adce(&["validate"]).ends_with(64).says("adce check");
+    for (word, hint) in [("validate", "`adce check`"), ("apply", "`adce run`"), ("backfill", "`--select`"), ("describe", "`adce why KEY`")]
+    {
+        place.adce(&[word]).ends_with(64).says("hint: ").says(hint);
+        place.adce(&[word, "-c", "adce.yaml", "something"]).ends_with(64).says(hint);
+    }
     place.adce(&["run", "--max-wait", "soon"]).ends_with(64).says("30s");
 }
 

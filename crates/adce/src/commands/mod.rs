@@ -3,10 +3,12 @@
 pub mod accept;
 pub mod ask;
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod gaps;
 pub mod init;
 pub mod limits;
+pub mod man;
 pub mod plan;
 pub mod run;
 pub mod status;

@@ -33,6 +33,7 @@ pub struct TasksArgs {
 #[derive(Subcommand, Debug)]
 pub enum Which {
     /// One task: its items, its attempts, what each came to.
+    #[command(after_help = "Examples:\n  adce tasks show t_eb3c5de456ab0c8c04c655b446\n\n`adce tasks` lists ids.")]
     Show { id: String },
 }
 
