@@ -59,3 +59,38 @@ fn the_core_reaches_no_runtime_and_no_network() {
         assert!(!tree.lines().any(|line| line.split(' ').next() == Some(banned)), "core reaches `{banned}`:\n{tree}");
     }
 }
+
+fn at_the_top(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What stands in quotes after `word` on each line that has it.
+fn quoted_after<'a>(text: &'a str, word: &str) -> BTreeSet<&'a str> {
+    text.lines().filter_map(|line| line.trim().split(word).nth(1)?.strip_prefix('"')?.split('"').next()).collect()
+}
+
+#[test]
+fn one_tls_library_is_built_in_and_everything_comes_from_one_registry() {
+    let (lock, deny) = (at_the_top("Cargo.lock"), at_the_top("deny.toml"));
+    let (packages, banned) = (quoted_after(&lock, "name = "), quoted_after(&deny, "crate = "));
+    assert!(packages.contains("ring") && packages.contains("rustls"), "Cargo.lock is not understood");
+    assert!(banned.contains("openssl") && banned.contains("aws-lc-rs"), "deny.toml is not understood");
+    assert_eq!(packages.intersection(&banned).collect::<Vec<_>>(), Vec::<&&str>::new(), "banned in deny.toml");
+    let sources = quoted_after(&lock, "source = ");
+    assert_eq!(sources, BTreeSet::from(["registry+https://github.com/rust-lang/crates.io-index"]));
+}
+
+#[test]
+fn the_justfile_calls_what_is_there() {
+    use std::os::unix::fs::PermissionsExt;
+    let justfile = at_the_top("justfile");
+    let scripts = justfile.split_whitespace().filter(|word| word.starts_with("scripts/") || word.starts_with("bench/"));
+    let scripts: BTreeSet<&str> = scripts.collect();
+    assert!(scripts.len() >= 3, "{scripts:?}");
+    for script in scripts {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(script);
+        let mode = std::fs::metadata(&path).unwrap_or_else(|error| panic!("{script}: {error}")).permissions().mode();
+        assert!(mode & 0o111 != 0, "`{script}` may not be executed");
+    }
+}
