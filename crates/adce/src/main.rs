@@ -9,6 +9,7 @@ mod demo_scraper;
 mod display;
 mod exit;
 mod failure;
+mod logs;
 mod problems;
 mod screen;
 mod state_place;

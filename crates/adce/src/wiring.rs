@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::clock::MachineClock;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::logs::LogKeeper;
 use crate::state_place::StatePlace;
 
 /// How long to wait for the processes of a killed engine to be gone. They get SIGKILL; only an uninterruptible sleep
@@ -32,6 +33,8 @@ pub struct Wired {
     pub store: Arc<dyn Store>,
     /// Ends with the run.
     pub gateway: Arc<Gateway>,
+    /// Ends with the run. `None`: the logs are whoever's who asked for them.
+    pub logs: Option<LogKeeper>,
 }
 
 /// The lake as the config names it.
@@ -54,7 +57,9 @@ pub async fn wire(spec: Arc<Spec>, options: Options) -> Result<Wired, Failure> {
     // The folder is this state's alone: only attempts of engines that are gone can have left anything there.
     let _ = tokio::fs::remove_dir_all(place.attempts()).await;
     lake.sweep().await?;
-    assemble(spec, options, lake, store, Folders { attempts: place.attempts(), logs: place.logs() }).await
+    let logs = LogKeeper::start(place.logs(), Retention::default()).await;
+    let wired = assemble(spec, options, lake, store, Folders { attempts: place.attempts(), logs: place.logs() }).await?;
+    Ok(Wired { logs: Some(logs), ..wired })
 }
 
 /// The state, owned from now on, with nothing left running of the engine before.
@@ -106,7 +111,7 @@ pub async fn assemble(
     let handle = inbox.handle();
     let (to_notices, notices) = mpsc::unbounded_channel();
     let engine = Engine::new(spec, ports, options, inbox, remembered, to_notices).await?;
-    Ok(Wired { engine, handle, notices, store, gateway })
+    Ok(Wired { engine, handle, notices, store, gateway, logs: None })
 }
 
 async fn take_over(processes: &[adce_core::record::ProcessRecord]) -> Result<(), Failure> {

@@ -29,12 +29,15 @@ pub struct Retention {
     pub age: std::time::Duration,
     pub attempts: u64,
     pub events: u64,
+    /// Of all logs of attempts together. They lie beside the state and not in it: whoever keeps them there prunes them.
+    pub log_bytes: u64,
 }
 
 impl Default for Retention {
     /// A quarter of a year answers "what happened to it last month"; the counts bound a state to some hundred
-    /// megabytes when thousands of tasks a second pass through it (an attempt with its log tail takes up to 2 kB).
+    /// megabytes when thousands of tasks a second pass through it (an attempt with its log tail takes up to 2 kB). Logs may
+    /// take as much again.
     fn default() -> Self {
-        Retention { age: std::time::Duration::from_secs(90 * 24 * 3600), attempts: 100_000, events: 200_000 }
+        Retention { age: std::time::Duration::from_secs(90 * 24 * 3600), attempts: 100_000, events: 200_000, log_bytes: 512 << 20 }
     }
 }

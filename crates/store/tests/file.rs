@@ -274,7 +274,7 @@ async fn history_is_pruned_by_age_and_count_and_nothing_else_is() {
 
     // Of a hundred that are young enough, forty are to stay.
     let day = 24 * 3600;
-    let retention = Retention { age: std::time::Duration::from_secs(day), attempts: 10, events: 40 };
+    let retention = Retention { age: std::time::Duration::from_secs(day), attempts: 10, events: 40, ..Retention::default() };
     let later = Opening { now: at(i64::try_from(day).unwrap() + 1_400), retention, ..opening("prod", "/lake") };
     let mut left = usize::MAX;
     for _ in 0..8 {

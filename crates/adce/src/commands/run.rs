@@ -66,14 +66,14 @@ pub async fn collect(
 
 /// Runs a wired engine with a display and an ear for Ctrl-C.
 pub async fn watch(wired: Wired, title: &str) -> Result<Ending, Failure> {
-    let Wired { engine, handle, notices, store, gateway } = wired;
+    let Wired { engine, handle, notices, store, gateway, logs } = wired;
     let listening = tokio::spawn(interrupts(handle));
     let showing = tokio::spawn(Display::choose().show(title.to_owned(), engine.snapshots(), notices));
     let ended = engine.run().await;
     // The engine is gone, and with it what the display showed.
     let _ = showing.await;
     listening.abort();
-    drop((gateway, store));
+    drop((gateway, store, logs));
     Ok(ended?)
 }
 

@@ -1,0 +1,118 @@
+//! Forgets old logs of attempts, as the state forgets old attempts: without this a collector that prints fills the disk
+//! in some months.
+//!
+//! Always true: only files that are named like logs of attempts are removed, the oldest first, and none that was written
+//! a moment ago: its attempt's end may not be on record yet (`only_the_oldest_logs_go_and_never_a_fresh_one`). The log of
+//! an attempt under way lies in that attempt's own folder, which is not looked at here.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use adce_core::ids::Uuid;
+use adce_store::Retention;
+use tokio::task::JoinHandle;
+
+/// So long no log is surplus. Between a log's last byte and its attempt's record lie some fsyncs.
+const FRESH: Duration = Duration::from_secs(60);
+/// What is written between two looks may come on top of what is kept.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(60);
+
+struct Log {
+    path: PathBuf,
+    bytes: u64,
+    written: SystemTime,
+}
+
+/// Looks after the logs of a state while its engine runs. Ends when it is dropped.
+pub struct LogKeeper(JoinHandle<()>);
+
+impl LogKeeper {
+    /// The first look is over when this returns.
+    pub async fn start(folder: PathBuf, keep: Retention) -> LogKeeper {
+        look(&folder, keep).await;
+        LogKeeper(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+                look(&folder, keep).await;
+            }
+        }))
+    }
+}
+
+impl Drop for LogKeeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Logs that cannot be pruned cost nobody the work that is to be done.
+async fn look(folder: &Path, keep: Retention) {
+    let at = folder.to_owned();
+    let pruned = tokio::task::spawn_blocking(move || prune(&at, keep, SystemTime::now())).await;
+    if let Ok(Err(error)) = pruned {
+        tracing::warn!(folder = %folder.display(), %error, "old logs could not be removed");
+    }
+}
+
+fn prune(folder: &Path, keep: Retention, now: SystemTime) -> io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    let mut logs = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let is_ours = entry.file_name().to_str().and_then(|name| name.strip_suffix(".log")).is_some_and(|id| Uuid::try_parse(id).is_ok());
+        // Another one may have removed it meanwhile.
+        if let (true, Ok(file)) = (is_ours, entry.metadata()) {
+            logs.push(Log { path: entry.path(), bytes: file.len(), written: file.modified()? });
+        }
+    }
+    for path in surplus(logs, keep, now) {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Those that are too old, and the oldest of those that are too many or too large together.
+fn surplus(mut logs: Vec<Log>, keep: Retention, now: SystemTime) -> Vec<PathBuf> {
+    let age = |log: &Log| now.duration_since(log.written).unwrap_or_default();
+    logs.sort_by(|a, b| b.written.cmp(&a.written).then_with(|| b.path.cmp(&a.path)));
+    let (mut kept, mut bytes) = (0, 0);
+    let surplus = logs.into_iter().filter(|log| {
+        let fits = kept < keep.attempts && bytes + log.bytes <= keep.log_bytes && age(log) <= keep.age;
+        let stays = fits || age(log) < FRESH;
+        // Once one does not fit, no older one does.
+        kept = if stays { kept + 1 } else { keep.attempts };
+        bytes += log.bytes;
+        !stays
+    });
+    surplus.map(|log| log.path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of what goes of logs with these ages in seconds and sizes.
+    fn gone(logs: &[(&str, u64, u64)], keep: Retention) -> Vec<String> {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let logs = logs.iter().map(|(name, age, bytes)| Log { path: name.into(), bytes: *bytes, written: now - Duration::from_secs(*age) });
+        surplus(logs.collect(), keep, now).iter().map(|path| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn only_the_oldest_logs_go_and_never_a_fresh_one() {
+        let keep = Retention { age: Duration::from_secs(1_000), attempts: 3, events: 0, log_bytes: 100 };
+        let logs = [("new", 10, 10), ("old", 500, 10), ("older", 900, 10), ("too-old", 1_001, 10)];
+        assert_eq!(gone(&logs, keep), ["too-old"]);
+        assert_eq!(gone(&logs, Retention { attempts: 2, ..keep }), ["older", "too-old"]);
+        assert_eq!(gone(&logs, Retention { log_bytes: 20, ..keep }), ["older", "too-old"]);
+        assert_eq!(gone(&[("new", 100, 10), ("large", 500, 95), ("small", 900, 1)], keep), ["large", "small"], "no holes");
+        assert_eq!(gone(&[("fresh", 1, 500), ("fresher", 0, 500)], keep), Vec::<String>::new());
+    }
+}
