@@ -11,6 +11,9 @@ use crate::cli::Format;
 
 pub fn of(ending: &Ending, spec: &Spec) -> RunSummary {
     let snapshot = &ending.snapshot;
+    // An interrupted run ends without a last cycle: what landed since the one before counts all the same.
+    let mut coverage = adce_api::Counts::default();
+    crate::views::coverage_now(snapshot, &ending.cycle, spec).values().for_each(|dataset| coverage.add(&dataset.counts));
     let sources = snapshot.sources.iter().map(|source| (source.name.clone(), source_use(source, ending, spec)));
     RunSummary {
         complete: ending.cycle.complete && snapshot.surprises.is_empty(),
@@ -21,8 +24,8 @@ pub fn of(ending: &Ending, spec: &Spec) -> RunSummary {
         requests: snapshot.totals.requests,
         elapsed_seconds: ending.elapsed.as_secs_f64(),
         sources: sources.collect(),
-        remaining: ending.cycle.counts.gaps(),
-        coverage: crate::views::counts(&ending.cycle.counts, ending.cycle.datasets.iter().map(|dataset| dataset.unexpected).sum()),
+        remaining: coverage.gaps(),
+        coverage,
         held: snapshot.surprises.clone(),
         interrupted: ending.interrupted,
         upstream: None,
@@ -66,7 +69,7 @@ pub fn print(summary: &RunSummary, ending: &Ending, format: Format) {
 }
 
 fn text(summary: &RunSummary, ending: &Ending) -> Vec<String> {
-    let mut lines = vec![verdict(summary, ending)];
+    let mut lines = vec![verdict(summary)];
     lines.push(format!(
         "{} filled, {} absent upstream · {} attempts, {} of them failed · {} requests · {}",
         grouped(summary.filled),
@@ -91,9 +94,9 @@ fn took(elapsed: Duration) -> String {
     if elapsed < Duration::from_secs(60) { format!("{:.1} s", elapsed.as_secs_f64()) } else { span(elapsed) }
 }
 
-fn verdict(summary: &RunSummary, ending: &Ending) -> String {
-    let counts = &ending.cycle.counts;
-    let wanted = counts.expected() - counts.absent;
+fn verdict(summary: &RunSummary) -> String {
+    let counts = &summary.coverage;
+    let wanted = counts.expected.saturating_sub(counts.absent);
     let share = percent(counts.present, wanted).unwrap_or_else(|| "nothing expected".into());
     let word = match (summary.complete, summary.interrupted) {
         (true, _) => "COMPLETE",

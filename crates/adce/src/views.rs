@@ -24,17 +24,7 @@ pub struct Process {
 }
 
 pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Timestamp>, spec: &Spec, process: &Process) -> Status {
-    let datasets = cycle.datasets.iter().map(|dataset| {
-        let mut coverage = dataset_coverage(dataset);
-        let failed = cycle.not_listed.iter().find(|(prefix, _)| key_prefix(spec, &dataset.name).starts_with(prefix.as_str()));
-        coverage.listing_error = failed.map(|(_, error)| error.clone());
-        // What landed since the cycle began is there already.
-        if let Some(live) = snapshot.datasets.iter().find(|live| live.name == dataset.name) {
-            catch_up(&mut coverage, live);
-        }
-        (dataset.name.clone(), coverage)
-    });
-    let datasets: indexmap::IndexMap<String, DatasetCoverage> = datasets.collect();
+    let datasets = coverage_now(snapshot, cycle, spec);
     let mut coverage = adce_api::Counts::default();
     datasets.values().for_each(|dataset| coverage.add(&dataset.counts));
     Status {
@@ -71,6 +61,20 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
         look: look_at(snapshot, cycle),
         held: snapshot.surprises.clone(),
     }
+}
+
+/// By dataset: what the last cycle saw, and what landed since it began.
+pub fn coverage_now(snapshot: &Snapshot, cycle: &CycleFigures, spec: &Spec) -> indexmap::IndexMap<String, DatasetCoverage> {
+    let datasets = cycle.datasets.iter().map(|dataset| {
+        let mut coverage = dataset_coverage(dataset);
+        let failed = cycle.not_listed.iter().find(|(prefix, _)| key_prefix(spec, &dataset.name).starts_with(prefix.as_str()));
+        coverage.listing_error = failed.map(|(_, error)| error.clone());
+        if let Some(live) = snapshot.datasets.iter().find(|live| live.name == dataset.name) {
+            catch_up(&mut coverage, live);
+        }
+        (dataset.name.clone(), coverage)
+    });
+    datasets.collect()
 }
 
 fn key_prefix<'a>(spec: &'a Spec, dataset: &str) -> &'a str {

@@ -26,7 +26,7 @@ pub struct RunSummary {
     /// Gaps that remain, whatever their state.
     #[serde(default)]
     pub remaining: u64,
-    /// Coverage after the last cycle.
+    /// Coverage at the end: by the last cycle, and of an interrupted run with what landed since.
     #[serde(default)]
     pub coverage: Counts,
     /// Surprises that are held.

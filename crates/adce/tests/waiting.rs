@@ -1,0 +1,178 @@
+//! What `run` waits for and what not: `--once`, `--max-wait`, signals, and the question before very many gaps.
+
+mod support;
+
+use std::process::{Child, Command, Output};
+
+use support::place::{Place, Said, said, wait_for};
+
+/// One item; its scraper notes each attempt, and succeeds when `good` is there.
+fn patient(backoff: &str) -> Place {
+    let place = Place::new(&format!(
+        "version: 1\nname: patient\nlake: ./lake\ndimensions:\n  letter: [a]\ndatasets:\n  letters:\n    key: letters/{{letter}}.txt\n    \
+         for: letter\n    collector:\n      command: [sh, scraper.sh, \"{{out}}\"]\n      retry: {{ attempts: 5, backoff: {backoff} }}\n"
+    ));
+    place.write("scraper.sh", "echo x >> tried\nif [ -e good ]; then echo hello > \"$1\"; else touch good; echo bad; exit 1; fi\n");
+    place
+}
+
+fn tried(place: &Place) -> usize {
+    place.read("tried").lines().count()
+}
+
+#[test]
+fn once_tries_what_can_be_tried_now_and_waits_for_no_retry() {
+    let place = patient("100ms..200ms");
+    place.adce(&["run", "--once"]).ends_with(2).says("1 gaps remain: 1 waiting for a later try");
+    assert_eq!(tried(&place), 1);
+    place.adce(&["run", "--once", "--max-wait", "1m"]).ends_with(64).says("--max-wait");
+}
+
+#[test]
+fn a_retry_within_max_wait_is_waited_for() {
+    let place = patient("100ms..200ms");
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!(tried(&place), 2);
+}
+
+#[test]
+fn a_retry_beyond_max_wait_remains_and_is_waited_for_by_a_longer_one() {
+    // The pause is drawn from 0 to 10,000 days: ten minutes of that are nothing.
+    let place = patient("10000d..10000d");
+    place.adce(&["run"]).ends_with(2).says("waiting for a later try");
+    place.adce(&["run", "--max-wait", "1h"]).ends_with(2);
+    assert_eq!(tried(&place), 1, "a later run knows of the pause");
+
+    let engine = place.start(&["run", "--max-wait", "20000d"]);
+    let status = || place.adce(&["status", "--format", "json"]).json();
+    wait_for("an engine that waits", || status()["engine"].is_object() && status()["gaps"]["waiting"] == 1);
+    signal(&engine, "-INT");
+    ended(engine).ends_with(130).says("INTERRUPTED");
+    assert_eq!(tried(&place), 1);
+}
+
+fn signal(engine: &Child, which: &str) {
+    assert!(Command::new("kill").args([which, &engine.id().to_string()]).status().expect("kill").success());
+}
+
+fn ended(engine: Child) -> Said {
+    said(engine.wait_with_output().expect("it ends"))
+}
+
+/// An attempt that runs until it is told to go on.
+fn working() -> (Place, Child) {
+    let place = Place::new(
+        "version: 1\nname: working\nlake: ./lake\ndimensions:\n  letter: [a, b]\ndatasets:\n  letters:\n    key: letters/{letter}.txt\n    \
+         for: letter\n    collector:\n      command: [sh, -c, 'echo $$ >> started; while [ ! -e go ]; do sleep 0.01; done; echo hello > \"$1\"', sh, \"{out}\"]\n\
+         engine: { max_concurrent: 1 }\n",
+    );
+    let engine = place.start(&["run"]);
+    wait_for("the first attempt", || place.has("started") && place.read("started").ends_with('\n'));
+    (place, engine)
+}
+
+fn is_stopping(place: &Place) -> bool {
+    place.adce(&["status", "--format", "json"]).json()["engine"]["stopping"] == true
+}
+
+/// Nothing of an engine is left, and another one takes up where it ended.
+fn is_clean(place: &Place) {
+    let mut left: Vec<String> = std::fs::read_dir(place.path(".adce"))
+        .expect("the state")
+        .map(|file| file.expect("a file").file_name().into_string().expect("a name"))
+        .collect();
+    left.retain(|name| !matches!(name.as_str(), "state.db" | "attempts" | "logs") && !name.ends_with("lock"));
+    assert_eq!(left, Vec::<String>::new(), "beside the state");
+    let attempts = std::fs::read_dir(place.path(".adce/attempts")).map_or(0, Iterator::count);
+    assert_eq!(attempts, 0, "folders of attempts");
+    place.write("go", "");
+    place.adce(&["run"]).ends_with(0).says("COMPLETE 100 %");
+}
+
+#[test]
+fn sigterm_once_finishes_what_runs_and_ends_with_143() {
+    let (place, engine) = working();
+    signal(&engine, "-TERM");
+    wait_for("the engine to drain", || is_stopping(&place));
+    place.write("go", "");
+    ended(engine).ends_with(143).says("INTERRUPTED 50.00 % · 1 of 2 objects").says("1 gaps remain: 1 queued");
+    assert_eq!(place.read("started").lines().count(), 1, "nothing was started after it");
+    is_clean(&place);
+}
+
+#[test]
+fn sigterm_twice_ends_what_runs_with_143() {
+    let (place, engine) = working();
+    signal(&engine, "-TERM");
+    wait_for("the engine to drain", || is_stopping(&place));
+    signal(&engine, "-TERM");
+    ended(engine).ends_with(143);
+    assert!(!place.has("lake/letters/a.txt"), "what ran was ended");
+    is_clean(&place);
+}
+
+#[test]
+fn ctrl_c_twice_ends_with_130_and_a_clean_state() {
+    let (place, engine) = working();
+    signal(&engine, "-INT");
+    wait_for("the engine to drain", || is_stopping(&place));
+    signal(&engine, "-INT");
+    ended(engine).ends_with(130);
+    is_clean(&place);
+}
+
+/// So many items in one task, whose scraper notes that it was started and collects nothing.
+fn many(items: u32) -> Place {
+    let place = Place::new(
+        "version: 1\nname: many\nlake: ./lake\ndimensions:\n  number: { table: numbers.csv, id: number }\ndatasets:\n  numbers:\n    \
+         key: numbers/{number}.txt\n    for: number\n    collector:\n      command: [touch, started]\n      batch: { size: 2000 }\n      \
+         retry: { attempts: 1 }\n",
+    );
+    let rows: String = (0..items).map(|number| format!("{number}\n")).collect();
+    place.write("numbers.csv", &format!("number\n{rows}"));
+    place.write("terminal.py", include_str!("support/terminal.py"));
+    place
+}
+
+/// `adce` on a terminal of its own, whose person answers the question with this.
+fn on_a_terminal(place: &Place, answer: &str, args: &[&str]) -> Said {
+    let output: Output = Command::new("python3")
+        .args(["terminal.py", answer, env!("CARGO_BIN_EXE_adce")])
+        .args(args)
+        .current_dir(place.folder())
+        .env("NO_COLOR", "1")
+        .env("TERM", "xterm")
+        .output()
+        .expect("python3 runs");
+    said(output)
+}
+
+const QUESTION: &str = "1,001 gaps would be started for the first time. Go on? [y/N]";
+
+#[test]
+fn more_than_a_thousand_gaps_are_asked_about_and_no_means_no() {
+    let place = many(1_001);
+    for answer in ["n", ""] {
+        on_a_terminal(&place, answer, &["run"]).ends_with(2).says(QUESTION);
+        assert!(!place.has("started"), "`{answer}` started something");
+    }
+    on_a_terminal(&place, "y", &["run"]).ends_with(2).says(QUESTION);
+    assert!(place.has("started"));
+}
+
+#[test]
+fn yes_and_a_thousand_gaps_ask_nothing() {
+    for (gaps, args) in [(1_001, vec!["run", "--yes"]), (1_000, vec!["run"])] {
+        let place = many(gaps);
+        let said = on_a_terminal(&place, "n", &args);
+        said.ends_with(2);
+        assert!(!said.out.contains("Go on?") && place.has("started"), "{}", said.out);
+    }
+}
+
+#[test]
+fn elsewhere_many_gaps_are_said_and_started() {
+    let place = many(1_001);
+    place.adce(&["run"]).ends_with(2).says("1,001 gaps are started for the first time");
+    assert!(place.has("started"));
+}
