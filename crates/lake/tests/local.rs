@@ -5,15 +5,18 @@ mod claims;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use adce_core::object::Precondition;
 use adce_core::ports::{Lake, LakeError, PublishError};
 use adce_core::spec::LakeUrl;
 use adce_lake::LocalLake;
+use adce_lake::files::{Entry, Files, RealFiles, Stat, Written};
 use adce_lake::local::LeftOut;
 use claims::Trial;
 use tempfile::TempDir;
@@ -104,6 +107,79 @@ async fn sweep_removes_the_temporary_files_of_a_predecessor_and_nothing_else() {
     assert!(folder.path().join(".adce-tmp/notes.txt").exists());
     assert!(folder.path().join("a.part").exists());
     assert_eq!(lake.sweep().await.unwrap(), 0);
+}
+
+/// The real files, swept by another engine just before each of the next so many renames.
+struct SweptFiles {
+    root: std::path::PathBuf,
+    sweeps: AtomicU32,
+}
+
+impl SweptFiles {
+    fn sweep(&self) {
+        let left = self.sweeps.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() {
+            for part in std::fs::read_dir(self.root.join(".adce-tmp")).unwrap() {
+                std::fs::remove_file(part.unwrap().path()).unwrap();
+            }
+        }
+    }
+}
+
+impl Files for SweptFiles {
+    fn look(&self, path: &Path) -> io::Result<Stat> {
+        RealFiles.look(path)
+    }
+
+    fn look_through(&self, path: &Path) -> io::Result<(std::path::PathBuf, Stat)> {
+        RealFiles.look_through(path)
+    }
+
+    fn entries(&self, folder: &Path, each: &mut dyn FnMut(Entry<'_>) -> std::ops::ControlFlow<()>) -> io::Result<()> {
+        RealFiles.entries(folder, each)
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        RealFiles.create_folder(path)
+    }
+
+    fn copy_new(&self, from: &Path, to: &Path) -> io::Result<Box<dyn Written>> {
+        RealFiles.copy_new(from, to)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        RealFiles.sync_folder(path)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.sweep();
+        RealFiles.rename_new(from, to)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.sweep();
+        RealFiles.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFiles.remove(path)
+    }
+}
+
+#[tokio::test]
+async fn a_temporary_file_that_another_engine_swept_away_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Arc::new(SweptFiles { root: folder.path().to_owned(), sweeps: AtomicU32::new(3) });
+    let trial = Trial::new(Arc::new(LocalLake::with_files(folder.path().to_owned(), files.clone())));
+    let first = trial.publish("a/b", b"first", &Precondition::Absent).await.unwrap();
+    files.sweeps.store(1, Ordering::SeqCst);
+    trial.publish("a/b", b"second", &Precondition::Unchanged { etag: first.etag }).await.unwrap();
+    assert_eq!(std::fs::read(folder.path().join("a/b")).unwrap(), b"second");
+    // One that is swept for ever is given up, and nothing is there.
+    files.sweeps.store(u32::MAX, Ordering::SeqCst);
+    let refused = trial.publish("a/c", b"x", &Precondition::Absent).await;
+    assert!(matches!(refused, Err(PublishError::Lake(LakeError::Unavailable { .. }))), "{refused:?}");
+    assert!(!folder.path().join("a/c").exists());
 }
 
 #[tokio::test]

@@ -5,6 +5,10 @@
 //! empty object after a power cut; a folder that was not synced forgets an object that was reported as there. Both
 //! are held by `tests/crash.rs`, at every operation.
 //!
+//! Several engines, each with a state of its own, may publish into one lake, and one that starts sweeps the temporary files
+//! of the others away: what was swept is written again
+//! (`a_temporary_file_that_another_engine_swept_away_is_written_again`).
+//!
 //! The staged file is copied, not moved: a process that escaped its collector may still hold it open for writing.
 
 use std::io;
@@ -20,20 +24,39 @@ use crate::files::{Kind, Stat};
 
 /// So many folder names are remembered as durable; then it starts afresh, at the price of a sync for each.
 const DURABLE_MAX: usize = 100_000;
+/// An engine sweeps once, when it starts: so many starts during one publish are no chance any more.
+const SWEEPS_AT_MOST: u32 = 5;
 
 pub(super) fn publish(lake: &Shared, file: &Path, key: &str, only_if: &Precondition) -> Result<Object, PublishError> {
     let segments = segments(key)?;
     // Most conflicts show before anything is written.
     check(lake, key, only_if)?;
+    for _ in 0..SWEEPS_AT_MOST {
+        if let Some(object) = write_and_place(lake, file, key, &segments, only_if)? {
+            return Ok(object);
+        }
+    }
+    let detail = format!("its temporary file was removed {SWEEPS_AT_MOST} times while it was published");
+    Err(LakeError::Unavailable { what: format!("`{key}`"), detail }.into())
+}
+
+/// `None`: somebody removed the temporary file meanwhile, and nothing has happened.
+fn write_and_place(
+    lake: &Shared,
+    file: &Path,
+    key: &str,
+    segments: &[&str],
+    only_if: &Precondition,
+) -> Result<Option<Object>, PublishError> {
     let temporary = lake.temporary().join(format!("{}.part", Uuid::now_v7()));
-    let published = write(lake, file, &temporary, key)
+    let placed = write(lake, file, &temporary, key)
         .map_err(PublishError::from)
-        .and_then(|stat| put_in_place(lake, &temporary, key, &segments, only_if).map(|()| object(key.into(), &stat)));
-    if published.is_err() {
+        .and_then(|stat| Ok(put_in_place(lake, &temporary, key, segments, only_if)?.then(|| object(key.into(), &stat))));
+    if placed.is_err() {
         // It may be gone already; if not, the next start removes it.
         let _ = lake.files.remove(&temporary);
     }
-    published
+    placed
 }
 
 fn check(lake: &Shared, key: &str, only_if: &Precondition) -> Result<(), PublishError> {
@@ -65,7 +88,8 @@ fn write(lake: &Shared, file: &Path, temporary: &Path, key: &str) -> Result<Stat
     copied.map_err(|error| at_key(key, error))
 }
 
-fn put_in_place(lake: &Shared, temporary: &Path, key: &str, segments: &[&str], only_if: &Precondition) -> Result<(), PublishError> {
+/// `false`: the temporary file is not there any more.
+fn put_in_place(lake: &Shared, temporary: &Path, key: &str, segments: &[&str], only_if: &Precondition) -> Result<bool, PublishError> {
     let _alone = lake.stripe(key).lock().expect("nothing panics while it is held");
     let (folders, path) = (&segments[..segments.len() - 1], join(&lake.root, segments));
     make_folders(lake, key, folders)?;
@@ -76,14 +100,19 @@ fn put_in_place(lake: &Shared, temporary: &Path, key: &str, segments: &[&str], o
         make_folders(lake, key, folders)?;
         moved = rename(lake, temporary, &path, key, only_if);
     }
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     match moved {
+        Err(Moved::Failed(error)) if is_missing(&error) && lake.files.look(temporary).is_err_and(|error| is_missing(&error)) => {
+            lake.root_is_there()?;
+            return Ok(false);
+        }
         Ok(()) => {}
         Err(Moved::Conflict(conflict)) => return Err(conflict),
         Err(Moved::Failed(error)) => return Err(at_key(key, error).into()),
     }
     let folder = path.parent().unwrap_or(&lake.root);
     lake.files.sync_folder(folder).map_err(|error| at_key(key, error))?;
-    Ok(())
+    Ok(true)
 }
 
 enum Moved {
