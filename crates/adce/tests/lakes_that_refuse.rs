@@ -44,12 +44,12 @@ fn a_full_lake_ends_the_run_and_the_next_one_goes_on_when_there_is_room() {
     let place = numbers("./lake");
     let script = r#"
         head -c 500000 /dev/zero > lake/ballast
-        "$ADCE" run; echo "first: $?"
+        timeout 60 "$ADCE" run; echo "first: $?"
         echo "there: $(find lake/numbers -type f | wc -l), torn: $(find lake/numbers -type f ! -size 100000c | wc -l)"
         echo "left over: $(find lake/.adce-tmp -type f | wc -l)"
         "$ADCE" gaps --format json | grep -c detected_at | sed 's/^/gaps: /'
         rm lake/ballast
-        "$ADCE" run; echo "second: $?"
+        timeout 60 "$ADCE" run; echo "second: $?"
         echo "at the end: $(find lake/numbers -type f -size 100000c | wc -l)"
     "#;
     let Some(said) = with_a_small_lake(&place, script) else { return };
@@ -67,9 +67,9 @@ fn a_read_only_lake_ends_the_run_and_loses_nothing() {
         mkdir lake/numbers; head -c 100000 /dev/zero > lake/numbers/1.bin
         mount -o remount,ro lake
         "$ADCE" plan > plan; echo "plan: $?"
-        "$ADCE" run; echo "first: $?"
+        timeout 60 "$ADCE" run; echo "first: $?"
         mount -o remount,rw lake
-        "$ADCE" run; echo "second: $?"
+        timeout 60 "$ADCE" run; echo "second: $?"
         echo "at the end: $(find lake/numbers -type f -size 100000c | wc -l)"
     "#;
     let Some(said) = with_a_small_lake(&place, script) else { return };

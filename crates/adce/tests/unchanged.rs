@@ -12,7 +12,7 @@ use support::place::Place;
 fn config(collector: &str) -> String {
     format!(
         "version: 1\nname: fresh\nlake: ./lake\nsources:\n  up: {{ hosts: [\"127.0.0.1:@PORT@\"] }}\ndimensions:\n  letter: [a]\ndatasets:\n  letters:\n    \
-         source: up\n    key: letters/{{letter}}.txt\n    for: letter\n    fresh: {{ within: 1d, until: now + 30d }}\n    collector:\n      {collector}\n"
+         source: up\n    key: letters/{{letter}}.txt\n    for: letter\n    fresh: {{ within: 1d, until: now + 30d }}\n    collector:\n      {collector}\n      retry: {{ attempts: 1 }}\n"
     )
 }
 
