@@ -71,6 +71,8 @@ fn a_table_that_is_empty_from_the_start_is_an_error_with_its_name() {
 #[test]
 fn a_table_that_is_empty_after_a_good_run_is_held_until_somebody_says_so() {
     let place = numbers(100);
+    // No later look confirms it by itself while this test goes on.
+    place.write("adce.yaml", &CONFIG.replace("1s", "1h"));
     place.adce(&["run"]).ends_with(0);
     std::fs::remove_file(place.path("lake/numbers/007.txt")).expect("an object goes");
     place.write("numbers.csv", &table(0));
