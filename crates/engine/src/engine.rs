@@ -11,7 +11,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_core::coverage::{Coverage, Expected, Inventory};
 use adce_core::gap::{Gap, Outcome, Reason};
 use adce_core::ids::{AttemptId, GapId, ItemId, Uuid};
 use adce_core::object::Object;
@@ -25,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alarm::Alarm;
 use crate::attempt::{Attempt, Ports};
-use crate::cycle::{CycleFigures, Observed};
+use crate::cycle::{CycleFigures, CycleState, Observed};
 use crate::figures::Figures;
 use crate::inbox::{Ended, Inbox, Interrupt, Message};
 use crate::ledger::Ledger;
@@ -119,26 +118,6 @@ pub struct Engine {
     snapshots: watch::Sender<Snapshot>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     random: rand::rngs::SmallRng,
-}
-
-/// Where the engine stands with looking.
-#[derive(Default)]
-pub(crate) struct CycleState {
-    pub under_way: bool,
-    /// Of the last one that ended well.
-    pub expected: Arc<Expected>,
-    pub figures: CycleFigures,
-    pub coverage: Option<Coverage>,
-    /// What the last look saw, and attempts put in place since.
-    pub inventory: Option<Inventory>,
-    /// Looking at the same once more may not take all of the loop's time.
-    pub renews_not_before: Boottime,
-    pub began: Boottime,
-    /// Objects that attempts put in place since the cycle under way began: later than what its listing saw.
-    pub landed: HashMap<String, Object>,
-    /// Attempts ended since the last cycle began.
-    pub attempts_since: u64,
-    pub done: u64,
 }
 
 /// May gaps be started?
