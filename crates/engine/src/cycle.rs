@@ -23,6 +23,7 @@ use futures::{FutureExt, StreamExt};
 
 use crate::attempt::Ports;
 use crate::engine::{Engine, EngineError};
+use crate::looking::CycleState;
 use crate::selected::selection;
 use crate::snapshot::Notice;
 use crate::takeover::{Left, look_at};
@@ -38,26 +39,6 @@ pub struct Look {
     pub inventory: Inventory,
     /// Prefixes that could not be listed to their end.
     pub not_listed: Vec<(String, LakeError)>,
-}
-
-/// Where the engine stands with looking.
-#[derive(Default)]
-pub(crate) struct CycleState {
-    pub under_way: bool,
-    /// Of the last one that ended well.
-    pub expected: Arc<Expected>,
-    pub figures: CycleFigures,
-    pub coverage: Option<Coverage>,
-    /// What the last look saw, and attempts put in place since.
-    pub inventory: Option<Inventory>,
-    /// Looking at the same once more may not take all of the loop's time.
-    pub renews_not_before: Boottime,
-    pub began: Boottime,
-    /// Objects that attempts put in place since the cycle under way began: later than what its listing saw.
-    pub landed: HashMap<String, Object>,
-    /// Attempts ended since the last cycle began.
-    pub attempts_since: u64,
-    pub done: u64,
 }
 
 /// What came of the last cycle, for displays and the exit code.

@@ -6,7 +6,7 @@
 //! Always true: nothing starts before its lease is on disk; a result whose token is not current changes nothing; after
 //! `Drain` nothing starts, after `Stop` everything that runs is ended.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,21 +14,21 @@ use std::time::Duration;
 use adce_core::gap::{Gap, Outcome, Reason};
 use adce_core::ids::{AttemptId, GapId, ItemId, Uuid};
 use adce_core::object::Object;
-use adce_core::ports::{PermitId, PermitRefused, Settlement, StoreError};
-use adce_core::queue::{Acquire, Charge, Dispatcher, GapNews, Idle, Pick, Prospect, Rules, Start};
+use adce_core::ports::StoreError;
+use adce_core::queue::{Charge, Dispatcher, GapNews, Idle, Pick, Prospect, Rules, Start};
 use adce_core::record::{Change, Closed, HeldPicture, ItemRecord, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now};
-use futures::FutureExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::alarm::Alarm;
+use crate::asking::{Asking, Line};
 use crate::attempt::{Attempt, Ports};
-use crate::cycle::{CycleFigures, CycleState, Observed};
+use crate::cycle::CycleFigures;
 use crate::figures::Figures;
 use crate::inbox::{Ended, Inbox, Interrupt, Message};
 use crate::ledger::Ledger;
-use crate::permits::Granted;
+use crate::looking::CycleState;
 use crate::snapshot::{Notice, Phase, Snapshot};
 use crate::stop::StopSwitch;
 
@@ -84,9 +84,6 @@ pub struct Ending {
 /// A shorter pause is not worth telling anybody.
 const WORTH_SAYING: Duration = Duration::from_secs(2);
 
-/// Worth a word before they are started.
-const MANY_GAPS: u64 = 1_000;
-
 pub struct Engine {
     pub(crate) spec: Arc<Spec>,
     pub(crate) ports: Ports,
@@ -102,19 +99,13 @@ pub struct Engine {
     pub(crate) held: Option<HeldPicture>,
     pub(crate) cycle: CycleState,
     pub(crate) figures: Figures,
-    asking: VecDeque<Asking>,
-    /// Attempts whose start paid for a request (or for all): they never wait behind others of their source.
-    paid: HashSet<AttemptId>,
-    /// When the first of them may be granted, if nothing is settled before.
-    next_grant: Option<Boottime>,
-    /// Grants that wait for their reservation to be durable.
-    reserving: HashMap<u64, Vec<(PermitId, Asking)>>,
+    pub(crate) line: Line,
     stops: HashMap<AttemptId, Arc<StopSwitch>>,
-    interrupted: Option<Interrupt>,
+    pub(crate) interrupted: Option<Interrupt>,
     /// The last look is over or under way: nothing starts any more.
-    closing: bool,
-    consent: Consent,
-    failed: Option<EngineError>,
+    pub(crate) closing: bool,
+    pub(crate) consent: Consent,
+    pub(crate) failed: Option<EngineError>,
     snapshots: watch::Sender<Snapshot>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     random: rand::rngs::SmallRng,
@@ -122,18 +113,10 @@ pub struct Engine {
 
 /// May gaps be started?
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Consent {
+pub(crate) enum Consent {
     Given,
     Asked,
     Declined,
-}
-
-/// A request that wants to be sent.
-pub(crate) struct Asking {
-    attempt: AttemptId,
-    source: String,
-    since: Boottime,
-    reply: oneshot::Sender<Result<Granted, PermitRefused>>,
 }
 
 impl Engine {
@@ -174,10 +157,7 @@ impl Engine {
             held: remembered.held,
             cycle: CycleState::default(),
             figures,
-            asking: VecDeque::new(),
-            paid: HashSet::new(),
-            next_grant: None,
-            reserving: HashMap::new(),
+            line: Line::default(),
             stops: HashMap::new(),
             interrupted: None,
             closing: false,
@@ -273,7 +253,7 @@ impl Engine {
         let progress = self.figures.started(&start, now);
         let id = start.attempt;
         if start.charge != Charge::Nothing {
-            self.paid.insert(id);
+            self.line.has_paid(id);
         }
         let stop = Arc::new(StopSwitch::default());
         self.stops.insert(start.attempt, stop.clone());
@@ -312,7 +292,7 @@ impl Engine {
                 self.ledger.record(vec![Change::Started(process)]);
             }
             Message::Ended(ended) => self.ended(*ended, now),
-            Message::Acquire { attempt, source, reply } => self.asking.push_back(Asking { attempt, source, since: now.boot, reply }),
+            Message::Acquire { attempt, source, reply } => self.line.join(Asking { attempt, source, since: now.boot, reply }),
             Message::Reserved { reservation, recorded } => self.reserved(reservation, recorded, now),
             Message::Settle { permit, how } => self.settle(permit, how, now),
             Message::Answered { attempt, source, answer } => {
@@ -346,8 +326,7 @@ impl Engine {
         // What a command sent through the gateway, only the permits tell.
         record.requests = record.requests.max(self.figures.requests_of(record.attempt));
         self.stops.remove(&record.attempt);
-        self.paid.remove(&record.attempt);
-        self.asking.retain(|asking| asking.attempt != record.attempt);
+        self.line.forget(record.attempt);
         self.cycle.attempts_since += 1;
         let outcomes = if delivered.fenced { Vec::new() } else { delivered.outcomes };
         self.land(&record, &outcomes, now);
@@ -453,166 +432,6 @@ impl Engine {
         self.stops.values().for_each(|stop| stop.stop());
     }
 
-    // -------------------------------------------------------------------------------------------------------- permits
-
-    /// Grants in the order of asking; who must wait does not hold up the requests to other sources.
-    fn grant_what_can(&mut self) {
-        let now = self.now();
-        let mut waiting = VecDeque::new();
-        let mut shut: Vec<String> = Vec::new();
-        let mut earliest = None;
-        while let Some(asking) = self.asking.pop_front() {
-            if asking.reply.is_closed() {
-                self.dispatcher.stops_waiting(asking.attempt, &asking.source);
-                continue;
-            }
-            // Whoever holds a permit already must not wait behind one who waits for it to be given back.
-            let paid = self.paid.contains(&asking.attempt);
-            if shut.contains(&asking.source) && !paid {
-                waiting.push_back(asking);
-                continue;
-            }
-            match self.dispatcher.acquire(asking.attempt, &asking.source, now) {
-                Acquire::Granted { permit, before } => {
-                    self.paid.remove(&asking.attempt);
-                    self.grant(permit, before, asking, now);
-                }
-                Acquire::Wait { until, .. } => {
-                    earliest = earliest.into_iter().chain(until).min();
-                    if !paid {
-                        shut.push(asking.source.clone());
-                    }
-                    waiting.push_back(asking);
-                }
-                Acquire::NoSuchAttempt => {
-                    let _ = asking.reply.send(Err(PermitRefused::NoSuchAttempt(asking.attempt)));
-                }
-                Acquire::NoSuchSource => {
-                    let _ = asking.reply.send(Err(PermitRefused::NoSuchSource(asking.source)));
-                }
-            }
-        }
-        self.asking = waiting;
-        self.next_grant = earliest;
-        self.figures.asking(self.asking.iter().map(|asking| asking.source.as_str()));
-    }
-
-    fn grant(&mut self, permit: PermitId, before: Option<Change>, asking: Asking, now: Now) {
-        match before {
-            Some(Change::Reserve(reservation)) => {
-                let waiting = self.reserving.entry(reservation.id).or_default();
-                let first = waiting.is_empty();
-                waiting.push((permit, asking));
-                if first {
-                    self.ledger.reserve(reservation.id, Change::Reserve(reservation));
-                }
-            }
-            _ => self.hand_out(permit, asking, now),
-        }
-    }
-
-    fn hand_out(&mut self, permit: PermitId, asking: Asking, now: Now) {
-        if self.dispatcher.sent(permit, now).is_some() {
-            // The source asked for a pause while the reservation was written: the request waits for another permit.
-            self.settle(permit, Settlement::Unsent, now);
-            self.asking.push_front(asking);
-            return;
-        }
-        self.figures.sent(permit, asking.attempt, &asking.source, asking.since, now);
-        // If nobody waits for it any more, the grant comes back unsent by itself.
-        let _ = asking.reply.send(Ok(Granted::new(permit, self.to_loop.clone())));
-    }
-
-    fn reserved(&mut self, reservation: u64, recorded: Result<(), StoreError>, now: Now) {
-        let waiting = self.reserving.remove(&reservation).unwrap_or_default();
-        match recorded {
-            Ok(()) => {
-                self.dispatcher.reserved(reservation);
-                waiting.into_iter().for_each(|(permit, asking)| self.hand_out(permit, asking, now));
-            }
-            Err(error) => {
-                for (permit, asking) in waiting {
-                    self.settle(permit, Settlement::Unsent, now);
-                    let _ = asking.reply.send(Err(PermitRefused::NotRecorded(error.to_string())));
-                }
-                self.fail(EngineError::State(error));
-            }
-        }
-    }
-
-    fn settle(&mut self, permit: PermitId, how: Settlement, now: Now) {
-        self.figures.settled(permit, how);
-        let changes = self.dispatcher.settle(permit, how, now);
-        self.ledger.record(changes);
-    }
-
-    // --------------------------------------------------------------------------------------------------------- cycles
-
-    pub(crate) fn begin_cycle(&mut self) {
-        let now = self.now();
-        self.cycle.under_way = true;
-        self.cycle.began = now.boot;
-        self.cycle.landed.clear();
-        self.cycle.attempts_since = 0;
-        let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), self.gaps_in_doubt());
-        let to_loop = self.to_loop.clone();
-        tokio::spawn(async move {
-            let message = match AssertUnwindSafe(observing).catch_unwind().await {
-                Ok(observed) => Message::Observed(Box::new(observed)),
-                Err(_) => Message::Panicked { attempt: None },
-            };
-            let _ = to_loop.send(message);
-        });
-    }
-
-    fn observed(&mut self, observed: Observed, now: Now) {
-        self.cycle.under_way = false;
-        let took = now.boot.since(self.cycle.began);
-        match self.take_in(observed, now) {
-            // A table that is being written, a lake that is away for a moment: what was known before still holds.
-            Err(error) if self.cycle.done > 0 && !self.closing => self.notice(Notice::LookFailed(error.to_string())),
-            Err(error) => self.fail(error),
-            Ok(()) => {}
-        }
-        self.cycle.figures.took = took;
-        self.cycle.done += 1;
-        if self.cycle.done == 1 {
-            self.ask_before_many();
-        }
-    }
-
-    /// Between two cycles items fall due and grow stale.
-    fn renew_if_due(&mut self) {
-        let now = self.now();
-        if self.next_renewal(now).is_some_and(|at| at <= now.boot)
-            && let Err(error) = self.renew(now)
-        {
-            self.notice(Notice::LookFailed(error.to_string()));
-        }
-    }
-
-    fn next_renewal(&self, now: Now) -> Option<Boottime> {
-        let is_over = self.closing || self.interrupted.is_some() || self.failed.is_some();
-        if is_over { None } else { self.renews_at(now) }
-    }
-
-    /// So many gaps for the first time may be a slip in the config: a person is asked, logs are told.
-    fn ask_before_many(&mut self) {
-        let starts = |gap: &Gap| gap.progress.attempts_total == 0 && self.dispatcher.task_of(gap.id).is_some();
-        let new = self.dispatcher.gaps().iter().filter(|gap| starts(gap)).count() as u64;
-        if new > MANY_GAPS {
-            self.notice(Notice::ManyGaps(new));
-        }
-        let Some((above, confirm)) = self.options.confirm.take() else { return };
-        if new > above && self.held.is_none() && self.failed.is_none() {
-            self.consent = Consent::Asked;
-            let to_loop = self.to_loop.clone();
-            tokio::task::spawn_blocking(move || {
-                let _ = to_loop.send(Message::Confirmed(confirm(new)));
-            });
-        }
-    }
-
     // --------------------------------------------------------------------------------------------------------- ending
 
     fn is_over(&mut self, idle: &Option<Idle>) -> bool {
@@ -653,7 +472,7 @@ impl Engine {
         }
         let show = now.boot + Duration::from_millis(if self.snapshots.receiver_count() > 0 { 100 } else { 1_000 });
         let wake = idle.as_ref().and_then(|idle| idle.wake_at);
-        [wake, self.next_grant, self.next_renewal(now)]
+        [wake, self.line.next_grant(), self.next_renewal(now)]
             .into_iter()
             .flatten()
             .fold(show, Boottime::min)

@@ -5,6 +5,7 @@
 
 mod alarm;
 mod answers;
+mod asking;
 mod attempt;
 mod cycle;
 mod deliver;
@@ -12,6 +13,7 @@ mod engine;
 mod figures;
 mod inbox;
 mod ledger;
+mod looking;
 mod permits;
 mod selected;
 mod snapshot;

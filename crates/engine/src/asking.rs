@@ -1,0 +1,155 @@
+//! Requests that wait in line for a permit, and the loop's answers to them.
+//!
+//! Without a line a request that must wait would be forgotten or would overtake others; and without the second wait,
+//! for the reservation, a request could leave that a successor knows nothing of.
+//!
+//! Always true: no permit is handed out before the reservation that covers it is on disk; a request to one source never
+//! waits behind one to another; whoever holds a permit already never waits behind one who waits for it to come back.
+//!
+//! Whether a request may be sent is for `core::queue` to say.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use adce_core::ids::AttemptId;
+use adce_core::ports::{PermitId, PermitRefused, Settlement, StoreError};
+use adce_core::queue::Acquire;
+use adce_core::record::Change;
+use adce_core::time::{Boottime, Now};
+use tokio::sync::oneshot;
+
+use crate::engine::{Engine, EngineError};
+use crate::permits::Granted;
+
+/// A request that wants to be sent.
+pub(crate) struct Asking {
+    pub attempt: AttemptId,
+    pub source: String,
+    pub since: Boottime,
+    pub reply: oneshot::Sender<Result<Granted, PermitRefused>>,
+}
+
+/// Everybody who asked and has no permit in hand yet.
+#[derive(Default)]
+pub(crate) struct Line {
+    /// In the order of asking.
+    asking: VecDeque<Asking>,
+    /// Attempts whose start paid for a request (or for all): they never wait behind others of their source.
+    paid: HashSet<AttemptId>,
+    /// When the first of them may be granted, if nothing is settled before.
+    next_grant: Option<Boottime>,
+    /// Grants that wait for their reservation to be durable.
+    reserving: HashMap<u64, Vec<(PermitId, Asking)>>,
+}
+
+impl Line {
+    pub fn join(&mut self, asking: Asking) {
+        self.asking.push_back(asking);
+    }
+
+    pub fn has_paid(&mut self, attempt: AttemptId) {
+        self.paid.insert(attempt);
+    }
+
+    /// The attempt is over: nobody waits for what it asked.
+    pub fn forget(&mut self, attempt: AttemptId) {
+        self.paid.remove(&attempt);
+        self.asking.retain(|asking| asking.attempt != attempt);
+    }
+
+    pub fn next_grant(&self) -> Option<Boottime> {
+        self.next_grant
+    }
+}
+
+impl Engine {
+    /// Grants in the order of asking; who must wait does not hold up the requests to other sources.
+    pub(crate) fn grant_what_can(&mut self) {
+        let now = self.now();
+        let mut waiting = VecDeque::new();
+        let mut shut: Vec<String> = Vec::new();
+        let mut earliest = None;
+        while let Some(asking) = self.line.asking.pop_front() {
+            if asking.reply.is_closed() {
+                self.dispatcher.stops_waiting(asking.attempt, &asking.source);
+                continue;
+            }
+            // Whoever holds a permit already must not wait behind one who waits for it to be given back.
+            let paid = self.line.paid.contains(&asking.attempt);
+            if shut.contains(&asking.source) && !paid {
+                waiting.push_back(asking);
+                continue;
+            }
+            match self.dispatcher.acquire(asking.attempt, &asking.source, now) {
+                Acquire::Granted { permit, before } => {
+                    self.line.paid.remove(&asking.attempt);
+                    self.grant(permit, before, asking, now);
+                }
+                Acquire::Wait { until, .. } => {
+                    earliest = earliest.into_iter().chain(until).min();
+                    if !paid {
+                        shut.push(asking.source.clone());
+                    }
+                    waiting.push_back(asking);
+                }
+                Acquire::NoSuchAttempt => {
+                    let _ = asking.reply.send(Err(PermitRefused::NoSuchAttempt(asking.attempt)));
+                }
+                Acquire::NoSuchSource => {
+                    let _ = asking.reply.send(Err(PermitRefused::NoSuchSource(asking.source)));
+                }
+            }
+        }
+        self.line.asking = waiting;
+        self.line.next_grant = earliest;
+        self.figures.asking(self.line.asking.iter().map(|asking| asking.source.as_str()));
+    }
+
+    fn grant(&mut self, permit: PermitId, before: Option<Change>, asking: Asking, now: Now) {
+        match before {
+            Some(Change::Reserve(reservation)) => {
+                let waiting = self.line.reserving.entry(reservation.id).or_default();
+                let first = waiting.is_empty();
+                waiting.push((permit, asking));
+                if first {
+                    self.ledger.reserve(reservation.id, Change::Reserve(reservation));
+                }
+            }
+            _ => self.hand_out(permit, asking, now),
+        }
+    }
+
+    fn hand_out(&mut self, permit: PermitId, asking: Asking, now: Now) {
+        if self.dispatcher.sent(permit, now).is_some() {
+            // The source asked for a pause while the reservation was written: the request waits for another permit.
+            self.settle(permit, Settlement::Unsent, now);
+            self.line.asking.push_front(asking);
+            return;
+        }
+        self.figures.sent(permit, asking.attempt, &asking.source, asking.since, now);
+        // If nobody waits for it any more, the grant comes back unsent by itself.
+        let _ = asking.reply.send(Ok(Granted::new(permit, self.to_loop.clone())));
+    }
+
+    pub(crate) fn reserved(&mut self, reservation: u64, recorded: Result<(), StoreError>, now: Now) {
+        let waiting = self.line.reserving.remove(&reservation).unwrap_or_default();
+        match recorded {
+            Ok(()) => {
+                self.dispatcher.reserved(reservation);
+                waiting.into_iter().for_each(|(permit, asking)| self.hand_out(permit, asking, now));
+            }
+            Err(error) => {
+                for (permit, asking) in waiting {
+                    self.settle(permit, Settlement::Unsent, now);
+                    let _ = asking.reply.send(Err(PermitRefused::NotRecorded(error.to_string())));
+                }
+                self.fail(EngineError::State(error));
+            }
+        }
+    }
+
+    pub(crate) fn settle(&mut self, permit: PermitId, how: Settlement, now: Now) {
+        self.figures.settled(permit, how);
+        let changes = self.dispatcher.settle(permit, how, now);
+        self.ledger.record(changes);
+    }
+}

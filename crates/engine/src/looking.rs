@@ -1,0 +1,109 @@
+//! When to look at the lake, and what the loop does with what a look found.
+//!
+//! A look runs beside the loop and reports back; between two looks the last one is judged again when time alone changes
+//! something. What a look means for the gaps is in `cycle`.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use adce_core::coverage::{Coverage, Expected, Inventory};
+use adce_core::gap::Gap;
+use adce_core::object::Object;
+use adce_core::time::{Boottime, Now};
+use futures::FutureExt;
+
+use crate::cycle::{CycleFigures, Observed};
+use crate::engine::{Consent, Engine};
+use crate::inbox::Message;
+use crate::snapshot::Notice;
+
+/// Worth a word before they are started.
+const MANY_GAPS: u64 = 1_000;
+
+/// Where the engine stands with looking.
+#[derive(Default)]
+pub(crate) struct CycleState {
+    pub under_way: bool,
+    /// Of the last one that ended well.
+    pub expected: Arc<Expected>,
+    pub figures: CycleFigures,
+    pub coverage: Option<Coverage>,
+    /// What the last look saw, and attempts put in place since.
+    pub inventory: Option<Inventory>,
+    /// Looking at the same once more may not take all of the loop's time.
+    pub renews_not_before: Boottime,
+    pub began: Boottime,
+    /// Objects that attempts put in place since the cycle under way began: later than what its listing saw.
+    pub landed: HashMap<String, Object>,
+    /// Attempts ended since the last cycle began.
+    pub attempts_since: u64,
+    pub done: u64,
+}
+
+impl Engine {
+    pub(crate) fn begin_cycle(&mut self) {
+        let now = self.now();
+        self.cycle.under_way = true;
+        self.cycle.began = now.boot;
+        self.cycle.landed.clear();
+        self.cycle.attempts_since = 0;
+        let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), self.gaps_in_doubt());
+        let to_loop = self.to_loop.clone();
+        tokio::spawn(async move {
+            let message = match AssertUnwindSafe(observing).catch_unwind().await {
+                Ok(observed) => Message::Observed(Box::new(observed)),
+                Err(_) => Message::Panicked { attempt: None },
+            };
+            let _ = to_loop.send(message);
+        });
+    }
+
+    pub(crate) fn observed(&mut self, observed: Observed, now: Now) {
+        self.cycle.under_way = false;
+        let took = now.boot.since(self.cycle.began);
+        match self.take_in(observed, now) {
+            // A table that is being written, a lake that is away for a moment: what was known before still holds.
+            Err(error) if self.cycle.done > 0 && !self.closing => self.notice(Notice::LookFailed(error.to_string())),
+            Err(error) => self.fail(error),
+            Ok(()) => {}
+        }
+        self.cycle.figures.took = took;
+        self.cycle.done += 1;
+        if self.cycle.done == 1 {
+            self.ask_before_many();
+        }
+    }
+
+    /// Between two cycles items fall due and grow stale.
+    pub(crate) fn renew_if_due(&mut self) {
+        let now = self.now();
+        if self.next_renewal(now).is_some_and(|at| at <= now.boot)
+            && let Err(error) = self.renew(now)
+        {
+            self.notice(Notice::LookFailed(error.to_string()));
+        }
+    }
+
+    pub(crate) fn next_renewal(&self, now: Now) -> Option<Boottime> {
+        let is_over = self.closing || self.interrupted.is_some() || self.failed.is_some();
+        if is_over { None } else { self.renews_at(now) }
+    }
+
+    /// So many gaps for the first time may be a slip in the config: a person is asked, logs are told.
+    fn ask_before_many(&mut self) {
+        let starts = |gap: &Gap| gap.progress.attempts_total == 0 && self.dispatcher.task_of(gap.id).is_some();
+        let new = self.dispatcher.gaps().iter().filter(|gap| starts(gap)).count() as u64;
+        if new > MANY_GAPS {
+            self.notice(Notice::ManyGaps(new));
+        }
+        let Some((above, confirm)) = self.options.confirm.take() else { return };
+        if new > above && self.held.is_none() && self.failed.is_none() {
+            self.consent = Consent::Asked;
+            let to_loop = self.to_loop.clone();
+            tokio::task::spawn_blocking(move || {
+                let _ = to_loop.send(Message::Confirmed(confirm(new)));
+            });
+        }
+    }
+}
