@@ -102,7 +102,7 @@ proptest! {
             }
             used.settle(permit.id, Settlement::Unsent, now);
             for source in [SourceIx(0), SourceIx(1)] {
-                for kind in [AskKind::OneRequest, AskKind::ChargedAhead { permits: 3 }] {
+                for kind in [AskKind::OneRequest, AskKind::ChargedAhead { permits: 3 }, AskKind::Paced] {
                     let ask = Ask { source, kind };
                     for wait in [0, 1, 59_999_999, 60_000_001, 4_000_000_000] {
                         let later = now + Duration::from_micros(wait);

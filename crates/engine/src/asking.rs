@@ -4,16 +4,16 @@
 //! for the reservation, a request could leave that a successor knows nothing of.
 //!
 //! Always true: no permit is handed out before the reservation that covers it is on disk; a request to one source never
-//! waits behind one to another; whoever holds a permit already never waits behind one who waits for it to come back.
+//! waits behind one to another; whoever has paid already never waits behind one who may wait for what it holds.
 //!
 //! Whether a request may be sent is for `core::queue` to say.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use adce_core::ids::AttemptId;
 use adce_core::ports::{PermitId, PermitRefused, Settlement, StoreError};
-use adce_core::queue::Acquire;
-use adce_core::record::Change;
+use adce_core::queue::{Acquire, Paid};
+use adce_core::record::{Change, Reservation};
 use adce_core::time::{Boottime, Now};
 use tokio::sync::oneshot;
 
@@ -33,8 +33,6 @@ pub(crate) struct Asking {
 pub(crate) struct Line {
     /// In the order of asking.
     asking: VecDeque<Asking>,
-    /// Attempts whose start paid for a request (or for all): they never wait behind others of their source.
-    paid: HashSet<AttemptId>,
     /// When the first of them may be granted, if nothing is settled before.
     next_grant: Option<Boottime>,
     /// Grants that wait for their reservation to be durable.
@@ -46,13 +44,8 @@ impl Line {
         self.asking.push_back(asking);
     }
 
-    pub fn has_paid(&mut self, attempt: AttemptId) {
-        self.paid.insert(attempt);
-    }
-
     /// The attempt is over: nobody waits for what it asked.
     pub fn forget(&mut self, attempt: AttemptId) {
-        self.paid.remove(&attempt);
         self.asking.retain(|asking| asking.attempt != attempt);
     }
 
@@ -73,20 +66,17 @@ impl Engine {
                 self.dispatcher.stops_waiting(asking.attempt, &asking.source);
                 continue;
             }
-            // Whoever holds a permit already must not wait behind one who waits for it to be given back.
-            let paid = self.line.paid.contains(&asking.attempt);
-            if shut.contains(&asking.source) && !paid {
+            let has_paid = self.dispatcher.has_paid(asking.attempt, &asking.source);
+            if shut.contains(&asking.source) && !has_paid {
                 waiting.push_back(asking);
                 continue;
             }
             match self.dispatcher.acquire(asking.attempt, &asking.source, now) {
-                Acquire::Granted { permit, before } => {
-                    self.line.paid.remove(&asking.attempt);
-                    self.grant(permit, before, asking, now);
-                }
+                Acquire::Granted { permit, before: Some(Change::Reserve(reservation)), .. } => self.reserve(permit, reservation, asking),
+                Acquire::Granted { permit, paid, .. } => self.hand_out(permit, paid, asking, now),
                 Acquire::Wait { until, .. } => {
                     earliest = earliest.into_iter().chain(until).min();
-                    if !paid {
+                    if !has_paid {
                         shut.push(asking.source.clone());
                     }
                     waiting.push_back(asking);
@@ -104,28 +94,23 @@ impl Engine {
         self.figures.asking(self.line.asking.iter().map(|asking| asking.source.as_str()));
     }
 
-    fn grant(&mut self, permit: PermitId, before: Option<Change>, asking: Asking, now: Now) {
-        match before {
-            Some(Change::Reserve(reservation)) => {
-                let waiting = self.line.reserving.entry(reservation.id).or_default();
-                let first = waiting.is_empty();
-                waiting.push((permit, asking));
-                if first {
-                    self.ledger.reserve(reservation.id, Change::Reserve(reservation));
-                }
-            }
-            _ => self.hand_out(permit, asking, now),
+    fn reserve(&mut self, permit: PermitId, reservation: Reservation, asking: Asking) {
+        let waiting = self.line.reserving.entry(reservation.id).or_default();
+        let first = waiting.is_empty();
+        waiting.push((permit, asking));
+        if first {
+            self.ledger.reserve(reservation.id, Change::Reserve(reservation));
         }
     }
 
-    fn hand_out(&mut self, permit: PermitId, asking: Asking, now: Now) {
+    fn hand_out(&mut self, permit: PermitId, paid: Paid, asking: Asking, now: Now) {
         if self.dispatcher.sent(permit, now).is_some() {
             // The source asked for a pause while the reservation was written: the request waits for another permit.
             self.settle(permit, Settlement::Unsent, now);
             self.line.asking.push_front(asking);
             return;
         }
-        self.figures.sent(permit, asking.attempt, &asking.source, asking.since, now);
+        self.figures.sent(permit, paid, &asking, now);
         // If nobody waits for it any more, the grant comes back unsent by itself.
         let _ = asking.reply.send(Ok(Granted::new(permit, self.to_loop.clone())));
     }
@@ -135,7 +120,7 @@ impl Engine {
         match recorded {
             Ok(()) => {
                 self.dispatcher.reserved(reservation);
-                waiting.into_iter().for_each(|(permit, asking)| self.hand_out(permit, asking, now));
+                waiting.into_iter().for_each(|(permit, asking)| self.hand_out(permit, Paid::Now, asking, now));
             }
             Err(error) => {
                 for (permit, asking) in waiting {

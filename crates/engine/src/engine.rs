@@ -15,7 +15,7 @@ use adce_core::gap::{Gap, Outcome, Reason};
 use adce_core::ids::{AttemptId, GapId, ItemId, Uuid};
 use adce_core::object::Object;
 use adce_core::ports::StoreError;
-use adce_core::queue::{Charge, Dispatcher, GapNews, Idle, Pick, Prospect, Rules, Start};
+use adce_core::queue::{Dispatcher, GapNews, Idle, Pick, Prospect, Rules, Start};
 use adce_core::record::{Change, Closed, HeldPicture, ItemRecord, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now};
@@ -252,9 +252,6 @@ impl Engine {
     fn start(&mut self, start: Start, now: Now) {
         let progress = self.figures.started(&start, now);
         let id = start.attempt;
-        if start.charge != Charge::Nothing {
-            self.line.has_paid(id);
-        }
         let stop = Arc::new(StopSwitch::default());
         self.stops.insert(start.attempt, stop.clone());
         let leasing = self.ledger.lease(start.before.clone(), start.lease.clone());

@@ -7,12 +7,13 @@ use std::time::Duration;
 use adce_core::gap::{Gap, Outcome};
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, Progress, Settlement};
-use adce_core::queue::{Charge, Start};
+use adce_core::queue::{Charge, Paid, Start};
 use adce_core::record::{AttemptRecord, ProcessRecord};
 use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now, Timestamp};
 use indexmap::IndexMap;
 
+use crate::asking::Asking;
 use crate::snapshot::{FailureLine, RunningLine, Totals, what};
 
 /// How many of the latest failures are kept for display.
@@ -30,7 +31,7 @@ pub(crate) struct Figures {
     /// Present, absent and open items change between cycles; by dataset: filled, absent.
     pub since_cycle: HashMap<String, (u64, u64)>,
     running: IndexMap<AttemptId, Underway>,
-    permits: HashMap<PermitId, (String, Boottime)>,
+    permits: HashMap<PermitId, Sent>,
     closed: VecDeque<Boottime>,
     shown: Boottime,
 }
@@ -61,6 +62,9 @@ struct Underway {
     source: Option<String>,
     /// Paid for before the start.
     ahead: u32,
+    /// Of these, the ones that were sent through adce and have settled, and when the last of them did.
+    seen: u32,
+    last_seen: Boottime,
     since: Boottime,
     progress: LatestProgress,
 }
@@ -77,6 +81,21 @@ impl LatestProgress {
     fn get(&self) -> Option<Progress> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Underway {
+    /// Until when what was charged ahead counts in full.
+    fn charged_until(&self, now: Boottime) -> Boottime {
+        if self.seen >= self.ahead { self.last_seen } else { now }
+    }
+}
+
+/// A request that is on its way.
+struct Sent {
+    attempt: AttemptId,
+    source: String,
+    at: Boottime,
+    paid: Paid,
 }
 
 impl Figures {
@@ -123,7 +142,15 @@ impl Figures {
             progress: None,
         };
         let progress = LatestProgress::default();
-        let underway = Underway { line, source: start.task.source.clone(), ahead, since: now.boot, progress: progress.clone() };
+        let underway = Underway {
+            line,
+            source: start.task.source.clone(),
+            ahead,
+            seen: 0,
+            last_seen: now.boot,
+            since: now.boot,
+            progress: progress.clone(),
+        };
         self.running.insert(start.attempt, underway);
         progress
     }
@@ -140,9 +167,10 @@ impl Figures {
 
     pub fn ended(&mut self, record: &AttemptRecord, now: Now) {
         let Some(underway) = self.running.shift_remove(&record.attempt) else { return };
-        if let Some(figures) = underway.source.and_then(|source| self.sources.get_mut(&source)).filter(|_| underway.ahead > 0) {
+        let source = underway.source.as_ref().and_then(|source| self.sources.get_mut(source));
+        if let Some(figures) = source.filter(|_| underway.ahead > 0) {
             figures.settled += u64::from(underway.ahead);
-            figures.settling += now.boot.since(underway.since) * underway.ahead;
+            figures.settling += underway.charged_until(now.boot).since(underway.since) * underway.ahead;
         }
         let filled = record.outcomes.iter().any(|(_, outcome)| !matches!(outcome, Outcome::Failed(_)));
         if !filled {
@@ -173,30 +201,39 @@ impl Figures {
         self.recent.push_back(FailureLine { at, key: key.to_owned(), message: message.to_owned() });
     }
 
-    pub fn sent(&mut self, permit: PermitId, attempt: AttemptId, source: &str, asked: Boottime, now: Now) {
-        self.totals.requests += 1;
-        if let Some(figures) = self.sources.get_mut(source) {
-            figures.requests += 1;
-            figures.waited += now.boot.since(asked);
+    /// What was charged ahead was counted at the start.
+    pub fn sent(&mut self, permit: PermitId, paid: Paid, asked: &Asking, now: Now) {
+        let counts = u64::from(paid == Paid::Now);
+        self.totals.requests += counts;
+        if let Some(figures) = self.sources.get_mut(&asked.source) {
+            figures.requests += counts;
+            figures.waited += now.boot.since(asked.since);
         }
-        if let Some(underway) = self.running.get_mut(&attempt) {
-            underway.line.requests += 1;
+        if let Some(underway) = self.running.get_mut(&asked.attempt) {
+            underway.line.requests += counts;
         }
-        self.permits.insert(permit, (source.to_owned(), now.boot));
+        self.permits.insert(permit, Sent { attempt: asked.attempt, source: asked.source.clone(), at: now.boot, paid });
     }
 
     pub fn settled(&mut self, permit: PermitId, how: Settlement) {
-        let Some((source, sent)) = self.permits.remove(&permit) else { return };
+        let Some(Sent { attempt, source, at: sent, paid }) = self.permits.remove(&permit) else { return };
         let Some(figures) = self.sources.get_mut(&source) else { return };
-        match how {
-            Settlement::ArrivedBy(at) => {
+        let underway = self.running.get_mut(&attempt);
+        match (paid, how) {
+            (Paid::Now, Settlement::ArrivedBy(at)) => {
                 figures.settled += 1;
                 figures.settling += at.since(sent);
             }
-            Settlement::Unsent => {
+            (Paid::Now, Settlement::Unsent) => {
                 figures.requests -= 1;
                 self.totals.requests -= 1;
+                underway.into_iter().for_each(|underway| underway.line.requests -= 1);
             }
+            (Paid::Ahead, Settlement::ArrivedBy(at)) => underway.into_iter().for_each(|underway| {
+                underway.seen += 1;
+                underway.last_seen = underway.last_seen.max(at);
+            }),
+            (Paid::Ahead, Settlement::Unsent) => {}
         }
     }
 

@@ -350,7 +350,7 @@ impl World {
         let source = self.engine_mut().attempts[&id].source.expect("who asks has a source");
         let name = self.scenario.sources[source].name.clone();
         match self.engine_mut().dispatcher.acquire(id, &name, now) {
-            Acquire::Granted { permit, before } => {
+            Acquire::Granted { permit, before, .. } => {
                 self.tell(&Fact::Granted { attempt: id, source, permit });
                 let before: Vec<Change> = before.into_iter().collect();
                 match before.is_empty() {

@@ -55,6 +55,10 @@ impl Ask {
     pub fn charged(source: SourceIx, permits: u32) -> Self {
         Ask { source, kind: AskKind::ChargedAhead { permits } }
     }
+
+    pub fn paced(source: SourceIx) -> Self {
+        Ask { source, kind: AskKind::Paced }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,8 +67,12 @@ pub enum AskKind {
     OneRequest,
     /// A command sends so many requests somewhere between its start (the grant) and its end (the settlement).
     ///
-    /// More than one are checked against windows of a minute or more only: nobody can space them from outside.
+    /// More than one are checked against windows of a minute or more only: nobody can space them from outside. Those of
+    /// them that adce sees are [`Paced`](AskKind::Paced).
     ChargedAhead { permits: u32 },
+    /// adce sends or proxies one of the requests that were charged ahead. It keeps its distance like any other, and takes
+    /// nothing from the windows that its charge is in. Whoever asks settles the charge after it, and no earlier.
+    Paced,
 }
 
 /// The right to send `permits` requests to `source`. Must be settled once.

@@ -4,8 +4,9 @@
 //! settlement. It never refuses what it granted: `min_delay`, `in_flight` and `burst` count a granted request as if it
 //! were under way, so when it is really sent, however much later, it still fits.
 //!
-//! What a command was charged ahead for (more than one request) is in the windows of a minute or more only; FACE says
-//! why. Whether both scopes agree is the limiter's business, not this module's.
+//! What a command was charged ahead for (more than one request) is in the windows of a minute or more only, because
+//! nobody can space from outside what it sends. Such a request that adce sends all the same is in everything else.
+//! Whether both scopes agree is the limiter's business, not this module's.
 
 use std::time::Duration;
 
@@ -23,11 +24,11 @@ pub(super) struct Scope {
     limits: Limits,
     /// Everything, for windows of a minute or more.
     long: Ledger,
-    /// Single requests only, for shorter windows.
+    /// Spaced requests only, for shorter windows.
     short: Ledger,
-    /// Single requests granted and not settled.
+    /// Spaced requests granted and not settled.
     unsettled: u32,
-    /// Single requests settled at an instant that has not come yet (a connection closed just now).
+    /// Spaced requests settled at an instant that has not come yet (a connection closed just now).
     lingering: Vec<Boottime>,
     last_settled: Option<Boottime>,
     spread: Option<Spread>,
@@ -38,6 +39,8 @@ pub(super) struct Scope {
 pub(super) enum Load {
     Single,
     Bulk(u32),
+    /// One of those that a bulk stands for.
+    Paced,
 }
 
 impl From<AskKind> for Load {
@@ -45,6 +48,7 @@ impl From<AskKind> for Load {
         match kind {
             AskKind::OneRequest | AskKind::ChargedAhead { permits: 1 } => Load::Single,
             AskKind::ChargedAhead { permits } => Load::Bulk(permits),
+            AskKind::Paced => Load::Paced,
         }
     }
 }
@@ -52,9 +56,30 @@ impl From<AskKind> for Load {
 impl Load {
     pub(super) fn requests(self) -> u32 {
         match self {
-            Load::Single => 1,
+            Load::Single | Load::Paced => 1,
             Load::Bulk(requests) => requests,
         }
+    }
+
+    /// Sent when adce says so, and therefore under everything that keeps requests apart.
+    fn is_spaced(self) -> bool {
+        match self {
+            Load::Single | Load::Paced => true,
+            Load::Bulk(_) => false,
+        }
+    }
+
+    /// What it takes from windows of a minute or more.
+    fn in_long(self) -> u32 {
+        match self {
+            Load::Single | Load::Bulk(_) => self.requests(),
+            Load::Paced => 0,
+        }
+    }
+
+    /// What it takes from shorter windows.
+    fn in_short(self) -> u32 {
+        if self.is_spaced() { 1 } else { 0 }
     }
 }
 
@@ -101,21 +126,23 @@ impl Scope {
             let wait = self.wait_for_window(*window, load, now)?;
             Some(wait.hold_off(Because::Window { reach: self.reach, window: *window }))
         });
-        let single = matches!(load, Load::Single);
         let spacing = [
             self.wait_for_burst(now).map(|wait| wait.hold_off(Because::Burst { reach: self.reach })),
             self.wait_for_delay(now).map(|wait| wait.hold_off(Because::MinDelay { reach: self.reach })),
             self.wait_for_flight(now).map(|wait| wait.hold_off(Because::InFlight { reach: self.reach })),
         ];
-        windows.chain(spacing.into_iter().flatten().filter(move |_| single))
+        windows.chain(spacing.into_iter().flatten().filter(move |_| load.is_spaced()))
     }
 
     fn wait_for_window(&self, window: crate::spec::Window, load: Load, now: Boottime) -> Option<Wait> {
-        let ledger = match load {
-            Load::Bulk(_) if window.span < SHORTEST_WINDOW_OF_A_CHARGE => return None,
-            _ => self.ledger(window.span),
+        let (ledger, wanted) = match window.span >= SHORTEST_WINDOW_OF_A_CHARGE {
+            true => (&self.long, u64::from(load.in_long())),
+            false => (&self.short, u64::from(load.in_short())),
         };
-        let (limit, wanted) = (u64::from(window.requests), u64::from(load.requests()));
+        let limit = u64::from(window.requests);
+        if wanted == 0 {
+            return None;
+        }
         if wanted > limit {
             return Some(Wait::Never);
         }
@@ -160,10 +187,10 @@ impl Scope {
     pub(super) fn grant(&mut self, kind: AskKind, now: Boottime) -> Holding {
         let load = Load::from(kind);
         self.forget(now);
-        self.long.open(load.requests());
+        self.long.open(load.in_long());
+        self.short.open(load.in_short());
         let mut holding = Holding { load, granted: now, sent: None, undo: None, marked: None };
-        if let Load::Single = load {
-            self.short.open(1);
+        if load.is_spaced() {
             self.unsettled += 1;
             if let Some(spread) = &mut self.spread {
                 spread.hold();
@@ -188,7 +215,7 @@ impl Scope {
 
     fn count_as_sent(&mut self, holding: &mut Holding, now: Boottime) {
         holding.sent = Some(now);
-        if let (Load::Single, Some(spread)) = (holding.load, &mut self.spread) {
+        if let (true, Some(spread)) = (holding.load.is_spaced(), &mut self.spread) {
             spread.let_go();
             holding.undo = Some(spread.send(now));
         }
@@ -199,22 +226,21 @@ impl Scope {
             Settlement::Unsent => self.take_back(&holding),
             Settlement::ArrivedBy(at) => self.arrived(&mut holding, at, now),
         }
-        if let Load::Single = holding.load {
+        if holding.load.is_spaced() {
             self.unsettled = self.unsettled.saturating_sub(1);
         }
         self.forget(now);
     }
 
     fn take_back(&mut self, holding: &Holding) {
-        let requests = holding.load.requests();
         match holding.marked {
             Some(at) => {
-                self.long.unmark(at, requests);
-                self.short.unmark(at, requests);
+                self.long.unmark(at, holding.load.in_long());
+                self.short.unmark(at, holding.load.in_short());
             }
             None => self.close(holding),
         }
-        if let (Load::Single, Some(spread)) = (holding.load, &mut self.spread) {
+        if let (true, Some(spread)) = (holding.load.is_spaced(), &mut self.spread) {
             match (holding.sent, holding.undo) {
                 (None, _) => spread.let_go(),
                 (Some(_), Some(undo)) => spread.unsend(undo),
@@ -236,7 +262,7 @@ impl Scope {
             };
             self.mark(holding, until);
         }
-        if let Load::Single = holding.load {
+        if holding.load.is_spaced() {
             self.last_settled = self.last_settled.max(Some(at));
             if at > now {
                 self.lingering.push(at);
@@ -246,18 +272,14 @@ impl Scope {
 
     fn mark(&mut self, holding: &mut Holding, at: Boottime) {
         self.close(holding);
-        self.long.mark(at, holding.load.requests());
-        if let Load::Single = holding.load {
-            self.short.mark(at, 1);
-        }
+        self.long.mark(at, holding.load.in_long());
+        self.short.mark(at, holding.load.in_short());
         holding.marked = Some(at);
     }
 
     fn close(&mut self, holding: &Holding) {
-        self.long.close(holding.load.requests());
-        if let Load::Single = holding.load {
-            self.short.close(1);
-        }
+        self.long.close(holding.load.in_long());
+        self.short.close(holding.load.in_short());
     }
 
     /// Counts what an earlier process sent. Nobody remembers whether it was one request at a time, so it counts

@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::book::{BucketIx, GapSlot, Phase};
 use super::dispatcher::Attempt;
 use super::form::{Edit, terms};
+use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
-use super::{Acquire, Dispatcher, Gate};
+use super::{Acquire, Dispatcher, Gate, Paid};
 use crate::gap::{Failure, Fault, Outcome, Progress, Standing};
 use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::limits::breaker::{self, Turn};
@@ -44,14 +45,18 @@ impl Dispatcher {
             self.waits(attempt, source).met.shut_out = true;
             return Acquire::Wait { gate, until };
         }
-        if let Some(permit) = self.paid_already(attempt, source) {
-            self.goes_ahead(attempt, source, now);
-            return Acquire::Granted { permit, before: None };
-        }
-        match self.grants.take(Ask::one(source), now) {
-            Ok((permit, before)) => {
-                self.goes_ahead(attempt, source, now).requests += 1;
-                Acquire::Granted { permit, before }
+        let granted = match self.terms_of(attempt, source) {
+            Terms::First(permit) => {
+                self.running.get_mut(&attempt).expect("it runs").first_permit = None;
+                Ok((permit, None, Paid::Now))
+            }
+            Terms::Charged(charge, needs) => self.grants.take_under(charge, needs, now.boot).map(|permit| (permit, None, Paid::Ahead)),
+            Terms::Full => self.grants.take(Ask::one(source), now).map(|(permit, before)| (permit, before, Paid::Now)),
+        };
+        match granted {
+            Ok((permit, before, paid)) => {
+                self.goes_ahead(attempt, source, permit, paid, now);
+                Acquire::Granted { permit, before, paid }
             }
             Err(refusal) => {
                 self.waits(attempt, source).met.shut_out = false;
@@ -60,27 +65,37 @@ impl Dispatcher {
         }
     }
 
-    /// The permit that an attempt brought along, or one of those that it was charged for.
-    fn paid_already(&mut self, attempt: AttemptId, source: SourceIx) -> Option<PermitId> {
-        let running = self.running.get(&attempt)?;
-        if self.source_of(running.task) != Some(source) {
-            return None;
-        }
-        let running = self.running.get_mut(&attempt)?;
-        if let Some(permit) = running.first_permit.take() {
-            running.requests += 1;
-            return Some(permit);
-        }
-        running.charged_left = running.charged_left.checked_sub(1)?;
-        Some(self.grants.take_charged())
+    /// What the next request of an attempt to this source needs.
+    fn terms_of(&self, attempt: AttemptId, source: SourceIx) -> Terms {
+        let Some(running) = self.running.get(&attempt).filter(|running| self.source_of(running.task) == Some(source)) else {
+            return Terms::Full;
+        };
+        let charged = || running.charge.and_then(|charge| Some(Terms::Charged(charge, self.grants.ask_under(charge)?)));
+        running.first_permit.map(Terms::First).or_else(charged).unwrap_or(Terms::Full)
     }
 
-    fn goes_ahead(&mut self, attempt: AttemptId, source: SourceIx, now: Now) -> &mut Attempt {
+    /// The next request of the attempt to this source was paid with its start. It never waits for one that was not, which
+    /// may itself wait for what this attempt holds.
+    pub fn has_paid(&self, attempt: AttemptId, source: &str) -> bool {
+        self.source_ix(source).is_some_and(|source| !matches!(self.terms_of(attempt, source), Terms::Full))
+    }
+
+    /// What a request that waits is waiting for.
+    pub(super) fn ask_of_waiter(&self, attempt: AttemptId, source: SourceIx) -> Ask {
+        match self.terms_of(attempt, source) {
+            Terms::Charged(_, Under::Ask(ask)) => ask,
+            Terms::Full | Terms::First(_) | Terms::Charged(_, Under::NothingMore) => Ask::one(source),
+        }
+    }
+
+    fn goes_ahead(&mut self, attempt: AttemptId, source: SourceIx, permit: PermitId, paid: Paid, now: Now) {
         self.sources[source.0 as usize].breaker.started(attempt, now.boot);
         self.waiters.remove(&(source, attempt));
+        self.holders.insert(permit, attempt);
         let running = self.running.get_mut(&attempt).expect("only running attempts ask");
         running.met.shut_out = false;
-        running
+        running.under_way += 1;
+        running.requests += u64::from(paid == Paid::Now);
     }
 
     fn waits(&mut self, attempt: AttemptId, source: SourceIx) -> &mut Attempt {
@@ -123,6 +138,9 @@ impl Dispatcher {
 
     /// Once for every permit handed out.
     pub fn settle(&mut self, permit: PermitId, how: Settlement, now: Now) -> Vec<Change> {
+        if let Some(holder) = self.holders.remove(&permit).and_then(|attempt| self.running.get_mut(&attempt)) {
+            holder.under_way -= 1;
+        }
         self.grants.settle(permit, how, now)
     }
 
@@ -349,6 +367,16 @@ impl Dispatcher {
         }
         by_next_try.into_values().chain(split.into_iter().map(|(gap, _)| vec![gap])).collect()
     }
+}
+
+/// What one more request of an attempt needs.
+enum Terms {
+    /// Nothing: the permit that was taken with the start.
+    First(PermitId),
+    /// What keeps it apart from others; the windows have been charged with the start.
+    Charged(PermitId, Under),
+    /// A permit of its own.
+    Full,
 }
 
 fn judged(answer: Answer) -> (breaker::Met, String) {

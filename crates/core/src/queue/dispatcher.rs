@@ -6,7 +6,7 @@
 //!
 //! The parts: `form` makes tasks of gaps, `pick` chooses, `attempt` follows what runs, `report` answers questions.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Phase};
 use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot};
@@ -39,6 +39,8 @@ pub struct Dispatcher {
     pub(super) running: BTreeMap<AttemptId, Attempt>,
     /// Attempts with a request that waits for a permit of that source.
     pub(super) waiters: BTreeSet<(SourceIx, AttemptId)>,
+    /// Who has each permit that was asked for and is not settled.
+    pub(super) holders: HashMap<PermitId, AttemptId>,
 }
 
 /// What a surprise keeps from starting.
@@ -61,10 +63,10 @@ pub(super) struct Attempt {
     pub task: TaskSlot,
     /// Of its first request, until that is sent.
     pub first_permit: Option<PermitId>,
-    /// All its requests at once, until its end.
+    /// All its requests at once.
     pub charge: Option<PermitId>,
-    /// Requests that were charged and not sent through us yet.
-    pub charged_left: u32,
+    /// Permits that it asked for and that are not settled.
+    pub under_way: u32,
     pub started: Boottime,
     pub started_at: Timestamp,
     pub requests: u64,
@@ -93,7 +95,7 @@ impl Attempt {
             task,
             first_permit: permit.filter(|_| charged == 0),
             charge: permit.filter(|_| charged > 0),
-            charged_left: charged,
+            under_way: 0,
             started: now.boot,
             started_at: now.wall,
             requests: u64::from(charged),
@@ -123,6 +125,7 @@ impl Dispatcher {
             success: rules.collectors.keys().map(|name| success.remove(&**name).unwrap_or_default().into()).collect(),
             running: BTreeMap::new(),
             waiters: BTreeSet::new(),
+            holders: HashMap::new(),
             rules,
         };
         let names: Vec<_> = dispatcher.rules.sources.keys().cloned().collect();

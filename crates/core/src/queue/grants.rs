@@ -5,6 +5,11 @@
 //! While reservations are out, a crash costs quota and never a window; when all their requests have settled, what was
 //! really used is recorded, and forgotten when no window can see it any more.
 //!
+//! A charge covers what its attempt sends outside of our sight and what it sends through us. The latter are permits of
+//! their own, which keep their distance like any other and take nothing from the windows that the charge is in
+//! (`what_a_charged_attempt_sends_through_us_is_spaced_and_not_charged_again`); the charge ends after the last of them
+//! (`a_charge_does_not_end_before_the_requests_it_paid_for`).
+//!
 //! Always true: at any moment, what is durable counts at least the requests that were sent
 //! (`a_restart_at_any_point_loses_no_gap` compares the windows before and after).
 
@@ -28,8 +33,8 @@ const LARGEST_RESERVATION: u32 = 64;
 /// No config can declare a longer window (`per_day`).
 const LONGEST_WINDOW: Duration = Duration::from_secs(86_400);
 
-/// Permits that the limiter does not know: requests that were charged ahead. Far above its own numbers.
-const CHARGED_ALREADY: u64 = 1 << 63;
+/// Permits that the limiter does not know: the one request of a charge for one. Far above its own numbers.
+const THE_ONE_REQUEST: u64 = 1 << 63;
 
 #[derive(Clone, Debug)]
 pub(super) struct Grants {
@@ -43,8 +48,12 @@ pub(super) struct Grants {
     out: HashMap<PermitId, (u64, u32)>,
     /// Settled blocks by when no window sees them any more.
     fading: BTreeSet<(Boottime, u64)>,
+    /// What was charged ahead and has not ended.
+    charges: HashMap<PermitId, Charged>,
+    /// Requests that are out under a charge.
+    under: HashMap<PermitId, PermitId>,
     next_block: u64,
-    next_charged: u64,
+    next_the_one: u64,
     /// Changes that nothing waits for: they go with the next settlement.
     put_off: Vec<Change>,
 }
@@ -58,6 +67,19 @@ struct SourceTerms {
     counts_for: Duration,
     /// The reservation that the next request uses.
     open: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Charged {
+    source: SourceIx,
+    permits: u32,
+    /// Not sent through us yet.
+    left: u32,
+    /// Sent through us, and not settled.
+    out: u32,
+    last_arrival: Option<Boottime>,
+    /// How it is to be settled: its attempt is over.
+    ended: Option<Settlement>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,8 +118,10 @@ impl Grants {
             blocks: BTreeMap::new(),
             out: HashMap::new(),
             fading: BTreeSet::new(),
+            charges: HashMap::new(),
+            under: HashMap::new(),
             next_block: reservations.iter().map(|reservation| reservation.id).max().unwrap_or(0) + 1,
-            next_charged: CHARGED_ALREADY,
+            next_the_one: THE_ONE_REQUEST,
             put_off: Vec::new(),
             boot,
         };
@@ -132,11 +156,15 @@ impl Grants {
     /// All of `ask` or nothing; the change must be durable before a request is sent.
     pub(super) fn take(&mut self, ask: Ask, now: Now) -> Result<(PermitId, Option<Change>), HoldOff> {
         let permit = self.limiter.try_acquire(&ask, now.boot)?;
+        if let AskKind::ChargedAhead { permits } = ask.kind {
+            let charged = Charged { source: ask.source, permits, left: permits, out: 0, last_arrival: None, ended: None };
+            self.charges.insert(permit.id, charged);
+        }
         if self.sources[ask.source.0 as usize].reserve == 0 {
             return Ok((permit.id, None));
         }
         let at = match ask.kind {
-            AskKind::OneRequest => self.block_for_one(ask.source, now),
+            AskKind::OneRequest | AskKind::Paced => self.block_for_one(ask.source, now),
             AskKind::ChargedAhead { permits } => self.new_block(ask.source, permits, now),
         };
         let block = self.blocks.get_mut(&at).expect("found or made above");
@@ -150,10 +178,30 @@ impl Grants {
         Ok((permit.id, reserve))
     }
 
-    /// One that was paid ahead: it takes nothing.
-    pub(super) fn take_charged(&mut self) -> PermitId {
-        self.next_charged += 1;
-        PermitId(self.next_charged)
+    /// What a request needs that the charge may have paid for; `None`: it paid for no more.
+    pub(super) fn ask_under(&self, charge: PermitId) -> Option<Under> {
+        let charged = self.charges.get(&charge).filter(|charged| charged.left > 0 && charged.ended.is_none())?;
+        Some(match charged.permits {
+            // It was spaced as the one request that it is when it was charged.
+            1 => Under::NothingMore,
+            _ => Under::Ask(Ask::paced(charged.source)),
+        })
+    }
+
+    /// One of the requests of a charge that [`ask_under`](Self::ask_under) names. What is durable of the charge covers it.
+    pub(super) fn take_under(&mut self, charge: PermitId, needs: Under, now: Boottime) -> Result<PermitId, HoldOff> {
+        let permit = match needs {
+            Under::Ask(ask) => self.limiter.try_acquire(&ask, now)?.id,
+            Under::NothingMore => {
+                self.next_the_one += 1;
+                PermitId(self.next_the_one)
+            }
+        };
+        let charged = self.charges.get_mut(&charge).expect("it was asked what it needs a moment ago");
+        charged.left -= 1;
+        charged.out += 1;
+        self.under.insert(permit, charge);
+        Ok(permit)
     }
 
     fn block_for_one(&mut self, source: SourceIx, now: Now) -> u64 {
@@ -207,10 +255,51 @@ impl Grants {
     }
 
     pub(super) fn sent(&mut self, permit: PermitId, now: Boottime) -> Result<(), HoldOff> {
-        self.limiter.sent(permit, now)
+        let known = self.under.get(&permit).copied().filter(|_| permit.0 > THE_ONE_REQUEST).unwrap_or(permit);
+        self.limiter.sent(known, now)
     }
 
     pub(super) fn settle(&mut self, permit: PermitId, how: Settlement, now: Now) -> Vec<Change> {
+        if let Some(charge) = self.under.remove(&permit) {
+            self.limiter.settle(permit, how, now.boot);
+            return self.settle_under(charge, how, now);
+        }
+        match self.charges.get_mut(&permit) {
+            None => self.settle_one(permit, how, now),
+            Some(charged) => {
+                charged.ended = Some(how);
+                self.settle_charge(permit, now)
+            }
+        }
+    }
+
+    fn settle_under(&mut self, charge: PermitId, how: Settlement, now: Now) -> Vec<Change> {
+        let Some(charged) = self.charges.get_mut(&charge) else { return Vec::new() };
+        charged.out -= 1;
+        match how {
+            Settlement::Unsent => charged.left += 1,
+            Settlement::ArrivedBy(at) => charged.last_arrival = charged.last_arrival.max(Some(at)),
+        }
+        self.settle_charge(charge, now)
+    }
+
+    /// A charge ends with its attempt, or when all that it paid for has been sent through us; but never before that is
+    /// settled.
+    fn settle_charge(&mut self, charge: PermitId, now: Now) -> Vec<Change> {
+        let charged = &self.charges[&charge];
+        if charged.out > 0 || (charged.left > 0 && charged.ended.is_none()) {
+            return Vec::new();
+        }
+        let end = match charged.ended {
+            Some(Settlement::ArrivedBy(end)) => Some(end),
+            Some(Settlement::Unsent) | None => None,
+        };
+        let how = end.max(charged.last_arrival).map_or(Settlement::Unsent, Settlement::ArrivedBy);
+        self.charges.remove(&charge);
+        self.settle_one(charge, how, now)
+    }
+
+    fn settle_one(&mut self, permit: PermitId, how: Settlement, now: Now) -> Vec<Change> {
         self.limiter.settle(permit, how, now.boot);
         let Some((at, permits)) = self.out.remove(&permit) else { return Vec::new() };
         let block = self.blocks.get_mut(&at).expect("a permit's block stays until it is settled");
@@ -261,6 +350,13 @@ impl Grants {
         }
         changes
     }
+}
+
+/// What a request needs that was charged already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Under {
+    Ask(Ask),
+    NothingMore,
 }
 
 fn is_limited(limits: &Limits) -> bool {

@@ -26,4 +26,4 @@ pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, forec
 pub use form::largest_batch;
 pub use gate::{Gate, Prospect, SourceFigures, StateCounts, WindowFigures};
 pub use rules::{Charging, CollectorRules, DatasetRules, Rules, SourceRules};
-pub use start::{Acquire, Charge, GapNews, Idle, Pick, Running, Score, Start, Waiting};
+pub use start::{Acquire, Charge, GapNews, Idle, Paid, Pick, Running, Score, Start, Waiting};

@@ -7,7 +7,8 @@
 //!   the one that ends first. Passed is a task that is ready, and refused by a window, when a lower-scored one that needs fewer permits starts.
 //!   From the end of that window no lower-scored task of its source starts until it has started itself; and none of
 //!   any source that needs permits, while it is the limit of all sources together that refuses it.
-//! - A running attempt whose next request waits for a permit: a start that scores lower does not take it.
+//! - A running attempt whose next request waits for a permit: a start that scores lower does not take it. (If the request
+//!   was charged already, it needs room among those that are kept apart only, and only such starts are kept back.)
 //!
 //! "Scores lower" is the whole order: score, then oldest detected_at, later due, key.
 //!
@@ -52,19 +53,39 @@ struct Claim {
     source: SourceIx,
     /// Other sources' tasks would take its permits as well.
     everywhere: bool,
-    /// A task that needs no permits may pass.
-    only_permits: bool,
+    keeps: Keeps,
     /// Whose it is, for a person.
     task: TaskSlot,
+}
+
+/// Whom of its source a claim keeps from starting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    Everybody,
+    /// A task that needs no permits may pass.
+    WhoTakesPermits,
+    /// The request was charged already and needs room among those that are kept apart: a charge for many takes none.
+    WhoIsSpaced,
+}
+
+impl Keeps {
+    fn back(self, ask: Option<Ask>) -> bool {
+        match (self, ask.map(|ask| ask.kind)) {
+            (Keeps::Everybody, _) => true,
+            (_, None) => false,
+            (Keeps::WhoTakesPermits, Some(_)) => true,
+            (Keeps::WhoIsSpaced, Some(AskKind::ChargedAhead { permits })) => permits == 1,
+            (Keeps::WhoIsSpaced, Some(AskKind::OneRequest | AskKind::Paced)) => true,
+        }
+    }
 }
 
 impl Claims {
     fn against(&self, rank: &Rank, key: &ClassKey) -> Option<&Claim> {
         let source = key.source?;
         self.claims.iter().find(|claim| {
-            let same = claim.source == source && (key.ask.is_some() || !claim.only_permits);
-            let other = claim.everywhere && key.ask.is_some();
-            (same || other) && claim.rank > *rank
+            let concerned = claim.source == source || (claim.everywhere && key.ask.is_some());
+            concerned && claim.keeps.back(key.ask) && claim.rank > *rank
         })
     }
 }
@@ -129,7 +150,7 @@ impl Dispatcher {
             let score = self.weights.score(self.factors(key), place.detected_at, now.wall).total;
             let rank = Rank { score, place: place.clone() };
             let everywhere = refusal.is_some_and(|refusal| is_of_all(&refusal));
-            survey.claims.claims.push(Claim { rank, source, everywhere, only_permits: false, task });
+            survey.claims.claims.push(Claim { rank, source, everywhere, keeps: Keeps::Everybody, task });
         }
         match (refusal, claimed) {
             (None, None) => true,
@@ -176,9 +197,11 @@ impl Dispatcher {
     fn claims_of_waiters(&self, now: Now) -> Claims {
         let claims = self.waiters.iter().filter_map(|(source, attempt)| {
             let task = self.running.get(attempt)?.task;
-            let refusal = self.grants.limiter().could_acquire(&Ask::one(*source), now.boot).err();
+            let ask = self.ask_of_waiter(*attempt, *source);
+            let refusal = self.grants.limiter().could_acquire(&ask, now.boot).err();
             let everywhere = refusal.is_none_or(|refusal| is_of_all(&refusal));
-            Some(Claim { rank: self.rank_of(task, now), source: *source, everywhere, only_permits: true, task })
+            let keeps = if ask.kind == AskKind::Paced { Keeps::WhoIsSpaced } else { Keeps::WhoTakesPermits };
+            Some(Claim { rank: self.rank_of(task, now), source: *source, everywhere, keeps, task })
         });
         Claims { claims: claims.collect() }
     }
@@ -285,7 +308,7 @@ fn is_of_all(refusal: &HoldOff) -> bool {
 fn permits(key: &ClassKey) -> u32 {
     match key.ask.map(|ask| ask.kind) {
         None => 0,
-        Some(AskKind::OneRequest) => 1,
+        Some(AskKind::OneRequest | AskKind::Paced) => 1,
         Some(AskKind::ChargedAhead { permits }) => permits,
     }
 }

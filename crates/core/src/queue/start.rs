@@ -95,6 +95,7 @@ pub enum Acquire {
     Granted {
         permit: PermitId,
         before: Option<Change>,
+        paid: Paid,
     },
     /// Ask again at `until`, or after any settlement. The attempt counts as waiting: lower-scored tasks do not take
     /// the permit, until it is granted, `stops_waiting` or the attempt ends.
@@ -104,6 +105,15 @@ pub enum Acquire {
     },
     NoSuchAttempt,
     NoSuchSource,
+}
+
+/// When a request was paid for, so that nobody counts it twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paid {
+    /// With this grant, or with the first permit that it hands out.
+    Now,
+    /// By [`Charge::Ahead`], which counted it.
+    Ahead,
 }
 
 /// An attempt that holds a slot.

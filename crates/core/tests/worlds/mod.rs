@@ -29,6 +29,10 @@ pub enum Step {
         source: u32,
         kind: AskKind,
     },
+    /// adce itself is to send one of the requests of a charge that is out.
+    AskUnderCharge {
+        which: usize,
+    },
     /// A held permit's request goes out.
     Send {
         which: usize,
@@ -67,6 +71,8 @@ pub struct Request {
     pub settled: Option<Boottime>,
     /// Sent one at a time by adce, or a charge for one.
     pub single: bool,
+    /// The charge that it was one of.
+    pub charge: Option<usize>,
 }
 
 pub struct Played {
@@ -105,6 +111,7 @@ pub fn life() -> impl Strategy<Value = Life> {
         4 => micros().prop_map(|micros| Step::Wait { micros }),
         6 => Just(Step::WaitAsTold),
         12 => (0_u32..2, kind).prop_map(|(source, kind)| Step::Ask { source, kind }),
+        4 => any::<usize>().prop_map(|which| Step::AskUnderCharge { which }),
         8 => any::<usize>().prop_map(|which| Step::Send { which }),
         8 => (any::<usize>(), 0_u64..=1_000).prop_map(|(which, permille_of_bracket)| Step::Settle { which, permille_of_bracket }),
         1 => any::<usize>().prop_map(|which| Step::Hangup { which }),
@@ -149,8 +156,13 @@ pub fn play(
         played: Played { requests: Vec::new(), restarted: false },
     };
     for step in steps {
-        if let Step::Ask { source, kind } = step {
-            before_each_ask(&player.limiter, &Ask { source: SourceIx(*source), kind: *kind }, player.now)?;
+        let ask = match *step {
+            Step::Ask { source, kind } => Some(Ask { source: SourceIx(source), kind }),
+            Step::AskUnderCharge { which } => player.charge(which).map(|charge| Ask::paced(player.played.requests[charge].source)),
+            _ => None,
+        };
+        if let Some(ask) = ask {
+            before_each_ask(&player.limiter, &ask, player.now)?;
         }
         player.step(step)?;
     }
@@ -167,13 +179,19 @@ impl Player<'_> {
         match *step {
             Step::Wait { micros } => self.now = self.now + Duration::from_micros(micros),
             Step::WaitAsTold => self.now = self.told.take().unwrap_or(self.now).max(self.now),
-            Step::Ask { source, kind } => self.ask(Ask { source: SourceIx(source), kind })?,
+            Step::Ask { source, kind } => self.ask(Ask { source: SourceIx(source), kind }, None)?,
+            Step::AskUnderCharge { which } => {
+                if let Some(charge) = self.charge(which) {
+                    self.ask(Ask::paced(self.played.requests[charge].source), Some(charge))?;
+                }
+            }
             Step::Send { which } => self.send(which)?,
             Step::Settle { which, permille_of_bracket } => {
                 if let Some(out) = self.take_out(which) {
                     let sent = self.played.requests[out.request].sent;
                     let at = sent + self.now.since(sent) * permille_of_bracket as u32 / 1_000;
-                    self.settled(&out, at);
+                    let under = self.under(out.request).filter_map(|request| request.settled).max();
+                    self.settled(&out, under.unwrap_or(at).max(at));
                 }
             }
             Step::Hangup { which } => {
@@ -181,12 +199,13 @@ impl Player<'_> {
                     self.settled(&out, self.now + LINGER);
                 }
             }
-            Step::Unsent { which } => {
-                if let Some(out) = self.take_out(which) {
+            Step::Unsent { which } => match self.take_out(which) {
+                Some(out) if self.under(out.request).next().is_none() => {
                     self.limiter.settle(out.id, Settlement::Unsent, self.now);
                     self.played.requests[out.request].requests = 0;
                 }
-            }
+                out => self.out.extend(out),
+            },
             Step::Crash { dead_for_micros } => self.crash(Duration::from_micros(dead_for_micros)),
             Step::Pause { source, micros } => {
                 let until = self.now + Duration::from_micros(micros);
@@ -197,12 +216,31 @@ impl Player<'_> {
         Ok(())
     }
 
-    fn ask(&mut self, ask: Ask) -> Result<(), TestCaseError> {
+    /// The requests that adce sent under a charge.
+    fn under(&self, charge: usize) -> impl Iterator<Item = &Request> {
+        self.played.requests.iter().filter(move |request| request.charge == Some(charge) && request.requests > 0)
+    }
+
+    /// A charge for several that is out, and has not been used up.
+    fn charge(&self, which: usize) -> Option<usize> {
+        let has_left = |request: &usize| {
+            let of = &self.played.requests[*request];
+            !of.single && self.under(*request).count() < of.requests as usize
+        };
+        let charges: Vec<usize> = self.out.iter().map(|out| out.request).filter(has_left).collect();
+        (!charges.is_empty()).then(|| charges[which % charges.len()])
+    }
+
+    fn ask(&mut self, ask: Ask, charge: Option<usize>) -> Result<(), TestCaseError> {
         match self.limiter.try_acquire(&ask, self.now) {
             Ok(permit) => {
                 prop_assert!(self.paused[ask.source.0 as usize] <= self.now, "granted while the source is paused");
                 let single = permit.permits == 1;
-                self.out.push(Out { id: permit.id, request: self.played.requests.len(), held: ask.kind == AskKind::OneRequest });
+                self.out.push(Out {
+                    id: permit.id,
+                    request: self.played.requests.len(),
+                    held: matches!(ask.kind, AskKind::OneRequest | AskKind::Paced),
+                });
                 self.played.requests.push(Request {
                     source: ask.source,
                     requests: permit.permits,
@@ -210,6 +248,7 @@ impl Player<'_> {
                     sent: self.now,
                     settled: None,
                     single,
+                    charge,
                 });
             }
             Err(HoldOff::Until { at, .. }) => self.told = Some(at),
@@ -233,8 +272,11 @@ impl Player<'_> {
         Ok(())
     }
 
+    /// A charge stays until all that went under it has settled.
     fn take_out(&mut self, which: usize) -> Option<Out> {
-        (!self.out.is_empty()).then(|| self.out.swap_remove(which % self.out.len()))
+        let may_end = |out: &Out| self.under(out.request).all(|request| request.settled.is_some());
+        let ending: Vec<usize> = (0..self.out.len()).filter(|at| may_end(&self.out[*at])).collect();
+        (!ending.is_empty()).then(|| self.out.swap_remove(ending[which % ending.len()]))
     }
 
     fn settled(&mut self, out: &Out, at: Boottime) {
@@ -251,7 +293,10 @@ impl Player<'_> {
         self.played.restarted = true;
         for request in self.played.requests.iter_mut().rev() {
             let sent = Restored { first_sent: request.granted, last_arrival: request.settled };
-            self.limiter.restore(Some(request.source), request.requests, sent, self.now);
+            // What went under a charge is on record with it.
+            if request.charge.is_none() {
+                self.limiter.restore(Some(request.source), request.requests, sent, self.now);
+            }
             request.settled.get_or_insert(self.now + LINGER);
         }
         for (source, until) in self.paused.iter().enumerate() {
@@ -267,15 +312,23 @@ impl Played {
         vec![("a", &rules.sources[0], of(0)), ("b", &rules.sources[1], of(1)), ("all", &rules.all, sent().collect())]
     }
 
+    /// Of a charge, what adce sent itself stands for itself.
+    fn stands_for(&self, request: &Request) -> u32 {
+        let place = self.requests.iter().position(|one| std::ptr::eq(one, request));
+        let under = self.requests.iter().filter(|one| one.charge.is_some() && one.charge == place && one.requests > 0);
+        request.requests - under.count() as u32
+    }
+
     /// Any request may have arrived anywhere in its bracket, so as many can arrive in [t, t + W] as brackets touch it.
     /// The worst t is where some bracket ends, or W before one begins.
     pub fn no_span_holds_more_than(&self, window: &Window, requests: &[&Request], name: &str) -> Result<(), TestCaseError> {
-        let counted: Vec<_> = requests.iter().filter(|request| request.single || window.span >= Duration::from_secs(60)).collect();
-        let begins = counted.iter().flat_map(|request| [request.settled, Some(request.sent - window.span)]).flatten();
+        let counted = requests.iter().filter(|request| request.single || window.span >= Duration::from_secs(60));
+        let counted: Vec<(&Request, u32)> = counted.map(|request| (*request, self.stands_for(request))).collect();
+        let begins = counted.iter().flat_map(|(request, _)| [request.settled, Some(request.sent - window.span)]).flatten();
         for begin in begins {
             let end = begin + window.span;
-            let touching = counted.iter().filter(|request| request.sent <= end && request.settled.is_none_or(|settled| settled >= begin));
-            let arrived: u32 = touching.map(|request| request.requests).sum();
+            let touches = |request: &Request| request.sent <= end && request.settled.is_none_or(|settled| settled >= begin);
+            let arrived: u32 = counted.iter().filter(|(request, _)| touches(request)).map(|(_, count)| count).sum();
             prop_assert!(arrived <= window.requests, "{name}: {arrived} can arrive in the {window:?} that begins at {begin:?}");
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::world::*;
 use crate::gap::{Fault, GapState, Outcome, Standing};
 use crate::ports::{Answer, RetryAfter, Settlement};
-use crate::queue::{Acquire, Charge, Charging, Gate, Pick, Rules};
+use crate::queue::{Acquire, Charge, Charging, Gate, Paid, Pick, Rules};
 use crate::spec::{BreakerPolicy, Limits, PriorityLevel};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn a_filled_gap_is_closed_and_confirmed_at_the_attempts_start() {
     let start = world.start(now_at(1_000));
     let Charge::First(permit) = start.charge else { panic!("{:?}", start.charge) };
     let granted = world.dispatcher.acquire(start.attempt, "espn", now_at(1_100));
-    assert_eq!(granted, Acquire::Granted { permit, before: None });
+    assert_eq!(granted, Acquire::Granted { permit, before: None, paid: Paid::Now });
     world.dispatcher.settle(permit, Settlement::ArrivedBy(now_at(1_200).boot), now_at(1_200));
     world.end(&start, &done(), now_at(2_000));
     assert!(world.memory.gaps.is_empty() && world.memory.tasks.is_empty());

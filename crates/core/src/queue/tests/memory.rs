@@ -16,7 +16,7 @@ use crate::time::Now;
 fn rules() -> Rules {
     let mut rules = no_rules()
         .source("a", limits(&[per(5, 1), per(40, 60)]))
-        .source("b", limits(&[per(7, 60)]))
+        .source("b", limits(&[per(3, 1), per(7, 60)]))
         .collector("page", 1, Charging::EachRequest)
         .collector("bulk", 4, Charging::Ahead)
         .dataset("pages", Some("a"), Some("page"))
@@ -142,7 +142,7 @@ impl Drive {
                 let Some(attempt) = all.get(running % all.len().max(1)).map(|running| running.attempt) else { return Vec::new() };
                 let source = all.iter().find(|one| one.attempt == attempt).and_then(|one| one.source.clone()).unwrap();
                 match dispatcher.acquire(attempt, &source, now) {
-                    Acquire::Granted { permit, before } => {
+                    Acquire::Granted { permit, before, .. } => {
                         // The engine waits for this before anything is sent, so no crash comes between.
                         self.world.memory.apply(before.as_slice());
                         self.world.dispatcher.sent(permit, now);

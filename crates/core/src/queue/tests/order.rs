@@ -33,7 +33,7 @@ impl Candidate {
     fn permits(&self) -> u32 {
         match self.ask.map(|ask| ask.kind) {
             None => 0,
-            Some(AskKind::OneRequest) => 1,
+            Some(AskKind::OneRequest | AskKind::Paced) => 1,
             Some(AskKind::ChargedAhead { permits }) => permits,
         }
     }
@@ -133,12 +133,13 @@ impl Naive {
             let everywhere = other.refusal.as_ref().is_some_and(by_all) && task.ask.is_some();
             out_of_patience && !never && other.rank > task.rank && (here || everywhere)
         });
-        let by_waiter = task.ask.is_some()
-            && dispatcher.waiters.iter().any(|(waits_for, attempt)| {
-                let refusal = dispatcher.grants.limiter().could_acquire(&Ask::one(*waits_for), now.boot).err();
-                let concerned = *waits_for == source || refusal.as_ref().is_none_or(by_all);
-                concerned && dispatcher.rank_of(dispatcher.running[attempt].task, now) > task.rank
-            });
+        let by_waiter = dispatcher.waiters.iter().any(|(waits_for, attempt)| {
+            let wanted = dispatcher.ask_of_waiter(*attempt, *waits_for);
+            let refusal = dispatcher.grants.limiter().could_acquire(&wanted, now.boot).err();
+            let concerned = *waits_for == source || refusal.as_ref().is_none_or(by_all);
+            let takes = task.ask.is_some() && (wanted.kind != AskKind::Paced || task.permits() == 1);
+            takes && concerned && dispatcher.rank_of(dispatcher.running[attempt].task, now) > task.rank
+        });
         by_passed || by_waiter
     }
 }
@@ -227,7 +228,7 @@ impl Drive {
             Step::Ask { running } => {
                 if let Some(attempt) = self.running(running) {
                     let source = if self.world.attempts.is_multiple_of(2) { "a" } else { "b" };
-                    if let Acquire::Granted { permit, before } = self.world.dispatcher.acquire(attempt, source, now) {
+                    if let Acquire::Granted { permit, before, .. } = self.world.dispatcher.acquire(attempt, source, now) {
                         self.world.memory.apply(before.as_slice());
                         self.world.dispatcher.sent(permit, now);
                         self.out.push((attempt, source, permit));
