@@ -80,11 +80,16 @@ impl Dispatcher {
         self.source_ix(source).is_some_and(|source| !matches!(self.terms_of(attempt, source), Terms::Full))
     }
 
-    /// What a request that waits is waiting for.
-    pub(super) fn ask_of_waiter(&self, attempt: AttemptId, source: SourceIx) -> Ask {
+    /// What a request that waits for a limit is waiting for; `None`: it waits for its source, and takes no permit from
+    /// anybody meanwhile.
+    pub(super) fn ask_of_waiter(&self, attempt: AttemptId, source: SourceIx, now: Now) -> Option<Ask> {
+        if self.shut_for(attempt, source, now).is_some() {
+            return None;
+        }
         match self.terms_of(attempt, source) {
-            Terms::Charged(_, Under::Ask(ask)) => ask,
-            Terms::Full | Terms::First(_) | Terms::Charged(_, Under::NothingMore) => Ask::one(source),
+            Terms::Full => Some(Ask::one(source)),
+            Terms::Charged(_, Under::Ask(ask)) => Some(ask),
+            Terms::First(_) | Terms::Charged(_, Under::NothingMore) => None,
         }
     }
 

@@ -197,7 +197,7 @@ impl Dispatcher {
     fn claims_of_waiters(&self, now: Now) -> Claims {
         let claims = self.waiters.iter().filter_map(|(source, attempt)| {
             let task = self.running.get(attempt)?.task;
-            let ask = self.ask_of_waiter(*attempt, *source);
+            let ask = self.ask_of_waiter(*attempt, *source, now)?;
             let refusal = self.grants.limiter().could_acquire(&ask, now.boot).err();
             let everywhere = refusal.is_none_or(|refusal| is_of_all(&refusal));
             let keeps = if ask.kind == AskKind::Paced { Keeps::WhoIsSpaced } else { Keeps::WhoTakesPermits };

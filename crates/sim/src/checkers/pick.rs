@@ -170,8 +170,12 @@ impl Picks {
     fn claims(&self, candidates: &[Candidate<'_>], moment: Moment) -> Vec<Claim> {
         let waiting = self.waiters.iter().filter_map(|(source, attempt)| {
             let task = &self.running.get(attempt)?.task;
+            // It waits for its source, and takes no permit from anybody meanwhile.
+            if !self.breakers[*source].lets_pass(Some(*attempt), moment.at) || self.brackets.paused_for(*source, moment.at) {
+                return None;
+            }
             let refusals = self.brackets.refusals(Need { source: *source, requests: 1, alone: true }, moment.at);
-            let everywhere = longest(&refusals).is_none_or(|refusal| refusal.of_all) && !self.brackets.paused_for(*source, moment.at);
+            let everywhere = longest(&refusals).is_none_or(|refusal| refusal.of_all);
             Some(Claim { rank: self.order.rank(task, moment.now.wall), source: *source, everywhere, only_permits: true })
         });
         let impatient = candidates.iter().filter_map(|candidate| {

@@ -134,7 +134,7 @@ impl Naive {
             out_of_patience && !never && other.rank > task.rank && (here || everywhere)
         });
         let by_waiter = dispatcher.waiters.iter().any(|(waits_for, attempt)| {
-            let wanted = dispatcher.ask_of_waiter(*attempt, *waits_for);
+            let Some(wanted) = dispatcher.ask_of_waiter(*attempt, *waits_for, now) else { return false };
             let refusal = dispatcher.grants.limiter().could_acquire(&wanted, now.boot).err();
             let concerned = *waits_for == source || refusal.as_ref().is_none_or(by_all);
             let takes = task.ask.is_some() && (wanted.kind != AskKind::Paced || task.permits() == 1);

@@ -7,7 +7,7 @@ use crate::ids::AttemptId;
 use crate::ports::{Answer, PermitId, Settlement};
 use crate::queue::{Acquire, Charge, Charging, Dispatcher, Gate, Paid, Pick, Rules};
 use crate::record::Change;
-use crate::spec::{Limits, PriorityLevel};
+use crate::spec::{BreakerPolicy, Limits, PriorityLevel};
 
 fn lingering(limits: Limits, secs: u64) -> Limits {
     Limits { linger: Duration::from_secs(secs), ..limits }
@@ -237,4 +237,19 @@ fn a_charge_of_many_starts_beside_a_request_that_waits_for_its_distance() {
     granted(&mut world, first.attempt, 1);
     assert_eq!(waits(&mut world, first.attempt, 2), "in_flight");
     assert!(matches!(world.pick(now_at(3)), Pick::Start(_)), "it takes nothing that the request waits for");
+}
+
+#[test]
+fn a_request_behind_a_breaker_keeps_nobody_of_another_source_from_starting() {
+    let mut rules = no_rules().source("espn", Limits::default()).source("other", limits(&[per(20, 60)]));
+    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 1, cooldown: Duration::from_secs(600) });
+    let rules = rules.collector("c", 1, Charging::EachRequest).dataset("d", Some("espn"), Some("c")).dataset("o", Some("other"), Some("c"));
+    let mut world = World::new(rules, now_at(0));
+    world.open(vec![gap("d", "critical", PriorityLevel::Critical, now_at(0))], now_at(0));
+    let first = world.start(now_at(0));
+    granted(&mut world, first.attempt, 0);
+    world.dispatcher.answered(first.attempt, "espn", Answer::NoAnswer, now_at(1));
+    assert!(matches!(world.dispatcher.acquire(first.attempt, "espn", now_at(2)), Acquire::Wait { gate: Gate::Breaker { .. }, .. }));
+    world.open(vec![gap("o", "low", PriorityLevel::Low, now_at(3))], now_at(3));
+    assert_eq!(world.starts(now_at(3)), ["o/low"]);
 }
