@@ -1,0 +1,116 @@
+//! Attempts that end badly, too late, or not by themselves: what is on record and in the lake afterwards.
+
+mod support;
+
+use std::sync::Arc;
+
+use adce_core::gap::Outcome;
+use adce_core::ids::{AttemptId, FencingToken, Uuid};
+use adce_core::ports::{Report, Store, StoreError};
+use adce_core::record::{AttemptRecord, Change, Lease};
+use adce_engine::{EngineError, Interrupt};
+use support::{Place, until};
+use tokio::sync::Semaphore;
+
+fn one_after_the_other() -> Place {
+    slots(1)
+}
+
+fn slots(slots: u32) -> Place {
+    Place::new(&format!(
+        "datasets:\n  web:\n    key: web/{{number}}.txt\n    for: number\n    collector:\n      command: [unused]\n\
+         engine: {{ max_concurrent: {slots} }}\n"
+    ))
+}
+
+#[tokio::test]
+async fn a_panic_of_an_attempt_ends_the_run_as_a_bug_and_loses_nothing() {
+    let place = one_after_the_other();
+    let running = place.run(async |scene| if scene.number == 1 { panic!("this attempt has a bug") } else { scene.staged() }).await;
+    let ending = running.end().await;
+    assert!(matches!(ending, Err(EngineError::Bug)), "{:?}", ending.err());
+    assert_eq!(place.objects().len(), 1, "what was collected before is there, and nothing was started after");
+    assert_eq!(place.gaps().await.len(), 2);
+    assert_eq!(place.store.load().await.unwrap().leases.len(), 1, "its lease says what it was about");
+    let ending = place.run(async |scene| scene.staged()).await.end().await.unwrap();
+    assert!(ending.cycle.complete);
+    assert_eq!((place.objects().len(), place.gaps().await, ending.snapshot.totals.attempts), (3, Vec::new(), 2));
+}
+
+/// What an engine does that took the state over meanwhile: it ends the lease, and gives the gaps to somebody else.
+async fn taken_over(store: &impl Store, attempt: AttemptId) -> (AttemptId, FencingToken) {
+    let lease = store.load().await.unwrap().leases.into_iter().find(|lease| lease.attempt == attempt).unwrap();
+    let successor = AttemptId(Uuid::from_u128(7));
+    store.apply(vec![Change::Finish(ended(&lease))]).await.unwrap();
+    (successor, store.lease(Lease { attempt: successor, ..lease }).await.unwrap())
+}
+
+fn ended(lease: &Lease) -> AttemptRecord {
+    AttemptRecord {
+        attempt: lease.attempt,
+        token: lease.token,
+        task: lease.task,
+        collector: lease.collector.clone(),
+        started_at: lease.started_at,
+        ended_at: lease.started_at,
+        ended: "taken over".into(),
+        requests: 0,
+        outcomes: lease.gaps.iter().map(|gap| (*gap, Outcome::Unchanged)).collect(),
+        log_tail: String::new(),
+        log: None,
+    }
+}
+
+#[tokio::test]
+async fn a_result_with_a_stale_token_changes_nothing() {
+    for stages in [true, false] {
+        let place = one_after_the_other();
+        let store = place.store.clone();
+        let script = move |scene: support::Scene| {
+            let store = store.clone();
+            async move {
+                taken_over(&store, scene.order.attempt).await;
+                if stages { scene.staged() } else { Report { ended: "scripted".into(), ..Report::default() } }
+            }
+        };
+        let ending = place.run(script).await.end().await;
+        let refused = |error: &EngineError| matches!(error, EngineError::State(StoreError::Leased { .. } | StoreError::StaleToken(_)));
+        assert!(ending.as_ref().is_err_and(refused), "staged: {stages}, {:?}", ending.err());
+        assert_eq!(place.objects(), Vec::<String>::new());
+        let remembered = place.store.load().await.unwrap();
+        assert_eq!(remembered.gaps.len(), 3, "staged: {stages}");
+        let leases: Vec<_> = remembered.leases.iter().map(|lease| lease.attempt).collect();
+        assert_eq!(leases, [AttemptId(Uuid::from_u128(7))], "the other one's lease is as it was");
+    }
+}
+
+#[tokio::test]
+async fn asked_to_drain_it_starts_nothing_and_asked_to_stop_it_ends_what_runs() {
+    let place = slots(2);
+    let may_end = Arc::new(Semaphore::new(0));
+    let may = may_end.clone();
+    let script = move |scene: support::Scene| {
+        let may = may.clone();
+        async move {
+            tokio::select! {
+                permit = may.acquire() => permit.unwrap().forget(),
+                () = scene.stop.stopped() => return Report { ended: "stopped".into(), ..Report::default() },
+            }
+            scene.staged()
+        }
+    };
+    let running = place.run(script).await;
+    running.have_begun(2).await;
+    running.handle.interrupt(Interrupt::Drain);
+    may_end.add_permits(1);
+    until("one has landed", async || place.gaps().await.len() == 2).await;
+    running.handle.interrupt(Interrupt::Stop);
+    running.handle.interrupt(Interrupt::Stop);
+    running.handle.interrupt(Interrupt::Drain);
+    let begun = running.begun.clone();
+    let ending = running.end().await.unwrap();
+    assert!(ending.interrupted);
+    assert_eq!(begun.load(std::sync::atomic::Ordering::SeqCst), 2, "nothing started after the first word");
+    assert_eq!((place.objects().len(), place.gaps().await.len()), (1, 2));
+    assert_eq!(place.store.load().await.unwrap().leases, [], "the state is clean");
+}

@@ -1,0 +1,213 @@
+//! A real engine over a local lake and a state in memory. Attempts do what a script says, the clock what the test says.
+#![allow(dead_code)]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use adce_core::ids::{AttemptId, ItemId};
+use adce_core::ports::{Clock, Collect, Gate, ItemReport, Listener, Order, Permits, Report, Said, Stop, Store};
+use adce_core::spec::{self, ConfigFile, Spec};
+use adce_core::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
+use adce_engine::{Ending, Engine, EngineError, Handle, Inbox, Options, Ports};
+use adce_lake::LocalLake;
+use adce_lake::tables::ConfigFolder;
+use adce_store::memory::MemoryStore;
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Nothing here takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder with a lake, and the state beside it. They outlive their engines.
+pub struct Place {
+    folder: tempfile::TempDir,
+    spec: Arc<Spec>,
+    pub store: MemoryStore,
+    pub clock: Arc<HandClock>,
+}
+
+/// What one attempt of a script sees of the world.
+pub struct Scene {
+    /// Attempts that began before this one.
+    pub number: usize,
+    pub order: Order,
+    pub stop: Stop,
+    pub permits: Arc<dyn Permits>,
+}
+
+/// An engine at work.
+pub struct Running {
+    pub handle: Handle,
+    /// Attempts that have begun.
+    pub begun: Arc<AtomicUsize>,
+    ends: JoinHandle<Result<Ending, EngineError>>,
+}
+
+impl Place {
+    /// Of a config's parts below `dimensions: number: [1, 2, 3]`.
+    pub fn new(parts: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("lake")).unwrap();
+        let text = format!("version: 1\nname: scripted\nlake: ./lake\ndimensions:\n  number: [1, 2, 3]\n{parts}");
+        let file = ConfigFile { name: "adce.yaml".into(), text };
+        let spec = spec::load(&[file], folder.path(), &|_| None, &ConfigFolder::new(folder.path())).spec();
+        let spec = Arc::new(spec.unwrap_or_else(|problems| panic!("{problems:#?}")));
+        Place { folder, spec, store: MemoryStore::new(), clock: HandClock::new() }
+    }
+
+    /// Starts an engine whose attempts do what `script` says.
+    pub async fn run<F>(&self, script: impl Fn(Scene) -> F + Send + Sync + 'static) -> Running
+    where
+        F: Future<Output = Report> + Send + 'static,
+    {
+        let inbox = Inbox::default();
+        let (handle, begun) = (inbox.handle(), Arc::new(AtomicUsize::new(0)));
+        let collect =
+            Scripted { script: Box::new(move |scene| Box::pin(script(scene))), begun: begun.clone(), permits: Arc::new(inbox.permits()) };
+        let ports = Ports {
+            clock: self.clock.clone(),
+            lake: Arc::new(LocalLake::new(self.folder.path().join("lake"))),
+            store: Arc::new(self.store.clone()),
+            collect: Arc::new(collect),
+            gate: Arc::new(NoGate),
+            tables: Arc::new(ConfigFolder::new(self.folder.path())),
+            attempts_folder: self.folder.path().join("attempts"),
+            logs_folder: self.folder.path().join("logs"),
+        };
+        let options = Options { max_wait: Duration::ZERO, select: None, attempts: None, seed: 1, confirm: None };
+        let remembered = self.store.load().await.unwrap();
+        let (notices, _) = mpsc::unbounded_channel();
+        let engine = Engine::new(self.spec.clone(), ports, options, inbox, remembered, notices).await.unwrap();
+        Running { handle, begun, ends: tokio::spawn(engine.run()) }
+    }
+
+    /// Of the lake, in order.
+    pub fn objects(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        list(&self.folder.path().join("lake"), "", &mut names);
+        names.sort();
+        names
+    }
+
+    /// Keys of the gaps that are on record, in order.
+    pub async fn gaps(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.store.load().await.unwrap().gaps.into_iter().map(|gap| gap.key).collect();
+        keys.sort();
+        keys
+    }
+}
+
+fn list(folder: &Path, prefix: &str, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        match entry.file_type().unwrap().is_dir() {
+            true if name == ".adce-tmp" => {}
+            true => list(&entry.path(), &format!("{name}/"), names),
+            false => names.push(name),
+        }
+    }
+}
+
+impl Running {
+    pub async fn end(self) -> Result<Ending, EngineError> {
+        tokio::time::timeout(PATIENCE, self.ends).await.expect("the engine hangs").expect("the loop panicked")
+    }
+
+    pub async fn have_begun(&self, attempts: usize) {
+        until("so many attempts have begun", async || self.begun.load(Ordering::SeqCst) >= attempts).await;
+    }
+}
+
+impl Scene {
+    /// A whole file for every item.
+    pub fn staged(&self) -> Report {
+        let staged = self.order.items.iter().map(|item| {
+            let path = self.order.staged_path(item);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &item.key).unwrap();
+            ItemReport { item: item.item, said: Said::Staged(path) }
+        });
+        Report { items: staged.collect(), ended: "scripted".into(), ..Report::default() }
+    }
+
+    pub fn item(&self) -> ItemId {
+        self.order.items[0].item
+    }
+}
+
+/// Returns once `holds`; a claim that never comes true fails here instead of hanging.
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+type Script = Box<dyn Fn(Scene) -> BoxFuture<'static, Report> + Send + Sync>;
+
+struct Scripted {
+    script: Script,
+    begun: Arc<AtomicUsize>,
+    permits: Arc<dyn Permits>,
+}
+
+#[async_trait]
+impl Collect for Scripted {
+    async fn collect(&self, order: Order, _listener: Listener<'_>, stop: Stop) -> Report {
+        let number = self.begun.fetch_add(1, Ordering::SeqCst);
+        (self.script)(Scene { number, order, stop, permits: self.permits.clone() }).await
+    }
+}
+
+struct NoGate;
+
+impl Gate for NoGate {
+    fn admit(&self, _attempt: AttemptId) -> Option<String> {
+        None
+    }
+
+    fn dismiss(&self, _attempt: AttemptId) {}
+}
+
+/// Stands still until it is advanced.
+pub struct HandClock {
+    boot: watch::Sender<Boottime>,
+    wall_at_zero: Timestamp,
+}
+
+impl HandClock {
+    fn new() -> Arc<Self> {
+        let boot = Boottime::from_secs(1_000);
+        let wall_at_zero = Timestamp::now() - SignedDuration::from_secs(1_000);
+        Arc::new(HandClock { boot: watch::Sender::new(boot), wall_at_zero })
+    }
+
+    pub fn advance(&self, span: Duration) {
+        self.boot.send_modify(|now| *now = *now + span);
+    }
+}
+
+#[async_trait]
+impl Clock for HandClock {
+    fn now(&self) -> Now {
+        let boot = *self.boot.borrow();
+        let since = SignedDuration::try_from(boot.since(Boottime::default())).unwrap();
+        Now { wall: self.wall_at_zero + since, boot }
+    }
+
+    fn boot_id(&self) -> BootId {
+        BootId("by hand".into())
+    }
+
+    async fn sleep_until(&self, until: Boottime) {
+        let _ = self.boot.subscribe().wait_for(|now| *now >= until).await;
+    }
+}
+
+/// A value that several attempts write down.
+pub type Notes<T> = Arc<Mutex<Vec<T>>>;
