@@ -285,6 +285,18 @@ async fn each_step_of_a_redirect_has_a_permit_and_secrets_stay_with_their_host()
 }
 
 #[tokio::test]
+async fn waiting_for_the_permit_of_a_redirect_is_none_of_the_timeout() {
+    let upstream =
+        Scripted::start([("/near", answer("302 Found", "Location: /there\r\n", ""), Then::ReadOn), ("/there", ok("found"), Then::ReadOn)])
+            .await;
+    let mut attempt = Attempt::on(&[upstream.url("/near")]);
+    let clock = attempt.clock.clone();
+    attempt.permits = Diary::waiting_while(move || clock.advance(2 * LONG));
+    let report = attempt.run().await;
+    assert_eq!(staged_text(&report, "0"), "found");
+}
+
+#[tokio::test]
 async fn a_redirect_to_an_undeclared_host_is_not_followed_and_a_circle_ends() {
     let target = Scripted::start([("/there", ok("found"), Then::ReadOn)]).await;
     let away = format!("Location: http://localhost:{}/there\r\n", target.address.port());

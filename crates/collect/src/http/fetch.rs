@@ -40,7 +40,7 @@ pub(crate) struct Fetch<'a> {
     pub(crate) attempt: AttemptId,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) compress: Option<Compression>,
-    /// For one fetch, from the moment when its first request may be sent.
+    /// For one fetch, without what it waits for permits.
     pub(crate) timeout: Duration,
     pub(crate) stop: &'a Stop,
 }
@@ -84,17 +84,21 @@ impl Fetch<'_> {
 
     async fn follow(&self, first: Url, to: &Path, tally: &mut Tally) -> Step<Fetched> {
         let mut url = first.clone();
-        let mut deadline = None;
+        let mut own_time_left = self.timeout;
         for _ in 0..=REDIRECTS {
             let permit = self.permit().await?;
             // Waiting for permits is not the upstream's slowness.
-            let deadline = *deadline.get_or_insert_with(|| self.clock.now().boot + self.timeout);
+            let begun = self.clock.now().boot;
+            let deadline = begun + own_time_left;
             let answer = self.send(&first, &url, permit, deadline, tally).await?;
             match meaning(answer.status()) {
                 Meaning::Body => return self.land(answer, &url, to, deadline).await,
                 Meaning::Unchanged => return Ok(Fetched::Unchanged),
                 Meaning::Absent => return self.absent(answer, deadline).await,
-                Meaning::Redirect => url = redirect(&url, answer.headers(), self.upstream).map_err(|failure| (failure, Onward::GoOn))?,
+                Meaning::Redirect => {
+                    url = redirect(&url, answer.headers(), self.upstream).map_err(|failure| (failure, Onward::GoOn))?;
+                    own_time_left = own_time_left.saturating_sub(self.clock.now().boot.since(begun));
+                }
                 Meaning::Refused(fault) => return Err(self.refused(answer, &url, fault, deadline).await),
             }
         }

@@ -101,16 +101,23 @@ pub enum Event {
 pub struct Diary {
     pub events: Mutex<Vec<Event>>,
     open: watch::Sender<bool>,
+    /// What happens while somebody waits for a permit.
+    meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Diary {
     pub fn new() -> Arc<Self> {
-        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(true) })
+        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(true), meanwhile: None })
+    }
+
+    /// Whoever wants a permit waits for it, and this happens meanwhile.
+    pub fn waiting_while(meanwhile: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(true), meanwhile: Some(Box::new(meanwhile)) })
     }
 
     /// Nobody gets a permit.
     pub fn closed() -> Arc<Self> {
-        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(false) })
+        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(false), meanwhile: None })
     }
 
     /// How many wait for a permit.
@@ -163,6 +170,9 @@ impl Diary {
 impl Permits for Diary {
     async fn acquire(&self, _attempt: AttemptId, _source: &str) -> Result<PermitId, PermitRefused> {
         let _ = self.open.subscribe().wait_for(|open| *open).await;
+        if let Some(meanwhile) = &self.meanwhile {
+            meanwhile();
+        }
         let mut events = self.events.lock().unwrap();
         let permit = PermitId(events.len() as u64);
         events.push(Event::Acquired(permit));
