@@ -3,11 +3,24 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adce_demo::{Limit, Moods, Upstream, UpstreamConfig};
 use bytes::Bytes;
-use support::place::Place;
+use support::place::{Place, Said, said};
+
+/// One that waits for ever is ended after a minute, and has no exit code.
+fn runs_to_its_end(place: &Place) -> Said {
+    let mut adce = place.start(&["run"]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while adce.try_wait().expect("a child").is_none() {
+        if Instant::now() > deadline {
+            adce.kill().expect("it can be ended");
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    said(adce.wait_with_output().expect("what it said"))
+}
 
 #[test]
 fn batches_that_share_one_request_in_flight_all_come_to_their_end() {
@@ -33,6 +46,32 @@ fn batches_that_share_one_request_in_flight_all_come_to_their_end() {
     );
     let place = Place::new(&config);
     place.write("urls.py", include_str!("support/urls.py"));
-    place.adce(&["run"]).ends_with(0);
+    runs_to_its_end(&place).ends_with(0);
     assert_eq!(upstream.figures().requests, 40, "each is asked for once");
+}
+
+#[test]
+fn what_a_command_waits_for_limits_is_none_of_its_timeout() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let upstream = runtime.block_on(Upstream::start(UpstreamConfig {
+        limits: Vec::new(),
+        latency_ms: (0, 5),
+        moods: Moods::default(),
+        seed: 3,
+        log: None,
+        content: Arc::new(|path: &str| Some(Bytes::from(path.to_owned()))),
+    }));
+    let upstream = upstream.expect("a loopback port");
+    let address = upstream.address();
+    // Five requests need 4 s of distance, more than the whole timeout.
+    let config = format!(
+        "version: 1\nname: slow\nlake: ./lake\nsources:\n  up:\n    hosts: [\"{address}\"]\n    base_url: http://{address}\n    \
+         limits: {{ min_delay: 1s }}\ndimensions:\n  number: [1, 2, 3, 4, 5]\ndatasets:\n  box:\n    source: up\n    key: box/{{number}}.txt\n    \
+         for: number\n    collector:\n      command: [python3, urls.py, /box/]\n      via: gateway\n      batch: {{ size: 5 }}\n      \
+         timeout: 3s\n      retry: {{ attempts: 1 }}\n"
+    );
+    let place = Place::new(&config);
+    place.write("urls.py", include_str!("support/urls.py"));
+    runs_to_its_end(&place).ends_with(0);
+    assert_eq!(upstream.figures().requests, 5, "in one attempt");
 }

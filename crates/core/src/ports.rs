@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -220,8 +221,18 @@ pub trait Collect: Send + Sync {
     async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report;
 }
 
-/// Tells an attempt to end: ask politely, then kill.
+/// Tells an attempt when to end: at once (ask politely, then kill), or when it has had its time.
 pub type Stop = Arc<dyn StopSignal>;
+
+/// What limits have cost an attempt: time in which it waited for a permit and for nothing else. It is none of its own,
+/// so no timeout counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldUp {
+    /// By waits that are over.
+    pub so_far: Duration,
+    /// It waits now.
+    pub since: Option<Boottime>,
+}
 
 #[async_trait]
 pub trait StopSignal: Send + Sync {
@@ -229,6 +240,16 @@ pub trait StopSignal: Send + Sync {
     async fn stopped(&self);
 
     fn is_stopped(&self) -> bool;
+
+    fn held_up(&self) -> HeldUp {
+        HeldUp::default()
+    }
+
+    /// Returns when [`held_up`](Self::held_up) is not `known` any more.
+    async fn held_up_changes(&self, known: HeldUp) {
+        let _ = known;
+        std::future::pending().await
+    }
 }
 
 // ------------------------------------------------------------------------------------------------------------- permits

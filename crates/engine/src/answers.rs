@@ -1,13 +1,18 @@
 //! Answers to questions from outside the loop, and the snapshots that displays draw.
 
-use adce_core::queue::{Gate, SourceFigures};
+use std::time::Duration;
+
+use adce_core::queue::{Gate, Idle, SourceFigures};
 use adce_core::record::Change;
 use adce_core::time::Now;
 
-use crate::engine::Engine;
+use crate::engine::{Consent, Engine};
 use crate::inbox::{Query, StatusView};
 use crate::snapshot::{DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
 use crate::why::{TaskView, Why, gap_view, task_view, why};
+
+/// A shorter pause is not worth telling anybody.
+const WORTH_SAYING: Duration = Duration::from_secs(2);
 
 impl Engine {
     pub(crate) fn answer(&mut self, query: Query, now: Now) {
@@ -58,6 +63,22 @@ impl Engine {
             self.begin_cycle();
         }
         surprises
+    }
+
+    pub(crate) fn phase(&self, idle: &Option<Idle>, now: Now) -> Phase {
+        if self.interrupted.is_some() {
+            return Phase::Draining;
+        }
+        if self.consent == Consent::Asked {
+            return Phase::Asking;
+        }
+        if self.cycle.under_way && self.stops.is_empty() {
+            return Phase::Observing;
+        }
+        match idle.as_ref().and_then(|idle| idle.wake_at) {
+            Some(until) if self.stops.is_empty() && until.since(now.boot) > WORTH_SAYING => Phase::Waiting { until: now.wall_at(until) },
+            _ => Phase::Working,
+        }
     }
 
     pub(crate) fn snapshot(&mut self, now: Now, phase: Phase) -> Snapshot {

@@ -6,13 +6,15 @@
 //! Always true: no permit is handed out before the reservation that covers it is on disk; a request to one source never
 //! waits behind one to another; whoever has paid already never waits behind one who may wait for what it holds.
 //!
+//! An attempt that only waits in line does not spend its own time: it is told so, and its timeout is put off.
+//!
 //! Whether a request may be sent is for `core::queue` to say.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use adce_core::ids::AttemptId;
 use adce_core::ports::{PermitId, PermitRefused, Settlement, StoreError};
-use adce_core::queue::{Acquire, Paid};
+use adce_core::queue::{Acquire, Gate, Paid};
 use adce_core::record::{Change, Reservation};
 use adce_core::time::{Boottime, Now};
 use tokio::sync::oneshot;
@@ -35,6 +37,8 @@ pub(crate) struct Line {
     asking: VecDeque<Asking>,
     /// When the first of them may be granted, if nothing is settled before.
     next_grant: Option<Boottime>,
+    /// Attempts that are kept from going on by limits alone, and have been told so.
+    held_up: HashSet<AttemptId>,
     /// Grants that wait for their reservation to be durable.
     reserving: HashMap<u64, Vec<(PermitId, Asking)>>,
 }
@@ -46,6 +50,7 @@ impl Line {
 
     /// The attempt is over: nobody waits for what it asked.
     pub fn forget(&mut self, attempt: AttemptId) {
+        self.held_up.remove(&attempt);
         self.asking.retain(|asking| asking.attempt != attempt);
     }
 
@@ -59,7 +64,8 @@ impl Engine {
     pub(crate) fn grant_what_can(&mut self) {
         let now = self.now();
         let mut waiting = VecDeque::new();
-        let mut shut: Vec<String> = Vec::new();
+        let mut shut: HashMap<String, Gate> = HashMap::new();
+        let mut held_up = HashSet::new();
         let mut earliest = None;
         while let Some(asking) = self.line.asking.pop_front() {
             if asking.reply.is_closed() {
@@ -67,17 +73,19 @@ impl Engine {
                 continue;
             }
             let has_paid = self.dispatcher.has_paid(asking.attempt, &asking.source);
-            if shut.contains(&asking.source) && !has_paid {
+            if let Some(gate) = shut.get(&asking.source).filter(|_| !has_paid) {
+                held_up.extend(self.held_up_by(gate, &asking));
                 waiting.push_back(asking);
                 continue;
             }
             match self.dispatcher.acquire(asking.attempt, &asking.source, now) {
                 Acquire::Granted { permit, before: Some(Change::Reserve(reservation)), .. } => self.reserve(permit, reservation, asking),
                 Acquire::Granted { permit, paid, .. } => self.hand_out(permit, paid, asking, now),
-                Acquire::Wait { until, .. } => {
+                Acquire::Wait { gate, until } => {
                     earliest = earliest.into_iter().chain(until).min();
+                    held_up.extend(self.held_up_by(&gate, &asking));
                     if !has_paid {
-                        shut.push(asking.source.clone());
+                        shut.insert(asking.source.clone(), gate);
                     }
                     waiting.push_back(asking);
                 }
@@ -91,7 +99,22 @@ impl Engine {
         }
         self.line.asking = waiting;
         self.line.next_grant = earliest;
+        self.tell_who_is_held_up(held_up, now);
         self.figures.asking(self.line.asking.iter().map(|asking| asking.source.as_str()));
+    }
+
+    /// The attempt, if this gate is a limit and all that it waits for. A source that fails or asks for a pause is the
+    /// source's doing: whom that costs his time is not blamed for it anyway.
+    fn held_up_by(&self, gate: &Gate, asking: &Asking) -> Option<AttemptId> {
+        let is_limit = matches!(gate, Gate::Limit { .. });
+        (is_limit && self.dispatcher.is_held_up(asking.attempt, &asking.source)).then_some(asking.attempt)
+    }
+
+    fn tell_who_is_held_up(&mut self, held_up: HashSet<AttemptId>, now: Now) {
+        let before = std::mem::replace(&mut self.line.held_up, held_up);
+        let switch = |attempt: &AttemptId| self.stops.get(attempt);
+        self.line.held_up.difference(&before).filter_map(switch).for_each(|stop| stop.waits(now.boot));
+        before.difference(&self.line.held_up).filter_map(switch).for_each(|stop| stop.goes_on(now.boot));
     }
 
     fn reserve(&mut self, permit: PermitId, reservation: Reservation, asking: Asking) {

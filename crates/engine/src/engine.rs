@@ -81,9 +81,6 @@ pub struct Ending {
     pub elapsed: Duration,
 }
 
-/// A shorter pause is not worth telling anybody.
-const WORTH_SAYING: Duration = Duration::from_secs(2);
-
 pub struct Engine {
     pub(crate) spec: Arc<Spec>,
     pub(crate) ports: Ports,
@@ -100,7 +97,7 @@ pub struct Engine {
     pub(crate) cycle: CycleState,
     pub(crate) figures: Figures,
     pub(crate) line: Line,
-    stops: HashMap<AttemptId, Arc<StopSwitch>>,
+    pub(crate) stops: HashMap<AttemptId, Arc<StopSwitch>>,
     pub(crate) interrupted: Option<Interrupt>,
     /// The last look is over or under way: nothing starts any more.
     pub(crate) closing: bool,
@@ -484,21 +481,5 @@ impl Engine {
         let phase = self.phase(idle, now);
         let snapshot = self.snapshot(now, phase);
         self.snapshots.send_replace(snapshot);
-    }
-
-    pub(crate) fn phase(&self, idle: &Option<Idle>, now: Now) -> Phase {
-        if self.interrupted.is_some() {
-            return Phase::Draining;
-        }
-        if self.consent == Consent::Asked {
-            return Phase::Asking;
-        }
-        if self.cycle.under_way && self.stops.is_empty() {
-            return Phase::Observing;
-        }
-        match idle.as_ref().and_then(|idle| idle.wake_at) {
-            Some(until) if self.stops.is_empty() && until.since(now.boot) > WORTH_SAYING => Phase::Waiting { until: now.wall_at(until) },
-            _ => Phase::Working,
-        }
     }
 }

@@ -4,11 +4,13 @@ mod support;
 
 use std::time::Duration;
 
-use adce_core::ports::{Settlement, Store};
+use adce_core::ports::{Answer, Clock, HeldUp, Report, RetryAfter, Settlement, Store};
 use adce_core::time::Boottime;
 use adce_engine::{Handle, Query, Snapshot};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use support::{Notes, Place, Scene, until};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 fn one_source(limits: &str, collector: &str) -> Place {
     Place::new(&format!(
@@ -73,17 +75,7 @@ async fn a_request_that_was_not_sent_is_not_counted() {
 #[tokio::test]
 async fn permits_come_back_from_one_who_went_away() {
     let place = one_source("{ in_flight: 1 }", "      via: gateway\n");
-    let (to_test, mut scenes) = mpsc::unbounded_channel();
-    let script = move |scene: Scene| {
-        let to_test = to_test.clone();
-        async move {
-            let (done, is_done) = tokio::sync::oneshot::channel();
-            let staged = scene.staged();
-            to_test.send((scene, done)).unwrap();
-            is_done.await.unwrap();
-            staged
-        }
-    };
+    let (mut scenes, script) = hands_over();
     let running = place.run(script).await;
     let (scene, done) = scenes.recv().await.unwrap();
     let permits = scene.permits.clone();
@@ -109,4 +101,98 @@ async fn permits_come_back_from_one_who_went_away() {
     }
     let ending = running.end().await.unwrap();
     assert_eq!(ending.snapshot.totals.requests, 2, "what was not sent is not counted");
+}
+
+/// One attempt at a time that hands itself over to the test, and ends when the test lets it.
+fn hands_over() -> (mpsc::UnboundedReceiver<(Scene, oneshot::Sender<()>)>, impl Fn(Scene) -> BoxFuture<'static, Report> + Send + Sync) {
+    let (to_test, scenes) = mpsc::unbounded_channel();
+    let script = move |scene: Scene| {
+        let (may_end, end) = oneshot::channel();
+        let staged = scene.staged();
+        to_test.send((scene, may_end)).unwrap();
+        async move {
+            end.await.unwrap();
+            staged
+        }
+        .boxed()
+    };
+    (scenes, script)
+}
+
+#[tokio::test]
+async fn an_attempt_is_held_up_while_a_limit_is_all_that_it_waits_for() {
+    let place = one_source("{ per_minute: 1 }", "      via: gateway\n      batch: { size: 3 }\n");
+    let (mut scenes, script) = hands_over();
+    let running = place.run(script).await;
+    let (scene, may_end) = scenes.recv().await.unwrap();
+    let ask = || scene.permits.acquire(scene.order.attempt, "up");
+    let asking = async || snapshot(&running.handle).await.sources[0].asking;
+    let first = ask().await.unwrap();
+    let mut second = Box::pin(ask());
+    assert!(futures::poll!(second.as_mut()).is_pending());
+    until("it waits", async || asking().await == 1).await;
+    assert_eq!(scene.stop.held_up(), HeldUp::default(), "its own request is under way");
+    place.clock.advance(Duration::from_secs(7));
+    let arrived = place.clock.now().boot;
+    scene.permits.settle(first, Settlement::ArrivedBy(arrived));
+    until("it is held up", async || scene.stop.held_up().since == Some(arrived)).await;
+    place.clock.advance(Duration::from_secs(61));
+    let second = second.await.unwrap();
+    until("it goes on", async || scene.stop.held_up().since.is_none()).await;
+    assert_eq!(scene.stop.held_up().so_far, Duration::from_secs(61));
+    scene.permits.settle(second, NOW);
+    may_end.send(()).unwrap();
+    running.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_attempt_behind_a_pause_of_its_source_is_not_held_up_by_a_limit() {
+    let place = one_source("{ per_minute: 10 }", "      via: gateway\n      batch: { size: 3 }\n");
+    let (mut scenes, script) = hands_over();
+    let running = place.run(script).await;
+    let (scene, may_end) = scenes.recv().await.unwrap();
+    let first = scene.permits.acquire(scene.order.attempt, "up").await.unwrap();
+    scene.permits.settle(first, NOW);
+    let answer = Answer::Status { code: 429, retry_after: Some(RetryAfter::Seconds(30)) };
+    scene.permits.answered(scene.order.attempt, "up", answer);
+    let mut second = Box::pin(scene.permits.acquire(scene.order.attempt, "up"));
+    assert!(futures::poll!(second.as_mut()).is_pending());
+    until("it waits", async || snapshot(&running.handle).await.sources[0].asking == 1).await;
+    assert_eq!(scene.stop.held_up(), HeldUp::default());
+    drop(second);
+    may_end.send(()).unwrap();
+    running.end().await.unwrap();
+}
+
+/// Else each would wait for the other, and no timeout would ever part them.
+#[tokio::test]
+async fn two_attempts_that_hold_what_the_other_waits_for_are_not_held_up() {
+    let place = Place::new(
+        "sources:\n  up:\n    hosts: [up.example]\n    limits: { in_flight: 1 }\n  \
+         down:\n    hosts: [down.example]\n    limits: { in_flight: 1 }\n\
+         datasets:\n  one:\n    source: up\n    key: one/{number}.txt\n    for: number\n    collector:\n      \
+         { command: [unused], via: gateway, batch: { size: 3 } }\n  \
+         two:\n    source: down\n    key: two/{number}.txt\n    for: number\n    collector:\n      \
+         { command: [unused], via: gateway, batch: { size: 3 } }\nengine: { max_concurrent: 2 }\n",
+    );
+    let (mut scenes, script) = hands_over();
+    let running = place.run(script).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let (scene, may_end) = scenes.recv().await.unwrap();
+        held.push((scene, may_end));
+    }
+    let other = |scene: &Scene| if scene.order.source.as_deref() == Some("up") { "down" } else { "up" };
+    let mut waiting: Vec<_> = held.iter().map(|(scene, _)| scene.permits.acquire(scene.order.attempt, other(scene))).collect();
+    for ask in &mut waiting {
+        assert!(futures::poll!(ask.as_mut()).is_pending());
+    }
+    let asking = async || snapshot(&running.handle).await.sources.iter().map(|source| source.asking).sum::<u64>();
+    until("both wait", async || asking().await == 2).await;
+    for (scene, _) in &held {
+        assert_eq!(scene.stop.held_up(), HeldUp::default());
+    }
+    drop(waiting);
+    held.into_iter().for_each(|(_, may_end)| may_end.send(()).unwrap());
+    running.end().await.unwrap();
 }

@@ -198,7 +198,7 @@ impl Commands {
             biased;
             _ = leader.readable() => return EndedBy::Itself,
             () = stop.stopped() => EndedBy::Stop,
-            () = self.clock.sleep_until(deadline) => EndedBy::Timeout,
+            () = self.out_of_time(deadline, stop) => EndedBy::Timeout,
         };
         group.terminate();
         let patience = self.clock.now().boot + self.grace;
@@ -210,6 +210,24 @@ impl Commands {
             }
         }
         ended_by
+    }
+
+    /// The deadline has come, put off by all the time that limits have held the attempt up.
+    async fn out_of_time(&self, deadline: Boottime, stop: &Stop) {
+        loop {
+            let held_up = stop.held_up();
+            let is_out_of_time = async {
+                match held_up.since {
+                    None => self.clock.sleep_until(deadline + held_up.so_far).await,
+                    Some(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.held_up_changes(held_up) => {}
+                () = is_out_of_time => return,
+            }
+        }
     }
 }
 

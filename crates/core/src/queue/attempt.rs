@@ -80,6 +80,16 @@ impl Dispatcher {
         self.source_ix(source).is_some_and(|source| !matches!(self.terms_of(attempt, source), Terms::Full))
     }
 
+    /// Whether the limit that a request of this attempt waits for is all that keeps it from going on: nothing of it is
+    /// under way, and it holds no permit that somebody else may be waiting for. Otherwise its time is its own: two that
+    /// hold what the other waits for would wait for ever.
+    pub fn is_held_up(&self, attempt: AttemptId, source: &str) -> bool {
+        let Some(running) = self.running.get(&attempt) else { return false };
+        let charged = running.charge.is_some_and(|charge| self.grants.is_charged(charge));
+        // What a charge is in, nobody waits for who has one for the same source and waits for his distance to others.
+        running.under_way == 0 && running.first_permit.is_none() && (!charged || self.has_paid(attempt, source))
+    }
+
     /// What a request that waits for a limit is waiting for; `None`: it waits for its source, and takes no permit from
     /// anybody meanwhile.
     pub(super) fn ask_of_waiter(&self, attempt: AttemptId, source: SourceIx, now: Now) -> Option<Ask> {

@@ -178,6 +178,11 @@ impl Grants {
         Ok((permit.id, reserve))
     }
 
+    /// The charge has not ended.
+    pub(super) fn is_charged(&self, charge: PermitId) -> bool {
+        self.charges.contains_key(&charge)
+    }
+
     /// What a request needs that the charge may have paid for; `None`: it paid for no more.
     pub(super) fn ask_under(&self, charge: PermitId) -> Option<Under> {
         let charged = self.charges.get(&charge).filter(|charged| charged.left > 0 && charged.ended.is_none())?;

@@ -1,0 +1,123 @@
+//! Commands whose requests wait for limits: the time that adce itself makes them wait is not theirs.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_collect::Collectors;
+use adce_core::ports::{Clock, Collect, HeldUp, Order, Report, Stop, StopSignal};
+use adce_core::spec::How;
+use async_trait::async_trait;
+use support::*;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// Never stops anything, and says how long limits held the attempt up.
+struct Word(watch::Sender<HeldUp>);
+
+#[async_trait]
+impl StopSignal for Word {
+    async fn stopped(&self) {
+        std::future::pending().await
+    }
+
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
+    fn held_up(&self) -> HeldUp {
+        *self.0.borrow()
+    }
+
+    async fn held_up_changes(&self, known: HeldUp) {
+        let _ = self.0.subscribe().wait_for(|now| *now != known).await;
+    }
+}
+
+struct Attempt {
+    folder: TempDir,
+    order: Order,
+    clock: Arc<HandClock>,
+    word: Arc<Word>,
+}
+
+impl Attempt {
+    /// Says `ready`, and ends when there is a file `go`.
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut order = order(collector(How::Command(Vec::new())), folder.path(), vec![item("a")]);
+        let script = format!("cd {}; : > ready; until [ -e go ]; do sleep 0.01; done", folder.path().display());
+        order.argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
+        Attempt { folder, order, clock: HandClock::new(), word: Arc::new(Word(watch::Sender::new(HeldUp::default()))) }
+    }
+
+    /// Runs it, while `meanwhile` happens.
+    async fn run(&self, meanwhile: impl AsyncFn()) -> Report {
+        let stop: Stop = self.word.clone();
+        let collectors = Collectors::new(setting(), Vec::new(), Arc::new(NoPermits), self.clock.clone());
+        let acts = async {
+            until("the script is ready", || path(&self.folder, "ready").exists()).await;
+            // The attempt is followed by now, or will be when it is looked at next.
+            tokio::task::yield_now().await;
+            meanwhile().await;
+        };
+        let attempt = collectors.collect(self.order.clone(), &|_| {}, stop);
+        let both = async { tokio::join!(attempt, acts).0 };
+        tokio::time::timeout(Duration::from_secs(60), both).await.expect("the attempt hangs")
+    }
+
+    /// Everybody who waits for the clock or a word has been woken and looked at.
+    async fn passes(&self, span: Duration) {
+        self.clock.advance(span);
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn waits(&self) {
+        let since = Some(self.clock.now().boot);
+        self.word.0.send_modify(|held_up| held_up.since = since);
+    }
+
+    fn goes_on(&self) {
+        let now = self.clock.now().boot;
+        self.word.0.send_modify(|held_up| {
+            held_up.so_far += held_up.since.take().map_or(Duration::ZERO, |since| now.since(since));
+        });
+    }
+
+    fn go(&self) {
+        std::fs::write(path(&self.folder, "go"), "").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_command_waits_for_limits_is_none_of_its_timeout() {
+    let attempt = Attempt::new();
+    let report = attempt.run(async || {
+        attempt.passes(LONG / 2).await;
+        attempt.waits();
+        attempt.passes(3 * LONG).await;
+        attempt.goes_on();
+        attempt.passes(LONG / 3).await;
+        attempt.waits();
+        attempt.passes(LONG).await;
+        attempt.goes_on();
+        attempt.go();
+    });
+    assert_eq!(report.await.ended, "exit 0");
+}
+
+#[tokio::test]
+async fn a_command_has_no_more_than_its_timeout_for_itself() {
+    let attempt = Attempt::new();
+    let report = attempt.run(async || {
+        attempt.passes(LONG / 2).await;
+        attempt.waits();
+        attempt.passes(3 * LONG).await;
+        attempt.goes_on();
+        attempt.passes(LONG / 2).await;
+    });
+    assert_eq!(report.await.ended, "timeout after 10m");
+}
