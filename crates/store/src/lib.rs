@@ -6,6 +6,7 @@
 
 mod instants;
 pub mod memory;
+mod owners;
 pub mod sqlite;
 
 /// Whom a state belongs to. One state serves one lake under one name.

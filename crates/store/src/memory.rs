@@ -3,7 +3,7 @@
 //! It keeps the same promises as the one on disk (`tests/conformance.rs` runs against both), except that it does not
 //! survive the process. Clones share the state, so a simulated restart is: drop the engine, keep a clone.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adce_core::coverage::Picture;
@@ -18,6 +18,7 @@ use async_trait::async_trait;
 
 use crate::Retention;
 use crate::instants::latest_of;
+use crate::owners::Owners;
 
 #[derive(Clone, Default)]
 pub struct MemoryStore {
@@ -33,7 +34,7 @@ struct State {
     task_of: HashMap<GapId, TaskId>,
     items: HashMap<ItemId, ItemRecord>,
     leases: BTreeMap<AttemptId, Lease>,
-    owner: HashMap<GapId, AttemptId>,
+    owners: Owners,
     processes: BTreeMap<AttemptId, ProcessRecord>,
     reservations: BTreeMap<u64, Reservation>,
     sources: HashMap<String, SourceRecord>,
@@ -68,7 +69,8 @@ impl Store for MemoryStore {
 
     async fn apply(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         let mut state = self.state();
-        state.refuse_stale(&changes)?;
+        state.owners.may_apply(&changes)?;
+        state.owners.applied(&changes);
         state.latest = state.latest.max(latest_of(&changes));
         changes.into_iter().for_each(|change| state.make(change));
         state.prune();
@@ -104,50 +106,13 @@ impl State {
     }
 
     fn lease(&mut self, mut lease: Lease) -> Result<FencingToken, StoreError> {
-        if self.leases.contains_key(&lease.attempt) {
-            return Err(StoreError::StaleToken(lease.attempt));
-        }
-        let mut wanted = HashSet::new();
-        for gap in &lease.gaps {
-            if let Some(by) = self.owner.get(gap).copied().or_else(|| (!wanted.insert(*gap)).then_some(lease.attempt)) {
-                return Err(StoreError::Leased { gap: *gap, by });
-            }
-        }
+        self.owners.may_lease(&lease)?;
         self.last_token += 1;
         lease.token = FencingToken(self.last_token);
         self.latest = self.latest.max(Some(lease.started_at));
-        self.owner.extend(lease.gaps.iter().map(|gap| (*gap, lease.attempt)));
+        self.owners.leased(&lease, lease.token);
         self.leases.insert(lease.attempt, lease);
         Ok(FencingToken(self.last_token))
-    }
-
-    /// Finds the first change that only the holder of a current token may make, and whose attempt does not hold it.
-    fn refuse_stale(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let mut finished = HashSet::new();
-        for change in changes {
-            let (attempt, holds) = match change {
-                Change::Started(process) => (process.attempt, self.leases.contains_key(&process.attempt)),
-                Change::Publishing { attempt, token } => (*attempt, self.holds(*attempt, *token)),
-                Change::Finish(record) => (record.attempt, self.may_finish(record)),
-                _ => continue,
-            };
-            if !holds || finished.contains(&attempt) {
-                return Err(StoreError::StaleToken(attempt));
-            }
-            if matches!(change, Change::Finish(_)) {
-                finished.insert(attempt);
-            }
-        }
-        Ok(())
-    }
-
-    fn holds(&self, attempt: AttemptId, token: FencingToken) -> bool {
-        self.leases.get(&attempt).is_some_and(|lease| lease.token == token)
-    }
-
-    fn may_finish(&self, record: &AttemptRecord) -> bool {
-        let owns = |gap| self.owner.get(gap) == Some(&record.attempt);
-        self.holds(record.attempt, record.token) && record.outcomes.iter().all(|(gap, _)| owns(gap))
     }
 
     fn make(&mut self, change: Change) {
@@ -224,9 +189,7 @@ impl State {
     }
 
     fn finish(&mut self, record: AttemptRecord) {
-        for gap in self.leases.remove(&record.attempt).map(|lease| lease.gaps).unwrap_or_default() {
-            self.owner.remove(&gap);
-        }
+        self.leases.remove(&record.attempt);
         self.processes.remove(&record.attempt);
         self.attempts.push_back(record);
     }

@@ -1,45 +1,37 @@
-//! Each change as SQL, inside the savepoint that the writer opened for its batch.
+//! Each change as SQL, inside the transaction that the writer opened for its group.
 //!
-//! Only the holder of a current token finishes, publishes or owns a process: the writer rolls the whole batch back when
-//! one of them is refused (`a_stale_result_takes_its_whole_batch_with_it`).
+//! Nothing is checked here: who may finish, publish or own a process, the writer knows before it writes
+//! ([`super::owners`]).
 
 use std::path::PathBuf;
 
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
-use adce_core::ports::StoreError;
 use adce_core::record::{
     AttemptRecord, Change, Closed, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
 };
 use adce_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
-use super::columns::{Columns, json, micros, signed};
+use super::columns::{Columns, gap_bytes, json, micros, signed};
 use super::fault::Trouble;
 
-/// Writes a lease with the token given, or refuses because one of its gaps has an owner.
+/// Writes a lease with the token given.
 pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Result<(), Trouble> {
-    let attempt = attempt_bytes(&lease.attempt);
-    if current_token(db, lease.attempt)?.is_some() {
-        return Err(Trouble::Refused(StoreError::StaleToken(lease.attempt)));
-    }
     run(
         db,
-        "INSERT INTO lease (attempt, token, task, collector, started_at, publishing) VALUES (?, ?, ?, ?, ?, ?)",
-        params![attempt, signed(token.0), lease.task.0, lease.collector, micros(lease.started_at), lease.publishing],
-    )?;
-    for (position, gap) in (0_i64..).zip(&lease.gaps) {
-        let written = run(
-            db,
-            "INSERT INTO lease_gap (item, episode, attempt, position) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            params![gap.item.0, gap.episode, attempt, position],
-        )?;
-        if written == 0 {
-            let by = owner(db, *gap)?.unwrap_or(lease.attempt);
-            return Err(Trouble::Refused(StoreError::Leased { gap: *gap, by }));
-        }
-    }
-    Ok(())
+        "INSERT INTO lease (token, attempt, task, collector, started_at, publishing, gaps) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        params![
+            signed(token.0),
+            attempt_bytes(&lease.attempt),
+            lease.task.0,
+            lease.collector,
+            micros(lease.started_at),
+            lease.publishing,
+            gap_bytes(&lease.gaps),
+        ],
+    )
+    .map(drop)
 }
 
 pub(super) fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
@@ -55,7 +47,7 @@ pub(super) fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
         Change::PutSource(name, record) => put_source(db, name, record),
         Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
         Change::Started(process) => started(db, process),
-        Change::Publishing { attempt, token } => publishing(db, *attempt, *token),
+        Change::Publishing { token, .. } => publishing(db, *token),
         Change::Finish(record) => finish(db, record),
         Change::Reserve(reservation) => reserve(db, reservation),
         Change::SettleReservation { id, settled } => settle(db, *id, settled),
@@ -139,9 +131,6 @@ fn leave_task(db: &Connection, gap: GapId) -> Result<Option<TaskId>, Trouble> {
 // ------------------------------------------------------------------------------------------------------------ attempts
 
 fn started(db: &Connection, process: &ProcessRecord) -> Result<(), Trouble> {
-    if current_token(db, process.attempt)?.is_none() {
-        return Err(Trouble::Refused(StoreError::StaleToken(process.attempt)));
-    }
     run(
         db,
         "INSERT OR REPLACE INTO process (attempt, boot_id, process_group, start_ticks) VALUES (?, ?, ?, ?)",
@@ -150,26 +139,13 @@ fn started(db: &Connection, process: &ProcessRecord) -> Result<(), Trouble> {
     .map(drop)
 }
 
-fn publishing(db: &Connection, attempt: AttemptId, token: FencingToken) -> Result<(), Trouble> {
-    let marked =
-        run(db, "UPDATE lease SET publishing = 1 WHERE attempt = ? AND token = ?", params![attempt_bytes(&attempt), signed(token.0)])?;
-    if marked == 0 { Err(Trouble::Refused(StoreError::StaleToken(attempt))) } else { Ok(()) }
+fn publishing(db: &Connection, token: FencingToken) -> Result<(), Trouble> {
+    run(db, "UPDATE lease SET publishing = 1 WHERE token = ?", [signed(token.0)]).map(drop)
 }
 
 fn finish(db: &Connection, record: &AttemptRecord) -> Result<(), Trouble> {
-    let stale = || Err(Trouble::Refused(StoreError::StaleToken(record.attempt)));
-    if current_token(db, record.attempt)? != Some(record.token) {
-        return stale();
-    }
-    for (gap, _) in &record.outcomes {
-        if owner(db, *gap)? != Some(record.attempt) {
-            return stale();
-        }
-    }
-    let attempt = attempt_bytes(&record.attempt);
-    run(db, "DELETE FROM lease_gap WHERE attempt = ?", [attempt])?;
-    run(db, "DELETE FROM lease WHERE attempt = ?", [attempt])?;
-    run(db, "DELETE FROM process WHERE attempt = ?", [attempt])?;
+    run(db, "DELETE FROM lease WHERE token = ?", [signed(record.token.0)])?;
+    run(db, "DELETE FROM process WHERE attempt = ?", [attempt_bytes(&record.attempt)])?;
     run(
         db,
         "INSERT INTO attempt (task, collector, started_at, ended_at, body) VALUES (?, ?, ?, ?, ?)",
@@ -187,22 +163,6 @@ fn attempt_json(record: &AttemptRecord) -> String {
         }
         _ => json(record),
     }
-}
-
-fn current_token(db: &Connection, attempt: AttemptId) -> Result<Option<FencingToken>, Trouble> {
-    let token: Option<i64> = db
-        .prepare_cached("SELECT token FROM lease WHERE attempt = ?")?
-        .query_row([attempt_bytes(&attempt)], |row| row.get(0))
-        .optional()?;
-    Ok(token.map(|token| FencingToken(super::columns::unsigned(token))))
-}
-
-fn owner(db: &Connection, gap: GapId) -> Result<Option<AttemptId>, Trouble> {
-    let attempt: Option<Vec<u8>> = db
-        .prepare_cached("SELECT attempt FROM lease_gap WHERE item = ? AND episode = ?")?
-        .query_row(params![gap.item.0, gap.episode], |row| row.get(0))
-        .optional()?;
-    attempt.map(|bytes| Columns("lease_gap").attempt(&bytes)).transpose()
 }
 
 // --------------------------------------------------------------------------------------------------- everything else

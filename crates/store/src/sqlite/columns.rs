@@ -24,6 +24,13 @@ pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("records are plain data with text keys")
 }
 
+const GAP_BYTES: usize = 20;
+
+/// Item and episode of each, one after the other.
+pub(super) fn gap_bytes(gaps: &[GapId]) -> Vec<u8> {
+    gaps.iter().flat_map(|gap| gap.item.0.into_iter().chain(gap.episode.to_be_bytes())).collect()
+}
+
 /// Reads the columns of one table, and names it when one cannot be read.
 #[derive(Clone, Copy)]
 pub(super) struct Columns(pub(super) &'static str);
@@ -64,6 +71,19 @@ impl Columns {
     pub(super) fn gap(self, item: &[u8], episode: i64) -> Result<GapId, Trouble> {
         let episode = u32::try_from(episode).map_err(|error| self.unreadable(error))?;
         Ok(GapId { item: self.item(item)?, episode })
+    }
+
+    /// As [`gap_bytes`] wrote them.
+    pub(super) fn gaps(self, blob: &[u8]) -> Result<Vec<GapId>, Trouble> {
+        let (gaps, rest) = blob.as_chunks::<GAP_BYTES>();
+        if !rest.is_empty() {
+            return Err(self.unreadable(format!("gaps of {GAP_BYTES} bytes each, found {} bytes", blob.len())));
+        }
+        let gap = |bytes: &[u8; GAP_BYTES]| {
+            let (item, episode) = bytes.split_at(16);
+            Ok(GapId { item: self.item(item)?, episode: u32::from_be_bytes(self.bytes(episode)?) })
+        };
+        gaps.iter().map(gap).collect()
     }
 
     pub(super) fn small<T: TryFrom<i64, Error: std::fmt::Display>>(self, number: i64) -> Result<T, Trouble> {

@@ -92,28 +92,18 @@ fn gaps(db: &Connection) -> Result<Vec<Gap>, Trouble> {
 
 fn tasks(db: &Connection) -> Result<Vec<Task>, Trouble> {
     let columns = Columns("task");
-    let mut gaps =
-        gaps_by_owner::<TaskId>(db, "SELECT task, item, episode FROM task_gap ORDER BY task, position", |blob| columns.task(blob))?;
+    let mut gaps = HashMap::<TaskId, Vec<GapId>>::new();
+    each(db, "SELECT task, item, episode FROM task_gap ORDER BY task, position", [], |row| {
+        let gap = Columns("task_gap").gap(&blob(row, 1)?, row.get(2)?)?;
+        gaps.entry(columns.task(&blob(row, 0)?)?).or_default().push(gap);
+        Ok(())
+    })?;
     let mut tasks: Vec<Task> =
         each(db, "SELECT body FROM task", [], |row| columns.json(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?))?;
     for task in &mut tasks {
         task.gaps = gaps.remove(&task.id).ok_or_else(|| columns.unreadable(format!("task {} has no gaps", task.id)))?;
     }
     Ok(tasks)
-}
-
-fn gaps_by_owner<Owner: Eq + std::hash::Hash>(
-    db: &Connection,
-    sql: &str,
-    owner: impl Fn(&[u8]) -> Result<Owner, Trouble>,
-) -> Result<HashMap<Owner, Vec<GapId>>, Trouble> {
-    let mut gaps = HashMap::<Owner, Vec<GapId>>::new();
-    each(db, sql, [], |row| {
-        let gap = Columns("gap").gap(&blob(row, 1)?, row.get(2)?)?;
-        gaps.entry(owner(&blob(row, 0)?)?).or_default().push(gap);
-        Ok(())
-    })?;
-    Ok(gaps)
 }
 
 fn items(db: &Connection) -> Result<HashMap<ItemId, ItemRecord>, Trouble> {
@@ -131,19 +121,16 @@ fn items(db: &Connection) -> Result<HashMap<ItemId, ItemRecord>, Trouble> {
     Ok(rows.into_iter().collect())
 }
 
-fn leases(db: &Connection) -> Result<Vec<Lease>, Trouble> {
+pub(super) fn leases(db: &Connection) -> Result<Vec<Lease>, Trouble> {
     let columns = Columns("lease");
-    let mut gaps =
-        gaps_by_owner(db, "SELECT attempt, item, episode FROM lease_gap ORDER BY attempt, position", |blob| columns.attempt(blob))?;
-    let sql = "SELECT attempt, token, task, collector, started_at, publishing FROM lease ORDER BY token";
+    let sql = "SELECT attempt, token, task, collector, started_at, publishing, gaps FROM lease ORDER BY token";
     each(db, sql, [], |row| {
-        let attempt = columns.attempt(&blob(row, 0)?)?;
         Ok(Lease {
-            attempt,
+            attempt: columns.attempt(&blob(row, 0)?)?,
             token: FencingToken(unsigned(row.get(1)?)),
             task: columns.task(&blob(row, 2)?)?,
             collector: row.get(3)?,
-            gaps: gaps.remove(&attempt).unwrap_or_default(),
+            gaps: columns.gaps(&blob(row, 6)?)?,
             started_at: columns.instant(row.get(4)?)?,
             publishing: row.get(5)?,
         })

@@ -1,8 +1,8 @@
 //! The one thread that writes: it collects what many callers want and commits it with one fsync.
 //!
 //! A caller gets its answer after the fsync of the commit that holds its batch, so what was answered survives any kill
-//! (`what_was_acknowledged_survives_kill_nine`). Each batch has a savepoint of its own: one that is refused takes
-//! nothing of its neighbours with it (`a_refused_batch_does_not_harm_its_neighbours`).
+//! (`what_was_acknowledged_survives_kill_nine`). A batch is refused before anything of it is written, so it takes nothing
+//! of its neighbours with it (`a_refused_batch_does_not_harm_its_neighbours`).
 
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -21,8 +21,10 @@ use super::fault::Trouble;
 use super::history::prune_a_step;
 use super::ownership::Ownership;
 use super::queue::Queue;
+use super::reader::leases;
 use crate::Retention;
 use crate::instants::latest_of;
+use crate::owners::Owners;
 
 /// Batches between two looks at the history for what may be pruned.
 const PRUNE_EVERY: usize = 512;
@@ -52,6 +54,7 @@ pub(super) struct Writer {
     path: PathBuf,
     /// Released last, when the file is closed.
     ownership: Ownership,
+    owners: Owners,
     last_token: u64,
     latest: Option<Timestamp>,
     opened: (Timestamp, Instant),
@@ -72,7 +75,9 @@ impl Writer {
             .map_err(|error| Trouble::from(error).at(&path))?;
         let latest = latest.and_then(|micros| Timestamp::from_microsecond(micros).ok());
         let opened = (now, Instant::now());
-        let mut writer = Writer { db, path, ownership, last_token: unsigned(token), latest, opened, retention, until_prune: PRUNE_EVERY };
+        let owners = Owners::of(&leases(&db).map_err(|trouble| trouble.at(&path))?);
+        let mut writer =
+            Writer { db, path, ownership, owners, last_token: unsigned(token), latest, opened, retention, until_prune: PRUNE_EVERY };
         writer.prune();
         Ok(writer)
     }
@@ -114,7 +119,12 @@ impl Writer {
         self.statement("BEGIN IMMEDIATE")?;
         let written = self.write_all(group).and_then(|verdicts| self.statement("COMMIT").map(|()| verdicts));
         match written {
-            Err(trouble) => self.leave_transaction().and(Err(trouble)),
+            Err(trouble) => {
+                self.leave_transaction()?;
+                // Nothing of the group was kept, so what it changed in memory is not true either.
+                self.owners = Owners::of(&leases(&self.db)?);
+                Err(trouble)
+            }
             verdicts => verdicts,
         }
     }
@@ -127,17 +137,10 @@ impl Writer {
     fn write_all(&mut self, group: &[Job]) -> Result<Vec<Verdict>, Trouble> {
         let mut verdicts = Vec::with_capacity(group.len());
         for job in group {
-            self.statement("SAVEPOINT batch")?;
-            let verdict = match self.write(job) {
-                Err(Trouble::Refused(refusal)) => {
-                    self.statement("ROLLBACK TO batch")?;
-                    Err(refusal)
-                }
-                Err(trouble) => return Err(trouble),
-                Ok(done) => Ok(done),
-            };
-            self.statement("RELEASE batch")?;
-            verdicts.push(verdict);
+            verdicts.push(match self.refusal(job) {
+                Some(refusal) => Err(refusal),
+                None => Ok(self.write(job)?),
+            });
         }
         self.db
             .prepare_cached("UPDATE meta SET last_token = ?, latest = ?")?
@@ -145,18 +148,27 @@ impl Writer {
         Ok(verdicts)
     }
 
+    fn refusal(&self, job: &Job) -> Option<StoreError> {
+        match job {
+            Job::Lease(lease, _) => self.owners.may_lease(lease).err(),
+            Job::Apply(changes, _) => self.owners.may_apply(changes).err(),
+        }
+    }
+
     fn write(&mut self, job: &Job) -> Result<Done, Trouble> {
         match job {
             Job::Lease(lease, _) => {
-                // A token that is not used after all (a refusal, a full disk) is not given again either.
+                // A token that is not used after all, because the disk is full, is not given again either.
                 self.last_token += 1;
                 let token = FencingToken(self.last_token);
                 changes::lease(&self.db, lease, token)?;
+                self.owners.leased(lease, token);
                 self.latest = self.latest.max(Some(lease.started_at));
                 Ok(Done::Leased(token))
             }
             Job::Apply(changes, _) => {
                 changes.iter().try_for_each(|change| changes::make(&self.db, change))?;
+                self.owners.applied(changes);
                 self.latest = self.latest.max(latest_of(changes));
                 Ok(Done::Applied)
             }

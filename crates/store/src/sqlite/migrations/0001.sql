@@ -52,24 +52,18 @@ CREATE TABLE item (
     episodes    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- One row an attempt under way, and no index: it is written and removed thousands of times a second. That a gap has one
+-- owner at most, the one writer sees to before it writes.
 CREATE TABLE lease (
-    attempt    BLOB PRIMARY KEY,
-    token      INTEGER NOT NULL UNIQUE,
+    token      INTEGER PRIMARY KEY,
+    attempt    BLOB NOT NULL,
     task       BLOB NOT NULL,
     collector  TEXT NOT NULL,
     started_at INTEGER NOT NULL,
-    publishing INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-
--- A gap has one owner at most: the primary key says so.
-CREATE TABLE lease_gap (
-    item     BLOB NOT NULL,
-    episode  INTEGER NOT NULL,
-    attempt  BLOB NOT NULL,
-    position INTEGER NOT NULL,
-    PRIMARY KEY (item, episode)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX lease_gap_in_order ON lease_gap (attempt, position);
+    publishing INTEGER NOT NULL,
+    -- 20 bytes a gap, in order: the item's id, and the episode with its highest byte first.
+    gaps       BLOB NOT NULL
+) STRICT;
 
 CREATE TABLE process (
     attempt       BLOB PRIMARY KEY,

@@ -1,0 +1,92 @@
+//! Who owns which gap and which token is current, in memory.
+//!
+//! On SQLite the lease rows say the same, but asking them would cost each attempt five statements and two indexes, and this
+//! is asked thousands of times a second. Nobody but the one writer changes the file, so what it has read once stays true;
+//! after a transaction that failed it reads again.
+//!
+//! Always true: a batch is refused before anything of it is written (`a_stale_result_takes_its_whole_batch_with_it`,
+//! `a_refused_lease_takes_none_of_its_gaps`), and a gap has one owner (`a_gap_has_one_owner`).
+
+use std::collections::{HashMap, HashSet};
+
+use adce_core::ids::{AttemptId, FencingToken, GapId};
+use adce_core::ports::StoreError;
+use adce_core::record::{AttemptRecord, Change, Lease};
+
+#[derive(Default)]
+pub(crate) struct Owners {
+    leases: HashMap<AttemptId, Held>,
+    of_gap: HashMap<GapId, AttemptId>,
+}
+
+struct Held {
+    token: FencingToken,
+    gaps: Vec<GapId>,
+}
+
+impl Owners {
+    pub(crate) fn of(leases: &[Lease]) -> Self {
+        let mut owners = Owners::default();
+        leases.iter().for_each(|lease| owners.leased(lease, lease.token));
+        owners
+    }
+
+    /// Whether the attempt is new and all of its gaps are free.
+    pub(crate) fn may_lease(&self, lease: &Lease) -> Result<(), StoreError> {
+        if self.leases.contains_key(&lease.attempt) {
+            return Err(StoreError::StaleToken(lease.attempt));
+        }
+        let mut wanted = HashSet::with_capacity(lease.gaps.len());
+        for gap in &lease.gaps {
+            let twice = (!wanted.insert(*gap)).then_some(lease.attempt);
+            if let Some(by) = self.of_gap.get(gap).copied().or(twice) {
+                return Err(StoreError::Leased { gap: *gap, by });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn leased(&mut self, lease: &Lease, token: FencingToken) {
+        self.of_gap.extend(lease.gaps.iter().map(|gap| (*gap, lease.attempt)));
+        self.leases.insert(lease.attempt, Held { token, gaps: lease.gaps.clone() });
+    }
+
+    /// Refuses a batch with a change that only the holder of a current token may make, and whose attempt does not hold it.
+    pub(crate) fn may_apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut finished = HashSet::new();
+        for change in changes {
+            let (attempt, holds) = match change {
+                Change::Started(process) => (process.attempt, self.leases.contains_key(&process.attempt)),
+                Change::Publishing { attempt, token } => (*attempt, self.holds(*attempt, *token)),
+                Change::Finish(record) => (record.attempt, self.may_finish(record)),
+                _ => continue,
+            };
+            if !holds || finished.contains(&attempt) {
+                return Err(StoreError::StaleToken(attempt));
+            }
+            if matches!(change, Change::Finish(_)) {
+                finished.insert(attempt);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn applied(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Finish(record) = change {
+                for gap in self.leases.remove(&record.attempt).map(|held| held.gaps).unwrap_or_default() {
+                    self.of_gap.remove(&gap);
+                }
+            }
+        }
+    }
+
+    fn holds(&self, attempt: AttemptId, token: FencingToken) -> bool {
+        self.leases.get(&attempt).is_some_and(|held| held.token == token)
+    }
+
+    fn may_finish(&self, record: &AttemptRecord) -> bool {
+        let owns = |gap| self.of_gap.get(gap) == Some(&record.attempt);
+        self.holds(record.attempt, record.token) && record.outcomes.iter().all(|(gap, _)| owns(gap))
+    }
+}
