@@ -2,10 +2,11 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use adce_core::ports::{Answer, Clock, HeldUp, Report, RetryAfter, Settlement, Store};
-use adce_core::time::Boottime;
+use adce_core::time::{Boottime, SignedDuration};
 use adce_engine::{Handle, Query, Snapshot};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -195,4 +196,31 @@ async fn two_attempts_that_hold_what_the_other_waits_for_are_not_held_up() {
     drop(waiting);
     held.into_iter().for_each(|(_, may_end)| may_end.send(()).unwrap());
     running.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_jumps_lets_nothing_through_and_loses_nothing() {
+    for hours in [365 * 24, -24] {
+        let place = one_source("{ per_minute: 2 }", "      via: gateway\n");
+        let clock = place.clock.clone();
+        let jumps = move |scene: Scene| {
+            let clock = clock.clone();
+            async move {
+                if scene.number == 0 {
+                    clock.jump(SignedDuration::from_hours(hours));
+                }
+                send(&scene, 1).await;
+                scene.staged()
+            }
+        };
+        let running = place.run(jumps).await;
+        until("two are collected", async || place.objects().len() == 2 && place.gaps().await.len() == 1).await;
+        // Two answers of the loop: whatever it was woken for before has had its turn.
+        snapshot(&running.handle).await;
+        snapshot(&running.handle).await;
+        assert_eq!(running.begun.load(Ordering::SeqCst), 2, "{hours} h: not a minute has passed");
+        place.clock.advance(Duration::from_secs(61));
+        let ending = running.end().await.unwrap();
+        assert_eq!((place.objects().len(), place.gaps().await.len(), ending.cycle.complete), (3, 0, true), "{hours} h");
+    }
 }

@@ -177,14 +177,20 @@ impl Gate for NoGate {
 /// Stands still until it is advanced.
 pub struct HandClock {
     boot: watch::Sender<Boottime>,
-    wall_at_zero: Timestamp,
+    wall_at_zero: Mutex<Timestamp>,
 }
 
 impl HandClock {
     fn new() -> Arc<Self> {
         let boot = Boottime::from_secs(1_000);
         let wall_at_zero = Timestamp::now() - SignedDuration::from_secs(1_000);
-        Arc::new(HandClock { boot: watch::Sender::new(boot), wall_at_zero })
+        Arc::new(HandClock { boot: watch::Sender::new(boot), wall_at_zero: Mutex::new(wall_at_zero) })
+    }
+
+    /// Somebody sets the wall clock; no time passes.
+    pub fn jump(&self, span: SignedDuration) {
+        let mut wall_at_zero = self.wall_at_zero.lock().unwrap();
+        *wall_at_zero += span;
     }
 
     pub fn advance(&self, span: Duration) {
@@ -197,7 +203,7 @@ impl Clock for HandClock {
     fn now(&self) -> Now {
         let boot = *self.boot.borrow();
         let since = SignedDuration::try_from(boot.since(Boottime::default())).unwrap();
-        Now { wall: self.wall_at_zero + since, boot }
+        Now { wall: *self.wall_at_zero.lock().unwrap() + since, boot }
     }
 
     fn boot_id(&self) -> BootId {
