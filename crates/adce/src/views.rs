@@ -57,7 +57,7 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
         eta_seconds: snapshot.eta.map(|eta| eta.duration_since(snapshot.at).as_secs_f64().max(0.0)),
         sources: snapshot.sources.iter().map(|source| (source.name.clone(), source_status(source, snapshot.at, spec))).collect(),
         running: snapshot.running.iter().map(running).collect(),
-        slots: Share { used: snapshot.running.len() as u32, of: Some(snapshot.slots) },
+        slots: Share { used: snapshot.slots_used, of: Some(snapshot.slots) },
         look: look_at(snapshot, cycle),
         held: snapshot.surprises.clone(),
     }

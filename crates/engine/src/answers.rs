@@ -107,6 +107,7 @@ impl Engine {
             sources: self.dispatcher.figures(now).into_iter().map(|source| self.source_line(source, now)).collect(),
             running: self.figures.running(),
             slots: self.spec.engine.max_concurrent,
+            slots_used: self.dispatcher.slots_used(),
             totals: self.figures.totals,
             eta: self.figures.eta(counts.queued + counts.running + counts.waiting, now),
             recent: self.figures.recent.iter().cloned().collect(),

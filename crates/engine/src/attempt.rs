@@ -10,7 +10,7 @@ use std::sync::Arc;
 use adce_core::coverage::Expected;
 use adce_core::gap::{Failure, Fault, Gap, Outcome};
 use adce_core::ids::{FencingToken, ItemId};
-use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Stop, Store, Told, staged_path};
+use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Said, Stop, Store, Told, staged_path};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
 use adce_core::spec::{Collector, How, Spec};
@@ -103,6 +103,10 @@ impl Attempt {
         let report = self.ports.collect.collect(order.clone(), &listener, self.stop.clone()).await;
         if proxied {
             self.ports.gate.dismiss(attempt);
+        }
+        // The next attempt need not wait for the disk or the lake to take this one's objects.
+        if report.items.iter().any(|item| matches!(item.said, Said::Staged(_))) {
+            let _ = self.to_loop.send(Message::Collected(attempt));
         }
         let delivery = Delivery { lake: &*self.ports.lake, store: &*self.ports.store, order: &order };
         let mut delivered = delivery.deliver(&report).await;

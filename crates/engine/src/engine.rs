@@ -285,6 +285,7 @@ impl Engine {
                 self.figures.process(&process);
                 self.ledger.record(vec![Change::Started(process)]);
             }
+            Message::Collected(attempt) => self.dispatcher.collected(attempt),
             Message::Ended(ended) => self.ended(*ended, now),
             Message::Acquire { attempt, source, reply } => self.line.join(Asking { attempt, source, since: now.boot, reply }),
             Message::Reserved { reservation, recorded } => self.reserved(reservation, recorded, now),

@@ -23,6 +23,8 @@ pub(crate) enum Message {
         error: StoreError,
     },
     Process(ProcessRecord),
+    /// Its collector is done; it publishes now.
+    Collected(AttemptId),
     Ended(Box<Ended>),
     Acquire {
         attempt: AttemptId,

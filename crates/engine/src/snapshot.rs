@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub sources: Vec<SourceLine>,
     pub running: Vec<RunningLine>,
     pub slots: u32,
+    /// Running attempts but for those that only publish what they have.
+    pub slots_used: u32,
     pub totals: Totals,
     /// When all gaps that can be filled now will be, as far as rates tell; `None` while nothing is known.
     pub eta: Option<Timestamp>,

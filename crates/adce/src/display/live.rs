@@ -160,7 +160,7 @@ fn state(source: &SourceLine, at: Timestamp) -> String {
 }
 
 fn running(snapshot: &Snapshot, at_most: usize) -> Vec<String> {
-    let mut lines = vec![style(format!("RUNNING {} of {} slots", snapshot.running.len(), snapshot.slots)).dim().to_string()];
+    let mut lines = vec![style(format!("RUNNING {} of {} slots", snapshot.slots_used, snapshot.slots)).dim().to_string()];
     let shown = snapshot.running.len().min(at_most.saturating_sub(1)).min(8);
     lines.extend(snapshot.running[..shown].iter().map(|running| attempt(running, snapshot.at)));
     if snapshot.running.len() > shown {

@@ -202,6 +202,13 @@ impl Dispatcher {
         vec![Change::PutSource(self.source_name(source).into(), record)]
     }
 
+    /// The collector of this attempt is done; what it staged is still to be checked and published. Its slot is free.
+    pub fn collected(&mut self, attempt: AttemptId) {
+        if let Some(attempt) = self.running.get_mut(&attempt) {
+            attempt.stage = super::dispatcher::Stage::Delivering;
+        }
+    }
+
     /// The attempt is over: closes, retries, exhausts or splits its gaps, frees its slot and settles what it still
     /// holds. Gaps without an outcome count as stopped. `items` learns confirmations and absences. `jitter` gives
     /// numbers in 0..1. The caller adds [`Change::Finish`] to the same batch.

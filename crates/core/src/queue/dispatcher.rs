@@ -57,7 +57,7 @@ pub(super) struct SourceState {
     pub saved: (u32, bool, Option<Boottime>),
 }
 
-/// A task that holds a slot.
+/// A task that is under way.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     pub task: TaskSlot,
@@ -71,6 +71,15 @@ pub(super) struct Attempt {
     pub started_at: Timestamp,
     pub requests: u64,
     pub met: Met,
+    pub stage: Stage,
+}
+
+/// What an attempt is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Collecting,
+    /// Its collector is done: it only checks and publishes, and holds no slot.
+    Delivering,
 }
 
 /// What an attempt met at its sources so far.
@@ -100,6 +109,7 @@ impl Attempt {
             started_at: now.wall,
             requests: u64::from(charged),
             met: Met::default(),
+            stage: Stage::Collecting,
         }
     }
 }

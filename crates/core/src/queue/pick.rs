@@ -24,7 +24,7 @@ use crate::ids::{AttemptId, FencingToken};
 use crate::limits::breaker;
 use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
 use crate::queue::book::Phase;
-use crate::queue::dispatcher::Attempt;
+use crate::queue::dispatcher::{Attempt, Stage};
 use crate::record::Lease;
 use crate::time::{Boottime, Now};
 
@@ -100,8 +100,19 @@ impl Dispatcher {
         }
     }
 
+    /// Attempts that only deliver hold none, up to as many of them as there are slots: a lake that is slower than the
+    /// collectors must not gather what it has not taken yet.
+    pub(super) fn has_free_slot(&self) -> bool {
+        self.slots_used() < self.rules.slots && self.running.len() < 2 * self.rules.slots as usize
+    }
+
+    /// Attempts that collect now.
+    pub fn slots_used(&self) -> u32 {
+        self.running.values().filter(|attempt| attempt.stage == Stage::Collecting).count() as u32
+    }
+
     pub(super) fn choose(&self, now: Now) -> Choice {
-        if self.running.len() >= self.rules.slots as usize {
+        if !self.has_free_slot() {
             return Choice::Nothing { wake_at: None, waiting: self.all_ready(Gate::Slots { slots: self.rules.slots }) };
         }
         let timer = self.timers.first().map(|(at, _)| now.boot_at(*at));

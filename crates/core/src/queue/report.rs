@@ -138,7 +138,7 @@ impl Dispatcher {
         if let Some(gate) = self.shut_gate(task, now) {
             return gate;
         }
-        if self.running.len() >= self.rules.slots as usize {
+        if !self.has_free_slot() {
             return Gate::Slots { slots: self.rules.slots };
         }
         let (key, rank) = (self.class_key(task), self.rank_of(task, now));

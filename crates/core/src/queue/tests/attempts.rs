@@ -182,6 +182,25 @@ fn requests_of_a_running_attempt_are_not_overtaken_by_lower_scored_starts() {
 }
 
 #[test]
+fn an_attempt_that_only_delivers_holds_no_slot_up_to_as_many_as_there_are_slots() {
+    let rules = no_rules().source("free", Limits::default()).collector("c", 1, Charging::EachRequest).dataset("d", Some("free"), Some("c"));
+    let mut world = World::new(rules, now_at(0));
+    world.dispatcher.rules.slots = 2;
+    gaps(&mut world, &["a", "b", "c", "d", "e", "f"]);
+    let [first, second] = [0, 1].map(|_| world.start(now_at(0)).attempt);
+    assert!(matches!(world.pick(now_at(1)), Pick::Idle(_)));
+    world.dispatcher.collected(first);
+    let third = world.start(now_at(2)).attempt;
+    assert!(matches!(world.pick(now_at(3)), Pick::Idle(_)), "two collect");
+    world.dispatcher.collected(second);
+    let fourth = world.start(now_at(4)).attempt;
+    world.dispatcher.collected(third);
+    assert!(matches!(world.pick(now_at(5)), Pick::Idle(_)), "three deliver, and four are under way");
+    world.end_with(first, &[], now_at(6));
+    assert_ne!(world.start(now_at(7)).attempt, fourth);
+}
+
+#[test]
 fn a_source_without_limits_reserves_nothing() {
     let rules = no_rules().source("free", Limits::default()).collector("c", 1, Charging::EachRequest).dataset("d", Some("free"), Some("c"));
     let mut world = World::new(rules, now_at(0));
