@@ -1,6 +1,6 @@
 //! Which adapters stand behind the engine's ports, and the order in which an engine takes over from a dead one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,12 +54,23 @@ pub async fn wire(spec: Arc<Spec>, options: Options) -> Result<Wired, Failure> {
     let lake = adce_lake::open(&spec.lake)?;
     let store = take_state(&spec, &*lake).await?;
     let place = StatePlace::of(&spec);
-    // The folder is this state's alone: only attempts of engines that are gone can have left anything there.
-    let _ = tokio::fs::remove_dir_all(place.attempts()).await;
+    remove_leftovers(&place.attempts());
     lake.sweep().await?;
     let logs = LogKeeper::start(place.logs(), Retention::default()).await;
     let wired = assemble(spec, options, lake, store, Folders { attempts: place.attempts(), logs: place.logs() }).await?;
     Ok(Wired { logs: Some(logs), ..wired })
+}
+
+/// Removes what attempts of engines that are gone have left. Whatever else lies in a folder of that name is somebody else's.
+fn remove_leftovers(attempts: &Path) {
+    for entry in std::fs::read_dir(attempts).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let attempt = name.strip_prefix(".spare-").unwrap_or(&name);
+        if attempt.parse::<adce_core::ids::Uuid>().is_ok() && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The state, owned from now on, with nothing left running of the engine before.

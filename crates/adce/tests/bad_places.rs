@@ -237,3 +237,26 @@ fn a_table_that_breaks_in_mid_run_does_not_end_what_runs() {
     place.adce(&["run"]).ends_with(0).says("could not look again");
     assert!(place.has("broken") && place.has("lake/numbers/002.txt"));
 }
+
+#[test]
+fn a_start_removes_nothing_that_is_not_its_own() {
+    let place = Place::new(&CONFIG.replace("engine:", "state: sqlite:state.db\nengine:"));
+    place.write("numbers.csv", &table(3));
+    place.write("attempts/mine.csv", "kept");
+    place.write("attempts/2024/mine.csv", "kept");
+    place.write("attempts/01a209be-3d1a-74bb-a299-2b1d0f7c9a11/out/left", "by an engine that was killed");
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!((place.read("attempts/mine.csv").as_str(), place.read("attempts/2024/mine.csv").as_str()), ("kept", "kept"));
+    assert!(!place.has("attempts/01a209be-3d1a-74bb-a299-2b1d0f7c9a11"));
+}
+
+#[test]
+fn an_attempt_whose_object_was_checked_in_the_lake_leaves_no_folder() {
+    let script = "printf 1 > \"$ADCE_LAKE/$1.txt\"";
+    let place = Place::new(&format!(
+        "version: 1\nname: direct\nlake: ./lake\ndimensions:\n  letter: [a, b, c]\ndatasets:\n  letters:\n    key: \"{{letter}}.txt\"\n    \
+         for: letter\n    valid: json\n    collector:\n      command: [sh, -c, '{script}', sh, \"{{letter}}\"]\n      output: direct\n"
+    ));
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!(std::fs::read_dir(place.path(".adce/attempts")).map_or(0, Iterator::count), 0);
+}

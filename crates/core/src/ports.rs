@@ -161,8 +161,6 @@ pub struct Report {
     pub strays: Vec<String>,
     /// Where it lies in the order's folder, if anything was said at all.
     pub log: Option<PathBuf>,
-    /// The order's folder is gone already: nothing was left in it.
-    pub folder_gone: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -129,9 +129,8 @@ impl Attempt {
                 record.log = Some(kept);
             }
         }
-        if !report.folder_gone {
-            let _ = std::fs::remove_dir_all(folder);
-        }
+        // Also one that the collector took away may be there again: objects in the lake are checked in it.
+        let _ = std::fs::remove_dir_all(folder);
     }
 
     fn order(&self, token: FencingToken, gaps: &[&Gap]) -> Result<Order, Failure> {

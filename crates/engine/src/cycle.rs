@@ -282,9 +282,9 @@ impl Engine {
             open: &open,
             accepted: self.accepted.as_ref(),
         };
-        let coverage = Coverage::of(&evidence, now.wall).map_err(EngineError::Config)?;
-        let diff = coverage::gaps(&evidence, &coverage, now.wall);
+        let judged = Coverage::of(&evidence, now.wall).map(|coverage| (coverage::gaps(&evidence, &coverage, now.wall), coverage));
         self.cycle.inventory = Some(inventory);
+        let (diff, coverage) = judged.map_err(EngineError::Config)?;
         self.cycle.figures = self.cycle.figures.of(&coverage);
         self.cycle.coverage = Some(coverage);
         self.figures.since_cycle.clear();

@@ -52,22 +52,19 @@ impl Spares {
         Some(spare.skeleton)
     }
 
-    /// Takes the order's folder away, if it is as good as new, and says whether it did. `folders_seen`: how many there
-    /// are in `out/`.
-    pub(crate) fn keep(&self, order: &Order, mut skeleton: Skeleton, folders_seen: usize) -> bool {
+    /// Takes the order's folder away, if it is as good as new. `folders_seen`: how many there are in `out/`.
+    pub(crate) fn keep(&self, order: &Order, mut skeleton: Skeleton, folders_seen: usize) {
         skeleton.served.extend(order.items.iter().map(|item| item.item));
         let is_as_made = folders_seen == skeleton.folders.len() && is_folder(&order.out_folder());
         let is_small = skeleton.folders.len() <= FOLDERS_AT_MOST && skeleton.served.len() <= ITEMS_AT_MOST;
         let mut kept = self.lock();
         if !is_as_made || !is_small || kept.len() == KEPT {
-            return false;
+            return;
         }
         let at = order.folder.with_file_name(format!(".spare-{}", order.attempt));
-        let taken = fs::rename(&order.folder, &at).is_ok();
-        if taken {
+        if fs::rename(&order.folder, &at).is_ok() {
             kept.push(Spare { at, skeleton });
         }
-        taken
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Spare>> {

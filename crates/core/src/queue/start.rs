@@ -35,7 +35,7 @@ pub enum Pick {
 
 /// One task to be started. It holds a slot from now on, until `ended` or `lease_refused`.
 ///
-/// In this order: make `before` durable together with the lease; tell `leased`; start the collector.
+/// In this order: make `before` durable together with the lease; start the collector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Start {
     pub attempt: AttemptId,
