@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_collect::Collectors;
-use adce_core::ports::{Clock, Collect, HeldUp, Order, Report, Stop, StopSignal};
+use adce_core::gap::Fault;
+use adce_core::ports::{Clock, Collect, HeldUp, Order, Report, Rest, Stop, StopSignal};
 use adce_core::spec::How;
 use async_trait::async_trait;
 use support::*;
@@ -98,11 +99,11 @@ async fn what_a_command_waits_for_limits_is_none_of_its_timeout() {
     let report = attempt.run(async || {
         attempt.passes(LONG / 2).await;
         attempt.waits();
-        attempt.passes(3 * LONG).await;
+        attempt.passes(LONG / 2).await;
         attempt.goes_on();
         attempt.passes(LONG / 3).await;
         attempt.waits();
-        attempt.passes(LONG).await;
+        attempt.passes(LONG / 3).await;
         attempt.goes_on();
         attempt.go();
     });
@@ -115,9 +116,21 @@ async fn a_command_has_no_more_than_its_timeout_for_itself() {
     let report = attempt.run(async || {
         attempt.passes(LONG / 2).await;
         attempt.waits();
-        attempt.passes(3 * LONG).await;
+        attempt.passes(3 * LONG / 4).await;
         attempt.goes_on();
         attempt.passes(LONG / 2).await;
     });
     assert_eq!(report.await.ended, "timeout after 10m");
+}
+
+#[tokio::test]
+async fn a_command_that_waits_for_a_distant_quota_gives_its_slot_back_and_is_not_blamed() {
+    let attempt = Attempt::new();
+    let report = attempt.run(async || {
+        attempt.waits();
+        attempt.passes(2 * LONG).await;
+    });
+    let report = report.await;
+    assert_eq!(report.ended, "held up by limits beyond twice its timeout of 10m");
+    assert!(matches!(&report.rest, Rest::Failed(failure) if failure.fault == Fault::Later), "{report:?}");
 }

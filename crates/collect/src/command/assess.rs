@@ -24,6 +24,8 @@ pub(crate) enum Ending {
     Signalled(i32),
     /// adce ended it because its time was over.
     TimedOut(Duration),
+    /// adce ended it because its requests waited for limits, beyond its time and as much again.
+    HeldUp(Duration),
     /// adce ended it because the engine stops.
     Stopped,
 }
@@ -35,6 +37,7 @@ impl Ending {
             Ending::Exited(code) => format!("exit {code}"),
             Ending::Signalled(signal) => format!("signal {signal}"),
             Ending::TimedOut(after) => format!("timeout after {}", in_units(after)),
+            Ending::HeldUp(timeout) => format!("held up by limits beyond twice its timeout of {}", in_units(timeout)),
             Ending::Stopped => "stopped".into(),
         }
     }
@@ -42,7 +45,7 @@ impl Ending {
     fn fault(self) -> Fault {
         match self {
             Ending::Exited(SOURCE_DOWN) => Fault::Source,
-            Ending::Exited(TRY_LATER) => Fault::Later,
+            Ending::Exited(TRY_LATER) | Ending::HeldUp(_) => Fault::Later,
             Ending::Stopped => Fault::Stopped,
             _ => Fault::Item,
         }

@@ -98,6 +98,8 @@ struct Pipes {
 enum EndedBy {
     Itself,
     Timeout,
+    /// It waited for limits for too long.
+    HeldUp,
     Stop,
 }
 
@@ -123,12 +125,13 @@ impl Commands {
             None => {
                 listener(Told::Started(spawned.record(order.attempt, self.clock.boot_id())));
                 tell_progress(&mut output, listener);
-                self.follow(*spawned, &mut output, listener, deadline, &stop).await
+                self.follow(*spawned, &mut output, listener, deadline, order.collector.timeout, &stop).await
             }
         };
         let ending = match ending {
             Ok((EndedBy::Itself, status)) => exit(status),
             Ok((EndedBy::Timeout, _)) => Ending::TimedOut(order.collector.timeout),
+            Ok((EndedBy::HeldUp, _)) => Ending::HeldUp(order.collector.timeout),
             Ok((EndedBy::Stop, _)) => Ending::Stopped,
             Err(why) => return not_started(own_trouble("it could not be followed", &why)),
         };
@@ -168,6 +171,7 @@ impl Commands {
         output: &mut Output,
         listener: Listener<'_>,
         deadline: Boottime,
+        timeout: Duration,
         stop: &Stop,
     ) -> io::Result<(EndedBy, ExitStatus)> {
         // SAFETY: the descriptor is owned by the `AsyncFd` alone, which closes it only after it is deregistered.
@@ -178,7 +182,7 @@ impl Commands {
         let (pipes, listening) = (&mut running.pipes, &mut *output);
         let ended_by = {
             let mut pump = std::pin::pin!(pipes.pump(listening, listener));
-            let mut supervise = std::pin::pin!(self.supervise(&running.group, &running.leader, deadline, stop));
+            let mut supervise = std::pin::pin!(self.supervise(&running.group, &running.leader, deadline, timeout, stop));
             tokio::select! {
                 ended_by = &mut supervise => ended_by,
                 () = &mut pump => supervise.await,
@@ -193,12 +197,12 @@ impl Commands {
     }
 
     /// Returns when the leader has ended. Asked to end, the whole group gets the time of `grace`.
-    async fn supervise(&self, group: &Group, leader: &AsyncFd<OwnedFd>, deadline: Boottime, stop: &Stop) -> EndedBy {
+    async fn supervise(&self, group: &Group, leader: &AsyncFd<OwnedFd>, deadline: Boottime, timeout: Duration, stop: &Stop) -> EndedBy {
         let ended_by = tokio::select! {
             biased;
             _ = leader.readable() => return EndedBy::Itself,
             () = stop.stopped() => EndedBy::Stop,
-            () = self.out_of_time(deadline, stop) => EndedBy::Timeout,
+            ended_by = self.out_of_time(deadline, timeout, stop) => ended_by,
         };
         group.terminate();
         let patience = self.clock.now().boot + self.grace;
@@ -212,20 +216,22 @@ impl Commands {
         ended_by
     }
 
-    /// The deadline has come, put off by all the time that limits have held the attempt up.
-    async fn out_of_time(&self, deadline: Boottime, stop: &Stop) {
+    /// The deadline has come, put off by the time that limits have held the attempt up, but by its whole `timeout` at most:
+    /// one that waits for tomorrow's quota must not keep its slot from everybody else until then.
+    async fn out_of_time(&self, deadline: Boottime, timeout: Duration, stop: &Stop) -> EndedBy {
+        let last = deadline + timeout;
         loop {
             let held_up = stop.held_up();
             let is_out_of_time = async {
                 match held_up.since {
-                    None => self.clock.sleep_until(deadline + held_up.so_far).await,
-                    Some(_) => std::future::pending().await,
+                    None => self.clock.sleep_until((deadline + held_up.so_far).min(last)).await,
+                    Some(_) => self.clock.sleep_until(last).await,
                 }
             };
             tokio::select! {
                 biased;
                 () = stop.held_up_changes(held_up) => {}
-                () = is_out_of_time => return,
+                () = is_out_of_time => return if held_up.since.is_some() { EndedBy::HeldUp } else { EndedBy::Timeout },
             }
         }
     }
@@ -344,8 +350,10 @@ fn report(order: &Order, mut output: Output, ending: Ending, skeleton: Skeleton,
     remarks.iter().for_each(|remark| output.complain(remark));
     let log = write_log(order, &output);
     let left_nothing = staged.is_nothing() && log.is_none() && matches!(ending, Ending::Exited(_));
-    let folder_gone = left_nothing && spares.keep(order, skeleton, staged.folders);
-    Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, log, folder_gone }
+    if left_nothing {
+        spares.keep(order, skeleton, staged.folders);
+    }
+    Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, log }
 }
 
 /// A log that cannot be written costs nobody the work that was done.
