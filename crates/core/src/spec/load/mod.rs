@@ -168,7 +168,7 @@ impl<'a> Loader<'a> {
             dimensions,
             datasets,
             collectors,
-            engine: rest::engine(self.raw.engine.as_ref()),
+            engine: self.engine(),
             weighting: self.weighting(),
         };
         check::check(self.raw, &spec, self.problems);

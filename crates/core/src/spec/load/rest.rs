@@ -1,18 +1,11 @@
 //! `engine` and `priority_weighting`.
 
 use super::Loader;
-use crate::spec::raw::{RawEngine, RawSurprise};
+use crate::spec::raw::RawSurprise;
 use crate::spec::{BaseScores, Engine, SizeBand, SizeBound, Surprise, Weighting};
 
-pub(super) fn engine(raw: Option<&RawEngine>) -> Engine {
-    let default = Engine::default();
-    let Some(raw) = raw else { return default };
-    Engine {
-        max_concurrent: raw.max_concurrent.as_ref().map_or(default.max_concurrent, |given| given.value.0),
-        reconcile_every: raw.reconcile_every.as_ref().map_or(default.reconcile_every, |given| given.value.0),
-        surprise: raw.surprise.as_ref().map_or(default.surprise, surprise),
-    }
-}
+/// Each attempt holds a thread while it runs, and another may hold one while it publishes.
+const SLOTS_AT_MOST: u32 = 1_000;
 
 fn surprise(raw: &RawSurprise) -> Surprise {
     let default = Surprise::default();
@@ -30,6 +23,20 @@ fn surprise(raw: &RawSurprise) -> Surprise {
 const BANDS: [&str; 3] = ["small", "medium", "large"];
 
 impl Loader<'_> {
+    pub(super) fn engine(&mut self) -> Engine {
+        let default = Engine::default();
+        let Some(raw) = self.raw.engine.as_ref() else { return default };
+        if let Some(slots) = raw.max_concurrent.as_ref().filter(|slots| slots.value.0 > SLOTS_AT_MOST) {
+            let message = format!("`engine.max_concurrent`: expected at most {SLOTS_AT_MOST}, found `{}`", slots.value.0);
+            self.error_with(&slots.at, message, "what an upstream is asked at once is set by its source's `limits`");
+        }
+        Engine {
+            max_concurrent: raw.max_concurrent.as_ref().map_or(default.max_concurrent, |given| given.value.0),
+            reconcile_every: raw.reconcile_every.as_ref().map_or(default.reconcile_every, |given| given.value.0),
+            surprise: raw.surprise.as_ref().map_or(default.surprise, surprise),
+        }
+    }
+
     pub(super) fn weighting(&mut self) -> Weighting {
         let default = Weighting::default();
         let Some(raw) = self.raw.priority_weighting.as_ref() else { return default };
