@@ -71,8 +71,9 @@ impl Attempt {
     /// Everybody who waits for the clock or a word has been woken and looked at.
     async fn passes(&self, span: Duration) {
         self.clock.advance(span);
+        // They run on this thread: whoever was woken has its turn before this goes on.
         for _ in 0..20 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -98,13 +99,12 @@ async fn what_a_command_waits_for_limits_is_none_of_its_timeout() {
     let attempt = Attempt::new();
     let report = attempt.run(async || {
         attempt.passes(LONG / 2).await;
-        attempt.waits();
-        attempt.passes(LONG / 2).await;
-        attempt.goes_on();
-        attempt.passes(LONG / 3).await;
-        attempt.waits();
-        attempt.passes(LONG / 3).await;
-        attempt.goes_on();
+        for _ in 0..4 {
+            attempt.waits();
+            attempt.passes(9 * LONG / 10).await;
+            attempt.goes_on();
+            attempt.passes(LONG / 10).await;
+        }
         attempt.go();
     });
     assert_eq!(report.await.ended, "exit 0");
@@ -116,9 +116,13 @@ async fn a_command_has_no_more_than_its_timeout_for_itself() {
     let report = attempt.run(async || {
         attempt.passes(LONG / 2).await;
         attempt.waits();
-        attempt.passes(3 * LONG / 4).await;
+        attempt.passes(9 * LONG / 10).await;
         attempt.goes_on();
-        attempt.passes(LONG / 2).await;
+        attempt.passes(LONG / 4).await;
+        attempt.waits();
+        attempt.passes(9 * LONG / 10).await;
+        attempt.goes_on();
+        attempt.passes(LONG / 4).await;
     });
     assert_eq!(report.await.ended, "timeout after 10m");
 }
@@ -127,10 +131,11 @@ async fn a_command_has_no_more_than_its_timeout_for_itself() {
 async fn a_command_that_waits_for_a_distant_quota_gives_its_slot_back_and_is_not_blamed() {
     let attempt = Attempt::new();
     let report = attempt.run(async || {
+        attempt.passes(LONG / 2).await;
         attempt.waits();
-        attempt.passes(2 * LONG).await;
+        attempt.passes(LONG).await;
     });
     let report = report.await;
-    assert_eq!(report.ended, "held up by limits beyond twice its timeout of 10m");
+    assert_eq!(report.ended, "held up by a limit for its whole timeout of 10m");
     assert!(matches!(&report.rest, Rest::Failed(failure) if failure.fault == Fault::Later), "{report:?}");
 }

@@ -24,7 +24,7 @@ pub(crate) enum Ending {
     Signalled(i32),
     /// adce ended it because its time was over.
     TimedOut(Duration),
-    /// adce ended it because its requests waited for limits, beyond its time and as much again.
+    /// adce ended it because it had waited for one permit for as long as its whole time.
     HeldUp(Duration),
     /// adce ended it because the engine stops.
     Stopped,
@@ -37,7 +37,7 @@ impl Ending {
             Ending::Exited(code) => format!("exit {code}"),
             Ending::Signalled(signal) => format!("signal {signal}"),
             Ending::TimedOut(after) => format!("timeout after {}", in_units(after)),
-            Ending::HeldUp(timeout) => format!("held up by limits beyond twice its timeout of {}", in_units(timeout)),
+            Ending::HeldUp(timeout) => format!("held up by a limit for its whole timeout of {}", in_units(timeout)),
             Ending::Stopped => "stopped".into(),
         }
     }

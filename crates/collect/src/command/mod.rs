@@ -216,16 +216,15 @@ impl Commands {
         ended_by
     }
 
-    /// The deadline has come, put off by the time that limits have held the attempt up, but by its whole `timeout` at most:
-    /// one that waits for tomorrow's quota must not keep its slot from everybody else until then.
+    /// The deadline has come, put off by all the time that limits have held the attempt up; or one wait alone has taken as
+    /// long as the whole `timeout`: who waits for tomorrow's quota must not keep a slot from everybody else until then.
     async fn out_of_time(&self, deadline: Boottime, timeout: Duration, stop: &Stop) -> EndedBy {
-        let last = deadline + timeout;
         loop {
             let held_up = stop.held_up();
             let is_out_of_time = async {
                 match held_up.since {
-                    None => self.clock.sleep_until((deadline + held_up.so_far).min(last)).await,
-                    Some(_) => self.clock.sleep_until(last).await,
+                    None => self.clock.sleep_until(deadline + held_up.so_far).await,
+                    Some(since) => self.clock.sleep_until(since + timeout).await,
                 }
             };
             tokio::select! {
