@@ -22,18 +22,23 @@ fn runs_to_its_end(place: &Place) -> Said {
     said(adce.wait_with_output().expect("what it said"))
 }
 
-#[test]
-fn batches_that_share_one_request_in_flight_all_come_to_their_end() {
+/// Answers every path with itself, for as long as its runtime lives.
+fn upstream(limits: Vec<Limit>) -> (tokio::runtime::Runtime, Upstream) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let upstream = runtime.block_on(Upstream::start(UpstreamConfig {
-        limits: vec![Limit { requests: 100, span: Duration::from_secs(1) }],
+        limits,
         latency_ms: (0, 5),
         moods: Moods::default(),
         seed: 3,
         log: None,
         content: Arc::new(|path: &str| Some(Bytes::from(path.to_owned()))),
     }));
-    let upstream = upstream.expect("a loopback port");
+    (runtime, upstream.expect("a loopback port"))
+}
+
+#[test]
+fn batches_that_share_one_request_in_flight_all_come_to_their_end() {
+    let (_runtime, upstream) = upstream(vec![Limit { requests: 100, span: Duration::from_secs(1) }]);
     let address = upstream.address();
     let numbers: Vec<String> = (10..30).map(|number| number.to_string()).collect();
     let config = format!(
@@ -52,16 +57,7 @@ fn batches_that_share_one_request_in_flight_all_come_to_their_end() {
 
 #[test]
 fn what_a_command_waits_for_limits_is_none_of_its_timeout() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let upstream = runtime.block_on(Upstream::start(UpstreamConfig {
-        limits: Vec::new(),
-        latency_ms: (0, 5),
-        moods: Moods::default(),
-        seed: 3,
-        log: None,
-        content: Arc::new(|path: &str| Some(Bytes::from(path.to_owned()))),
-    }));
-    let upstream = upstream.expect("a loopback port");
+    let (_runtime, upstream) = upstream(Vec::new());
     let address = upstream.address();
     // Five requests need 4 s of distance, more than the whole timeout.
     let config = format!(

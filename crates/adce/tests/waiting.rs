@@ -100,25 +100,25 @@ fn sigterm_once_finishes_what_runs_and_ends_with_143() {
     is_clean(&place);
 }
 
-#[test]
-fn sigterm_twice_ends_what_runs_with_143() {
+/// Asked to drain, and once more.
+fn twice(which: &str, code: i32) {
     let (place, engine) = working();
-    signal(&engine, "-TERM");
+    signal(&engine, which);
     wait_for("the engine to drain", || is_stopping(&place));
-    signal(&engine, "-TERM");
-    ended(engine).ends_with(143);
+    signal(&engine, which);
+    ended(engine).ends_with(code);
     assert!(!place.has("lake/letters/a.txt"), "what ran was ended");
     is_clean(&place);
 }
 
 #[test]
+fn sigterm_twice_ends_what_runs_with_143() {
+    twice("-TERM", 143);
+}
+
+#[test]
 fn ctrl_c_twice_ends_with_130_and_a_clean_state() {
-    let (place, engine) = working();
-    signal(&engine, "-INT");
-    wait_for("the engine to drain", || is_stopping(&place));
-    signal(&engine, "-INT");
-    ended(engine).ends_with(130);
-    is_clean(&place);
+    twice("-INT", 130);
 }
 
 /// So many items in one task, whose scraper notes that it was started and collects nothing.

@@ -149,14 +149,7 @@ impl Engine {
         }
         self.settle_doubts(observed.left, &expected, &mut inventory, now);
         let open = self.open_gaps();
-        let evidence = Evidence {
-            spec: &self.spec,
-            expected: &expected,
-            inventory: &inventory,
-            records: &self.items,
-            open: &open,
-            accepted: self.accepted.as_ref(),
-        };
+        let evidence = self.evidence(&expected, &inventory, &open);
         let coverage = Coverage::of(&evidence, now.wall).map_err(EngineError::Config)?;
         let diff = coverage::gaps(&evidence, &coverage, now.wall);
         let picture = Picture::of(&evidence, &coverage, &diff, began);
@@ -254,6 +247,11 @@ impl Engine {
         }
     }
 
+    /// What coverage is judged by.
+    fn evidence<'a>(&'a self, expected: &'a Expected, inventory: &'a Inventory, open: &'a HashMap<ItemId, Gap>) -> Evidence<'a> {
+        Evidence { spec: &self.spec, expected, inventory, records: &self.items, open, accepted: self.accepted.as_ref() }
+    }
+
     /// All open gaps, whoever has them.
     fn open_gaps(&self) -> HashMap<ItemId, Gap> {
         let mut open = self.aside.clone();
@@ -274,14 +272,7 @@ impl Engine {
     pub(crate) fn renew(&mut self, now: Now) -> Result<(), EngineError> {
         let Some(inventory) = self.cycle.inventory.take() else { return Ok(()) };
         let (expected, open) = (self.cycle.expected.clone(), self.open_gaps());
-        let evidence = Evidence {
-            spec: &self.spec,
-            expected: &expected,
-            inventory: &inventory,
-            records: &self.items,
-            open: &open,
-            accepted: self.accepted.as_ref(),
-        };
+        let evidence = self.evidence(&expected, &inventory, &open);
         let judged = Coverage::of(&evidence, now.wall).map(|coverage| (coverage::gaps(&evidence, &coverage, now.wall), coverage));
         self.cycle.inventory = Some(inventory);
         let (diff, coverage) = judged.map_err(EngineError::Config)?;
