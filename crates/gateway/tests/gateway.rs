@@ -76,17 +76,8 @@ impl Setup {
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&Diary) -> bool) {
-        until(what, || holds(&self.permits)).await;
+        self.permits.until(what, holds).await;
     }
-}
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let polling = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, polling).await.unwrap_or_else(|_| panic!("never came true: {what}"));
 }
 
 struct Client {
@@ -333,7 +324,7 @@ async fn a_dismissed_attempt_has_nothing_open_any_more() {
     assert_eq!(idle.reply().await.code(), 200);
     let mut hanging = setup.dial().await;
     hanging.send(&format!("GET {}/espn/x HTTP/1.1\r\nHost: g\r\n\r\n", setup.token)).await;
-    until("it hangs upstream", || upstream.paths().contains(&"/x".into())).await;
+    upstream.is_asked_for("/x").await;
 
     setup.gateway.dismiss(setup.attempt);
     idle.ended().await;
@@ -357,7 +348,13 @@ async fn a_dropped_gateway_serves_nobody() {
     let port = gateway.port();
     drop(gateway);
     client.ended().await;
-    until("nobody listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_err()).await;
+    // The door is shut on this thread, when its task is dropped.
+    let is_shut = async {
+        while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, is_shut).await.expect("somebody listens");
 }
 
 #[tokio::test]

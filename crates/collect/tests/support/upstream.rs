@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, PermitRefused, Permits, Settlement};
@@ -10,6 +11,32 @@ use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+/// Rings when something has changed, for whoever waits until it has.
+pub struct Bell(watch::Sender<()>);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Bell(watch::Sender::new(()))
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.0.send_replace(());
+    }
+
+    /// Returns once `holds`; a claim that never comes true fails here instead of hanging.
+    async fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        let mut rings = self.0.subscribe();
+        let comes_true = async {
+            while !holds() {
+                rings.changed().await.expect("the bell is ours");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), comes_true).await.unwrap_or_else(|_| panic!("never came true: {what}"));
+    }
+}
 
 /// What comes after the bytes.
 #[derive(Clone, Copy)]
@@ -26,6 +53,7 @@ pub struct Scripted {
     pub address: SocketAddr,
     /// Heads of requests, as they came.
     pub heads: Arc<Mutex<Vec<String>>>,
+    bell: Arc<Bell>,
 }
 
 impl Scripted {
@@ -35,13 +63,14 @@ impl Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
-        let seen = heads.clone();
+        let bell = Arc::<Bell>::default();
+        let (seen, rung) = (heads.clone(), bell.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, scripts.clone(), seen.clone()));
+                tokio::spawn(serve(stream, scripts.clone(), seen.clone(), rung.clone()));
             }
         });
-        Scripted { address, heads }
+        Scripted { address, heads, bell }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -52,13 +81,17 @@ impl Scripted {
         self.heads.lock().unwrap().iter().map(|head| head.split(' ').nth(1).unwrap().to_owned()).collect()
     }
 
+    pub async fn is_asked_for(&self, path: &str) {
+        self.bell.until(path, || self.paths().iter().any(|asked| asked == path)).await;
+    }
+
     pub fn head(&self, path: &str) -> String {
         let heads = self.heads.lock().unwrap();
         heads.iter().find(|head| head.split(' ').nth(1) == Some(path)).expect("it was asked for").clone()
     }
 }
 
-async fn serve(mut stream: TcpStream, scripts: Arc<Scripts>, heads: Arc<Mutex<Vec<String>>>) {
+async fn serve(mut stream: TcpStream, scripts: Arc<Scripts>, heads: Arc<Mutex<Vec<String>>>, bell: Arc<Bell>) {
     let mut read = Vec::new();
     loop {
         let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") else {
@@ -70,6 +103,7 @@ async fn serve(mut stream: TcpStream, scripts: Arc<Scripts>, heads: Arc<Mutex<Ve
         let head = String::from_utf8(read.drain(..end + 4).collect()).unwrap();
         let path = head.split(' ').nth(1).unwrap().to_owned();
         heads.lock().unwrap().push(head);
+        bell.ring();
         let Some((bytes, then)) = scripts.get(path.as_str()) else { return };
         if stream.write_all(bytes).await.is_err() {
             return;
@@ -103,26 +137,50 @@ pub struct Diary {
     open: watch::Sender<bool>,
     /// What happens while somebody waits for a permit.
     meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
+    bell: Bell,
+}
+
+/// Somebody who waits for a permit, until he has it or goes away.
+struct Waiting<'a> {
+    opens: Option<watch::Receiver<bool>>,
+    bell: &'a Bell,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.opens = None;
+        self.bell.ring();
+    }
 }
 
 impl Diary {
     pub fn new() -> Arc<Self> {
-        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(true), meanwhile: None })
+        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(true), meanwhile: None, bell: Bell::default() })
     }
 
     /// Whoever wants a permit waits for it, and this happens meanwhile.
     pub fn waiting_while(meanwhile: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(true), meanwhile: Some(Box::new(meanwhile)) })
+        Arc::new(Diary {
+            events: Mutex::default(),
+            open: watch::Sender::new(true),
+            meanwhile: Some(Box::new(meanwhile)),
+            bell: Bell::default(),
+        })
     }
 
     /// Nobody gets a permit.
     pub fn closed() -> Arc<Self> {
-        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(false), meanwhile: None })
+        Arc::new(Diary { events: Mutex::default(), open: watch::Sender::new(false), meanwhile: None, bell: Bell::default() })
     }
 
     /// How many wait for a permit.
     pub fn waiting(&self) -> usize {
         self.open.receiver_count()
+    }
+
+    /// Returns once it `holds` of what was asked and settled.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Diary) -> bool) {
+        self.bell.until(what, || holds(self)).await;
     }
 
     pub fn events(&self) -> Vec<Event> {
@@ -163,13 +221,19 @@ impl Diary {
 
     fn note(&self, event: Event) {
         self.events.lock().unwrap().push(event);
+        self.bell.ring();
     }
 }
 
 #[async_trait]
 impl Permits for Diary {
     async fn acquire(&self, _attempt: AttemptId, _source: &str) -> Result<PermitId, PermitRefused> {
-        let _ = self.open.subscribe().wait_for(|open| *open).await;
+        let mut waiting = Waiting { opens: Some(self.open.subscribe()), bell: &self.bell };
+        self.bell.ring();
+        if let Some(opens) = &mut waiting.opens {
+            let _ = opens.wait_for(|open| *open).await;
+        }
+        drop(waiting);
         if let Some(meanwhile) = &self.meanwhile {
             meanwhile();
         }
