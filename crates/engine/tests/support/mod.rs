@@ -139,12 +139,13 @@ impl Scene {
     }
 }
 
-/// Returns once `holds`; a claim that never comes true fails here instead of hanging.
+/// Returns once `holds`; a claim that never comes true fails here instead of hanging. Mostly it asks the loop, which has
+/// its turn on this thread before it answers.
 pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < deadline, "never came true: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::task::yield_now().await;
     }
 }
 
