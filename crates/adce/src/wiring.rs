@@ -65,9 +65,7 @@ pub async fn wire(spec: Arc<Spec>, options: Options) -> Result<Wired, Failure> {
 fn remove_leftovers(attempts: &Path) {
     for entry in std::fs::read_dir(attempts).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let attempt = name.strip_prefix(".spare-").unwrap_or(&name);
-        if attempt.parse::<adce_core::ids::Uuid>().is_ok() && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        if name.to_string_lossy().parse::<adce_core::ids::Uuid>().is_ok() && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

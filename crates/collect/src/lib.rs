@@ -14,11 +14,13 @@ mod redact;
 mod secret;
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_core::ports::{Clock, Collect, Listener, Order, Permits, Report, Stop};
-use adce_core::spec::How;
+use adce_core::ids::AttemptId;
+use adce_core::ports::{Clock, Collect, Listener, Order, OrderItem, Permits, Report, Stop};
+use adce_core::spec::{Collector, How};
 use async_trait::async_trait;
 
 use crate::command::Commands;
@@ -66,6 +68,17 @@ impl Collectors {
 
 #[async_trait]
 impl Collect for Collectors {
+    fn folder(&self, within: &Path, attempt: AttemptId, collector: &Collector, items: &[OrderItem]) -> PathBuf {
+        match collector.how {
+            How::Command(_) => self.commands.folder(within, attempt, items),
+            How::Http(_) => within.join(attempt.to_string()),
+        }
+    }
+
+    fn take_back(&self, folder: &Path) {
+        self.commands.take_back(folder);
+    }
+
     async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report {
         match order.collector.how {
             How::Command(_) => self.commands.collect(order, listener, stop).await,

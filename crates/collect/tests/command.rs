@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use adce_collect::Collectors;
 use adce_core::gap::{Failure, Fault};
+use adce_core::ids::{AttemptId, Uuid};
 use adce_core::ports::{Collect, Order, Progress, Report, Rest, Said, Stop};
 use adce_core::spec::{How, Secretive};
 use support::*;
@@ -391,20 +392,24 @@ impl Row {
         Row { folder: TempDir::new().unwrap(), collectors, attempts: 0 }
     }
 
-    async fn sh(&mut self, script: &str, keys: &[&str]) -> Report {
+    /// What the first staged file held, and what came of the attempt. Its folder is given back.
+    async fn sh(&mut self, script: &str, keys: &[&str]) -> (Option<String>, Report) {
         self.attempts += 1;
-        let items = keys.iter().map(|key| item(key)).collect();
-        let mut order = order(collector(How::Command(Vec::new())), &path(&self.folder, &self.attempts.to_string()), items);
+        let items: Vec<_> = keys.iter().map(|key| item(key)).collect();
+        let collector = collector(How::Command(Vec::new()));
+        let attempt = AttemptId(Uuid::from_u128(self.attempts as u128));
+        let folder = self.collectors.folder(self.folder.path(), attempt, &collector, &items);
+        let mut order = order(collector, &folder, items);
         order.argv = ["sh", "-c", script].map(String::from).to_vec();
-        self.collectors.collect(order, &|_| {}, never()).await
+        let report = self.collectors.collect(order, &|_| {}, never()).await;
+        let text = keys.first().filter(|key| matches!(said(&report, key), Some(Said::Staged(_)))).map(|key| staged_text(&report, key));
+        self.collectors.take_back(&folder);
+        (text, report)
     }
 
-    /// Folders that wait for another attempt, by inode.
-    fn spares(&self) -> std::collections::BTreeSet<u64> {
-        use std::os::unix::fs::MetadataExt;
-        let entries = std::fs::read_dir(self.folder.path()).unwrap().flatten();
-        let spares = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".spare-"));
-        spares.map(|entry| entry.metadata().unwrap().ino()).collect()
+    /// Folders that wait for another attempt.
+    fn free(&self) -> usize {
+        std::fs::read_dir(self.folder.path()).unwrap().count()
     }
 }
 
@@ -412,40 +417,51 @@ impl Row {
 async fn a_folder_never_serves_the_same_item_twice() {
     let mut row = Row::new();
     row.sh("exit 0", &["a/k"]).await;
-    let first = row.spares();
-    assert_eq!(first.len(), 1);
+    assert_eq!(row.free(), 1);
     row.sh("exit 0", &["a/k"]).await;
-    assert_eq!(row.spares().len(), 2, "the folder of an item served it again");
+    assert_eq!(row.free(), 2, "the folder of an item served it again");
     row.sh("exit 0", &["a/l"]).await;
     row.sh("exit 0", &["b/c/m"]).await;
-    assert_eq!(row.spares().len(), 2, "folders are not used again");
-    // A file where a spare has a folder.
+    assert_eq!(row.free(), 2, "folders are not used again");
+    // A file where another has a folder.
     row.sh("exit 0", &["a"]).await;
-    assert_eq!(row.spares().len(), 3);
+    assert_eq!(row.free(), 3);
     let script = r#"echo 1 > "$ADCE_OUT/a/n"; [ "$(grep -c . "$ADCE_ITEMS")" = 1 ] && grep -q '"a/n"' "$ADCE_ITEMS""#;
-    let report = row.sh(script, &["a/n"]).await;
-    assert_eq!((staged_text(&report, "a/n").as_str(), report.strays.len()), ("1\n", 0));
+    let (text, report) = row.sh(script, &["a/n"]).await;
+    assert_eq!((text.as_deref(), report.strays.len()), (Some("1\n"), 0));
 
     let Row { folder, collectors, .. } = row;
     drop(collectors);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "spares are left behind");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "folders are left behind");
 }
 
 #[tokio::test]
-async fn a_folder_in_which_anything_was_left_is_not_used_again() {
+async fn what_an_attempt_staged_and_printed_is_not_there_for_the_next_one() {
+    let mut row = Row::new();
+    row.sh(r#"echo old > "$ADCE_OUT/a/k"; echo printed"#, &["a/k"]).await;
+    assert_eq!(row.free(), 1);
+    let (_, report) = row.sh(r#"find "$ADCE_OUT/.." -type f"#, &["a/l"]).await;
+    assert_eq!(row.free(), 1, "the folder was not used again");
+    assert_eq!((report.items.len(), report.strays.len()), (0, 0), "{report:?}");
+    row.sh(r#"mv "$ADCE_OUT/../items.jsonl" "$ADCE_OUT/a/m"; mkdir "$ADCE_OUT/../log""#, &["a/m"]).await;
+    let (text, _) = row.sh(r#"cp "$ADCE_ITEMS" "$ADCE_OUT/a/n""#, &["a/n"]).await;
+    assert!(text.is_some_and(|text| text.lines().count() == 1 && text.contains("a/n")));
+}
+
+#[tokio::test]
+async fn a_folder_in_which_anything_else_was_left_is_not_used_again() {
     let scripts = [
         r#"mkdir "$ADCE_OUT/made""#,
         r#"rmdir "$ADCE_OUT/a""#,
-        r#"touch "$ADCE_OUT/a/k""#,
         r#"touch "$ADCE_OUT/other""#,
+        r#"mkdir "$ADCE_OUT/a/k""#,
         r#"mv "$ADCE_OUT" "$ADCE_OUT.moved"; ln -s "$ADCE_OUT.moved" "$ADCE_OUT""#,
-        "echo printed",
         "kill -9 $$",
     ];
     for script in scripts {
         let mut row = Row::new();
         row.sh(script, &["a/k"]).await;
-        assert!(row.spares().is_empty(), "{script}");
+        assert_eq!(row.free(), 0, "{script}");
     }
 }
 

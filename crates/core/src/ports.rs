@@ -97,7 +97,7 @@ pub struct Order {
     pub items: Vec<OrderItem>,
     /// For a command: the filled-in argv.
     pub argv: Vec<String>,
-    /// A new, empty folder for this attempt alone: `items.jsonl`, `out/`, `log` go here.
+    /// A folder in which nobody else works, as [`Collect::folder`] named it: `items.jsonl`, `out/`, `log` go here.
     pub folder: PathBuf,
     /// Permit that was granted when the task was picked (adce sends or proxies its requests).
     pub first_permit: Option<PermitId>,
@@ -216,6 +216,15 @@ pub type Listener<'a> = &'a (dyn Fn(Told) + Sync);
 /// polls it, for moments: it is called where blocking is allowed.
 #[async_trait]
 pub trait Collect: Send + Sync {
+    /// The [`Order::folder`] of an attempt at these items: one of its own under `within`, or one there in which an earlier
+    /// attempt has left nothing.
+    fn folder(&self, within: &Path, attempt: AttemptId, _collector: &Collector, _items: &[OrderItem]) -> PathBuf {
+        within.join(attempt.to_string())
+    }
+
+    /// What is still wanted was taken out of the folder, if it was ever used: it goes, or serves others.
+    fn take_back(&self, folder: &Path);
+
     async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report;
 }
 
@@ -330,6 +339,18 @@ pub trait Store: Send + Sync {
 
     /// All changes or none. A [`Change::Finish`] whose token is not current refuses the whole batch.
     async fn apply(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// [`Store::lease`], for a start that lies ahead: nobody waits for it yet, so it may go along with a commit some
+    /// milliseconds later. The order of the calls holds all the same.
+    async fn lease_ahead(&self, lease: Lease) -> Result<FencingToken, StoreError> {
+        self.lease(lease).await
+    }
+
+    /// [`Store::apply`], for what nobody waits for: it may go along with a commit some milliseconds later. The order of the
+    /// calls holds all the same.
+    async fn record(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.apply(changes).await
+    }
 
     /// What happened to a task, oldest first: its attempts and events.
     async fn history(&self, task: TaskId) -> Result<History, StoreError>;

@@ -77,8 +77,14 @@ impl Attempt {
         let (wanted, gone): (Vec<&Gap>, Vec<&Gap>) = self.start.gaps.iter().partition(|gap| self.expected.find(&gap.key).is_some());
         let mut delivered = match self.order(token, &wanted) {
             Err(failure) => all_failed(&self.start.gaps, &failure),
-            Ok(_) if wanted.is_empty() => Delivered::default(),
-            Ok(_) if self.stop.is_stopped() => all_failed(&self.start.gaps, &failure(Fault::Stopped, "stopped before it started".into())),
+            Ok(order) if wanted.is_empty() => {
+                self.ports.collect.take_back(&order.folder);
+                Delivered::default()
+            }
+            Ok(order) if self.stop.is_stopped() => {
+                self.ports.collect.take_back(&order.folder);
+                all_failed(&self.start.gaps, &failure(Fault::Stopped, "stopped before it started".into()))
+            }
             Ok(order) => self.collect(order, &mut record).await,
         };
         delivered.gone = gone.iter().map(|gap| gap.id).collect();
@@ -91,7 +97,10 @@ impl Attempt {
         let attempt = self.start.attempt;
         let left = match settle(&*self.ports.lake, &mut order, &self.in_doubt).await {
             Ok(left) => left,
-            Err(error) => return all_failed(&self.start.gaps, &of_lake(&error)),
+            Err(error) => {
+                self.ports.collect.take_back(&order.folder);
+                return all_failed(&self.start.gaps, &of_lake(&error));
+            }
         };
         let proxied = matches!(order.collector.how, How::Command(_));
         order.gateway = proxied.then(|| self.ports.gate.admit(attempt)).flatten();
@@ -117,7 +126,7 @@ impl Attempt {
         delivered
     }
 
-    /// Moves the log out of the attempt's folder, and removes that.
+    /// Moves the log out of the attempt's folder, and gives that back.
     fn keep_log(&self, report: &Report, record: &mut AttemptRecord, folder: &Path) {
         if let Some(log) = &report.log {
             let kept = self.ports.logs_folder.join(format!("{}.log", record.attempt));
@@ -129,8 +138,7 @@ impl Attempt {
                 record.log = Some(kept);
             }
         }
-        // Also one that the collector took away may be there again: objects in the lake are checked in it.
-        let _ = std::fs::remove_dir_all(folder);
+        self.ports.collect.take_back(folder);
     }
 
     fn order(&self, token: FencingToken, gaps: &[&Gap]) -> Result<Order, Failure> {
@@ -138,9 +146,9 @@ impl Attempt {
         let collector = self.spec.collectors.get(&start.task.collector).cloned();
         let collector = collector.ok_or_else(|| failure(Fault::Stopped, format!("collector `{}` is gone", start.task.collector)))?;
         let items = gaps.iter().map(|gap| self.order_item(gap, &collector)).collect::<Result<Vec<_>, _>>()?;
-        let folder = self.ports.attempts_folder.join(start.attempt.to_string());
+        let folder = self.ports.collect.folder(&self.ports.attempts_folder, start.attempt, &collector, &items);
         let argv = match &collector.how {
-            How::Command(argv) => fill_argv(argv, &items, &folder)?,
+            How::Command(argv) => fill_argv(argv, &items, &folder).inspect_err(|_| self.ports.collect.take_back(&folder))?,
             How::Http(_) => Vec::new(),
         };
         let first_permit = match start.charge {

@@ -14,21 +14,22 @@ mod contract;
 mod environment;
 mod output;
 mod program;
-mod spare;
 mod spawn;
 mod staging;
+mod workplaces;
 
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::gap::Failure;
-use adce_core::ports::{Clock, Listener, Order, Report, Rest, Said, Stop, Told};
+use adce_core::ids::AttemptId;
+use adce_core::ports::{Clock, Listener, Order, OrderItem, Report, Rest, Said, Stop, Told};
 use adce_core::time::Boottime;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -39,10 +40,10 @@ use self::brief::Brief;
 use self::contract::Words;
 use self::environment::ChildEnvironment;
 use self::output::{From, Output};
-use self::spare::{Skeleton, Spares};
 use self::spawn::{Spawned, own_trouble};
 use self::staging::Staged;
 pub(crate) use self::staging::own_folder;
+use self::workplaces::{Skeleton, Workplaces};
 use crate::Setting;
 use crate::process::Group;
 use crate::redact::Redactor;
@@ -67,7 +68,7 @@ pub(crate) struct Commands {
     keep_bytes: usize,
     /// What ends within this time is followed on the thread that started it.
     briefly: Duration,
-    spares: Arc<Spares>,
+    workplaces: Arc<Workplaces>,
 }
 
 /// A command after its first moments.
@@ -106,7 +107,16 @@ enum EndedBy {
 impl Commands {
     pub(crate) fn new(clock: Arc<dyn Clock>, own: Arc<Vec<(OsString, OsString)>>, setting: &Setting) -> Self {
         let Setting { grace, keep_bytes, briefly, .. } = *setting;
-        Commands { clock, own, grace, keep_bytes, briefly, spares: Arc::default() }
+        Commands { clock, own, grace, keep_bytes, briefly, workplaces: Arc::default() }
+    }
+
+    /// A folder for an order of these items, under `within`.
+    pub(crate) fn folder(&self, within: &Path, attempt: AttemptId, items: &[OrderItem]) -> PathBuf {
+        self.workplaces.lend(within, attempt, items)
+    }
+
+    pub(crate) fn take_back(&self, folder: &Path) {
+        self.workplaces.take_back(folder);
     }
 
     /// `listener` hears of commands that do not end at once.
@@ -135,7 +145,7 @@ impl Commands {
             Ok((EndedBy::Stop, _)) => Ending::Stopped,
             Err(why) => return not_started(own_trouble("it could not be followed", &why)),
         };
-        report(&order, output, ending, skeleton, &self.spares)
+        report(&order, output, ending, skeleton, &self.workplaces)
     }
 
     /// Starts the command and follows it for its first moments, to its end if it comes.
@@ -147,7 +157,7 @@ impl Commands {
         match brief::follow(&mut spawned, &mut output, self.briefly.min(order.collector.timeout)) {
             Ok(Brief::Ended(status)) if spawned.group.is_gone() => {
                 output.finish();
-                Begun::Over(report(order, output, exit(status), spawned.skeleton, &self.spares))
+                Begun::Over(report(order, output, exit(status), spawned.skeleton, &self.workplaces))
             }
             Ok(Brief::Ended(status)) => Begun::Going { spawned: Box::new(spawned), output, ended: Some(status) },
             Ok(Brief::Running) => Begun::Going { spawned: Box::new(spawned), output, ended: None },
@@ -158,7 +168,7 @@ impl Commands {
     fn start(&self, order: &Order) -> Result<(Spawned, Output), Failure> {
         let environment = ChildEnvironment::of(order, &self.own).map_err(|why| program::not_started(&why))?;
         let redactor = redactor(order, &environment);
-        let spawned = spawn::spawn(order, &environment, &self.spares)
+        let spawned = spawn::spawn(order, &environment, &self.workplaces)
             .map_err(|failure| Failure { message: redactor.text(&failure.message), ..failure })?;
         let words = Words::on(order.items.iter().map(|item| item.key.as_str()));
         Ok((spawned, Output::new(words, redactor, self.keep_bytes)))
@@ -330,7 +340,7 @@ impl Pipes {
     }
 }
 
-fn report(order: &Order, mut output: Output, ending: Ending, skeleton: Skeleton, spares: &Spares) -> Report {
+fn report(order: &Order, mut output: Output, ending: Ending, skeleton: Skeleton, workplaces: &Workplaces) -> Report {
     let staged = staging::look(order).unwrap_or_else(|why| {
         output.complain(&format!("what it staged could not be looked through: {why}"));
         Staged::default()
@@ -348,9 +358,8 @@ fn report(order: &Order, mut output: Output, ending: Ending, skeleton: Skeleton,
     own_failures.chain(of_the_rest).for_each(|failure| failure.message = output.redact(&failure.message));
     remarks.iter().for_each(|remark| output.complain(remark));
     let log = write_log(order, &output);
-    let left_nothing = staged.is_nothing() && log.is_none() && matches!(ending, Ending::Exited(_));
-    if left_nothing {
-        spares.keep(order, skeleton, staged.folders);
+    if staged.strays.is_empty() && matches!(ending, Ending::Exited(_)) {
+        workplaces.leave(order, skeleton, &staged, log.as_deref());
     }
     Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, log }
 }

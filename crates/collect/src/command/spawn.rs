@@ -16,7 +16,7 @@ use adce_core::time::BootId;
 
 use crate::command::environment::ChildEnvironment;
 use crate::command::output::From;
-use crate::command::spare::{Skeleton, Spares};
+use crate::command::workplaces::{Skeleton, Workplaces};
 use crate::command::{program, staging};
 use crate::process::{Group, Seen};
 
@@ -47,11 +47,11 @@ impl Spawned {
 }
 
 /// Prepares the attempt's folder and starts its command there. Blocks until the child has begun its program.
-pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, spares: &Spares) -> Result<Spawned, Failure> {
+pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, workplaces: &Workplaces) -> Result<Spawned, Failure> {
     let argv0 = order.argv.first().map_or("", String::as_str);
     let folder = &order.collector.cwd;
     let program = program::find(argv0, folder, environment.get("PATH"))?;
-    let skeleton = staging::prepare(order, spares).map_err(|why| own_trouble("its folder could not be prepared", &why))?;
+    let skeleton = staging::prepare(order, workplaces).map_err(|why| own_trouble("its folder could not be prepared", &why))?;
     let mut command = Command::new(&program);
     command.arg0(argv0).args(&order.argv[1..]).current_dir(folder).process_group(0);
     command.env_clear().envs(environment.variables.iter().map(|(name, value)| (name, value)));

@@ -14,7 +14,7 @@ use adce_core::spec::Output;
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use crate::command::spare::{Skeleton, Spares};
+use crate::command::workplaces::{Skeleton, Workplaces};
 
 /// More strange files than this are only counted.
 const STRAYS_NAMED: usize = 100;
@@ -54,8 +54,8 @@ impl Serialize for Values<'_> {
 }
 
 /// Writes `items.jsonl` and makes every folder in which an item's file will lie.
-pub(crate) fn prepare(order: &Order, spares: &Spares) -> io::Result<Skeleton> {
-    let mut skeleton = match spares.take(order) {
+pub(crate) fn prepare(order: &Order, workplaces: &Workplaces) -> io::Result<Skeleton> {
+    let mut skeleton = match workplaces.begin(order) {
         Some(skeleton) => skeleton,
         None => {
             own_folder(&order.folder)?;
@@ -99,7 +99,7 @@ fn make_folder(out: &Path, folder: &Path, made: &mut HashSet<PathBuf>) -> io::Re
     Ok(())
 }
 
-/// A link in its place is not followed: it was not made by us. A spare's file is written over and then cut, because
+/// A link in its place is not followed: it was not made by us. An earlier attempt's file is written over and then cut, because
 /// emptying it first would free its block, and a disk that discards freed blocks makes the attempt wait for that.
 fn write_items(path: &Path, lines: &[u8]) -> io::Result<()> {
     let no_link = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
@@ -148,10 +148,6 @@ pub(crate) fn look(order: &Order) -> io::Result<Staged> {
 }
 
 impl Staged {
-    pub(crate) fn is_nothing(&self) -> bool {
-        self.files.is_empty() && self.strays.is_empty()
-    }
-
     fn stray(&mut self, path: &Path, out: &Path) {
         if self.strays.len() == STRAYS_NAMED {
             self.strays_not_named += 1;

@@ -159,6 +159,10 @@ struct Scripted {
 
 #[async_trait]
 impl Collect for Scripted {
+    fn take_back(&self, folder: &Path) {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+
     async fn collect(&self, order: Order, _listener: Listener<'_>, stop: Stop) -> Report {
         let number = self.begun.fetch_add(1, Ordering::SeqCst);
         (self.script)(Scene { number, order, stop, permits: self.permits.clone() }).await
