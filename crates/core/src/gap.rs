@@ -141,8 +141,16 @@ pub struct Task {
     pub due: Option<Timestamp>,
     /// Key of its first gap.
     pub key: String,
-    /// Not to be started before (the latest `next_try` of its gaps).
+    /// Not to be started before (the latest `next_try` of its gaps). Known from the gaps, and not remembered beside them.
+    #[serde(skip)]
     pub ready_at: Option<Timestamp>,
+}
+
+impl Task {
+    /// `gap`: every gap of the task.
+    pub fn when_ready<'a>(&self, gap: impl Fn(&GapId) -> Option<&'a Gap>) -> Option<Timestamp> {
+        self.gaps.iter().filter_map(gap).filter_map(|gap| gap.progress.next_try).max()
+    }
 }
 
 /// What an attempt did for one item.

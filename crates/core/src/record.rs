@@ -168,6 +168,8 @@ pub enum Change {
     },
     /// Ends the lease and records what came of it; refused if the token is not current.
     Finish(AttemptRecord),
+    /// Gives back a lease under which nothing was started; without one, nothing happens.
+    Release(AttemptId),
     Reserve(Reservation),
     SettleReservation {
         id: u64,

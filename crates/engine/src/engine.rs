@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_core::gap::{Gap, Outcome, Reason};
+use adce_core::gap::{Gap, Outcome, Reason, Task};
 use adce_core::ids::{AttemptId, GapId, ItemId, Uuid};
 use adce_core::object::Object;
 use adce_core::ports::StoreError;
@@ -21,13 +21,14 @@ use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now};
 use tokio::sync::{mpsc, watch};
 
+use crate::ahead::Ahead;
 use crate::alarm::Alarm;
 use crate::asking::{Asking, Line};
 use crate::attempt::{Attempt, Ports};
 use crate::cycle::CycleFigures;
 use crate::figures::Figures;
 use crate::inbox::{Ended, Inbox, Interrupt, Message};
-use crate::ledger::Ledger;
+use crate::ledger::{Leasing, Ledger};
 use crate::looking::CycleState;
 use crate::snapshot::{Notice, Phase, Snapshot};
 use crate::stop::StopSwitch;
@@ -88,6 +89,7 @@ pub struct Engine {
     messages: mpsc::UnboundedReceiver<Message>,
     pub(crate) to_loop: mpsc::UnboundedSender<Message>,
     pub(crate) ledger: Ledger,
+    ahead: Ahead,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) items: HashMap<ItemId, ItemRecord>,
     /// Open gaps that a person did not select: remembered, and left alone.
@@ -147,6 +149,7 @@ impl Engine {
             messages,
             to_loop,
             ledger,
+            ahead: Ahead::default(),
             dispatcher,
             items,
             aside,
@@ -209,6 +212,7 @@ impl Engine {
             snapshot: self.snapshot(now, Phase::Done),
             cycle: std::mem::take(&mut self.cycle.figures),
         };
+        self.ahead.end(&mut self.ledger);
         let written = self.ledger.finish().await.map_err(EngineError::State);
         self.failed.map_or(written, Err).map(|()| ending)
     }
@@ -235,9 +239,21 @@ impl Engine {
                 return None;
             }
             let now = self.now();
-            match self.dispatcher.pick(now, || AttemptId(Uuid::now_v7())) {
-                Pick::Start(start) => self.start(*start, now),
-                Pick::Idle(idle) => return Some(idle),
+            self.ahead.let_go(&self.dispatcher, &mut self.ledger);
+            let mut leasing = None;
+            let name_attempt = |task: &Task| match self.ahead.take(task) {
+                Some((attempt, taken)) => {
+                    leasing = Some(taken);
+                    attempt
+                }
+                None => AttemptId(Uuid::now_v7()),
+            };
+            match self.dispatcher.pick(now, name_attempt) {
+                Pick::Start(start) => self.start(*start, leasing, now),
+                Pick::Idle(idle) => {
+                    self.ahead.refill(&self.dispatcher, &self.ledger, now);
+                    return Some(idle);
+                }
             }
         }
     }
@@ -246,12 +262,14 @@ impl Engine {
         self.options.attempts.is_some_and(|attempts| self.figures.totals.attempts >= attempts)
     }
 
-    fn start(&mut self, start: Start, now: Now) {
+    /// `leasing`: the lease that was written ahead for it; what needs permits has none.
+    fn start(&mut self, start: Start, leasing: Option<Leasing>, now: Now) {
+        self.ahead.let_go(&self.dispatcher, &mut self.ledger);
         let progress = self.figures.started(&start, now);
         let id = start.attempt;
         let stop = Arc::new(StopSwitch::default());
         self.stops.insert(start.attempt, stop.clone());
-        let leasing = self.ledger.lease(start.before.clone(), start.lease.clone());
+        let leasing = leasing.unwrap_or_else(|| self.ledger.lease(start.before.clone(), start.lease.clone()));
         let attempt = Attempt {
             ports: self.ports.clone(),
             spec: self.spec.clone(),

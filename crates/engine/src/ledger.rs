@@ -40,7 +40,7 @@ impl Ledger {
     pub fn record(&mut self, changes: Vec<Change>) {
         if !changes.is_empty() {
             let store = self.store.clone();
-            self.recording.push_back(begun(async move { store.apply(changes).await }));
+            self.recording.push_back(begun(async move { store.record(changes).await }));
         }
     }
 
@@ -77,6 +77,12 @@ impl Ledger {
     /// The next reservation that is durable, or is not; `None` when none is under way. May be dropped and called again.
     pub async fn reserved(&mut self) -> Option<Message> {
         self.reserving.next().await
+    }
+
+    /// For a start that lies ahead.
+    pub fn lease_ahead(&self, lease: Lease) -> Leasing {
+        let store = self.store.clone();
+        begun(async move { store.lease_ahead(lease).await })
     }
 
     /// Both are under way at once and share a commit; the lease is given only when both are durable.

@@ -3,6 +3,7 @@
 //! It makes the decisions of `core` happen in the right order against real disks, processes and sockets. Which adapters
 //! stand behind the ports is the binary's business.
 
+mod ahead;
 mod alarm;
 mod answers;
 mod asking;

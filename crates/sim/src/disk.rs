@@ -64,6 +64,7 @@ impl Disk {
             Change::PutSource(name, record) => drop(self.sources.insert(name.clone(), record.clone())),
             Change::PutSuccess(name, attempts) => drop(self.success.insert(name.clone(), attempts.clone())),
             Change::Finish(record) => drop(self.leases.remove(&record.attempt)),
+            Change::Release(attempt) => drop(self.leases.remove(attempt)),
             Change::Reserve(reservation) => drop(self.reservations.insert(reservation.id, reservation.clone())),
             Change::SettleReservation { id, settled } => {
                 if let Some(reservation) = self.reservations.get_mut(id) {

@@ -241,7 +241,7 @@ impl World {
         }
         loop {
             let (now, next_attempt) = (self.now(), self.next_attempt());
-            match self.engine_mut().dispatcher.pick(now, || next_attempt) {
+            match self.engine_mut().dispatcher.pick(now, |_| next_attempt) {
                 Pick::Start(start) => {
                     self.attempts += 1;
                     self.start(*start);

@@ -23,6 +23,7 @@ fn recorded_at(change: &Change) -> Option<Timestamp> {
         | Change::PutSuccess(..)
         | Change::Started(_)
         | Change::Publishing { .. }
+        | Change::Release(_)
         | Change::SettleReservation { .. }
         | Change::ForgetReservation(_) => None,
     }

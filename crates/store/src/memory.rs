@@ -94,7 +94,7 @@ impl State {
             picture: self.picture.clone(),
             held: self.held.clone(),
             gaps: self.gaps.values().cloned().collect(),
-            tasks: self.tasks.values().cloned().collect(),
+            tasks: self.tasks.values().map(|task| Task { ready_at: task.when_ready(|gap| self.gaps.get(gap)), ..task.clone() }).collect(),
             items: self.items.clone(),
             leases,
             processes: self.processes.values().cloned().collect(),
@@ -146,6 +146,7 @@ impl State {
                 self.leases.entry(attempt).and_modify(|lease| lease.publishing = true);
             }
             Change::Finish(record) => self.finish(record),
+            Change::Release(attempt) => drop(self.leases.remove(&attempt)),
             Change::Reserve(reservation) => {
                 self.reservations.insert(reservation.id, reservation);
             }

@@ -73,10 +73,13 @@ impl Owners {
 
     pub(crate) fn applied(&mut self, changes: &[Change]) {
         for change in changes {
-            if let Change::Finish(record) = change {
-                for gap in self.leases.remove(&record.attempt).map(|held| held.gaps).unwrap_or_default() {
-                    self.of_gap.remove(&gap);
-                }
+            let over = match change {
+                Change::Finish(record) => record.attempt,
+                Change::Release(attempt) => *attempt,
+                _ => continue,
+            };
+            for gap in self.leases.remove(&over).map(|held| held.gaps).unwrap_or_default() {
+                self.of_gap.remove(&gap);
             }
         }
     }

@@ -10,7 +10,7 @@ use adce_core::coverage::Picture;
 use adce_core::gap::Task;
 use adce_core::ids::FencingToken;
 use adce_core::ports::{Store, StoreError};
-use adce_core::record::{AbsentMark, Change, Closed, HeldPicture, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
+use adce_core::record::{AbsentMark, Change, Closed, HeldPicture, History, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
 use adce_store::memory::MemoryStore;
 use adce_store::sqlite::{self, Opening};
 use adce_store::{Identity, Retention};
@@ -67,6 +67,8 @@ claims! {
     a_lease_for_one_gap_twice_is_refused
     a_refused_lease_takes_none_of_its_gaps
     a_finished_lease_frees_its_gaps
+    a_released_lease_frees_its_gaps_and_leaves_no_trace
+    what_nobody_waits_for_keeps_its_place
     tokens_grow_and_are_never_given_again
     an_unfinished_lease_is_remembered_with_its_process
     a_stale_result_takes_its_whole_batch_with_it
@@ -100,7 +102,7 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
         picture: Some(picture.clone()),
         held: Some(held.clone()),
         gaps: vec![gap(1)],
-        tasks: vec![task(&[1])],
+        tasks: vec![known_task(&[1])],
         items: HashMap::from([(item(1), record.clone())]),
         reservations: vec![reservation(u64::MAX / 2)],
         sources: HashMap::from([("espn".to_owned(), source.clone())]),
@@ -152,7 +154,7 @@ async fn what_is_put_again_replaces_what_was_there<B: Backend>() {
     .await;
     let remembered = store.load().await.unwrap();
     assert_eq!(remembered.gaps, [later]);
-    assert_eq!(remembered.tasks, [task(&[1, 3])]);
+    assert_eq!(remembered.tasks, [known_task(&[1, 3])]);
     assert_eq!(remembered.items, HashMap::from([(item(1), record)]));
     assert_eq!(remembered.held, None);
 }
@@ -221,6 +223,29 @@ async fn a_finished_lease_frees_its_gaps<B: Backend>() {
     let remembered = store.load().await.unwrap();
     assert_eq!((remembered.leases, remembered.processes), (vec![], vec![]));
     store.lease(lease(2, &[2])).await.unwrap();
+}
+
+async fn a_released_lease_frees_its_gaps_and_leaves_no_trace<B: Backend>() {
+    let backend = B::new();
+    let store = backend.open();
+    store.lease(lease(1, &[1, 2])).await.unwrap();
+    put(&store, [Change::Release(attempt(1)), Change::Release(attempt(7))]).await;
+    let token = store.lease(lease(2, &[2, 3])).await.unwrap();
+    let remembered = store.load().await.unwrap();
+    assert_eq!(remembered.leases, vec![Lease { token, ..lease(2, &[2, 3]) }]);
+    assert_eq!(store.history(task_id(1)).await.unwrap(), History::default());
+}
+
+async fn what_nobody_waits_for_keeps_its_place<B: Backend>() {
+    let store = B::new().open();
+    let first = store.lease_ahead(lease(1, &[1]));
+    let released = store.record(vec![Change::Release(attempt(1))]);
+    let second = store.lease(lease(2, &[1]));
+    let (first, released, second) = tokio::join!(first, released, second);
+    assert!(first.unwrap() < second.unwrap());
+    released.unwrap();
+    let ahead = store.lease_ahead(lease(3, &[1])).await;
+    assert!(matches!(ahead, Err(StoreError::Leased { by, .. }) if by == attempt(2)), "{ahead:?}");
 }
 
 async fn tokens_grow_and_are_never_given_again<B: Backend>() {

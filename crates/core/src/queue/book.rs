@@ -98,9 +98,15 @@ pub(super) struct Book {
     buckets: IndexSet<Bucket>,
     /// By bucket: tasks that nobody tried and that have room.
     with_room: HashMap<BucketIx, BTreeSet<TaskSlot>>,
+    /// Grows whenever a gap goes to another task, or to none.
+    moves: u64,
 }
 
 impl Book {
+    pub(super) fn moves(&self) -> u64 {
+        self.moves
+    }
+
     pub(super) fn bucket_at(&mut self, bucket: Bucket) -> BucketIx {
         self.buckets.insert_full(bucket).0 as BucketIx
     }
@@ -171,6 +177,7 @@ impl Book {
     pub(super) fn remove_task(&mut self, at: TaskSlot) -> TaskEntry {
         self.has_room(at, false);
         let task = self.tasks.remove(at);
+        self.moves += 1;
         self.task_at.remove(&task.id);
         for gap in &task.gaps {
             self.gaps.get_mut(*gap).task = None;
@@ -186,6 +193,7 @@ impl Book {
             *owner = Some(at);
         }
         self.tasks.get_mut(at).gaps.extend(gaps);
+        self.moves += 1;
         self.sort(at);
     }
 
@@ -199,6 +207,7 @@ impl Book {
     pub(super) fn part(&mut self, gap: GapSlot) -> Option<TaskSlot> {
         let at = self.gaps.get_mut(gap).task.take()?;
         self.tasks.get_mut(at).gaps.retain(|other| *other != gap);
+        self.moves += 1;
         Some(at)
     }
 

@@ -137,6 +137,11 @@ impl Class {
         self.ready.first_key_value().map(|(place, member)| (place, member.task))
     }
 
+    /// In their order.
+    pub(super) fn first(&self, at_most: usize) -> impl Iterator<Item = (&Place, TaskSlot)> {
+        self.ready.iter().take(at_most).map(|(place, member)| (place, member.task))
+    }
+
     pub(super) fn tasks(&self) -> u64 {
         self.ready.len() as u64
     }

@@ -154,7 +154,7 @@ impl Rehearsal {
                     break None;
                 }
                 number += 1;
-                match self.dispatcher.pick(self.now, || AttemptId(Uuid::from_u128(number))) {
+                match self.dispatcher.pick(self.now, |_| AttemptId(Uuid::from_u128(number))) {
                     Pick::Start(start) => self.begin(*start),
                     Pick::Idle(idle) => break idle.wake_at,
                 }

@@ -20,6 +20,7 @@ use super::classes::{ClassKey, TaskSlot};
 use super::score::Rank;
 use super::start::{Idle, Waiting};
 use super::{Charge, Gate, Pick, Start};
+use crate::gap::Task;
 use crate::ids::{AttemptId, FencingToken};
 use crate::limits::breaker;
 use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
@@ -91,13 +92,35 @@ impl Claims {
 }
 
 impl Dispatcher {
-    /// The best runnable task, if any. `new_attempt` is called only for a start.
-    pub fn pick(&mut self, now: Now, new_attempt: impl FnOnce() -> AttemptId) -> Pick {
+    /// The best runnable task, if any. `name_attempt` is called only for a start, with what starts.
+    pub fn pick(&mut self, now: Now, name_attempt: impl FnOnce(&Task) -> AttemptId) -> Pick {
         self.wake(now);
         match self.choose(now) {
-            Choice::Start { task, rank, ask, passed } => Pick::Start(Box::new(self.start(task, &rank, ask, &passed, new_attempt(), now))),
+            Choice::Start { task, rank, ask, passed } => Pick::Start(Box::new(self.start(task, &rank, ask, &passed, name_attempt, now))),
             Choice::Nothing { wake_at, waiting } => Pick::Idle(Idle { wake_at, waiting }),
         }
+    }
+
+    /// The tasks that will start next if nothing happens but that slots get free, the first one first, as far as they need
+    /// no permits: who needs some waits for these.
+    pub fn next_up(&self, at_most: usize, now: Now) -> Vec<Task> {
+        if self.holds.all {
+            return Vec::new();
+        }
+        let mut next: Vec<(Rank, TaskSlot)> = Vec::new();
+        for (_, key, class) in self.classes.occupied() {
+            let is_shut = key.source.is_some_and(|source| self.source_gate(source, now).is_some());
+            if key.ask.is_some() || is_shut {
+                continue;
+            }
+            let factors = self.factors(key);
+            next.extend(class.first(at_most).map(|(place, task)| {
+                let score = self.weights.score(factors, place.detected_at, now.wall).total;
+                (Rank { score, place: place.clone() }, task)
+            }));
+        }
+        next.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+        next.into_iter().take(at_most).map(|(_, task)| self.plain_task(task)).collect()
     }
 
     /// Attempts that only deliver hold none, up to as many of them as there are slots: a lake that is slower than the
@@ -232,7 +255,17 @@ impl Dispatcher {
         if tasks == 0 { Vec::new() } else { vec![Waiting { gate, tasks, gaps }] }
     }
 
-    fn start(&mut self, task: TaskSlot, rank: &Rank, ask: Option<Ask>, passed: &[Refused], attempt: AttemptId, now: Now) -> Start {
+    fn start(
+        &mut self,
+        task: TaskSlot,
+        rank: &Rank,
+        ask: Option<Ask>,
+        passed: &[Refused],
+        name_attempt: impl FnOnce(&Task) -> AttemptId,
+        now: Now,
+    ) -> Start {
+        let plain = self.plain_task(task);
+        let attempt = name_attempt(&plain);
         let key = self.class_key(task);
         let score = self.score_of(task, now);
         self.mark_passed(&key, rank, passed, now);
@@ -255,7 +288,6 @@ impl Dispatcher {
         self.unqueue(task);
         self.book.has_room(task, false);
         self.book.task_mut(task).phase = Phase::Running(attempt);
-        let plain = self.plain_task(task);
         let lease = Lease {
             attempt,
             token: FencingToken(0),

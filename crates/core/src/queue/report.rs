@@ -25,6 +25,20 @@ impl Dispatcher {
         self.book.gaps().map(|(gap, _)| self.plain_gap(gap)).collect()
     }
 
+    /// Grows whenever a gap goes to another task, or to none: as long as it is the same, each task has the gaps it had.
+    pub fn moves(&self) -> u64 {
+        self.book.moves()
+    }
+
+    /// Whether the task waits, and has just these gaps.
+    pub fn waits_with(&self, task: TaskId, gaps: &[GapId]) -> bool {
+        self.book.find_task(task).is_some_and(|task| {
+            let task = self.book.task(task);
+            let has = task.gaps.iter().map(|gap| self.book.gap(*gap).id);
+            !matches!(task.phase, Phase::Running(_)) && has.eq(gaps.iter().copied())
+        })
+    }
+
     pub fn task(&self, task: TaskId) -> Option<Task> {
         self.book.find_task(task).map(|task| self.plain_task(task))
     }
@@ -44,7 +58,7 @@ impl Dispatcher {
         self.book.find_task(task).map(|task| self.score_of(task, now))
     }
 
-    /// In the order of their ids, which is that of their starts.
+    /// In the order of their ids, which is about that of their starts.
     pub fn running(&self) -> Vec<Running> {
         let plain = self.running.iter().map(|(attempt, running)| {
             let task = self.plain_task(running.task);

@@ -49,6 +49,8 @@ pub(super) fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
         Change::Started(process) => started(db, process),
         Change::Publishing { token, .. } => publishing(db, *token),
         Change::Finish(record) => finish(db, record),
+        // Without an index: there are never more leases than a few for each slot.
+        Change::Release(attempt) => run(db, "DELETE FROM lease WHERE attempt = ?", [attempt_bytes(attempt)]).map(drop),
         Change::Reserve(reservation) => reserve(db, reservation),
         Change::SettleReservation { id, settled } => settle(db, *id, settled),
         Change::ForgetReservation(id) => run(db, "DELETE FROM reservation WHERE id = ?", [signed(*id)]).map(drop),
@@ -88,10 +90,16 @@ fn close_gap(db: &Connection, gap: GapId, at: Timestamp, why: Closed) -> Result<
 }
 
 fn put_task(db: &Connection, task: &Task) -> Result<(), Trouble> {
-    run(db, "DELETE FROM task_gap WHERE task = ?", [task.id.0])?;
     if task.gaps.is_empty() {
         return remove_task(db, task.id);
     }
+    // Its gaps stand in `task_gap` alone, so that there is one truth about them.
+    let body = json(&Task { gaps: Vec::new(), ..task.clone() });
+    // A task that is tried again is nearly always the same: reading costs less than writing three pages.
+    if is_written(db, task, &body)? {
+        return Ok(());
+    }
+    run(db, "DELETE FROM task_gap WHERE task = ?", [task.id.0])?;
     for (position, gap) in (0_i64..).zip(&task.gaps) {
         leave_task(db, *gap)?;
         run(
@@ -100,8 +108,6 @@ fn put_task(db: &Connection, task: &Task) -> Result<(), Trouble> {
             params![gap.item.0, gap.episode, task.id.0, position],
         )?;
     }
-    // Its gaps stand in `task_gap` alone, so that there is one truth about them.
-    let body = json(&Task { gaps: Vec::new(), ..task.clone() });
     run(
         db,
         "INSERT INTO task (id, collector, priority, detected_at, body) VALUES (?, ?, ?, ?, ?)
@@ -110,6 +116,27 @@ fn put_task(db: &Connection, task: &Task) -> Result<(), Trouble> {
         params![task.id.0, task.collector, task.priority.word(), micros(task.detected_at), body],
     )
     .map(drop)
+}
+
+/// Whether the task stands there as it is.
+fn is_written(db: &Connection, task: &Task, body: &str) -> Result<bool, Trouble> {
+    let written = db
+        .prepare_cached("SELECT body = ? FROM task WHERE id = ?")?
+        .query_row(params![body, task.id.0], |row| row.get::<_, bool>(0))
+        .optional()?;
+    if written != Some(true) {
+        return Ok(false);
+    }
+    let mut gaps = db.prepare_cached("SELECT item, episode FROM task_gap WHERE task = ? ORDER BY position")?;
+    let mut rows = gaps.query([task.id.0])?;
+    for gap in &task.gaps {
+        let Some(row) = rows.next()? else { return Ok(false) };
+        let is_it = row.get_ref(0)?.as_blob().is_ok_and(|item| item == gap.item.0) && row.get::<_, u32>(1)? == gap.episode;
+        if !is_it {
+            return Ok(false);
+        }
+    }
+    Ok(rows.next()?.is_none())
 }
 
 fn remove_task(db: &Connection, task: TaskId) -> Result<(), Trouble> {
@@ -191,7 +218,10 @@ fn put_source(db: &Connection, name: &str, record: &SourceRecord) -> Result<(), 
 
 fn put_success(db: &Connection, collector: &str, attempts: &[bool]) -> Result<(), Trouble> {
     let text: String = attempts.iter().map(|filled| if *filled { '1' } else { '0' }).collect();
-    run(db, "INSERT OR REPLACE INTO success (collector, attempts) VALUES (?, ?)", params![collector, text]).map(drop)
+    // One that always succeeds, or never, looks the same after each attempt.
+    let changed = "INSERT INTO success (collector, attempts) VALUES (?, ?)
+         ON CONFLICT DO UPDATE SET attempts = excluded.attempts WHERE attempts <> excluded.attempts";
+    run(db, changed, params![collector, text]).map(drop)
 }
 
 fn reserve(db: &Connection, reservation: &Reservation) -> Result<(), Trouble> {

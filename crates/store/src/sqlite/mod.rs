@@ -30,7 +30,7 @@ pub use self::ownership::Holder;
 use self::ownership::Ownership;
 pub use self::reader::Reader;
 pub use self::schema::FORMAT;
-use self::writer::{End, Job, Sent, Writer};
+use self::writer::{End, Haste, Job, Sent, Work, Writer};
 use crate::{Identity, Retention};
 
 /// The engine that opens a state, and when.
@@ -75,10 +75,10 @@ pub fn open_to_read(path: &Path, identity: &Identity) -> Result<Option<Reader>, 
 }
 
 impl SqliteStore {
-    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<T, StoreError> {
+    async fn ask<T>(&self, haste: Haste, work: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Work) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let gone = || StoreError::Unreachable(format!("`{}`: its writer has ended", self.path.display()));
-        self.to_writer.send(Sent::Job(job(answer))).map_err(|_| gone())?;
+        self.to_writer.send(Sent::Job(Job { haste, work: work(answer) })).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 
@@ -106,12 +106,20 @@ impl Store for SqliteStore {
 
     /// Once called it happens, even if the caller stops waiting.
     async fn lease(&self, lease: Lease) -> Result<FencingToken, StoreError> {
-        self.ask(|answer| Job::Lease(lease, answer)).await
+        self.ask(Haste::SomebodyWaits, |answer| Work::Lease(lease, answer)).await
+    }
+
+    async fn lease_ahead(&self, lease: Lease) -> Result<FencingToken, StoreError> {
+        self.ask(Haste::NobodyWaits, |answer| Work::Lease(lease, answer)).await
     }
 
     /// Once called it happens, even if the caller stops waiting.
     async fn apply(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.ask(|answer| Job::Apply(changes, answer)).await
+        self.ask(Haste::SomebodyWaits, |answer| Work::Apply(changes, answer)).await
+    }
+
+    async fn record(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.ask(Haste::NobodyWaits, |answer| Work::Apply(changes, answer)).await
     }
 
     async fn history(&self, task: TaskId) -> Result<History, StoreError> {

@@ -3,18 +3,22 @@
 //! What is queued is committed at once: an idle writer delays nobody (`an_idle_writer_does_not_wait_for_company`). Only
 //! while several callers take turns does it wait for those whom it has just answered: they usually come back within
 //! microseconds, and one fsync for all of them is cheaper than two for half of them each.
+//!
+//! What nobody waits for is put off for a moment (`what_nobody_waits_for_waits_for_company`), until somebody wants
+//! something who does (`whoever_waits_takes_along_what_nobody_waits_for`): a slot's results and its next leases then share
+//! one commit with those of all others.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::writer::{End, Job, Sent};
+use super::writer::{End, Haste, Job, Sent};
 
 /// Batches in one commit. An fsync costs as much as some twenty batches, so more would add little but waiting.
 const GROUP: usize = 256;
 
 /// A commit waits as long for company as the last one took: waiting longer would cost more than it can save. On a disk
-/// so busy that a commit takes longer than this, nobody is delayed further.
+/// so busy that a commit takes longer than this, nobody is delayed further. What nobody waits for waits for all of it.
 const LONGEST: Duration = Duration::from_millis(2);
 
 pub(super) struct Queue {
@@ -32,10 +36,12 @@ impl Queue {
         Queue { sent, queued: VecDeque::new(), callers: 0, answered: Instant::now(), patience: Duration::ZERO, longest: LONGEST }
     }
 
-    /// To be called between a commit and its answers, while those who will come back cannot have done so.
+    /// To be called between a commit and its answers, while those who will come back cannot have done so. `answered`: those
+    /// who have waited for it.
     pub(super) fn expect_back(&mut self, answered: usize, commit_took: Duration) {
         self.queued.extend(self.sent.try_iter());
-        self.callers = self.queued.len() + answered;
+        let waits = |sent: &&Sent| matches!(sent, Sent::Job(job) if job.haste == Haste::SomebodyWaits);
+        self.callers = self.queued.iter().filter(waits).count() + answered;
         self.answered = Instant::now();
         self.patience = commit_took.min(self.longest);
     }
@@ -47,18 +53,26 @@ impl Queue {
             let Ok(first) = self.sent.recv() else { return Some(End) };
             self.queued.push_back(first);
         }
+        let put_off_until = Instant::now() + self.longest;
+        let mut waiting = 0;
         while group.len() < GROUP {
             match self.queued.pop_front() {
-                Some(Sent::Job(job)) => group.push(job),
+                Some(Sent::Job(job)) => {
+                    waiting += usize::from(job.haste == Haste::SomebodyWaits);
+                    group.push(job);
+                }
                 Some(Sent::End(end)) => return Some(end),
-                None if group.len() >= self.callers => match self.sent.try_recv() {
+                None if waiting > 0 && waiting >= self.callers => match self.sent.try_recv() {
                     Ok(more) => self.queued.push_back(more),
                     Err(_) => break,
                 },
-                None => match self.sent.recv_timeout((self.answered + self.patience).saturating_duration_since(Instant::now())) {
-                    Ok(more) => self.queued.push_back(more),
-                    Err(_) => break,
-                },
+                None => {
+                    let until = if waiting > 0 { self.answered + self.patience } else { put_off_until };
+                    match self.sent.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                        Ok(more) => self.queued.push_back(more),
+                        Err(_) => break,
+                    }
+                }
             }
         }
         None
@@ -72,11 +86,16 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::sqlite::writer::Work;
 
     const FOR_EVER: Duration = Duration::from_secs(3_600);
 
     fn job() -> Sent {
-        Sent::Job(Job::Apply(Vec::new(), oneshot::channel().0))
+        wanted(Haste::SomebodyWaits)
+    }
+
+    fn wanted(haste: Haste) -> Sent {
+        Sent::Job(Job { haste, work: Work::Apply(Vec::new(), oneshot::channel().0) })
     }
 
     fn queue() -> (Sender<Sent>, Queue) {
@@ -125,6 +144,25 @@ mod tests {
         queue.expect_back(50, Duration::ZERO);
         sender.send(job()).unwrap();
         assert_eq!(next_group(queue, || {}), Some(1));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_waits_for_company() {
+        let (sender, mut queue) = queue();
+        queue.longest = Duration::from_millis(1);
+        sender.send(wanted(Haste::NobodyWaits)).unwrap();
+        assert_eq!(next_group(queue, || {}), Some(1), "not for ever");
+        let (sender, queue) = super::tests::queue();
+        sender.send(wanted(Haste::NobodyWaits)).unwrap();
+        let company = || sender.send(wanted(Haste::NobodyWaits)).and_then(|()| sender.send(Sent::End(End))).unwrap();
+        assert_eq!(next_group(queue, company), Some(2));
+    }
+
+    #[test]
+    fn whoever_waits_takes_along_what_nobody_waits_for() {
+        let (sender, queue) = queue();
+        sender.send(wanted(Haste::NobodyWaits)).unwrap();
+        assert_eq!(next_group(queue, || sender.send(job()).unwrap()), Some(2));
     }
 
     #[test]

@@ -66,11 +66,12 @@ impl Reader {
 
 fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
     let latest: Option<i64> = db.query_row("SELECT latest FROM meta", [], |row| row.get(0))?;
+    let gaps = gaps(db)?;
     Ok(Remembered {
         picture: picture::<Picture>(db, "accepted")?,
         held: picture::<HeldPicture>(db, "held")?,
-        gaps: gaps(db)?,
-        tasks: tasks(db)?,
+        tasks: tasks(db, &gaps)?,
+        gaps,
         items: items(db)?,
         leases: leases(db)?,
         processes: processes(db)?,
@@ -90,7 +91,8 @@ fn gaps(db: &Connection) -> Result<Vec<Gap>, Trouble> {
     each(db, "SELECT body FROM gap", [], |row| Columns("gap").json(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?))
 }
 
-fn tasks(db: &Connection) -> Result<Vec<Task>, Trouble> {
+fn tasks(db: &Connection, open: &[Gap]) -> Result<Vec<Task>, Trouble> {
+    let tried: HashMap<GapId, &Gap> = open.iter().filter(|gap| gap.progress.next_try.is_some()).map(|gap| (gap.id, gap)).collect();
     let columns = Columns("task");
     let mut gaps = HashMap::<TaskId, Vec<GapId>>::new();
     each(db, "SELECT task, item, episode FROM task_gap ORDER BY task, position", [], |row| {
@@ -102,6 +104,7 @@ fn tasks(db: &Connection) -> Result<Vec<Task>, Trouble> {
         each(db, "SELECT body FROM task", [], |row| columns.json(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?))?;
     for task in &mut tasks {
         task.gaps = gaps.remove(&task.id).ok_or_else(|| columns.unreadable(format!("task {} has no gaps", task.id)))?;
+        task.ready_at = task.when_ready(|gap| tried.get(gap).copied());
     }
     Ok(tasks)
 }

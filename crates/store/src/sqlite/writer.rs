@@ -34,7 +34,19 @@ pub(super) enum Sent {
     End(End),
 }
 
-pub(super) enum Job {
+pub(super) struct Job {
+    pub(super) haste: Haste,
+    pub(super) work: Work,
+}
+
+/// Whether a commit may be put off for the company of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    SomebodyWaits,
+    NobodyWaits,
+}
+
+pub(super) enum Work {
     Lease(Lease, oneshot::Sender<Result<FencingToken, StoreError>>),
     Apply(Vec<Change>, oneshot::Sender<Result<(), StoreError>>),
 }
@@ -89,7 +101,8 @@ impl Writer {
             let end = queue.next_group(&mut group);
             let began = Instant::now();
             let answers = self.commit(std::mem::take(&mut group));
-            queue.expect_back(answers.len(), began.elapsed());
+            let waited = answers.iter().filter(|(job, _)| job.haste == Haste::SomebodyWaits).count();
+            queue.expect_back(waited, began.elapsed());
             answers.into_iter().for_each(|(job, verdict)| job.answer(verdict));
             self.prune_now_and_then();
             if let Some(End) = end {
@@ -149,15 +162,15 @@ impl Writer {
     }
 
     fn refusal(&self, job: &Job) -> Option<StoreError> {
-        match job {
-            Job::Lease(lease, _) => self.owners.may_lease(lease).err(),
-            Job::Apply(changes, _) => self.owners.may_apply(changes).err(),
+        match &job.work {
+            Work::Lease(lease, _) => self.owners.may_lease(lease).err(),
+            Work::Apply(changes, _) => self.owners.may_apply(changes).err(),
         }
     }
 
     fn write(&mut self, job: &Job) -> Result<Done, Trouble> {
-        match job {
-            Job::Lease(lease, _) => {
+        match &job.work {
+            Work::Lease(lease, _) => {
                 // A token that is not used after all, because the disk is full, is not given again either.
                 self.last_token += 1;
                 let token = FencingToken(self.last_token);
@@ -166,7 +179,7 @@ impl Writer {
                 self.latest = self.latest.max(Some(lease.started_at));
                 Ok(Done::Leased(token))
             }
-            Job::Apply(changes, _) => {
+            Work::Apply(changes, _) => {
                 changes.iter().try_for_each(|change| changes::make(&self.db, change))?;
                 self.owners.applied(changes);
                 self.latest = self.latest.max(latest_of(changes));
@@ -211,11 +224,11 @@ impl Writer {
 impl Job {
     fn answer(self, verdict: Verdict) {
         // A caller that has gone away meanwhile does not want an answer; what it asked for is done all the same.
-        match (self, verdict) {
-            (Job::Lease(_, caller), Ok(Done::Leased(token))) => drop(caller.send(Ok(token))),
-            (Job::Lease(_, caller), Err(error)) => drop(caller.send(Err(error))),
-            (Job::Apply(_, caller), verdict) => drop(caller.send(verdict.map(drop))),
-            (Job::Lease(..), Ok(Done::Applied)) => {}
+        match (self.work, verdict) {
+            (Work::Lease(_, caller), Ok(Done::Leased(token))) => drop(caller.send(Ok(token))),
+            (Work::Lease(_, caller), Err(error)) => drop(caller.send(Err(error))),
+            (Work::Apply(_, caller), verdict) => drop(caller.send(verdict.map(drop))),
+            (Work::Lease(..), Ok(Done::Applied)) => {}
         }
     }
 }
@@ -239,7 +252,11 @@ mod tests {
     }
 
     fn batch(changes: Vec<Change>) -> Job {
-        Job::Apply(changes, oneshot::channel().0)
+        job(Work::Apply(changes, oneshot::channel().0))
+    }
+
+    fn job(work: Work) -> Job {
+        Job { haste: Haste::SomebodyWaits, work }
     }
 
     fn line(bytes: usize) -> Job {
@@ -321,7 +338,7 @@ mod tests {
         };
         let ask = |writer: &mut Writer, number| {
             let (answer, mut answered) = oneshot::channel();
-            writer.commit(vec![Job::Lease(lease(number), answer)]).into_iter().for_each(|(job, verdict)| job.answer(verdict));
+            writer.commit(vec![job(Work::Lease(lease(number), answer))]).into_iter().for_each(|(job, verdict)| job.answer(verdict));
             answered.try_recv().unwrap()
         };
         limit_pages(&writer, 0);
@@ -352,7 +369,7 @@ mod tests {
             log_tail: String::new(),
             log: Some(std::ffi::OsString::from_vec(b"logs/\xff".to_vec()).into()),
         };
-        let group = vec![Job::Lease(lease, oneshot::channel().0), batch(vec![Change::Finish(record)])];
+        let group = vec![job(Work::Lease(lease, oneshot::channel().0)), batch(vec![Change::Finish(record)])];
         assert!(verdicts(writer.commit(group)).iter().all(Result::is_ok));
         assert_eq!(count(&writer, "attempt"), 1);
     }

@@ -63,6 +63,11 @@ pub fn task(gaps: &[u32]) -> Task {
     }
 }
 
+/// The same as it is remembered, with at least one of its gaps on record.
+pub fn known_task(gaps: &[u32]) -> Task {
+    Task { ready_at: Some(at(60)), ..task(gaps) }
+}
+
 pub fn attempt(number: u32) -> AttemptId {
     AttemptId(Uuid::from_u128(0x0195_7a00_0000_7000_8000_0000_0000_0000 + u128::from(number)))
 }

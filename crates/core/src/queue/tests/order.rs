@@ -354,6 +354,6 @@ fn a_pick_among_many_looks_at_no_more_than_the_first_ones() {
     let _ = world.dispatcher.reconcile(crate::queue::GapNews { opened: open, ..Default::default() }, now_at(0));
     assert_eq!(world.dispatcher.classes.occupied().count(), 4);
     let attempt = AttemptId(Uuid::from_u128(1));
-    let Pick::Start(start) = world.dispatcher.pick(now_at(1), || attempt) else { panic!("nothing starts") };
+    let Pick::Start(start) = world.dispatcher.pick(now_at(1), |_| attempt) else { panic!("nothing starts") };
     assert_eq!(start.task.key, "d/000000");
 }

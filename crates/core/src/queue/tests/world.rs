@@ -179,7 +179,7 @@ impl World {
 
     pub(super) fn pick(&mut self, now: Now) -> Pick {
         let number = self.attempts + 1;
-        let picked = self.dispatcher.pick(now, || AttemptId(Uuid::from_u128(number)));
+        let picked = self.dispatcher.pick(now, |_| AttemptId(Uuid::from_u128(number)));
         if let Pick::Start(start) = &picked {
             self.attempts = number;
             self.memory.lease(&start.lease);

@@ -1,0 +1,95 @@
+//! Leases of the tasks that will start next, written before a slot is free for them.
+//!
+//! A lease must be on disk before anything is started under it. Asked for when a slot gets free, that keeps the slot idle
+//! for a commit, which takes longer than many a command; asked for a little earlier, it costs no slot anything, and shares
+//! its commit with the results of those that run.
+//!
+//! Nothing is decided earlier for it: what starts is still the best runnable task at the instant at which a slot is free
+//! (`what_starts_is_chosen_when_a_slot_is_free_whatever_was_leased_ahead`), and if a lease was written for it, the start
+//! takes that one.
+//!
+//! Always true: no lease stands ahead for a gap that goes to another task, is closed or starts under another one
+//! (`a_lease_ahead_is_given_back_when_its_task_changes`); those that are left are given back at the end. After a kill they
+//! look like attempts that the engine's end cut short, which costs a look at each of their objects.
+
+use std::collections::HashMap;
+
+use adce_core::gap::Task;
+use adce_core::ids::{AttemptId, FencingToken, GapId, TaskId, Uuid};
+use adce_core::queue::Dispatcher;
+use adce_core::record::{Change, Lease};
+use adce_core::time::Now;
+
+use crate::ledger::{Leasing, Ledger};
+
+#[derive(Default)]
+pub(crate) struct Ahead {
+    leases: HashMap<TaskId, Prepared>,
+    /// Leases that nobody will use: their release is still to be written.
+    useless: Vec<AttemptId>,
+    /// [`Dispatcher::moves`] when they were last compared with their tasks.
+    seen: u64,
+}
+
+struct Prepared {
+    attempt: AttemptId,
+    gaps: Vec<GapId>,
+    leasing: Leasing,
+}
+
+impl Ahead {
+    /// The lease of a task that starts now, if one was written for just these gaps.
+    pub fn take(&mut self, task: &Task) -> Option<(AttemptId, Leasing)> {
+        let prepared = self.leases.remove(&task.id)?;
+        if prepared.gaps == task.gaps {
+            return Some((prepared.attempt, prepared.leasing));
+        }
+        self.useless.push(prepared.attempt);
+        None
+    }
+
+    /// Gives back what does not fit any more. To be called before anything is leased after a decision.
+    pub fn let_go(&mut self, dispatcher: &Dispatcher, ledger: &mut Ledger) {
+        if self.seen != dispatcher.moves() {
+            self.seen = dispatcher.moves();
+            let useless = self.leases.extract_if(|task, prepared| !dispatcher.waits_with(*task, &prepared.gaps));
+            self.useless.extend(useless.map(|(_, prepared)| prepared.attempt));
+        }
+        self.release(ledger);
+    }
+
+    /// Writes leases for what will start next. Asked when nothing more can start; does nothing while enough are written.
+    pub fn refill(&mut self, dispatcher: &Dispatcher, ledger: &Ledger, now: Now) {
+        let slots = dispatcher.rules().slots as usize;
+        if self.leases.len() >= slots {
+            return;
+        }
+        for task in dispatcher.next_up(2 * slots, now) {
+            self.leases.entry(task.id).or_insert_with(|| {
+                let attempt = AttemptId(Uuid::now_v7());
+                let lease = Lease {
+                    attempt,
+                    token: FencingToken(0),
+                    task: task.id,
+                    collector: task.collector,
+                    gaps: task.gaps.clone(),
+                    started_at: now.wall,
+                    publishing: false,
+                };
+                Prepared { attempt, gaps: task.gaps, leasing: ledger.lease_ahead(lease) }
+            });
+        }
+    }
+
+    /// Nothing starts any more.
+    pub fn end(&mut self, ledger: &mut Ledger) {
+        self.useless.extend(self.leases.drain().map(|(_, prepared)| prepared.attempt));
+        self.release(ledger);
+    }
+
+    fn release(&mut self, ledger: &mut Ledger) {
+        if !self.useless.is_empty() {
+            ledger.record(self.useless.drain(..).map(Change::Release).collect());
+        }
+    }
+}
