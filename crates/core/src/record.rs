@@ -127,8 +127,8 @@ pub struct Lease {
     pub collector: String,
     pub gaps: Vec<GapId>,
     pub started_at: Timestamp,
-    /// Publishing began: the engine may have replaced objects under this lease.
-    pub publishing: bool,
+    /// Gaps whose staged objects the engine has begun to publish; none before it begins.
+    pub staged: Vec<GapId>,
 }
 
 /// State of a source's breaker and pause.
@@ -161,10 +161,11 @@ pub enum Change {
     PutSuccess(String, Vec<bool>),
     /// A process group exists for this attempt.
     Started(ProcessRecord),
-    /// Marks that publishing begins; refused if the token is not current.
+    /// Marks that publishing begins, and of what; refused if the token is not current.
     Publishing {
         attempt: AttemptId,
         token: FencingToken,
+        staged: Vec<GapId>,
     },
     /// Ends the lease and records what came of it; refused if the token is not current.
     Finish(AttemptRecord),

@@ -7,10 +7,11 @@
 //!
 //! It decides nothing about retries; `core::queue` does, from the outcomes given here.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use adce_core::gap::{Failure, Fault, Outcome, Reason};
-use adce_core::ids::GapId;
+use adce_core::ids::{GapId, ItemId};
 use adce_core::object::{Object, Precondition};
 use adce_core::ports::{Lake, LakeError, Order, OrderItem, PublishError, Report, Rest, Said, Store, StoreError};
 use adce_core::record::Change;
@@ -70,8 +71,8 @@ pub struct Delivery<'a> {
 impl Delivery<'_> {
     pub async fn deliver(&self, report: &Report) -> Delivered {
         let mut delivered = Delivered::default();
-        let stages = report.items.iter().any(|item| matches!(item.said, Said::Staged(_)));
-        if stages && !self.may_publish(&mut delivered).await {
+        let staged = self.staged(report);
+        if !staged.is_empty() && !self.may_publish(staged, &mut delivered).await {
             return delivered;
         }
         for item in &self.order.items {
@@ -89,9 +90,15 @@ impl Delivery<'_> {
         delivered
     }
 
+    fn staged(&self, report: &Report) -> Vec<GapId> {
+        let staged = report.items.iter().filter(|said| matches!(said.said, Said::Staged(_)));
+        let staged: HashSet<ItemId> = staged.map(|said| said.item).collect();
+        self.order.items.iter().filter(|item| staged.contains(&item.item)).map(|item| item.gap).collect()
+    }
+
     /// Asks the state whether this attempt still owns its gaps, on record before the first object is replaced.
-    async fn may_publish(&self, delivered: &mut Delivered) -> bool {
-        let publishing = Change::Publishing { attempt: self.order.attempt, token: self.order.token };
+    async fn may_publish(&self, staged: Vec<GapId>, delivered: &mut Delivered) -> bool {
+        let publishing = Change::Publishing { attempt: self.order.attempt, token: self.order.token, staged };
         match self.store.apply(vec![publishing]).await {
             Ok(()) => true,
             Err(StoreError::StaleToken(_)) => {

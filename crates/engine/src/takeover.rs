@@ -18,8 +18,12 @@ use adce_core::time::Timestamp;
 use crate::attempt::Ports;
 use crate::engine::EngineError;
 
-/// An object that changed under a lease which nobody ended was written by a command that was killed: it is suspect. What
-/// adce itself published is whole by construction.
+/// An object that changed under a lease which nobody ended was written by a command that was killed: it is suspect.
+///
+/// Not so what adce itself had begun to publish. It is whole by construction, and its requests have been answered: to
+/// suspect it would send them again, and after a crash only those in flight may be. What the same command wrote into the
+/// lake by itself is nobody's word until an attempt has ended, also when the kill came in mid-publishing; so the mark
+/// names what was staged, and just that is believed.
 ///
 /// Call when the predecessor's processes are gone: nothing changes these objects any more.
 pub(crate) async fn suspect_what_predecessors_changed(spec: &Spec, ports: &Ports, remembered: &mut Remembered) -> Result<(), EngineError> {
@@ -28,7 +32,8 @@ pub(crate) async fn suspect_what_predecessors_changed(spec: &Spec, ports: &Ports
         if !may_have_written(spec, lease) {
             continue;
         }
-        for gap in remembered.gaps.iter().filter(|gap| lease.gaps.contains(&gap.id)) {
+        let in_question = |gap: &&Gap| lease.gaps.contains(&gap.id) && !lease.staged.contains(&gap.id);
+        for gap in remembered.gaps.iter().filter(in_question) {
             let before = Before { etag: gap.etag.as_deref(), last_modified: gap.last_modified };
             if let Some(object) = changed(&*ports.lake, &gap.key, before).await.map_err(EngineError::Lake)? {
                 let record = remembered.items.entry(gap.item()).or_default();
@@ -93,8 +98,7 @@ pub(crate) async fn settle(lake: &dyn Lake, order: &mut Order, in_doubt: &HashSe
 }
 
 fn may_have_written(spec: &Spec, lease: &Lease) -> bool {
-    let command = spec.collectors.get(&lease.collector).is_none_or(|collector| matches!(collector.how, How::Command(_)));
-    command && !lease.publishing
+    spec.collectors.get(&lease.collector).is_none_or(|collector| matches!(collector.how, How::Command(_)))
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ async fn take_turns(store: Arc<SqliteStore>, caller: u32, until: Instant) -> Res
             collector: "true".into(),
             gaps: vec![gap],
             started_at: Timestamp::now(),
-            publishing: false,
+            staged: Vec::new(),
         };
         let token = store.lease(lease.clone()).await?;
         store.apply(vec![Change::Finish(result(&lease, token))]).await?;

@@ -142,8 +142,8 @@ impl State {
             Change::Started(process) => {
                 self.processes.insert(process.attempt, process);
             }
-            Change::Publishing { attempt, .. } => {
-                self.leases.entry(attempt).and_modify(|lease| lease.publishing = true);
+            Change::Publishing { attempt, staged, .. } => {
+                self.leases.entry(attempt).and_modify(|lease| lease.staged = staged);
             }
             Change::Finish(record) => self.finish(record),
             Change::Release(attempt) => drop(self.leases.remove(&attempt)),

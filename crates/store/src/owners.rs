@@ -57,7 +57,7 @@ impl Owners {
         for change in changes {
             let (attempt, holds) = match change {
                 Change::Started(process) => (process.attempt, self.leases.contains_key(&process.attempt)),
-                Change::Publishing { attempt, token } => (*attempt, self.holds(*attempt, *token)),
+                Change::Publishing { attempt, token, .. } => (*attempt, self.holds(*attempt, *token)),
                 Change::Finish(record) => (record.attempt, self.may_finish(record)),
                 _ => continue,
             };

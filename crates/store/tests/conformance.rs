@@ -268,10 +268,10 @@ async fn an_unfinished_lease_is_remembered_with_its_process<B: Backend>() {
     let store = backend.open();
     let first = store.lease(lease(1, &[1, 2])).await.unwrap();
     let second = store.lease(lease(2, &[3])).await.unwrap();
-    put(&store, [Change::Started(process(1)), Change::Publishing { attempt: attempt(1), token: first }]).await;
+    put(&store, [Change::Started(process(1)), Change::Publishing { attempt: attempt(1), token: first, staged: vec![gap_id(2)] }]).await;
     drop(store);
     let remembered = backend.open().load().await.unwrap();
-    let one = Lease { token: first, publishing: true, ..lease(1, &[1, 2]) };
+    let one = Lease { token: first, staged: vec![gap_id(2)], ..lease(1, &[1, 2]) };
     assert_eq!(remembered.leases, [one, Lease { token: second, ..lease(2, &[3]) }]);
     assert_eq!(remembered.processes, [process(1)]);
 }
@@ -310,11 +310,11 @@ async fn a_result_for_a_gap_outside_its_lease_is_stale<B: Backend>() {
 async fn publishing_needs_the_current_token<B: Backend>() {
     let store = B::new().open();
     let token = store.lease(lease(1, &[1])).await.unwrap();
-    let publishing = |token| vec![Change::Publishing { attempt: attempt(1), token }];
+    let publishing = |token| vec![Change::Publishing { attempt: attempt(1), token, staged: vec![gap_id(1)] }];
     store.apply(publishing(FencingToken(token.0 + 1))).await.unwrap_err();
-    assert!(!store.load().await.unwrap().leases[0].publishing);
+    assert_eq!(store.load().await.unwrap().leases[0].staged, []);
     store.apply(publishing(token)).await.unwrap();
-    assert!(store.load().await.unwrap().leases[0].publishing);
+    assert_eq!(store.load().await.unwrap().leases[0].staged, [gap_id(1)]);
     put(&store, [Change::Finish(ended(1, token, &[1]))]).await;
     let late = store.apply(publishing(token)).await;
     assert!(matches!(late, Err(StoreError::StaleToken(of)) if of == attempt(1)), "{late:?}");

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use adce_core::coverage::Picture;
+use adce_core::ids::FencingToken;
 use adce_core::ports::{Store, StoreError};
-use adce_core::record::Change;
+use adce_core::record::{AbsentMark, Change, HeldPicture, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
 use adce_store::sqlite::{self, Opening, SqliteStore};
 use adce_store::{Identity, Retention};
 use sample::*;
@@ -179,6 +181,45 @@ async fn a_state_of_a_newer_adce_is_refused() {
     for error in [refusal(place.open()), refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake")))] {
         assert!(matches!(error, StoreError::Newer { found: 77, known: sqlite::FORMAT }), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
+    let place = Place::new();
+    place.sql(include_str!("formats/0001.sql"));
+    let StoreError::Unreachable(told) = refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake"))) else {
+        panic!("a reader changes nothing")
+    };
+    assert!(told.contains("older format 1; the next `adce run` brings it"), "{told}");
+    let store = place.open().unwrap();
+    let picture =
+        Picture { taken_at: Some(at(1)), items: 7, gaps: 2, objects: [("box_scores".to_owned(), 5)].into(), ..Picture::default() };
+    let mark = AbsentMark { since: at(0), recheck_at: at(9), confirmed: 3, fingerprint: u64::MAX - 1 };
+    let surprises = vec!["`box_scores` lost 12 %".into()];
+    let expected = Remembered {
+        picture: Some(picture.clone()),
+        held: Some(HeldPicture { picture, first_seen: at(2), surprises, accepted: true }),
+        gaps: vec![gap(2), gap(1)],
+        tasks: vec![task(&[1, 2])],
+        items: [(item(1), ItemRecord { confirmed: Some(at(3)), absent: Some(mark), suspect_etag: Some("\"e1\"".into()), episodes: 4 })]
+            .into(),
+        // It was publishing, and did not say what.
+        leases: vec![Lease { token: FencingToken(2), staged: vec![], ..lease(2, &[1, 2]) }],
+        processes: vec![process(2)],
+        reservations: vec![reservation(7), Reservation { settled: Some(settled()), ..reservation(8) }],
+        sources: [(
+            "espn".into(),
+            SourceRecord { failures: 5, open_until: Some(at(600)), paused_until: None, reason: Some("5 failures".into()) },
+        )]
+        .into(),
+        success: [("bbref".into(), vec![true, false, true])].into(),
+        latest: Some(at(5)),
+    };
+    assert_eq!(store.load().await.unwrap(), expected);
+    let history = store.history(task_id(1)).await.unwrap();
+    assert_eq!((history.attempts, history.events), (vec![ended(1, FencingToken(1), &[1, 2])], vec![event(1, "queued")]));
+    store.close();
+    assert_eq!(place.open().unwrap().load().await.unwrap(), expected, "once more, as what it is now");
 }
 
 #[tokio::test]

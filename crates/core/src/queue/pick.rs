@@ -295,7 +295,7 @@ impl Dispatcher {
             collector: plain.collector.clone(),
             gaps: plain.gaps.clone(),
             started_at: now.wall,
-            publishing: false,
+            staged: Vec::new(),
         };
         let gaps = self.book.task(task).gaps.iter().map(|gap| self.plain_gap(*gap)).collect();
         Start { attempt, task: plain, gaps, lease, charge, score, before }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use adce_core::ids::{AttemptId, ItemId};
-use adce_core::ports::{Clock, Collect, Gate, ItemReport, Listener, Order, Permits, Report, Said, Stop, Store};
+use adce_core::ports::{Clock, Collect, Gate, ItemReport, Lake, Listener, Order, OrderItem, Permits, Report, Said, Stop, Store};
 use adce_core::spec::{self, ConfigFile, Spec};
 use adce_core::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
 use adce_engine::{Ending, Engine, EngineError, Handle, Inbox, Options, Ports};
@@ -59,8 +59,20 @@ impl Place {
         Place { folder, spec, store: MemoryStore::new(), clock: HandClock::new() }
     }
 
+    pub fn lake(&self) -> LocalLake {
+        LocalLake::new(self.folder.path().join("lake"))
+    }
+
     /// Starts an engine whose attempts do what `script` says.
     pub async fn run<F>(&self, script: impl Fn(Scene) -> F + Send + Sync + 'static) -> Running
+    where
+        F: Future<Output = Report> + Send + 'static,
+    {
+        self.run_over(Arc::new(self.lake()), script).await
+    }
+
+    /// As [`Place::run`], over a lake with moods of its own.
+    pub async fn run_over<F>(&self, lake: Arc<dyn Lake>, script: impl Fn(Scene) -> F + Send + Sync + 'static) -> Running
     where
         F: Future<Output = Report> + Send + 'static,
     {
@@ -70,7 +82,7 @@ impl Place {
             Scripted { script: Box::new(move |scene| Box::pin(script(scene))), begun: begun.clone(), permits: Arc::new(inbox.permits()) };
         let ports = Ports {
             clock: self.clock.clone(),
-            lake: Arc::new(LocalLake::new(self.folder.path().join("lake"))),
+            lake,
             store: Arc::new(self.store.clone()),
             collect: Arc::new(collect),
             gate: Arc::new(NoGate),
@@ -125,13 +137,24 @@ impl Running {
 impl Scene {
     /// A whole file for every item.
     pub fn staged(&self) -> Report {
-        let staged = self.order.items.iter().map(|item| {
-            let path = self.order.staged_path(item);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &item.key).unwrap();
-            ItemReport { item: item.item, said: Said::Staged(path) }
-        });
+        let staged = self.order.items.iter().map(|item| self.stage(item));
         Report { items: staged.collect(), ended: "scripted".into(), ..Report::default() }
+    }
+
+    /// A whole file for this one.
+    pub fn stage(&self, item: &OrderItem) -> ItemReport {
+        let path = self.order.staged_path(item);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &item.key).unwrap();
+        ItemReport { item: item.item, said: Said::Staged(path) }
+    }
+
+    /// Into the lake, past adce.
+    pub fn write_directly(&self, item: &OrderItem, content: &str) -> ItemReport {
+        let path = Path::new(&self.order.lake).join(&item.key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+        ItemReport { item: item.item, said: Said::Done }
     }
 
     pub fn item(&self) -> ItemId {

@@ -20,15 +20,15 @@ use super::fault::Trouble;
 pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Result<(), Trouble> {
     run(
         db,
-        "INSERT INTO lease (token, attempt, task, collector, started_at, publishing, gaps) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO lease (token, attempt, task, collector, started_at, gaps, staged) VALUES (?, ?, ?, ?, ?, ?, ?)",
         params![
             signed(token.0),
             attempt_bytes(&lease.attempt),
             lease.task.0,
             lease.collector,
             micros(lease.started_at),
-            lease.publishing,
             gap_bytes(&lease.gaps),
+            gap_bytes(&lease.staged),
         ],
     )
     .map(drop)
@@ -47,7 +47,7 @@ pub(super) fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
         Change::PutSource(name, record) => put_source(db, name, record),
         Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
         Change::Started(process) => started(db, process),
-        Change::Publishing { token, .. } => publishing(db, *token),
+        Change::Publishing { token, staged, .. } => publishing(db, *token, staged),
         Change::Finish(record) => finish(db, record),
         // Without an index: there are never more leases than a few for each slot.
         Change::Release(attempt) => run(db, "DELETE FROM lease WHERE attempt = ?", [attempt_bytes(attempt)]).map(drop),
@@ -166,8 +166,8 @@ fn started(db: &Connection, process: &ProcessRecord) -> Result<(), Trouble> {
     .map(drop)
 }
 
-fn publishing(db: &Connection, token: FencingToken) -> Result<(), Trouble> {
-    run(db, "UPDATE lease SET publishing = 1 WHERE token = ?", [signed(token.0)]).map(drop)
+fn publishing(db: &Connection, token: FencingToken, staged: &[GapId]) -> Result<(), Trouble> {
+    run(db, "UPDATE lease SET staged = ? WHERE token = ?", params![gap_bytes(staged), signed(token.0)]).map(drop)
 }
 
 fn finish(db: &Connection, record: &AttemptRecord) -> Result<(), Trouble> {

@@ -126,16 +126,16 @@ fn items(db: &Connection) -> Result<HashMap<ItemId, ItemRecord>, Trouble> {
 
 pub(super) fn leases(db: &Connection) -> Result<Vec<Lease>, Trouble> {
     let columns = Columns("lease");
-    let sql = "SELECT attempt, token, task, collector, started_at, publishing, gaps FROM lease ORDER BY token";
+    let sql = "SELECT attempt, token, task, collector, started_at, gaps, staged FROM lease ORDER BY token";
     each(db, sql, [], |row| {
         Ok(Lease {
             attempt: columns.attempt(&blob(row, 0)?)?,
             token: FencingToken(unsigned(row.get(1)?)),
             task: columns.task(&blob(row, 2)?)?,
             collector: row.get(3)?,
-            gaps: columns.gaps(&blob(row, 6)?)?,
+            gaps: columns.gaps(&blob(row, 5)?)?,
             started_at: columns.instant(row.get(4)?)?,
-            publishing: row.get(5)?,
+            staged: columns.gaps(&blob(row, 6)?)?,
         })
     })
 }

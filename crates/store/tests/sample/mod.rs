@@ -81,7 +81,7 @@ pub fn lease(number: u32, gaps: &[u32]) -> Lease {
         collector: "bbref".into(),
         gaps: gaps.iter().copied().map(gap_id).collect(),
         started_at: at(i64::from(number)),
-        publishing: false,
+        staged: Vec::new(),
     }
 }
 

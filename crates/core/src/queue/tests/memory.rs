@@ -250,7 +250,7 @@ fn finish(attempt: AttemptId) -> Change {
         collector: String::new(),
         gaps: Vec::new(),
         started_at: START.parse().unwrap(),
-        publishing: false,
+        staged: Vec::new(),
     };
     Change::Finish(crate::queue::dispatcher::died(lease, now_at(0)))
 }
