@@ -360,8 +360,14 @@ pub trait Store: Send + Sync {
 pub enum StoreError {
     #[error("another engine holds the state: {0}")]
     Held(String),
-    #[error("the state was written by a newer adce (format {found}, this one knows up to {known})")]
-    Newer { found: u32, known: u32 },
+    #[error(
+        "the state `{state}` was written by a newer adce (format {found}, this one knows up to {known}): run that one, or give this \
+         config a `state:` of its own"
+    )]
+    Newer { state: String, found: u32, known: u32 },
+    /// Only an engine may change it.
+    #[error("the state `{state}` has the older format {found}: the next `adce run` brings it to format {known}, and then it can be read")]
+    Older { state: String, found: u32, known: u32 },
     #[error("the state is damaged: {0}")]
     Corrupt(String),
     #[error("the state belongs to another lake: it remembers {remembered}, the config says {configured}")]

@@ -179,18 +179,46 @@ async fn a_state_of_a_newer_adce_is_refused() {
     let place = Place::filled().await;
     place.sql("PRAGMA user_version = 77");
     for error in [refusal(place.open()), refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake")))] {
-        assert!(matches!(error, StoreError::Newer { found: 77, known: sqlite::FORMAT }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 77, known: sqlite::FORMAT, .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&place.path().display().to_string()) && text.contains("run that one"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_state_with_other_tables_than_its_format_has_is_refused_and_left_as_it_was() {
+    let others = [
+        ("ALTER TABLE lease DROP COLUMN staged", "its table `lease` has no column `staged`"),
+        ("ALTER TABLE lease ADD COLUMN host TEXT", "its table `lease` has a column `host`, which is not known"),
+        ("DROP TABLE event", "it has no table `event`"),
+        (
+            "DROP TABLE success; CREATE TABLE success (collector TEXT PRIMARY KEY, attempts BLOB NOT NULL) STRICT",
+            "column `attempts` of its table `success` is another",
+        ),
+        ("PRAGMA user_version = 1", "its table `lease` has no column `publishing`"),
+    ];
+    for (change, what) in others {
+        let place = Place::filled().await;
+        place.sql(change);
+        let before = std::fs::read(place.path()).unwrap();
+        for error in [refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake"))), refusal(place.open())] {
+            let text = error.to_string();
+            assert!(matches!(error, StoreError::Corrupt(_)), "{text}");
+            assert!(text.contains(what) && text.contains(&place.path().display().to_string()) && text.contains("move it away"), "{text}");
+        }
+        assert!(std::fs::read(place.path()).unwrap() == before, "{change}");
+    }
+    let place = Place::filled().await;
+    place.sql("CREATE TABLE notes (mine TEXT); CREATE INDEX gap_by_key ON gap (key)");
+    assert_eq!(place.open().unwrap().load().await.unwrap().gaps.len(), 300, "what a person added is nobody's business");
 }
 
 #[tokio::test]
 async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
     let place = Place::new();
     place.sql(include_str!("formats/0001.sql"));
-    let StoreError::Unreachable(told) = refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake"))) else {
-        panic!("a reader changes nothing")
-    };
-    assert!(told.contains("older format 1; the next `adce run` brings it"), "{told}");
+    let told = refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake")));
+    assert!(matches!(told, StoreError::Older { found: 1, known: sqlite::FORMAT, .. }), "a reader changes nothing: {told}");
     let store = place.open().unwrap();
     let picture =
         Picture { taken_at: Some(at(1)), items: 7, gaps: 2, objects: [("box_scores".to_owned(), 5)].into(), ..Picture::default() };

@@ -3,6 +3,7 @@
 //! Everything that could be wrong with a file is found here, before an engine believes a row of it, and a file that is
 //! refused is left as it was (`a_refused_state_is_left_as_it_was`).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::fault::{Trouble, corrupt, with_suffix};
 use crate::Identity;
 
-/// One script per format, in order; a state of format n needs those from n on. A script is never changed once released.
+/// One script per format, in order; a state of format n needs those from n on. None of these is ever changed
+/// (`a_script_stays_what_it_was_when_states_of_its_format_were_made`): a change is one more script.
 const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// The format that this adce writes (`PRAGMA user_version`).
@@ -68,10 +70,9 @@ pub(super) fn open_to_read(path: &Path, identity: &Identity) -> Result<Option<Co
     let db = connect_to_read(path).map_err(|trouble| trouble.at(path))?;
     match examine(&db, path)? {
         Found::Nothing => Ok(None),
-        Found::State { format } if format < FORMAT => Err(StoreError::Unreachable(format!(
-            "`{}` has the older format {format}; the next `adce run` brings it to format {FORMAT}",
-            path.display()
-        ))),
+        Found::State { format } if format < FORMAT => {
+            Err(StoreError::Older { state: path.display().to_string(), found: format, known: FORMAT })
+        }
         Found::State { .. } => {
             check_identity(&db, path, identity)?;
             Ok(Some(db))
@@ -127,10 +128,59 @@ fn examine(db: &Connection, path: &Path) -> Result<Found, StoreError> {
         return Err(corrupt(path, "it is a database of another program"));
     }
     match u32::try_from(format) {
-        Ok(found) if found > FORMAT => Err(StoreError::Newer { found, known: FORMAT }),
-        Ok(format) if format > 0 => Ok(Found::State { format }),
+        Ok(found) if found > FORMAT => Err(StoreError::Newer { state: path.display().to_string(), found, known: FORMAT }),
+        Ok(format) if format > 0 => {
+            check_shape(db, path, format)?;
+            Ok(Found::State { format })
+        }
         _ => Err(corrupt(path, &format!("it says that it has format {format}"))),
     }
+}
+
+/// A number says little: a build between two releases, or a person, may have made other tables under it, and the first
+/// statement that misses a column would say so in the middle of a run.
+fn check_shape(db: &Connection, path: &Path, format: u32) -> Result<(), StoreError> {
+    let differs = || -> rusqlite::Result<Option<String>> {
+        let model = Connection::open_in_memory()?;
+        MIGRATIONS[..format as usize].iter().try_for_each(|script| model.execute_batch(script))?;
+        Ok(difference(&tables(&model)?, &tables(db)?))
+    };
+    match differs().map_err(|error| Trouble::from(error).at(path))? {
+        None => Ok(()),
+        Some(difference) => Err(corrupt(
+            path,
+            &format!("it says that it has format {format}, but {difference} (a build of adce between two releases may have written it)"),
+        )),
+    }
+}
+
+/// The columns of every table, each as SQLite describes it.
+type Tables = BTreeMap<String, BTreeMap<String, String>>;
+
+fn tables(db: &Connection) -> rusqlite::Result<Tables> {
+    let mut tables = Tables::new();
+    let sql = "SELECT tables.name, columns.name, columns.type || ' ' || columns.\"notnull\" || ' ' || columns.pk
+               FROM sqlite_schema AS tables JOIN pragma_table_xinfo(tables.name) AS columns WHERE tables.type = 'table'";
+    let mut statement = db.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        tables.entry(row.get(0)?).or_default().insert(row.get(1)?, row.get(2)?);
+    }
+    Ok(tables)
+}
+
+/// The first one; tables that a person added are nobody's business.
+fn difference(expected: &Tables, found: &Tables) -> Option<String> {
+    expected.iter().find_map(|(table, columns)| {
+        let Some(there) = found.get(table) else { return Some(format!("it has no table `{table}`")) };
+        let missing = columns.keys().find(|column| !there.contains_key(*column));
+        let missing = missing.map(|column| format!("its table `{table}` has no column `{column}`"));
+        let unknown = || there.keys().find(|column| !columns.contains_key(*column));
+        let unknown = || unknown().map(|column| format!("its table `{table}` has a column `{column}`, which is not known"));
+        let other = || columns.iter().find(|(column, is)| there.get(*column) != Some(is));
+        let other = || other().map(|(column, _)| format!("column `{column}` of its table `{table}` is another"));
+        missing.or_else(unknown).or_else(other)
+    })
 }
 
 fn check_identity(db: &Connection, path: &Path, configured: &Identity) -> Result<(), StoreError> {
@@ -197,4 +247,22 @@ fn migrate(db: &mut Connection, from: u32, identity: &Identity, boot_id: &str) -
     change.execute("UPDATE meta SET boot_id = ?, ended_clean = 0", [boot_id])?;
     change.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};"))?;
     Ok(change.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_stays_what_it_was_when_states_of_its_format_were_made() {
+        // Dumps of whole states, one per format but the newest.
+        let made: [&str; MIGRATIONS.len() - 1] = [include_str!("../../tests/formats/0001.sql")];
+        for (format, made) in (1..).zip(made) {
+            let (was, is) = (Connection::open_in_memory().unwrap(), Connection::open_in_memory().unwrap());
+            was.execute_batch(made).unwrap();
+            MIGRATIONS[..format].iter().for_each(|script| is.execute_batch(script).unwrap());
+            assert_eq!(difference(&tables(&was).unwrap(), &tables(&is).unwrap()), None, "format {format}");
+            assert_eq!(tables(&was).unwrap().len(), tables(&is).unwrap().len(), "format {format}");
+        }
+    }
 }

@@ -1,5 +1,8 @@
 -- The first format. Ids are their bytes (`hex(item)` shows what messages show), times are microseconds UTC, and what
 -- no query looks into is JSON in `body`. Columns beside a body repeat what a person asks for with sqlite3.
+--
+-- Frozen: states of this format exist, and this script is what a later one starts from. A change to the schema is a new
+-- script beside it (0002.sql and so on, listed in schema.rs), with a state of the format before it in tests/formats.
 
 CREATE TABLE meta (
     only_row    INTEGER PRIMARY KEY CHECK (only_row = 1),
