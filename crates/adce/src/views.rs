@@ -377,6 +377,10 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
             format!("a better-scored task waits for permits of `{source}` and is not passed any more: {task}")
         }
         Gate::Slots { slots } => format!("all {slots} slots are taken"),
+        Gate::Publishing { attempts, slots } => format!(
+            "{attempts} attempts still publish what they have collected, and with {slots} slots no more may gather: the lake takes objects \
+             more slowly than they come"
+        ),
         Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
         Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),
     }

@@ -33,6 +33,8 @@ pub enum Gate {
     Reserved { source: String, task: TaskId },
     /// All slots are taken.
     Slots { slots: u32 },
+    /// Slots are free, and so many attempts, more than there are slots, still publish what they have: more must not gather.
+    Publishing { attempts: u32, slots: u32 },
     /// It can start; `ahead` tasks that can start score higher.
     Turn { ahead: u64 },
 }

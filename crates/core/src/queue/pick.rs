@@ -123,10 +123,18 @@ impl Dispatcher {
         next.into_iter().take(at_most).map(|(_, task)| self.plain_task(task)).collect()
     }
 
-    /// Attempts that only deliver hold none, up to as many of them as there are slots: a lake that is slower than the
-    /// collectors must not gather what it has not taken yet.
-    pub(super) fn has_free_slot(&self) -> bool {
-        self.slots_used() < self.rules.slots && self.running.len() < 2 * self.rules.slots as usize
+    /// What keeps every task from starting, whatever it is. Attempts that only deliver hold no slot, up to as many of them
+    /// as there are slots: a lake that is slower than the collectors must not gather what it has not taken yet.
+    pub(super) fn slots_gate(&self) -> Option<Gate> {
+        let (collecting, slots) = (self.slots_used(), self.rules.slots);
+        let publishing = self.running.len() as u32 - collecting;
+        if collecting >= slots {
+            Some(Gate::Slots { slots })
+        } else if collecting + publishing >= 2 * slots {
+            Some(Gate::Publishing { attempts: publishing, slots })
+        } else {
+            None
+        }
     }
 
     /// Attempts that collect now.
@@ -135,8 +143,8 @@ impl Dispatcher {
     }
 
     pub(super) fn choose(&self, now: Now) -> Choice {
-        if !self.has_free_slot() {
-            return Choice::Nothing { wake_at: None, waiting: self.all_ready(Gate::Slots { slots: self.rules.slots }) };
+        if let Some(gate) = self.slots_gate() {
+            return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate) };
         }
         let timer = self.timers.first().map(|(at, _)| now.boot_at(*at));
         if self.holds.all {

@@ -152,8 +152,8 @@ impl Dispatcher {
         if let Some(gate) = self.shut_gate(task, now) {
             return gate;
         }
-        if !self.has_free_slot() {
-            return Gate::Slots { slots: self.rules.slots };
+        if let Some(gate) = self.slots_gate() {
+            return gate;
         }
         let (key, rank) = (self.class_key(task), self.rank_of(task, now));
         if let (Some(source), Some(claimant)) = (key.source, self.claimant(&key, &rank, now)) {

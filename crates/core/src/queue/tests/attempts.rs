@@ -188,14 +188,24 @@ fn an_attempt_that_only_delivers_holds_no_slot_up_to_as_many_as_there_are_slots(
     world.dispatcher.rules.slots = 2;
     gaps(&mut world, &["a", "b", "c", "d", "e", "f"]);
     let [first, second] = [0, 1].map(|_| world.start(now_at(0)).attempt);
-    assert!(matches!(world.pick(now_at(1)), Pick::Idle(_)));
+    // The pick, and whoever asks about a task that could start, are told the same.
+    let held_by = |world: &mut World, now| {
+        let Pick::Idle(idle) = world.pick(now) else { panic!("something starts") };
+        let queued = world.dispatcher.tasks().into_iter().map(|task| world.dispatcher.why_task(task.id, now).unwrap());
+        let queued: Vec<Gate> = queued.filter(|gate| !matches!(gate, Gate::Running { .. })).collect();
+        assert!(queued.iter().all(|gate| *gate == idle.waiting[0].gate), "{queued:?}, {idle:?}");
+        idle.waiting[0].gate.clone()
+    };
+    assert_eq!(held_by(&mut world, now_at(1)), Gate::Slots { slots: 2 });
     world.dispatcher.collected(first);
     let third = world.start(now_at(2)).attempt;
-    assert!(matches!(world.pick(now_at(3)), Pick::Idle(_)), "two collect");
+    assert_eq!(held_by(&mut world, now_at(3)), Gate::Slots { slots: 2 }, "two collect");
     world.dispatcher.collected(second);
     let fourth = world.start(now_at(4)).attempt;
     world.dispatcher.collected(third);
-    assert!(matches!(world.pick(now_at(5)), Pick::Idle(_)), "three deliver, and four are under way");
+    assert_eq!(held_by(&mut world, now_at(5)), Gate::Publishing { attempts: 3, slots: 2 }, "one collects");
+    world.dispatcher.collected(fourth);
+    assert_eq!(held_by(&mut world, now_at(5)), Gate::Publishing { attempts: 4, slots: 2 });
     world.end_with(first, &[], now_at(6));
     assert_ne!(world.start(now_at(7)).attempt, fourth);
 }

@@ -1,6 +1,6 @@
 //! The pick against a re-scoring of every task, with time running and everything else going on around it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -15,10 +15,12 @@ use crate::queue::{Acquire, Charge, Charging, Dispatcher, Pick, Rules};
 use crate::spec::{BreakerPolicy, Limits, PriorityLevel, Requests};
 use crate::time::{Boottime, Now};
 
-/// Who was passed, until when each puts up with it: kept for every task by itself.
 #[derive(Default)]
 struct Naive {
+    /// Who was passed, until when each puts up with it: kept for every task by itself.
     patience: HashMap<TaskId, Boottime>,
+    /// Attempts that only publish.
+    delivering: HashSet<AttemptId>,
 }
 
 struct Candidate {
@@ -102,7 +104,9 @@ impl Naive {
     }
 
     fn pick(&mut self, dispatcher: &Dispatcher, now: Now) -> Option<TaskId> {
-        if dispatcher.running.len() >= dispatcher.rules.slots as usize || dispatcher.holds.all {
+        let (slots, under_way) = (dispatcher.rules.slots as usize, dispatcher.running());
+        let collecting = under_way.iter().filter(|running| !self.delivering.contains(&running.attempt)).count();
+        if collecting >= slots || under_way.len() >= 2 * slots || dispatcher.holds.all {
             return None;
         }
         let tasks = candidates(dispatcher, now);
@@ -151,6 +155,7 @@ enum Step {
     Pick,
     Ask { running: usize },
     Answer { out: usize, code: u16, pause: Option<u64> },
+    Collected { running: usize },
     End { running: usize, how: u8 },
     Hold { dataset: usize },
     Unhold { dataset: usize },
@@ -164,7 +169,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0usize..5).prop_map(|running| Step::Ask { running }),
         3 => (0usize..8, prop_oneof![6 => Just(200u16), 1 => Just(429), 1 => Just(503)], proptest::option::weighted(0.3, 1u64..50))
             .prop_map(|(out, code, pause)| Step::Answer { out, code, pause }),
-        4 => (0usize..5, 0u8..10).prop_map(|(running, how)| Step::End { running, how }),
+        3 => (0usize..9).prop_map(|running| Step::Collected { running }),
+        4 => (0usize..9, 0u8..10).prop_map(|(running, how)| Step::End { running, how }),
         1 => (0usize..5).prop_map(|dataset| Step::Hold { dataset }),
         1 => (0usize..5).prop_map(|dataset| Step::Unhold { dataset }),
     ]
@@ -242,6 +248,12 @@ impl Drive {
                     let mut changes = self.world.dispatcher.settle(permit, Settlement::ArrivedBy(now.boot), now);
                     changes.extend(self.world.dispatcher.answered(attempt, source, Answer::Status { code, retry_after }, now));
                     self.world.memory.apply(&changes);
+                }
+            }
+            Step::Collected { running } => {
+                if let Some(attempt) = self.running(running) {
+                    self.world.dispatcher.collected(attempt);
+                    self.naive.delivering.insert(attempt);
                 }
             }
             Step::End { running, how } => {
