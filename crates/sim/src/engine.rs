@@ -21,7 +21,7 @@ use crate::items::priority;
 use crate::rules::rules;
 use crate::scenario::{HOUR, Kind, Micros, SECOND};
 use crate::upstream::{LINGER, Reply, journey};
-use crate::world::{Arrival, Event, Life, World};
+use crate::world::{Arrival, Event, Life, SlotNews, World};
 
 pub struct Engine {
     dispatcher: Dispatcher,
@@ -69,7 +69,9 @@ pub enum EngineEvent {
         reply: ReplyCode,
     },
     /// A process, or the last step of adce's own collector, is over.
-    Finish(AttemptId),
+    Collected(AttemptId),
+    /// What it left is in the lake.
+    Delivered(AttemptId),
 }
 
 /// A [`Reply`] that can be ordered, for the queue of events.
@@ -160,7 +162,8 @@ impl World {
             EngineEvent::Due => self.reconcile(),
             EngineEvent::Begin(attempt) => self.begin(attempt),
             EngineEvent::Over { attempt, request, permit, reply } => self.over(attempt, request, permit, reply.into()),
-            EngineEvent::Finish(attempt) => self.finish(attempt),
+            EngineEvent::Collected(attempt) => self.collected(attempt),
+            EngineEvent::Delivered(attempt) => self.delivered(attempt),
         }
         self.turn();
     }
@@ -284,10 +287,13 @@ impl World {
         let (gaps, source, kind) = (attempt.gap_ids(), attempt.source, attempt.kind);
         let charged = matches!(attempt.start.charge, Charge::Ahead(_)) || kind == Kind::Charged;
         self.tell(&Fact::Began { attempt: id, gaps: &gaps });
+        if self.sabotage.slots == SlotNews::AtTheBeginning {
+            self.engine_mut().dispatcher.collected(id);
+        }
         match source {
             None => {
                 let over = self.at + self.dice.among(50_000..5 * SECOND);
-                self.schedule_engine(over, EngineEvent::Finish(id));
+                self.schedule_engine(over, EngineEvent::Collected(id));
             }
             Some(source) if charged => self.run_charged(id, source),
             Some(_) => self.go_on(id),
@@ -315,7 +321,7 @@ impl World {
             at = if self.dice.one_in(3) { at } else { over + self.dice.among(0..200_000) };
         }
         self.engine_mut().attempts.insert(id, attempt);
-        self.schedule_engine(over, EngineEvent::Finish(id));
+        self.schedule_engine(over, EngineEvent::Collected(id));
     }
 
     fn there_from(&self, attempt: &Attempt, request: usize) -> Option<Micros> {
@@ -334,7 +340,7 @@ impl World {
                 if attempt.open == 0 && !attempt.is_over {
                     attempt.is_over = true;
                     let over = self.at + self.dice.among(500..50_000);
-                    self.schedule_engine(over, EngineEvent::Finish(id));
+                    self.schedule_engine(over, EngineEvent::Collected(id));
                 }
                 return;
             }
@@ -413,7 +419,21 @@ impl World {
         self.decided(changes, None, Then::Nothing);
     }
 
-    fn finish(&mut self, id: AttemptId) {
+    fn collected(&mut self, id: AttemptId) {
+        let wall = self.now().wall;
+        let outcomes = self.engine_mut().attempts[&id].outcomes(wall);
+        if !outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. })) {
+            return self.delivered(id);
+        }
+        self.tell(&Fact::Collected { attempt: id });
+        if self.sabotage.slots == SlotNews::WhenCollected {
+            self.engine_mut().dispatcher.collected(id);
+        }
+        let over = self.at + self.dice.among(self.scenario.publish.from..self.scenario.publish.to + 1);
+        self.schedule_engine(over, EngineEvent::Delivered(id));
+    }
+
+    fn delivered(&mut self, id: AttemptId) {
         let now = self.now();
         let attempt = self.engine_mut().attempts.remove(&id).expect("it finishes once");
         let outcomes = attempt.outcomes(now.wall);

@@ -73,6 +73,10 @@ pub enum Fact<'a> {
         source: usize,
         answer: Answer,
     },
+    /// Its collector is done, and left something to be published.
+    Collected {
+        attempt: AttemptId,
+    },
     /// The dispatcher learned how an attempt ended.
     Ended {
         attempt: AttemptId,
@@ -122,6 +126,8 @@ pub struct Figures {
     pub arrived: u64,
     pub attempts: u64,
     pub picks_checked: u64,
+    /// Times that slots were free and nothing could start, because too much was still being published.
+    pub kept_by_publishing: u64,
     pub restarts: u64,
     /// The longest time that a gap which could have been tried waited for its attempt, and its key.
     pub longest_wait: Option<(Micros, String)>,

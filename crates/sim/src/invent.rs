@@ -34,6 +34,7 @@ pub fn rough_day(seed: u64) -> Scenario {
         slots: dice.among(1..8) as u32,
         reconcile_every: dice.among(5..31) * MINUTE,
         commit: Span { from: 100, to: 100 + dice.among(0..20_000) },
+        publish: publishing(dice),
         weighted: !dice.one_in(5),
         endless: false,
         together: if dice.one_in(2) { Limits::default() } else { Limits { windows: windows(dice, 2), ..Limits::default() } },
@@ -63,6 +64,7 @@ pub fn constant_demand(seed: u64) -> Scenario {
         slots: 8,
         reconcile_every: 15 * MINUTE,
         commit: Span { from: 500, to: 3_000 },
+        publish: Span { from: 500, to: 50_000 },
         weighted: true,
         endless: true,
         together: Limits::default(),
@@ -72,6 +74,12 @@ pub fn constant_demand(seed: u64) -> Scenario {
         crashes: Vec::new(),
         jumps: Vec::new(),
     }
+}
+
+/// A local disk, a store far away, or one that is slower than what is collected.
+fn publishing(dice: &mut Dice) -> Span {
+    let fastest = dice.one_of(&[500, 500, 20_000, 2 * SECOND]);
+    Span { from: fastest, to: fastest * dice.among(1..60) }
 }
 
 fn source(dice: &mut Dice, at: u64, bursts: bool) -> SourceSpec {

@@ -21,6 +21,8 @@ pub struct Scenario {
     pub reconcile_every: Micros,
     /// From asking the disk to being durable.
     pub commit: Span,
+    /// From what a collector left until it is in the lake.
+    pub publish: Span,
     /// `false`: strict priority.
     pub weighted: bool,
     /// What is filled is wanted again at once: demand never ends, and nothing converges.

@@ -1,7 +1,7 @@
 //! The text form of a scenario: a line a thing, `name=value` for each of its properties, `#` for remarks.
 //!
 //! ```text
-//! world seed=17 hours=24 slots=5 reconcile=15m commit=100us..3ms
+//! world seed=17 hours=24 slots=5 reconcile=15m commit=100us..3ms publish=1ms..50ms
 //! source espn importance=1.5 per_minute=60 in_flight=5 latency=200ms..2s busy=20 retry_after=30 moods_until=13h breaker=5/10m
 //! outage espn from=6h to=400m
 //! collector box kind=charged batch=20 retry=3/60s..30m revive=1h..2h
@@ -30,12 +30,13 @@ pub fn print(scenario: &Scenario) -> String {
     let mut line = |words: String| writeln!(text, "{}", words.trim_end()).expect("a String takes everything");
     let flag = |on: bool, word: &str| if on { format!(" {word}") } else { String::new() };
     line(format!(
-        "world seed={} hours={} slots={} reconcile={} commit={}{}{}",
+        "world seed={} hours={} slots={} reconcile={} commit={} publish={}{}{}",
         scenario.seed,
         scenario.hours,
         scenario.slots,
         time(scenario.reconcile_every),
         span(scenario.commit),
+        span(scenario.publish),
         flag(!scenario.weighted, "unweighted"),
         flag(scenario.endless, "endless"),
     ));
@@ -156,6 +157,7 @@ pub fn read(text: &str) -> Result<Scenario, String> {
         slots: 5,
         reconcile_every: 900_000_000,
         commit: Span { from: 1_000, to: 1_000 },
+        publish: Span { from: 1_000, to: 50_000 },
         weighted: true,
         endless: false,
         together: Limits::default(),
@@ -183,6 +185,7 @@ fn add(scenario: &mut Scenario, line: &Line<'_>) -> Result<(), String> {
             scenario.slots = line.number("slots", 5)? as u32;
             scenario.reconcile_every = line.time("reconcile", 900_000_000)?;
             scenario.commit = line.span("commit", scenario.commit)?;
+            scenario.publish = line.span("publish", scenario.publish)?;
             scenario.weighted = !line.words.contains(&"unweighted");
             scenario.endless = line.words.contains(&"endless");
         }

@@ -32,11 +32,20 @@ pub struct Sabotage {
     pub answer: fn(Answer) -> Answer,
     /// What becomes durable of what was decided.
     pub keeps: fn(&Change) -> bool,
+    pub slots: SlotNews,
+}
+
+/// When the dispatcher hears that an attempt only publishes from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotNews {
+    WhenCollected,
+    AtTheBeginning,
+    Never,
 }
 
 impl Default for Sabotage {
     fn default() -> Self {
-        Sabotage { rules: |_| {}, remembered: |_| {}, answer: |answer| answer, keeps: |_| true }
+        Sabotage { rules: |_| {}, remembered: |_| {}, answer: |answer| answer, keeps: |_| true, slots: SlotNews::WhenCollected }
     }
 }
 

@@ -45,6 +45,7 @@ fn two_hundred_rough_days_break_no_promise() {
     assert!(sum(|verdict| verdict.figures.arrived) > 20_000);
     assert!(sum(|verdict| verdict.figures.restarts) > 300);
     assert!(sum(|verdict| verdict.figures.picks_checked) > 200_000);
+    assert!(sum(|verdict| verdict.figures.kept_by_publishing) > 1_000);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use adce_core::spec::Limits;
 use adce_sim::invent::{constant_demand, rough_day};
 use adce_sim::scenario::Scenario;
 use adce_sim::simulate_sabotaged;
-use adce_sim::world::Sabotage;
+use adce_sim::world::{Sabotage, SlotNews};
 
 /// Some world of the first few must show it, and show it to this checker.
 fn goes_red(checker: &str, what: &str, sabotage: Sabotage, invent: fn(u64) -> Scenario) {
@@ -67,6 +67,13 @@ fn another_order_than_the_best_first_is_seen() {
 fn one_slot_too_few_or_too_many_is_seen() {
     goes_red("pick", "a slot idles", bug_in_rules(|rules| rules.slots -= 1), |seed| Scenario { slots: 3, ..rough_day(seed) });
     goes_red("pick", "nothing is runnable", bug_in_rules(|rules| rules.slots += 1), rough_day);
+}
+
+#[test]
+fn a_slot_that_is_held_too_long_or_given_back_too_early_is_seen() {
+    let news = |slots| Sabotage { slots, ..Sabotage::default() };
+    goes_red("pick", "a slot idles", news(SlotNews::Never), rough_day);
+    goes_red("pick", "nothing is runnable", news(SlotNews::AtTheBeginning), rough_day);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Promise 3: at every pick the best runnable task, found by scoring all of them again; and no slot that idles while
 //! one is runnable.
 //!
-//! Runnable: a slot is free, the breaker lets it, the source is not paused, the permits to start are there, and nobody
+//! Runnable: a slot is free (who only publishes holds none, and not too many do), the breaker lets it, the source is not paused, the permits to start are there, and nobody
 //! ahead of it keeps it from them. Ahead are tasks that were passed for one full window, and requests of running
 //! attempts that wait. Everything is worked out anew from the facts so far.
 
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use adce_core::gap::{Fault, Outcome, Task};
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Answer, RetryAfter, Settlement};
-use adce_core::queue::{Charge, Start, Waiting};
+use adce_core::queue::{Charge, Gate, Start, Waiting};
 use adce_core::record::Change;
 
 use super::breakers::{Breaker, is_failure, verdict};
@@ -36,6 +36,7 @@ pub struct Picks {
     /// The last answer was that nothing can start, for these reasons.
     idle: Option<Vec<Waiting>>,
     checked: u64,
+    kept_by_publishing: u64,
 }
 
 struct Queued {
@@ -52,6 +53,8 @@ struct Running {
     first: Option<Whose>,
     charged: bool,
     saw_answers: bool,
+    /// Its collector is done, and what it left is being published.
+    publishes: bool,
 }
 
 /// A ready task, and what keeps it.
@@ -103,6 +106,7 @@ impl Picks {
             clocks: Clocks::default(),
             idle: None,
             checked: 0,
+            kept_by_publishing: 0,
             scenario: scenario.clone(),
         }
     }
@@ -188,8 +192,18 @@ impl Picks {
         waiting.chain(impatient).collect()
     }
 
+    /// Who collects has a slot, who publishes has none; and no more are under way than twice as many as there are slots.
+    fn is_slot_free(&self) -> bool {
+        let slots = self.scenario.slots as usize;
+        self.collecting() < slots && self.running.len() < 2 * slots
+    }
+
+    fn collecting(&self) -> usize {
+        self.running.values().filter(|running| !running.publishes).count()
+    }
+
     fn best<'a>(&self, candidates: &'a [Candidate<'a>], moment: Moment) -> Option<&'a Candidate<'a>> {
-        if self.running.len() >= self.scenario.slots as usize {
+        if !self.is_slot_free() {
             return None;
         }
         let claims = self.claims(candidates, moment);
@@ -238,7 +252,10 @@ impl Picks {
     }
 
     fn check_idle(&mut self, moment: Moment, wrong: &mut Vec<Wrong>) {
-        if self.running.len() >= self.scenario.slots as usize || self.queued.is_empty() {
+        if !self.is_slot_free() {
+            return self.check_words(moment, wrong);
+        }
+        if self.queued.is_empty() {
             return;
         }
         self.checked += 1;
@@ -249,6 +266,20 @@ impl Picks {
         if let Some(best) = self.best(&candidates, moment) {
             let said = self.idle.iter().flatten().map(|waiting| &waiting.gate).collect::<Vec<_>>();
             let what = format!("a slot idles while `{}` ({}) is runnable; it is said to wait for {said:?}", best.task.key, best.task.id);
+            wrong.push(Wrong { checker: "pick", at: moment.at, what });
+        }
+    }
+
+    /// Nothing may start because of the slots: is it said which way?
+    fn check_words(&mut self, moment: Moment, wrong: &mut Vec<Wrong>) {
+        let (slots, collecting) = (self.scenario.slots, self.collecting() as u32);
+        let truth = match collecting >= slots {
+            true => Gate::Slots { slots },
+            false => Gate::Publishing { attempts: self.running.len() as u32 - collecting, slots },
+        };
+        self.kept_by_publishing += u64::from(matches!(truth, Gate::Publishing { .. }));
+        for waiting in self.idle.iter().flatten().filter(|waiting| waiting.gate != truth) {
+            let what = format!("{} tasks are said to wait for {:?}, but it is {truth:?}", waiting.tasks, waiting.gate);
             wrong.push(Wrong { checker: "pick", at: moment.at, what });
         }
     }
@@ -301,7 +332,8 @@ impl Picks {
             self.breakers[source].passed(start.attempt);
         }
         self.queued.remove(&start.task.id);
-        self.running.insert(start.attempt, Running { task: start.task.clone(), source, first, charged, saw_answers: false });
+        self.running
+            .insert(start.attempt, Running { task: start.task.clone(), source, first, charged, saw_answers: false, publishes: false });
     }
 
     fn ended(&mut self, attempt: AttemptId, outcomes: &[(adce_core::ids::GapId, Outcome)], at: Micros) {
@@ -403,6 +435,11 @@ impl Checker for Picks {
                     running.saw_answers = true;
                 }
             }
+            Fact::Collected { attempt } => {
+                if let Some(running) = self.running.get_mut(attempt) {
+                    running.publishes = true;
+                }
+            }
             Fact::Ended { attempt, outcomes } => self.ended(*attempt, outcomes, moment.at),
             Fact::Crashed => self.idle = None,
             Fact::Restarted { disk, clocks } => self.restart(disk, clocks, moment),
@@ -412,5 +449,6 @@ impl Checker for Picks {
 
     fn figures(&self, _scenario: &Scenario, figures: &mut Figures) {
         figures.picks_checked = self.checked;
+        figures.kept_by_publishing = self.kept_by_publishing;
     }
 }
