@@ -105,7 +105,7 @@ impl Group {
 
     /// Kills what is left of the group, reaps the leader and waits until nobody of the group runs any more. Returns
     /// how many would not go within a while: only a process that hangs in the kernel can do that.
-    pub(crate) async fn end(mut self) -> io::Result<(ExitStatus, usize)> {
+    pub(crate) async fn end(&mut self) -> io::Result<(ExitStatus, usize)> {
         let status = self.kill_and_reap()?;
         Ok((status, self.gone().await))
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use adce_core::gap::{Failure, Fault};
 use adce_core::ports::{ItemReport, OrderItem, Rest, Said};
+use rustix::io::Errno;
 
 use crate::command::contract::{Claim, Word, Words};
 use crate::command::staging::Staged;
@@ -28,6 +29,8 @@ pub(crate) enum Ending {
     HeldUp(Duration),
     /// adce ended it because the engine stops.
     Stopped,
+    /// adce killed it because this machine gave it no means to follow it.
+    Unfollowed(Errno),
 }
 
 impl Ending {
@@ -39,13 +42,14 @@ impl Ending {
             Ending::TimedOut(after) => format!("timeout after {}", in_units(after)),
             Ending::HeldUp(timeout) => format!("held up by a limit for its whole timeout of {}", in_units(timeout)),
             Ending::Stopped => "stopped".into(),
+            Ending::Unfollowed(why) => format!("killed, because it could not be followed: {why}"),
         }
     }
 
     fn fault(self) -> Fault {
         match self {
             Ending::Exited(SOURCE_DOWN) => Fault::Source,
-            Ending::Exited(TRY_LATER) | Ending::HeldUp(_) => Fault::Later,
+            Ending::Exited(TRY_LATER) | Ending::HeldUp(_) | Ending::Unfollowed(_) => Fault::Later,
             Ending::Stopped => Fault::Stopped,
             _ => Fault::Item,
         }

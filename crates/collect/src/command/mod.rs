@@ -31,6 +31,7 @@ use adce_core::gap::Failure;
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Clock, Listener, Order, OrderItem, Report, Rest, Said, Stop, Told};
 use adce_core::time::Boottime;
+use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
@@ -40,7 +41,7 @@ use self::brief::Brief;
 use self::contract::Words;
 use self::environment::ChildEnvironment;
 use self::output::{From, Output};
-use self::spawn::{Spawned, own_trouble};
+use self::spawn::{Lost, Spawned, Unfollowed};
 use self::staging::Staged;
 pub(crate) use self::staging::own_folder;
 use self::workplaces::{Skeleton, Workplaces};
@@ -80,6 +81,7 @@ enum Begun {
         output: Output,
         ended: Option<ExitStatus>,
     },
+    Lost(Lost, Output),
 }
 
 /// A running attempt, seen from its runtime.
@@ -122,9 +124,18 @@ impl Commands {
     /// `listener` hears of commands that do not end at once.
     pub(crate) async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report {
         let deadline = self.clock.now().boot + order.collector.timeout;
-        let (mut spawned, mut output, ended) = match self.begin(&order) {
+        let begun = self.begin(&order);
+        self.go_on(&order, begun, deadline, listener, stop).await
+    }
+
+    async fn go_on(&self, order: &Order, begun: Begun, deadline: Boottime, listener: Listener<'_>, stop: Stop) -> Report {
+        let (mut spawned, mut output, ended) = match begun {
             Begun::Over(report) => return report,
             Begun::Going { spawned, output, ended } => (spawned, output, ended),
+            Begun::Lost(lost, mut output) => {
+                let ending = give_up(lost, &mut output).await;
+                return report(order, output, ending, Skeleton::default(), &self.workplaces);
+            }
         };
         let skeleton = std::mem::take(&mut spawned.skeleton);
         let ending = match ended {
@@ -143,17 +154,21 @@ impl Commands {
             Ok((EndedBy::Timeout, _)) => Ending::TimedOut(order.collector.timeout),
             Ok((EndedBy::HeldUp, _)) => Ending::HeldUp(order.collector.timeout),
             Ok((EndedBy::Stop, _)) => Ending::Stopped,
-            Err(why) => return not_started(own_trouble("it could not be followed", &why)),
+            Err(lost) => give_up(lost, &mut output).await,
         };
-        report(&order, output, ending, skeleton, &self.workplaces)
+        report(order, output, ending, skeleton, &self.workplaces)
     }
 
     /// Starts the command and follows it for its first moments, to its end if it comes.
     fn begin(&self, order: &Order) -> Begun {
-        let (mut spawned, mut output) = match self.start(order) {
-            Ok(started) => started,
-            Err(failure) => return Begun::Over(not_started(failure)),
-        };
+        match self.start(order) {
+            Ok((Ok(spawned), output)) => self.begin_to_follow(order, spawned, output),
+            Ok((Err(lost), output)) => Begun::Lost(lost, output),
+            Err(failure) => Begun::Over(not_started(failure)),
+        }
+    }
+
+    fn begin_to_follow(&self, order: &Order, mut spawned: Spawned, mut output: Output) -> Begun {
         match brief::follow(&mut spawned, &mut output, self.briefly.min(order.collector.timeout)) {
             Ok(Brief::Ended(status)) if spawned.group.is_gone() => {
                 output.finish();
@@ -161,15 +176,18 @@ impl Commands {
             }
             Ok(Brief::Ended(status)) => Begun::Going { spawned: Box::new(spawned), output, ended: Some(status) },
             Ok(Brief::Running) => Begun::Going { spawned: Box::new(spawned), output, ended: None },
-            Err(why) => Begun::Over(not_started(own_trouble("it could not be followed", &why))),
+            Err(why) => Begun::Lost(Lost { group: spawned.group, why }, output),
         }
     }
 
-    fn start(&self, order: &Order) -> Result<(Spawned, Output), Failure> {
+    fn start(&self, order: &Order) -> Result<(Result<Spawned, Lost>, Output), Failure> {
         let environment = ChildEnvironment::of(order, &self.own).map_err(|why| program::not_started(&why))?;
         let redactor = redactor(order, &environment);
-        let spawned = spawn::spawn(order, &environment, &self.workplaces)
-            .map_err(|failure| Failure { message: redactor.text(&failure.message), ..failure })?;
+        let spawned = match spawn::spawn(order, &environment, &self.workplaces) {
+            Ok(spawned) => Ok(spawned),
+            Err(Unfollowed::Lost(lost)) => Err(lost),
+            Err(Unfollowed::NotStarted(failure)) => return Err(Failure { message: redactor.text(&failure.message), ..failure }),
+        };
         let words = Words::on(order.items.iter().map(|item| item.key.as_str()));
         Ok((spawned, Output::new(words, redactor, self.keep_bytes)))
     }
@@ -183,12 +201,8 @@ impl Commands {
         deadline: Boottime,
         timeout: Duration,
         stop: &Stop,
-    ) -> io::Result<(EndedBy, ExitStatus)> {
-        // SAFETY: the descriptor is owned by the `AsyncFd` alone, which closes it only after it is deregistered.
-        let leader = unsafe { AsyncFd::register_with_interest(spawned.leader, Interest::READABLE) }?;
-        let stdout = spawned.stdout.map(Receiver::from_owned_fd).transpose()?;
-        let stderr = spawned.stderr.map(Receiver::from_owned_fd).transpose()?;
-        let mut running = Running { group: spawned.group, leader, pipes: Pipes { stdout, stderr } };
+    ) -> Result<(EndedBy, ExitStatus), Lost> {
+        let mut running = Running::over(spawned)?;
         let (pipes, listening) = (&mut running.pipes, &mut *output);
         let ended_by = {
             let mut pump = std::pin::pin!(pipes.pump(listening, listener));
@@ -200,7 +214,10 @@ impl Commands {
         };
         // Children in the background may hold the pipes open; they are not waited for.
         running.pipes.drain(output, listener).await;
-        let (status, hanging) = running.group.end().await?;
+        let (status, hanging) = match running.group.end().await {
+            Ok(ended) => ended,
+            Err(why) => return Err(Lost { group: running.group, why }),
+        };
         running.pipes.drain(output, listener).await;
         complain_of_hanging(output, hanging);
         Ok((ended_by, status))
@@ -246,6 +263,14 @@ impl Commands {
     }
 }
 
+/// Ends for sure what cannot be followed: nobody of it is left when this returns, and nobody else would end it.
+async fn give_up(mut lost: Lost, output: &mut Output) -> Ending {
+    // It is killed either way; it has no status if somebody else has reaped it.
+    let _ = lost.group.kill_and_reap();
+    complain_of_hanging(output, lost.group.gone().await);
+    Ending::Unfollowed(Errno::from_io_error(&lost.why).unwrap_or(Errno::IO))
+}
+
 /// Nobody of the group writes any more, but for those who could not be killed.
 fn complain_of_hanging(output: &mut Output, hanging: usize) {
     output.finish();
@@ -281,6 +306,25 @@ fn exit(status: ExitStatus) -> Ending {
     match (status.code(), status.signal()) {
         (Some(code), _) => Ending::Exited(code),
         (None, signal) => Ending::Signalled(signal.unwrap_or_default()),
+    }
+}
+
+impl Running {
+    fn over(spawned: Spawned) -> Result<Self, Lost> {
+        let Spawned { group, leader, stdout, stderr, .. } = spawned;
+        let watched = || {
+            // SAFETY: the descriptor is owned by the `AsyncFd` alone, which closes it only after it is deregistered.
+            let leader = unsafe { AsyncFd::register_with_interest(leader, Interest::READABLE) }?;
+            let pipes = Pipes {
+                stdout: stdout.map(Receiver::from_owned_fd).transpose()?,
+                stderr: stderr.map(Receiver::from_owned_fd).transpose()?,
+            };
+            io::Result::Ok((leader, pipes))
+        };
+        match watched() {
+            Ok((leader, pipes)) => Ok(Running { group, leader, pipes }),
+            Err(why) => Err(Lost { group, why }),
+        }
     }
 }
 
@@ -379,3 +423,6 @@ fn write_log(order: &Order, output: &Output) -> Option<PathBuf> {
 fn not_started(failure: Failure) -> Report {
     Report { ended: "not started".into(), rest: Rest::Failed(failure), ..Report::default() }
 }
+
+#[cfg(test)]
+mod tests;

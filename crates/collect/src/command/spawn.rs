@@ -30,6 +30,19 @@ pub(crate) struct Spawned {
     pub(crate) skeleton: Skeleton,
 }
 
+/// Why there is nothing to follow.
+pub(crate) enum Unfollowed {
+    NotStarted(Failure),
+    /// It runs, and adce has no means to hear of it: it must be ended for sure.
+    Lost(Lost),
+}
+
+/// A command that may run, and that adce cannot follow.
+pub(crate) struct Lost {
+    pub(crate) group: Group,
+    pub(crate) why: io::Error,
+}
+
 impl Spawned {
     /// By which a later engine knows it again. To be called before the leader is reaped: until then the number is its
     /// own, be it a zombie by now.
@@ -47,24 +60,26 @@ impl Spawned {
 }
 
 /// Prepares the attempt's folder and starts its command there. Blocks until the child has begun its program.
-pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, workplaces: &Workplaces) -> Result<Spawned, Failure> {
+pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, workplaces: &Workplaces) -> Result<Spawned, Unfollowed> {
     let argv0 = order.argv.first().map_or("", String::as_str);
     let folder = &order.collector.cwd;
-    let program = program::find(argv0, folder, environment.get("PATH"))?;
-    let skeleton = staging::prepare(order, workplaces).map_err(|why| own_trouble("its folder could not be prepared", &why))?;
+    let program = program::find(argv0, folder, environment.get("PATH")).map_err(Unfollowed::NotStarted)?;
+    let skeleton = staging::prepare(order, workplaces).map_err(|why| Unfollowed::NotStarted(no_folder(&why)))?;
     let mut command = Command::new(&program);
     command.arg0(argv0).args(&order.argv[1..]).current_dir(folder).process_group(0);
     command.env_clear().envs(environment.variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|why| program::explain(argv0, &program, folder, &why))?;
-    let pipes = child.stdout.take().zip(child.stderr.take());
+    let started = command.spawn().map_err(|why| program::explain(argv0, &program, folder, &why));
+    let mut child = started.map_err(Unfollowed::NotStarted)?;
+    let (stdout, stderr) = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
     let group = Group::led_by(child);
-    let (stdout, stderr) = pipes.ok_or_else(|| own_trouble("it has no pipes", &io::ErrorKind::BrokenPipe.into()))?;
-    let leader = group.leader_descriptor().map_err(|why| own_trouble("it cannot be watched", &why))?;
-    Ok(Spawned { group, leader, stdout: Some(stdout.into()), stderr: Some(stderr.into()), skeleton })
+    match group.leader_descriptor() {
+        Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, skeleton }),
+        Err(why) => Err(Unfollowed::Lost(Lost { group, why })),
+    }
 }
 
 /// This machine's fault: no space, no descriptors.
-pub(crate) fn own_trouble(what: &str, why: &io::Error) -> Failure {
-    Failure { fault: Fault::Later, message: format!("not started: {what}: {why}"), retry_after_s: None }
+fn no_folder(why: &io::Error) -> Failure {
+    Failure { fault: Fault::Later, message: format!("not started: its folder could not be prepared: {why}"), retry_after_s: None }
 }
