@@ -13,7 +13,7 @@ pub fn of(ending: &Ending, spec: &Spec) -> RunSummary {
     let snapshot = &ending.snapshot;
     // An interrupted run ends without a last cycle: what landed since the one before counts all the same.
     let mut coverage = adce_api::Counts::default();
-    crate::views::coverage_now(snapshot, &ending.cycle, spec).values().for_each(|dataset| coverage.add(&dataset.counts));
+    crate::views::coverage_now(snapshot, &ending.cycle, spec).values().for_each(|dataset| coverage += dataset.counts);
     let sources = snapshot.sources.iter().map(|source| (source.name.clone(), source_use(source, ending, spec)));
     RunSummary {
         complete: ending.cycle.complete && snapshot.surprises.is_empty(),
@@ -24,7 +24,7 @@ pub fn of(ending: &Ending, spec: &Spec) -> RunSummary {
         requests: snapshot.totals.requests,
         elapsed_seconds: ending.elapsed.as_secs_f64(),
         sources: sources.collect(),
-        remaining: coverage.gaps(),
+        remaining: coverage.items.gaps(),
         coverage,
         held: snapshot.surprises.clone(),
         interrupted: ending.interrupted,
@@ -95,8 +95,8 @@ fn took(elapsed: Duration) -> String {
 }
 
 fn verdict(summary: &RunSummary) -> String {
-    let counts = &summary.coverage;
-    let wanted = counts.expected.saturating_sub(counts.absent);
+    let counts = &summary.coverage.items;
+    let wanted = counts.wanted();
     let share = percent(counts.present, wanted).unwrap_or_else(|| "nothing expected".into());
     let word = match (summary.complete, summary.interrupted) {
         (true, _) => "COMPLETE",

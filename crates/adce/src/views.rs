@@ -26,7 +26,7 @@ pub struct Process {
 pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Timestamp>, spec: &Spec, process: &Process) -> Status {
     let datasets = coverage_now(snapshot, cycle, spec);
     let mut coverage = adce_api::Counts::default();
-    datasets.values().for_each(|dataset| coverage.add(&dataset.counts));
+    datasets.values().for_each(|dataset| coverage += dataset.counts);
     Status {
         name: spec.name.clone(),
         lake: process.lake.clone(),
@@ -44,7 +44,7 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
             next_cycle,
             stopping: snapshot.phase == Phase::Draining,
         }),
-        complete: coverage.is_complete() && cycle.not_listed.is_empty() && cycle.began.is_some() && snapshot.surprises.is_empty(),
+        complete: coverage.items.is_complete() && cycle.not_listed.is_empty() && cycle.began.is_some() && snapshot.surprises.is_empty(),
         coverage,
         datasets,
         gaps: GapCounts {
@@ -82,7 +82,7 @@ fn key_prefix<'a>(spec: &'a Spec, dataset: &str) -> &'a str {
 }
 
 fn catch_up(coverage: &mut DatasetCoverage, live: &adce_engine::DatasetLine) {
-    let counts = &mut coverage.counts;
+    let counts = &mut coverage.counts.items;
     let filled = live.present.saturating_sub(counts.present);
     let absent = live.absent.saturating_sub(counts.absent);
     counts.present = live.present;
@@ -97,31 +97,14 @@ fn catch_up(coverage: &mut DatasetCoverage, live: &adce_engine::DatasetLine) {
 }
 
 pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> DatasetCoverage {
-    let counts = counts(&dataset.counts, dataset.unexpected);
     DatasetCoverage {
-        completeness: counts.completeness(),
-        counts,
+        completeness: dataset.counts.completeness(),
+        counts: adce_api::Counts { items: dataset.counts, unexpected: dataset.unexpected },
         next_due: dataset.next_due.map(|next| next.at),
         next_due_items: dataset.next_due.map_or(0, |next| next.items_that_day),
         unexpected_keys: dataset.unexpected_sample.clone(),
         listing_error: None,
         listed_at: dataset.listed_at,
-    }
-}
-
-pub fn counts(counts: &adce_core::coverage::Counts, unexpected: u64) -> adce_api::Counts {
-    adce_api::Counts {
-        expected: counts.expected(),
-        present: counts.present,
-        missing: counts.missing,
-        stale: counts.stale,
-        undersized: counts.undersized,
-        suspect: counts.suspect,
-        absent: counts.absent,
-        not_due: counts.not_due,
-        expired: counts.expired,
-        unexpected,
-        unknown: counts.unknown,
     }
 }
 

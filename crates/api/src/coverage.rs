@@ -3,6 +3,9 @@
 //! A contract with programs that read it: fields may be added, none is renamed or dropped. Times are RFC 3339 with
 //! `Z`, spans are seconds. A field without a value is `null`, so that a reader can rely on its being there.
 
+use std::ops::AddAssign;
+
+use adce_core::coverage::Counts as ItemCounts;
 use adce_core::gap::{GapState, Reason};
 use adce_core::ids::{ItemId, TaskId};
 use adce_core::spec::PriorityLevel;
@@ -10,58 +13,43 @@ use adce_core::time::Timestamp;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-/// The items of one dataset, or of all of them, by state.
+/// The items of one dataset, or of all of them, by state, and what lies there beside them.
 ///
-/// `expected` = `present` + `missing` + `stale` + `undersized` + `suspect` + `absent` (+ `unknown`); `not_due` and
-/// `expired` are outside of it, and so is `unexpected`, which counts objects and not items.
+/// On the wire all figures stand side by side, and `expected` with them: `present` + `missing` + `stale` + `undersized` +
+/// `suspect` + `absent` (+ `unknown`). `not_due` and `expired` are outside of it, and so is `unexpected`, which counts
+/// objects and not items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "CountsLine", into = "CountsLine")]
 pub struct Counts {
-    pub expected: u64,
-    pub present: u64,
-    pub missing: u64,
-    pub stale: u64,
-    pub undersized: u64,
-    pub suspect: u64,
-    pub absent: u64,
-    pub not_due: u64,
-    pub expired: u64,
+    pub items: ItemCounts,
     pub unexpected: u64,
-    /// In a part of the lake that could not be listed, and nothing older that could still hold is known of them.
-    #[serde(default)]
-    pub unknown: u64,
 }
 
-impl Counts {
-    /// Items that are gaps.
-    pub fn gaps(&self) -> u64 {
-        self.missing + self.stale + self.undersized + self.suspect
-    }
+/// [`Counts`] as it is written. What is read of `expected` is not believed: it is worked out again.
+#[derive(Serialize, Deserialize)]
+struct CountsLine {
+    expected: u64,
+    #[serde(flatten)]
+    items: ItemCounts,
+    unexpected: u64,
+}
 
-    /// Nothing missing, stale, undersized, suspect or unknown.
-    pub fn is_complete(&self) -> bool {
-        self.gaps() == 0 && self.unknown == 0
+impl From<Counts> for CountsLine {
+    fn from(Counts { items, unexpected }: Counts) -> Self {
+        CountsLine { expected: items.expected(), items, unexpected }
     }
+}
 
-    /// Present ÷ (expected − absent); 1 if nothing is expected.
-    pub fn completeness(&self) -> f64 {
-        match self.expected.saturating_sub(self.absent) {
-            0 => 1.0,
-            due => self.present as f64 / due as f64,
-        }
+impl From<CountsLine> for Counts {
+    fn from(CountsLine { items, unexpected, .. }: CountsLine) -> Self {
+        Counts { items, unexpected }
     }
+}
 
-    pub fn add(&mut self, other: &Counts) {
-        self.expected += other.expected;
-        self.present += other.present;
-        self.missing += other.missing;
-        self.stale += other.stale;
-        self.undersized += other.undersized;
-        self.suspect += other.suspect;
-        self.absent += other.absent;
-        self.not_due += other.not_due;
-        self.expired += other.expired;
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.items += other.items;
         self.unexpected += other.unexpected;
-        self.unknown += other.unknown;
     }
 }
 
@@ -188,23 +176,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_absent_item_does_not_lower_completeness() {
-        let counts = Counts { expected: 10, present: 8, absent: 2, ..Counts::default() };
-        assert_eq!(counts.completeness(), 1.0);
-        assert!(counts.is_complete());
-    }
-
-    #[test]
-    fn an_unlisted_part_of_the_lake_is_never_called_complete() {
-        let counts = Counts { expected: 10, present: 8, unknown: 2, ..Counts::default() };
-        assert!(!counts.is_complete());
-    }
-
-    #[test]
-    fn counts_of_a_dataset_stand_beside_its_other_fields() {
-        let coverage = DatasetCoverage { counts: Counts { expected: 3, ..Counts::default() }, ..DatasetCoverage::default() };
+    fn counts_of_a_dataset_stand_beside_its_other_fields_and_tell_their_sum() {
+        let items = ItemCounts { present: 8, missing: 1, absent: 2, not_due: 5, ..ItemCounts::default() };
+        let coverage = DatasetCoverage { counts: Counts { items, unexpected: 7 }, ..DatasetCoverage::default() };
         let json = serde_json::to_value(&coverage).unwrap();
-        assert_eq!(json["expected"], 3);
+        let figures = [
+            ("expected", 11),
+            ("present", 8),
+            ("missing", 1),
+            ("stale", 0),
+            ("undersized", 0),
+            ("suspect", 0),
+            ("absent", 2),
+            ("not_due", 5),
+            ("expired", 0),
+            ("unexpected", 7),
+            ("unknown", 0),
+        ];
+        for (name, figure) in figures {
+            assert_eq!(json[name], figure, "{name}");
+        }
         assert_eq!(serde_json::from_value::<DatasetCoverage>(json).unwrap(), coverage);
     }
 }

@@ -71,7 +71,7 @@ impl Answers for Engine {
             at: Timestamp::UNIX_EPOCH,
             engine: None,
             complete: false,
-            coverage: Counts { expected: 9, present: 8, missing: 1, ..Counts::default() },
+            coverage: Counts { items: adce_core::coverage::Counts { present: 8, missing: 1, ..Default::default() }, unexpected: 0 },
             datasets: Default::default(),
             gaps: GapCounts::default(),
             eta_seconds: Some(0.5),
@@ -140,7 +140,7 @@ async fn every_question_gets_its_answer_over_one_connection() {
     let folder = tempfile::tempdir().unwrap();
     let _server = listen(folder.path());
     ask(folder.path(), |client| {
-        assert_eq!(client.status().unwrap().coverage.missing, 1);
+        assert_eq!(client.status().unwrap().coverage.items.missing, 1);
         let mut gaps = Vec::new();
         client.gaps(|gap| gaps.push(gap)).unwrap();
         assert_eq!(gaps, [gap(0), gap(1), gap(2)]);

@@ -40,7 +40,7 @@ pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
 fn plan(survey: Survey) -> Plan {
     let datasets = survey.datasets();
     let mut all = Counts::default();
-    datasets.values().for_each(|dataset| all.add(&dataset.counts));
+    datasets.values().for_each(|dataset| all += dataset.counts);
     let complete = survey.is_complete();
     let gaps: HashMap<GapId, Gap> = survey.dispatcher.gaps().into_iter().map(|gap| (gap.id, gap)).collect();
     let mut left = watched(&survey, &gaps);

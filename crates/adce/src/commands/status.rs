@@ -17,7 +17,6 @@ use crate::display::bar;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::survey::Survey;
-use crate::views;
 use crate::wiring::lake_words;
 
 pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
@@ -45,7 +44,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
     let survey = Survey::of(spec.clone()).await?;
     let datasets = survey.datasets();
     let counts = survey.dispatcher.counts(survey.now);
-    let coverage = views::counts(&survey.coverage.counts(), survey.coverage.unexpected());
+    let coverage = adce_api::Counts { items: survey.coverage.counts(), unexpected: survey.coverage.unexpected() };
     let partly = survey.is_partial();
     let status = Status {
         name: spec.name.clone(),
@@ -125,8 +124,8 @@ fn config(engine: &EngineStatus, at: Timestamp) -> String {
 }
 
 fn verdict(status: &Status) -> String {
-    let counts = &status.coverage;
-    let share = percent(counts.present, counts.expected.saturating_sub(counts.absent)).unwrap_or_else(|| "nothing expected".into());
+    let counts = &status.coverage.items;
+    let share = percent(counts.present, counts.wanted()).unwrap_or_else(|| "nothing expected".into());
     let word = if status.complete { style("COMPLETE").green().bold() } else { style("NOT COMPLETE").yellow().bold() };
     let gaps = &status.gaps;
     let kinds =
@@ -146,8 +145,8 @@ fn verdict(status: &Status) -> String {
 fn datasets(status: &Status) -> Vec<String> {
     let names = status.datasets.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0);
     let lines = status.datasets.iter().map(|(name, dataset)| {
-        let counts = &dataset.counts;
-        let wanted = counts.expected.saturating_sub(counts.absent);
+        let adce_api::Counts { items: counts, unexpected } = dataset.counts;
+        let wanted = counts.wanted();
         let share = percent(counts.present, wanted).unwrap_or_else(|| "-".into());
         let mut line = format!(
             "{name:names$}  {} {share:>8}  {} of {}",
@@ -155,7 +154,7 @@ fn datasets(status: &Status) -> Vec<String> {
             grouped(counts.present),
             grouped(wanted)
         );
-        let more = [(counts.unknown, "unknown"), (counts.absent, "absent"), (counts.not_due, "not due"), (counts.unexpected, "unexpected")];
+        let more = [(counts.unknown, "unknown"), (counts.absent, "absent"), (counts.not_due, "not due"), (unexpected, "unexpected")];
         for (count, word) in more {
             if count > 0 {
                 line.push_str(&format!("  {} {word}", grouped(count)));

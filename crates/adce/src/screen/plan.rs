@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use adce_api::{Counts, DatasetCoverage, Plan, PlannedItem, PlannedTask};
+use adce_api::{DatasetCoverage, Plan, PlannedItem, PlannedTask};
+use adce_core::coverage::Counts;
 use adce_core::figures::{grouped, percent, span};
 use adce_core::gap::Reason;
 use adce_core::ids::TaskId;
@@ -71,12 +72,12 @@ fn coverage_table(plan: &Plan) -> Table {
         Column::Text("NEXT DUE"),
     ]);
     let nothing = DatasetCoverage::default();
-    let all = (plan.datasets.len() > 1).then_some(("all", &plan.coverage, &nothing));
-    let each = plan.datasets.iter().map(|(name, dataset)| (name.as_str(), &dataset.counts, dataset));
+    let all = (plan.datasets.len() > 1).then_some(("all", &plan.coverage.items, &nothing));
+    let each = plan.datasets.iter().map(|(name, dataset)| (name.as_str(), &dataset.counts.items, dataset));
     for (name, counts, dataset) in each.chain(all) {
         table.row([
             name.to_string(),
-            grouped(counts.expected),
+            grouped(counts.expected()),
             grouped(counts.present),
             figure(counts.missing),
             figure(counts.stale),
@@ -95,7 +96,7 @@ fn coverage_table(plan: &Plan) -> Table {
 
 /// Nothing to expect is complete.
 fn share(counts: &Counts) -> String {
-    percent(counts.present, counts.expected.saturating_sub(counts.absent)).unwrap_or_else(|| "100 %".into())
+    percent(counts.present, counts.wanted()).unwrap_or_else(|| "100 %".into())
 }
 
 fn next_due(dataset: &DatasetCoverage, now: Timestamp) -> String {
@@ -228,10 +229,10 @@ impl<'p> Bundle<'p> {
 }
 
 fn last_line(plan: &Plan) -> String {
-    let counts = &plan.coverage;
+    let counts = &plan.coverage.items;
     if plan.complete {
         let absent = if counts.absent > 0 { format!(", {} absent upstream", grouped(counts.absent)) } else { String::new() };
-        return format!("complete: {} of {} expected objects are there{absent}", grouped(counts.present), grouped(counts.expected));
+        return format!("complete: {} of {} expected objects are there{absent}", grouped(counts.present), grouped(counts.expected()));
     }
     if plan.tasks.is_empty() {
         return format!("not complete: {}, nothing to collect", counted(counts.gaps(), "gap"));
@@ -271,8 +272,7 @@ mod tests {
     }
 
     fn counts(present: u64, missing: u64, stale: u64, undersized: u64, absent: u64, not_due: u64) -> Counts {
-        let expected = present + missing + stale + undersized + absent;
-        Counts { expected, present, missing, stale, undersized, absent, not_due, ..Counts::default() }
+        Counts { present, missing, stale, undersized, absent, not_due, ..Counts::default() }
     }
 
     fn task(number: u32, dataset: &str, group: &str, priority: PriorityLevel, score: f64, reasons: &[Reason], done: &str) -> PlannedTask {
@@ -306,7 +306,7 @@ mod tests {
             lake: "s3://nba-raw-data".into(),
             at: at("14:00:00"),
             complete: false,
-            coverage: Counts::default(),
+            coverage: Default::default(),
             datasets: IndexMap::new(),
             tasks: vec![
                 task(1, "play_by_play", "", Critical, 1_961.2, &[Missing], "14:00:03"),
@@ -322,8 +322,9 @@ mod tests {
             held: Vec::new(),
             hints: vec!["others derive from it".into()],
         };
-        for (name, counts) in datasets {
-            plan.coverage.add(&counts);
+        for (name, items) in datasets {
+            let counts = adce_api::Counts { items, unexpected: 0 };
+            plan.coverage += counts;
             plan.datasets.insert(name.into(), DatasetCoverage { counts, ..DatasetCoverage::default() });
         }
         let play_by_play = &mut plan.datasets["play_by_play"];
@@ -387,7 +388,7 @@ hint: others derive from it
         plan.tasks.clear();
         plan.left.clear();
         plan.complete = true;
-        plan.coverage = Counts::default();
+        plan.coverage = Default::default();
         plan.datasets = [("empty".to_string(), DatasetCoverage::default())].into_iter().collect();
         let found = screen(&plan, None);
         assert!(found.contains("empty           0        0        -"), "{found}");

@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::ops::AddAssign;
 
+use serde::{Deserialize, Serialize};
+
 use super::expected::{Expected, ItemIx, ItemScope};
 use super::inventory::{Completeness, Inventory};
 use super::picture::Picture;
@@ -37,8 +39,8 @@ pub struct Evidence<'a> {
     pub accepted: Option<&'a Picture>,
 }
 
-/// How many items are in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many items are in each state. The wire tells the same under the same names, and adds what is worked out from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub present: u64,
     pub missing: u64,
@@ -49,6 +51,7 @@ pub struct Counts {
     pub not_due: u64,
     pub expired: u64,
     /// Their listing failed, and nothing older that could still hold is known of them.
+    #[serde(default)]
     pub unknown: u64,
 }
 
@@ -56,6 +59,11 @@ impl Counts {
     /// What should be there by now, whether or not upstream has it.
     pub fn expected(&self) -> u64 {
         self.present + self.gaps() + self.absent + self.unknown
+    }
+
+    /// What should be there and can be: whatever upstream does not have is no one's fault.
+    pub fn wanted(&self) -> u64 {
+        self.expected() - self.absent
     }
 
     pub fn gaps(&self) -> u64 {
@@ -69,7 +77,7 @@ impl Counts {
 
     /// present ÷ (expected − absent); nothing to expect is complete.
     pub fn completeness(&self) -> f64 {
-        match self.expected() - self.absent {
+        match self.wanted() {
             0 => 1.0,
             wanted => self.present as f64 / wanted as f64,
         }
@@ -489,5 +497,23 @@ impl Problems {
             last.note = Some(format!("and {} more like these", grouped(self.untold)));
         }
         self.all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_item_does_not_lower_completeness() {
+        let counts = Counts { present: 8, absent: 2, ..Counts::default() };
+        assert_eq!((counts.expected(), counts.wanted(), counts.completeness()), (10, 8, 1.0));
+        assert!(counts.is_complete());
+    }
+
+    #[test]
+    fn an_unlisted_part_of_the_lake_is_never_called_complete() {
+        let counts = Counts { present: 8, unknown: 2, ..Counts::default() };
+        assert!(!counts.is_complete() && counts.completeness() < 1.0);
     }
 }
