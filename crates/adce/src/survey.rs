@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use adce_api::{DatasetCoverage, GapLine};
 use adce_core::coverage::{self, Coverage, Evidence, Expected, Picture, Verdict};
-use adce_core::gap::{Gap, GapState};
+use adce_core::gap::Gap;
 use adce_core::ids::ItemId;
 use adce_core::ports::{Clock, LakeError};
 use adce_core::queue::{Dispatcher, GapNews, Rules};
 use adce_core::record::Remembered;
 use adce_core::spec::Spec;
 use adce_core::time::Now;
-use adce_engine::{EngineError, GapView, Look, look};
+use adce_engine::{EngineError, Look, Records, gap_view, look};
 use adce_lake::tables::ConfigFolder;
 use indexmap::IndexMap;
 
@@ -35,6 +35,8 @@ pub struct Survey {
     pub coverage: Coverage,
     /// Tasks and gaps as the next `run` would have them after its first cycle.
     pub dispatcher: Dispatcher,
+    /// What the state has on record about items.
+    pub records: Records,
     /// Gaps that the new picture would open, were it believed.
     pub held_back: u64,
     /// Why it is not believed yet; empty: it is in force.
@@ -85,11 +87,7 @@ impl Survey {
 
     /// All open gaps, in no particular order.
     pub fn gaps(&self) -> Vec<GapLine> {
-        let line = |gap: Gap| {
-            let state = self.dispatcher.gap_state(gap.id, self.now).unwrap_or(GapState::Queued);
-            let task = self.dispatcher.task_of(gap.id);
-            views::gap_line(&GapView { gap, state, task, gate: None })
-        };
+        let line = |gap: Gap| views::gap_line(&gap_view(&self.dispatcher, &self.records, gap, self.now));
         self.dispatcher.gaps().into_iter().map(line).collect()
     }
 }
@@ -125,5 +123,5 @@ fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered
             surprises = held.surprises;
         }
     }
-    Ok(Survey { spec, lake, now, expected, coverage, dispatcher, held_back, surprises, not_listed })
+    Ok(Survey { spec, lake, now, expected, coverage, dispatcher, records: remembered.items, held_back, surprises, not_listed })
 }

@@ -10,6 +10,7 @@ use adce_api::{
 use adce_core::figures::{grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
 use adce_core::queue::{Gate, SourceFigures};
+use adce_core::record::ItemRecord;
 use adce_core::spec::{Limits, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_engine::{CycleFigures, GapView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why};
@@ -172,17 +173,18 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
 }
 
 pub fn gap_line(view: &GapView) -> GapLine {
-    GapLine { task: view.task, ..gap(&view.gap, view.state) }
+    GapLine { task: view.task, in_doubt: view.in_doubt, ..gap(&view.gap, view.state) }
 }
 
 /// A gap of a state that no engine runs.
-pub fn remembered_gap(remembered: &Gap, task: Option<&Task>, now: Timestamp) -> GapLine {
+pub fn remembered_gap(remembered: &Gap, record: Option<&ItemRecord>, task: Option<&Task>, now: Timestamp) -> GapLine {
     let state = match remembered.progress.standing {
         Standing::Exhausted => GapState::Exhausted,
         _ if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Waiting,
         _ => GapState::Queued,
     };
-    GapLine { task: task.map(|task| task.id), ..gap(remembered, state) }
+    let in_doubt = record.is_some_and(ItemRecord::is_in_doubt);
+    GapLine { task: task.map(|task| task.id), in_doubt, ..gap(remembered, state) }
 }
 
 fn gap(gap: &Gap, state: GapState) -> GapLine {
@@ -199,6 +201,7 @@ fn gap(gap: &Gap, state: GapState) -> GapLine {
         priority: gap.priority,
         task: None,
         last_error: gap.progress.last_error.clone(),
+        in_doubt: false,
     }
 }
 
@@ -300,6 +303,13 @@ fn why_gap(what: &str, view: &GapView, now: Now) -> adce_api::Why {
     }
     if let Some(error) = &gap.progress.last_error {
         facts.push(format!("last failure: {error}"));
+    }
+    if view.in_doubt {
+        facts.push(
+            "in doubt: an attempt may have changed its object, and the lake could not be asked since; whatever lies there, it stays a gap \
+             until a look of `adce run`, or of its next attempt, tells"
+                .into(),
+        );
     }
     let next = view.task.map(|task| format!("adce tasks show {task}")).into_iter().collect();
     let held = view.gate.as_ref().map_or_else(|| "nothing holds it".into(), |gate| sentence(gate, now));

@@ -208,3 +208,19 @@ fn interrupt(pid: u32) {
     let killed = std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill");
     assert!(killed.success());
 }
+
+#[test]
+fn what_may_have_changed_while_the_lake_did_not_answer_is_said_to_be_in_doubt() {
+    // It leaves an object, fails, and nobody can look: the lake is away.
+    let script = "mkdir lake/letters; echo hello > lake/letters/a.txt; mv lake kept; exit 1";
+    let place = Place::new(&letters("a", &format!("[sh, -c, '{script}']"), ""));
+    place.adce(&["run"]).ends_with(69).says("exit 1");
+    std::fs::rename(place.path("kept"), place.path("lake")).expect("the lake is back");
+    place.adce(&["gaps"]).ends_with(0).says("missing, in doubt");
+    assert_eq!(place.adce(&["gaps", "--format", "json"]).json()["in_doubt"], true);
+    place.adce(&["why", "letters/a.txt"]).ends_with(0).says("in doubt: an attempt may have changed its object");
+    // A look of a run tells: it is another object than before, and nobody's word.
+    place.adce(&["run", "--once"]).ends_with(2);
+    let settled = place.adce(&["gaps", "--format", "json"]).json();
+    assert_eq!((&settled["reason"], &settled["in_doubt"]), (&"suspect".into(), &false.into()));
+}

@@ -169,6 +169,10 @@ pub struct GapLine {
     pub task: Option<TaskId>,
     #[serde(default)]
     pub last_error: Option<String>,
+    /// An attempt may have changed its object, and nobody could look since: whatever lies there, it stays a gap until
+    /// somebody did.
+    #[serde(default)]
+    pub in_doubt: bool,
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ fn gap(number: u32) -> GapLine {
         priority: PriorityLevel::High,
         task: None,
         last_error: None,
+        in_doubt: false,
     }
 }
 

@@ -24,7 +24,7 @@ impl Engine {
                 let _ = reply.send(StatusView { snapshot, cycle: self.cycle.figures.clone(), next_cycle });
             }
             Query::Gaps(reply) => {
-                let gaps = self.dispatcher.gaps().into_iter().map(|gap| gap_view(&self.dispatcher, gap, now));
+                let gaps = self.dispatcher.gaps().into_iter().map(|gap| gap_view(&self.dispatcher, &self.items, gap, now));
                 let _ = reply.send(gaps.chain(self.gaps_aside()).collect());
             }
             Query::Tasks(reply) => {
@@ -44,7 +44,7 @@ impl Engine {
             }
             Query::Why(what, reply) => {
                 let aside = self.gaps_aside().find(|view| view.gap.key == what).map(Why::Gap);
-                let why = || why(&self.dispatcher, &self.cycle.expected, self.cycle.coverage.as_ref(), &what, now);
+                let why = || why(&self.dispatcher, &self.items, &self.cycle.expected, self.cycle.coverage.as_ref(), &what, now);
                 let _ = reply.send(aside.unwrap_or_else(why));
             }
             Query::Accept(reply) => {

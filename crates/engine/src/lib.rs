@@ -30,4 +30,4 @@ pub use permits::PermitDesk;
 pub use snapshot::{
     DatasetLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, WindowLine, what,
 };
-pub use why::{GapView, TaskView, Why, gap_view, task_view, why};
+pub use why::{GapView, Records, TaskView, Why, gap_view, task_view, why};

@@ -85,7 +85,10 @@ impl Engine {
 
     /// Those that this run leaves alone.
     pub(crate) fn gaps_aside(&self) -> impl Iterator<Item = GapView> {
-        let view = |gap: Gap| GapView { gap, state: GapState::Held, task: None, gate: Some(Gate::NotSelected) };
+        let view = |gap: Gap| {
+            let in_doubt = self.is_in_doubt(gap.item());
+            GapView { gap, state: GapState::Held, task: None, gate: Some(Gate::NotSelected), in_doubt }
+        };
         self.aside.values().cloned().map(view)
     }
 }

@@ -1,13 +1,15 @@
 //! What holds a gap, a task or a dataset: pure questions to a dispatcher, whether an engine runs over it or not.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::mem::Discriminant;
 
 use adce_core::coverage::{Coverage, Expected};
 use adce_core::gap::{Gap, GapState, ItemState, Task};
-use adce_core::ids::TaskId;
+use adce_core::ids::{ItemId, TaskId};
 use adce_core::ports::Progress;
 use adce_core::queue::{Dispatcher, Gate, Score};
+use adce_core::record::ItemRecord;
 use adce_core::time::Now;
 use indexmap::IndexMap;
 
@@ -18,7 +20,12 @@ pub struct GapView {
     pub state: GapState,
     pub task: Option<TaskId>,
     pub gate: Option<Gate>,
+    /// An attempt may have changed its object, and nobody could look since.
+    pub in_doubt: bool,
 }
+
+/// What is on record about items.
+pub type Records = HashMap<ItemId, ItemRecord>;
 
 #[derive(Clone, Debug)]
 pub struct TaskView {
@@ -48,7 +55,7 @@ pub enum Why {
 }
 
 /// `what`: a task id, a dataset's name, or a key.
-pub fn why(dispatcher: &Dispatcher, expected: &Expected, coverage: Option<&Coverage>, what: &str, now: Now) -> Why {
+pub fn why(dispatcher: &Dispatcher, records: &Records, expected: &Expected, coverage: Option<&Coverage>, what: &str, now: Now) -> Why {
     if let Some(task) = what.parse::<TaskId>().ok().and_then(|task| dispatcher.task(task)) {
         return Why::Task(task_view(dispatcher, task, now));
     }
@@ -56,7 +63,7 @@ pub fn why(dispatcher: &Dispatcher, expected: &Expected, coverage: Option<&Cover
         return Why::Dataset { dataset: what.to_owned(), gates: gates_of(dispatcher, what, now) };
     }
     if let Some(gap) = dispatcher.gaps().into_iter().find(|gap| gap.key == what) {
-        return Why::Gap(gap_view(dispatcher, gap, now));
+        return Why::Gap(gap_view(dispatcher, records, gap, now));
     }
     match expected.find(what) {
         Some(item) => {
@@ -67,8 +74,9 @@ pub fn why(dispatcher: &Dispatcher, expected: &Expected, coverage: Option<&Cover
     }
 }
 
-pub fn gap_view(dispatcher: &Dispatcher, gap: Gap, now: Now) -> GapView {
+pub fn gap_view(dispatcher: &Dispatcher, records: &Records, gap: Gap, now: Now) -> GapView {
     GapView {
+        in_doubt: records.get(&gap.item()).is_some_and(ItemRecord::is_in_doubt),
         state: dispatcher.gap_state(gap.id, now).unwrap_or(GapState::Queued),
         task: dispatcher.task_of(gap.id),
         gate: dispatcher.why_gap(gap.id, now),

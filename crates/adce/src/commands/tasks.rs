@@ -83,7 +83,7 @@ async fn story(id: TaskId, spec: Arc<Spec>) -> Result<TaskDetail, Failure> {
         return Err(unknown());
     }
     let gaps = remembered.gaps.iter().filter(|gap| task.is_some_and(|task| task.gaps.contains(&gap.id)));
-    let gaps = gaps.map(|gap| views::remembered_gap(gap, task, now)).collect();
+    let gaps = gaps.map(|gap| views::remembered_gap(gap, remembered.items.get(&gap.item()), task, now)).collect();
     Ok(control::detail(task.map(|task| views::remembered_task(task, 0.0, now)), gaps, history))
 }
 

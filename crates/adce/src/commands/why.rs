@@ -24,7 +24,8 @@ pub async fn run(args: &WhyArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
         Some(mut engine) => ask::answered(engine.why(&args.what))?,
         None => {
             let survey = Survey::of(spec).await?;
-            let why = adce_engine::why(&survey.dispatcher, &survey.expected, Some(&survey.coverage), &args.what, survey.now);
+            let why =
+                adce_engine::why(&survey.dispatcher, &survey.records, &survey.expected, Some(&survey.coverage), &args.what, survey.now);
             views::why(&args.what, &why, survey.now)
         }
     };

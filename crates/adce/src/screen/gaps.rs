@@ -31,7 +31,7 @@ pub fn write(gaps: &[GapLine], now: Timestamp, at_most: usize, width: Option<usi
         table.row([
             gap.dataset.clone(),
             gap.key.clone(),
-            gap.reason.word().into(),
+            if gap.in_doubt { format!("{}, in doubt", gap.reason.word()) } else { gap.reason.word().into() },
             gap.priority.word().into(),
             gap.state.word().into(),
             instant::clock(gap.detected_at, now),
