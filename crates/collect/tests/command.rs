@@ -20,7 +20,7 @@ struct Attempt {
     folder: TempDir,
     order: Order,
     clock: Arc<HandClock>,
-    started: Started,
+    heard: Heard,
     environment: Vec<(&'static str, &'static str)>,
     briefly: Duration,
 }
@@ -31,7 +31,7 @@ impl Attempt {
         let items = keys.iter().map(|key| item(key)).collect();
         let mut order = order(collector(How::Command(Vec::new())), folder.path(), items);
         order.argv = argv.iter().map(|arg| arg.to_string()).collect();
-        Attempt { folder, order, clock: HandClock::new(), started: Started::default(), environment: Vec::new(), briefly: Duration::ZERO }
+        Attempt { folder, order, clock: HandClock::new(), heard: Heard::default(), environment: Vec::new(), briefly: Duration::ZERO }
     }
 
     /// Followed where it was started for as long as this.
@@ -58,10 +58,10 @@ impl Attempt {
         let mut setting = adce_collect::Setting { briefly: self.briefly, ..setting() };
         setting.environment.extend(self.environment.iter().map(|(name, value)| (name.into(), value.into())));
         let collectors = Collectors::new(setting, Vec::new(), Arc::new(NoPermits), self.clock.clone());
-        let note = |told| self.started.note(told);
+        let note = |told| self.heard.note(told);
         let attempt = collectors.collect(self.order.clone(), &note, stop);
         let report = tokio::time::timeout(Duration::from_secs(60), attempt).await.expect("the attempt hangs");
-        if let Some(record) = self.started.0.lock().unwrap().first() {
+        if let Some(record) = self.heard.started().first() {
             assert!(!Path::new(&format!("/proc/{}", record.process_group)).exists(), "the leader was not reaped");
             assert_eq!(members_of(record.process_group), Vec::<i32>::new(), "the group outlived its attempt");
         }
@@ -72,7 +72,7 @@ impl Attempt {
     async fn run_and_when_ready(&self, stop: Stop, act: impl FnOnce()) -> Report {
         let ready = self.path("ready");
         let when_ready = async {
-            until("the script is ready", || ready.exists()).await;
+            appears(&ready).await;
             act();
         };
         tokio::join!(self.run_until(stop), when_ready).0
@@ -131,7 +131,7 @@ print("collected")
     );
     assert_eq!(text, expected);
     assert!(matches!(said(&report, "deep/2.json"), Some(Said::Staged(_))));
-    let record = attempt.started.only();
+    let record = attempt.heard.process().await;
     assert_eq!((record.attempt, record.boot_id), (order.attempt, boot_id()));
     assert!(record.start_ticks > 0);
 }
@@ -180,7 +180,7 @@ async fn a_secret_that_is_not_there_is_named_before_anything_starts() {
     let attempt = Attempt::sh("true", &["k"]).adapt(|collector| collector.environment.set.push(("TOKEN".into(), unset)));
     let report = attempt.run().await;
     assert!(rest_failure(&report).message.contains("variable `TOKEN`") && rest_failure(&report).message.contains("`NOT_SET_ANYWHERE`"));
-    assert!(attempt.started.0.lock().unwrap().is_empty());
+    assert!(attempt.heard.started().is_empty());
 }
 
 #[tokio::test]
@@ -267,21 +267,9 @@ async fn a_flood_without_end_does_not_hide_its_own_timeout() {
 #[tokio::test]
 async fn a_scraper_that_ignores_sigterm_is_killed_after_the_grace() {
     let attempt = Attempt::sh(r#"trap '' TERM; touch "$ADCE_OUT/../ready"; tail -f /dev/null"#, &["k"]);
-    let (button, order_of_events) = (Button::new(), std::sync::Mutex::new(Vec::new()));
-    let run = async {
-        let report = attempt.run_and_when_ready(button.clone(), || button.press()).await;
-        order_of_events.lock().unwrap().push("ended");
-        report
-    };
-    let grace_passes = async {
-        until("it was asked to stop", || attempt.path("ready").exists()).await;
-        // The clock has to move only after the attempt began to wait; each step is a whole grace.
-        while order_of_events.lock().unwrap().is_empty() {
-            attempt.clock.advance(GRACE);
-            tokio::task::yield_now().await;
-        }
-    };
-    let (report, ()) = tokio::join!(run, grace_passes);
+    let button = Button::new();
+    let run = attempt.run_and_when_ready(button.clone(), || button.press());
+    let (report, ()) = tokio::join!(run, attempt.clock.pass_when_somebody_sleeps(Some(GRACE)));
     assert_eq!((report.ended.as_str(), rest_failure(&report).fault), ("stopped", Fault::Stopped));
 }
 
@@ -343,14 +331,21 @@ else:
 
 #[tokio::test]
 async fn an_abandoned_attempt_kills_its_group() {
-    let attempt = Attempt::sh(r#"tail -f /dev/null & touch "$ADCE_OUT/../ready"; wait"#, &["k"]);
-    let ready = attempt.path("ready");
-    tokio::select! {
+    let attempt = Attempt::sh(r#"tail -f /dev/null & : > "$ADCE_OUT/../ready"; wait"#, &["k"]);
+    let runs = async {
+        appears(&attempt.path("ready")).await;
+        let group = attempt.heard.process().await.process_group;
+        (group, members_of(group).into_iter().map(Watched::of).collect::<Vec<_>>())
+    };
+    let (group, members) = tokio::select! {
         _ = attempt.run() => panic!("it ended"),
-        () = until("it runs", || ready.exists() && !attempt.started.0.lock().unwrap().is_empty()) => {}
+        runs = runs => runs,
+    };
+    assert_eq!(members.len(), 2);
+    for member in members {
+        member.ends().await;
     }
-    let group = attempt.started.only().process_group;
-    until("its group is gone", || members_of(group).is_empty()).await;
+    assert_eq!(members_of(group), Vec::<i32>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -373,7 +368,7 @@ async fn how_far_it_says_it_is_is_told_while_it_runs() {
     let stop = Button::new();
     let attempt = Attempt::sh(script, &["a", "b"]);
     let heard = async {
-        until("it is heard", || attempt.started.1.lock().unwrap().last() == Some(&Progress { done: 7, of: 20 })).await;
+        attempt.heard.progress(Progress { done: 7, of: 20 }).await;
         stop.press();
     };
     tokio::join!(attempt.run_until(stop.clone()), heard);
@@ -476,7 +471,7 @@ async fn a_short_command_says_and_stages_all_that_a_long_one_does() {
         assert!(failure(&report, "a").message.contains("its staged file of 2 bytes was not trusted"), "{report:?}");
         let log = log(&report);
         assert!(log.contains("out\n") && log.contains("err\n") && log.contains("end\n"), "{log}");
-        assert_eq!(attempt.started.0.lock().unwrap().is_empty(), briefly == LONG, "only who goes on is recorded");
+        assert_eq!(attempt.heard.started().is_empty(), briefly == LONG, "only who goes on is recorded");
     }
 }
 
@@ -486,7 +481,8 @@ async fn what_a_command_says_first_is_not_lost() {
     let attempt = Attempt::sh(script, &["k"]).briefly(Duration::from_millis(100));
     let (ready, gate) = (attempt.path("ready"), attempt.path("gate"));
     let open_the_gate = async {
-        until("it is handed to the runtime", || ready.exists() && !attempt.started.0.lock().unwrap().is_empty()).await;
+        appears(&ready).await;
+        attempt.heard.process().await;
         tokio::fs::write(&gate, "second\n").await.unwrap();
     };
     let report = tokio::join!(attempt.run(), open_the_gate).0;
@@ -510,7 +506,7 @@ async fn a_flood_does_not_keep_a_command_where_it_was_started() {
     let attempt = Attempt::sh("yes", &["k"]).briefly(Duration::from_millis(50));
     let stop = Button::new();
     let press = async {
-        until("it is handed to the runtime", || !attempt.started.0.lock().unwrap().is_empty()).await;
+        attempt.heard.process().await;
         stop.press();
     };
     let report = tokio::join!(attempt.run_until(stop.clone()), press).0;

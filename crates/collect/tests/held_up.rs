@@ -44,11 +44,11 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// Says `ready`, and ends when there is a file `go`.
+    /// Says `ready`, and ends when `go` is written to.
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let mut order = order(collector(How::Command(Vec::new())), folder.path(), vec![item("a")]);
-        let script = format!("cd {}; : > ready; until [ -e go ]; do sleep 0.01; done", folder.path().display());
+        let script = format!("cd {}; mkfifo go; : > ready; read word < go", folder.path().display());
         order.argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
         Attempt { folder, order, clock: HandClock::new(), word: Arc::new(Word(watch::Sender::new(HeldUp::default()))) }
     }
@@ -58,7 +58,7 @@ impl Attempt {
         let stop: Stop = self.word.clone();
         let collectors = Collectors::new(setting(), Vec::new(), Arc::new(NoPermits), self.clock.clone());
         let acts = async {
-            until("the script is ready", || path(&self.folder, "ready").exists()).await;
+            appears(&path(&self.folder, "ready")).await;
             // The attempt is followed by now, or will be when it is looked at next.
             tokio::task::yield_now().await;
             meanwhile().await;
@@ -89,8 +89,8 @@ impl Attempt {
         });
     }
 
-    fn go(&self) {
-        std::fs::write(path(&self.folder, "go"), "").unwrap();
+    async fn go(&self) {
+        tokio::fs::write(path(&self.folder, "go"), "on\n").await.unwrap();
     }
 }
 
@@ -105,7 +105,7 @@ async fn what_a_command_waits_for_limits_is_none_of_its_timeout() {
             attempt.goes_on();
             attempt.passes(LONG / 10).await;
         }
-        attempt.go();
+        attempt.go().await;
     });
     assert_eq!(report.await.ended, "exit 0");
 }

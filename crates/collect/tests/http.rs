@@ -78,13 +78,12 @@ impl Attempt {
         report
     }
 
-    /// Lets time pass, step by step, after `begin`. Between the steps is real time, which sockets and disk need.
-    async fn run_while_time_passes(&self, step: Duration, begin: impl Future<Output = ()>) -> Report {
+    /// From `begin` on, as much time passes as somebody sleeps for, again and again.
+    async fn run_while_time_passes(&self, begin: impl Future<Output = ()>) -> Report {
         let passing = async {
             begin.await;
             loop {
-                self.clock.advance(step);
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                self.clock.pass_when_somebody_sleeps(None).await;
             }
         };
         tokio::select! {
@@ -226,7 +225,7 @@ async fn a_body_that_hangs_is_given_up_and_its_file_removed() {
     let upstream = Scripted::start([("/x", bytes, Then::Hang)]).await;
     let attempt = Attempt::on(&[upstream.url("/x")]);
     let file = attempt.order.staged_path(&attempt.order.items[0]);
-    let report = attempt.run_while_time_passes(Duration::from_secs(20), until("a part is there", || file.exists())).await;
+    let report = attempt.run_while_time_passes(appears(&file)).await;
     assert_eq!(failure(&report).fault, Fault::Source);
     assert!(failure(&report).message.contains("hangs in the middle of its body"), "{}", failure(&report).message);
 }
@@ -235,7 +234,7 @@ async fn a_body_that_hangs_is_given_up_and_its_file_removed() {
 async fn an_answer_that_never_comes_is_waited_for_until_the_timeout() {
     let upstream = Scripted::start([("/x", Vec::new(), Then::Hang)]).await;
     let attempt = Attempt::on(&[upstream.url("/x"), upstream.url("/y")]);
-    let report = attempt.run_while_time_passes(LONG, upstream.is_asked_for("/x")).await;
+    let report = attempt.run_while_time_passes(upstream.is_asked_for("/x")).await;
     assert_eq!(failure(&report).fault, Fault::Source);
     assert!(failure(&report).message.ends_with("gave no answer within 600 s"));
     let settlements = attempt.permits.settlements();
@@ -317,7 +316,7 @@ async fn a_stopped_attempt_leaves_no_half_file_and_no_unsettled_permit() {
     let attempt = Attempt::on(&[upstream.url("/x"), upstream.url("/none")]);
     let (button, file) = (Button::new(), attempt.order.staged_path(&attempt.order.items[0]));
     let press = async {
-        until("a part is there", || file.exists()).await;
+        appears(&file).await;
         button.press();
     };
     let (report, ()) = tokio::join!(attempt.run_until(button.clone()), press);

@@ -2,8 +2,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use adce_collect::{EndedGroup, end_predecessors};
@@ -11,7 +12,6 @@ use adce_core::ids::{AttemptId, Uuid};
 use adce_core::record::ProcessRecord;
 use adce_core::time::BootId;
 use support::*;
-use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -20,23 +20,29 @@ struct Orphans {
     leader: Child,
     child: i32,
     record: ProcessRecord,
-    _folder: TempDir,
+    says: BufReader<ChildStdout>,
 }
 
 impl Orphans {
-    async fn start(lead: &str) -> Self {
-        let folder = TempDir::new().unwrap();
+    /// `lead`: what the leader does once its child runs.
+    fn start(lead: &str) -> Self {
         let attempt = AttemptId(Uuid::now_v7());
-        let pid_file = folder.path().join("pid");
-        let script = format!("tail -f /dev/null & echo $! > {0}.new; mv {0}.new {0}; {lead}", pid_file.display());
+        let script = format!("tail -f /dev/null & echo $!; {lead}");
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).env("ADCE_ATTEMPT", attempt.to_string()).process_group(0).stdout(Stdio::null());
-        let leader = command.spawn().unwrap();
-        until("the child runs", || pid_file.exists()).await;
-        let child = read_pid(&pid_file).unwrap();
+        command.args(["-c", &script]).env("ADCE_ATTEMPT", attempt.to_string()).process_group(0).stdout(Stdio::piped());
+        let mut leader = command.spawn().unwrap();
         let pid = leader.id() as i32;
         let record = ProcessRecord { attempt, boot_id: boot_id(), process_group: pid, start_ticks: start_ticks(pid) };
-        Orphans { leader, child, record, _folder: folder }
+        let mut orphans = Orphans { says: BufReader::new(leader.stdout.take().unwrap()), leader, child: 0, record };
+        orphans.child = orphans.says().parse().unwrap();
+        orphans
+    }
+
+    /// The leader's next line.
+    fn says(&mut self) -> String {
+        let mut line = String::new();
+        self.says.read_line(&mut line).unwrap();
+        line.trim().to_owned()
     }
 
     fn end(&self, record: &ProcessRecord) -> Vec<EndedGroup> {
@@ -61,9 +67,9 @@ fn start_ticks(pid: i32) -> u64 {
     stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap()
 }
 
-#[tokio::test]
-async fn the_group_of_a_recorded_leader_is_ended_and_gone() {
-    let orphans = Orphans::start("wait").await;
+#[test]
+fn the_group_of_a_recorded_leader_is_ended_and_gone() {
+    let orphans = Orphans::start("wait");
     let ended = orphans.end(&orphans.record);
     assert!(!orphans.leader_runs() && !runs(orphans.child));
     assert_eq!(ended.len(), 1);
@@ -73,9 +79,9 @@ async fn the_group_of_a_recorded_leader_is_ended_and_gone() {
     assert_eq!(ended[0].survivors, Vec::<i32>::new());
 }
 
-#[tokio::test]
-async fn members_whose_leader_is_gone_are_known_by_their_attempt() {
-    let mut orphans = Orphans::start("exit 0").await;
+#[test]
+fn members_whose_leader_is_gone_are_known_by_their_attempt() {
+    let mut orphans = Orphans::start("exit 0");
     orphans.leader.wait().unwrap();
     assert!(runs(orphans.child));
     let ended = orphans.end(&orphans.record);
@@ -83,9 +89,9 @@ async fn members_whose_leader_is_gone_are_known_by_their_attempt() {
     assert!(!runs(orphans.child));
 }
 
-#[tokio::test]
-async fn a_process_that_is_not_the_recorded_one_is_never_killed() {
-    let orphans = Orphans::start("wait").await;
+#[test]
+fn a_process_that_is_not_the_recorded_one_is_never_killed() {
+    let orphans = Orphans::start("wait");
     let stranger = AttemptId(Uuid::now_v7());
     let later_leader = ProcessRecord { attempt: stranger, start_ticks: orphans.record.start_ticks + 1, ..orphans.record.clone() };
     let other_boot = ProcessRecord { boot_id: BootId("another boot".into()), ..orphans.record.clone() };
@@ -96,15 +102,11 @@ async fn a_process_that_is_not_the_recorded_one_is_never_killed() {
     }
 }
 
-#[tokio::test]
-async fn members_alone_are_ended_where_their_group_number_was_given_away() {
+#[test]
+fn members_alone_are_ended_where_their_group_number_was_given_away() {
     // The leader is somebody else by its start time, but a member was given the attempt's id.
-    let orphans = Orphans::start("exec env -u ADCE_ATTEMPT tail -f /dev/null").await;
-    until("the leader is somebody else", || {
-        let environment = std::fs::read(format!("/proc/{}/environ", orphans.record.process_group)).unwrap();
-        !environment.is_empty() && !String::from_utf8_lossy(&environment).contains("ADCE_ATTEMPT")
-    })
-    .await;
+    let mut orphans = Orphans::start("exec env -u ADCE_ATTEMPT sh -c 'echo another; wait; exec tail -f /dev/null'");
+    assert_eq!(orphans.says(), "another");
     let record = ProcessRecord { start_ticks: orphans.record.start_ticks + 1, ..orphans.record.clone() };
     let ended = orphans.end(&record);
     assert_eq!(ended[0].killed, [orphans.child]);

@@ -1,9 +1,10 @@
-//! Orders, a clock that moves only when told, and conditions with a deadline.
+//! Orders, a clock that moves only when told, and signals: each wait here is for somebody who tells, within a deadline.
 #![allow(dead_code)]
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use adce_collect::Setting;
 use adce_core::gap::Reason;
@@ -15,28 +16,54 @@ use adce_core::record::ProcessRecord;
 use adce_core::spec::{Batch, Collector, Environment, How, Output, Requests, RetryPolicy, Via};
 use adce_core::time::{BootId, Boottime, Now, Timestamp};
 use async_trait::async_trait;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::process::{Pid, PidfdFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 pub const LONG: Duration = Duration::from_secs(600);
 pub const GRACE: Duration = Duration::from_secs(10);
 
+/// Nothing here takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A claim that never comes true fails here instead of hanging.
+pub async fn in_time<T>(what: &str, signal: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, signal).await.unwrap_or_else(|_| panic!("never came true: {what}"))
+}
+
 /// Stands still until it is advanced.
-pub struct HandClock(watch::Sender<Boottime>);
+pub struct HandClock {
+    now: watch::Sender<Boottime>,
+    /// Until when those sleep who do.
+    sleepers: watch::Sender<Vec<Boottime>>,
+}
 
 impl HandClock {
     pub fn new() -> Arc<Self> {
-        Arc::new(HandClock(watch::Sender::new(Boottime::from_secs(1_000))))
+        Arc::new(HandClock { now: watch::Sender::new(Boottime::from_secs(1_000)), sleepers: watch::Sender::default() })
     }
 
     pub fn advance(&self, span: Duration) {
-        self.0.send_modify(|now| *now = *now + span);
+        self.now.send_modify(|now| *now = *now + span);
+    }
+
+    /// Waits until somebody sleeps, for so long if that is told, and lets just that time pass.
+    pub async fn pass_when_somebody_sleeps(&self, for_so_long: Option<Duration>) {
+        let now = *self.now.borrow();
+        let fits = |until: &&Boottime| **until > now && for_so_long.is_none_or(|span| **until == now + span);
+        let mut sleepers = self.sleepers.subscribe();
+        let until = in_time("somebody sleeps", sleepers.wait_for(|all| all.iter().any(|until| fits(&until)))).await;
+        let until = *until.unwrap().iter().filter(fits).min().unwrap();
+        self.now.send_replace(until);
     }
 }
 
 #[async_trait]
 impl Clock for HandClock {
     fn now(&self) -> Now {
-        Now { wall: Timestamp::UNIX_EPOCH, boot: *self.0.borrow() }
+        Now { wall: Timestamp::UNIX_EPOCH, boot: *self.now.borrow() }
     }
 
     fn boot_id(&self) -> BootId {
@@ -44,7 +71,24 @@ impl Clock for HandClock {
     }
 
     async fn sleep_until(&self, until: Boottime) {
-        let _ = self.0.subscribe().wait_for(|now| *now >= until).await;
+        let mut now = self.now.subscribe();
+        self.sleepers.send_modify(|all| all.push(until));
+        let _asleep = Asleep { until, clock: self };
+        let _ = now.wait_for(|now| *now >= until).await;
+    }
+}
+
+struct Asleep<'a> {
+    until: Boottime,
+    clock: &'a HandClock,
+}
+
+impl Drop for Asleep<'_> {
+    fn drop(&mut self) {
+        self.clock.sleepers.send_modify(|all| {
+            let this = all.iter().position(|until| *until == self.until).unwrap();
+            all.swap_remove(this);
+        });
     }
 }
 
@@ -75,12 +119,43 @@ impl StopSignal for Button {
     }
 }
 
-/// Returns once `holds`; a claim that never comes true fails here instead of hanging.
-pub async fn until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "never came true: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+/// Returns once there is such a file. The kernel tells when something new is in the last folder on the way to it.
+pub async fn appears(file: &Path) {
+    let nearest = || file.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap();
+    let there = async {
+        let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
+        let changes = readable(changes);
+        while !file.exists() {
+            let folder = nearest();
+            inotify::add_watch(changes.get_ref(), folder, WatchFlags::CREATE | WatchFlags::MOVED_TO).unwrap();
+            // It, or the next folder, may have come before anybody watched.
+            if file.exists() || nearest() != folder {
+                continue;
+            }
+            let mut told = changes.readable().await.unwrap();
+            while rustix::io::read(changes.get_ref(), &mut [0; 4_096]).is_ok() {}
+            told.clear_ready();
+        }
+    };
+    in_time(&file.display().to_string(), there).await;
+}
+
+fn readable(descriptor: OwnedFd) -> AsyncFd<OwnedFd> {
+    // SAFETY: it is owned by the `AsyncFd` alone, which closes it only after it is deregistered.
+    unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.unwrap()
+}
+
+/// A process whose end somebody wants to hear of, though it is nobody's child here.
+pub struct Watched(AsyncFd<OwnedFd>);
+
+impl Watched {
+    pub fn of(pid: i32) -> Self {
+        let process = rustix::process::pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+        Watched(readable(process))
+    }
+
+    pub async fn ends(&self) {
+        let _ = in_time("a process ends", self.0.readable()).await.unwrap();
     }
 }
 
@@ -163,21 +238,33 @@ pub fn read_pid(path: &Path) -> Option<i32> {
     std::fs::read_to_string(path).ok()?.strip_suffix('\n')?.parse().ok()
 }
 
+/// What an attempt has told so far.
 #[derive(Default)]
-pub struct Started(pub Mutex<Vec<ProcessRecord>>, pub Mutex<Vec<Progress>>);
+pub struct Heard(watch::Sender<(Vec<ProcessRecord>, Option<Progress>)>);
 
-impl Started {
+impl Heard {
     pub fn note(&self, told: Told) {
-        match told {
-            Told::Started(record) => self.0.lock().unwrap().push(record),
-            Told::Progress(progress) => self.1.lock().unwrap().push(progress),
-        }
+        self.0.send_modify(|(started, progress)| match told {
+            Told::Started(record) => started.push(record),
+            Told::Progress(latest) => *progress = Some(latest),
+        });
     }
 
-    pub fn only(&self) -> ProcessRecord {
-        let records = self.0.lock().unwrap();
-        assert_eq!(records.len(), 1);
-        records[0].clone()
+    pub fn started(&self) -> Vec<ProcessRecord> {
+        self.0.borrow().0.clone()
+    }
+
+    /// The one process that was started.
+    pub async fn process(&self) -> ProcessRecord {
+        let mut told = self.0.subscribe();
+        let told = in_time("it goes on", told.wait_for(|(started, _)| !started.is_empty())).await.unwrap();
+        assert_eq!(told.0.len(), 1);
+        told.0[0].clone()
+    }
+
+    pub async fn progress(&self, wanted: Progress) {
+        let mut told = self.0.subscribe();
+        let _ = in_time("it is as far as that", told.wait_for(|(_, progress)| *progress == Some(wanted))).await.unwrap();
     }
 }
 

@@ -146,6 +146,8 @@ fn start_one(candidate: &[String], arguments: &dyn Fn(u16) -> Vec<String>) -> Re
     let mut command = Command::new(&candidate[0]);
     command.args(&candidate[1..]).args(arguments(port)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| error.to_string())?;
+    // A foreign server signals nobody that it listens: what it prints, and whether before or after, is another for each of
+    // them and their versions. So its port is asked, for `READY_WITHIN` at most, and not after the server has ended.
     let deadline = Instant::now() + READY_WITHIN;
     loop {
         if let Ok(Some(status)) = child.try_wait() {
