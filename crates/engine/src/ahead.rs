@@ -74,7 +74,7 @@ impl Ahead {
                     collector: task.collector,
                     gaps: task.gaps.clone(),
                     started_at: now.wall,
-                    publishing: false,
+                    staged: Vec::new(),
                 };
                 Prepared { attempt, gaps: task.gaps, leasing: ledger.lease_ahead(lease) }
             });

@@ -154,7 +154,10 @@ mod tests {
         assert_eq!(next_group(queue, || {}), Some(1), "not for ever");
         let (sender, queue) = super::tests::queue();
         sender.send(wanted(Haste::NobodyWaits)).unwrap();
-        let company = || sender.send(wanted(Haste::NobodyWaits)).and_then(|()| sender.send(Sent::End(End))).unwrap();
+        let company = || {
+            sender.send(wanted(Haste::NobodyWaits)).unwrap();
+            sender.send(Sent::End(End)).unwrap();
+        };
         assert_eq!(next_group(queue, company), Some(2));
     }
 
