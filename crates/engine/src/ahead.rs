@@ -22,6 +22,11 @@ use adce_core::time::Now;
 
 use crate::ledger::{Leasing, Ledger};
 
+/// Short attempts use up a lease a slot in two milliseconds; a commit that nobody waits for may take three. The fewest must
+/// last until those that are asked for then are written.
+const FEWEST_A_SLOT: usize = 2;
+const MOST_A_SLOT: usize = 4;
+
 #[derive(Default)]
 pub(crate) struct Ahead {
     leases: HashMap<TaskId, Prepared>,
@@ -61,10 +66,10 @@ impl Ahead {
     /// Writes leases for what will start next. Asked when nothing more can start; does nothing while enough are written.
     pub fn refill(&mut self, dispatcher: &Dispatcher, ledger: &Ledger, now: Now) {
         let slots = dispatcher.rules().slots as usize;
-        if self.leases.len() >= slots {
+        if self.leases.len() >= FEWEST_A_SLOT * slots {
             return;
         }
-        for task in dispatcher.next_up(2 * slots, now) {
+        for task in dispatcher.next_up(MOST_A_SLOT * slots, now) {
             self.leases.entry(task.id).or_insert_with(|| {
                 let attempt = AttemptId(Uuid::now_v7());
                 let lease = Lease {

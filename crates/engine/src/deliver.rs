@@ -226,13 +226,12 @@ impl Delivery<'_> {
             return Ok(());
         }
         let copy = self.order.folder.join("check");
-        let copied = tokio::fs::create_dir_all(&self.order.folder).await.map_err(|error| failure(Fault::Later, error.to_string()));
-        copied?;
+        std::fs::create_dir_all(&self.order.folder).map_err(|error| failure(Fault::Later, error.to_string()))?;
         let checked = match self.lake.download(&item.key, &copy).await {
             Ok(_) => self.check(&copy, item),
             Err(error) => Err(of_lake(&error)),
         };
-        let _ = tokio::fs::remove_file(&copy).await;
+        let _ = std::fs::remove_file(&copy);
         checked
     }
 }

@@ -11,12 +11,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_core::gap::{Gap, Outcome, Reason, Task};
-use adce_core::ids::{AttemptId, GapId, ItemId, Uuid};
-use adce_core::object::Object;
+use adce_core::gap::{Gap, Task};
+use adce_core::ids::{AttemptId, ItemId, Uuid};
 use adce_core::ports::StoreError;
-use adce_core::queue::{Dispatcher, GapNews, Idle, Pick, Prospect, Rules, Start};
-use adce_core::record::{Change, Closed, HeldPicture, ItemRecord, Remembered};
+use adce_core::queue::{Dispatcher, Idle, Pick, Prospect, Rules, Start};
+use adce_core::record::{Change, HeldPicture, ItemRecord, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now};
 use tokio::sync::{mpsc, watch};
@@ -27,7 +26,7 @@ use crate::asking::{Asking, Line};
 use crate::attempt::{Attempt, Ports};
 use crate::cycle::CycleFigures;
 use crate::figures::Figures;
-use crate::inbox::{Ended, Inbox, Interrupt, Message};
+use crate::inbox::{Inbox, Interrupt, Message};
 use crate::ledger::{Leasing, Ledger};
 use crate::looking::CycleState;
 use crate::snapshot::{Notice, Phase, Snapshot};
@@ -107,7 +106,7 @@ pub struct Engine {
     pub(crate) failed: Option<EngineError>,
     snapshots: watch::Sender<Snapshot>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
-    random: rand::rngs::SmallRng,
+    pub(crate) random: rand::rngs::SmallRng,
 }
 
 /// May gaps be started?
@@ -332,99 +331,6 @@ impl Engine {
         let changes = self.dispatcher.lease_refused(attempt, now);
         self.ledger.record(changes);
         self.fail(EngineError::State(error));
-    }
-
-    fn ended(&mut self, ended: Ended, now: Now) {
-        let Ended { mut record, delivered } = ended;
-        // What a command sent through the gateway, only the permits tell.
-        record.requests = record.requests.max(self.figures.requests_of(record.attempt));
-        self.stops.remove(&record.attempt);
-        self.line.forget(record.attempt);
-        self.cycle.attempts_since += 1;
-        let outcomes = if delivered.fenced { Vec::new() } else { delivered.outcomes };
-        self.land(&record, &outcomes, now);
-        let suspects = if delivered.fenced { Vec::new() } else { delivered.suspects };
-        for (gap, object) in &suspects {
-            self.cycle.saw(object.clone());
-            self.items.entry(gap.item).or_default().suspect_etag = Some(object.etag.clone());
-        }
-        for gap in delivered.in_doubt.iter().filter(|_| !delivered.fenced) {
-            self.items.entry(gap.item).or_default().put_in_doubt();
-        }
-        for gap in delivered.out_of_doubt.iter().filter(|_| !delivered.fenced) {
-            self.items.entry(gap.item).or_default().suspect_etag = None;
-        }
-        let touched: Vec<ItemId> = outcomes.iter().map(|(gap, _)| gap.item).collect();
-        let absent: Vec<Gap> =
-            outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Absent).filter_map(|(gap, _)| self.dispatcher.gap(*gap)).collect();
-        let random = &mut self.random;
-        let mut changes = vec![Change::Finish(record.clone())];
-        changes.extend(self.dispatcher.ended(record.attempt, &outcomes, &mut self.items, now, || rand::Rng::random(random)));
-        self.count_absent(&absent, &changes, now);
-        changes.extend(self.dispatcher.reconcile(self.news_of(suspects, delivered.gone), now));
-        // What an attempt left behind is on record with its end, also where the dispatcher had nothing to say of the item.
-        for item in touched {
-            let said = changes.iter().any(|change| matches!(change, Change::PutItem(put, _) if *put == item));
-            if let (false, Some(record)) = (said, self.items.get(&item)) {
-                changes.push(Change::PutItem(item, record.clone()));
-            }
-        }
-        if delivered.fenced {
-            changes.retain(|change| !matches!(change, Change::Finish(_)));
-        }
-        self.figures.ended(&record, now);
-        self.ledger.record(changes);
-        if let Some(error) = delivered.lake_failed {
-            self.fail(EngineError::Lake(error));
-        }
-    }
-
-    /// "No such thing" closes a gap only if the dispatcher says so: before `absent.after` it means "not yet".
-    fn count_absent(&mut self, absent: &[Gap], changes: &[Change], now: Now) {
-        for gap in absent {
-            let closed = |change: &Change| matches!(change, Change::CloseGap { gap: closed, why: Closed::Absent, .. } if *closed == gap.id);
-            if changes.iter().any(closed) {
-                self.figures.outcome(gap, &Outcome::Absent, now);
-                self.notice(Notice::Absent { key: gap.key.clone() });
-            }
-        }
-    }
-
-    /// What an attempt has shown about the gaps that it leaves open: the next one must replace the object that is there
-    /// now, or must not come at all.
-    fn news_of(&self, suspects: Vec<(GapId, Object)>, gone: Vec<GapId>) -> GapNews {
-        let changed = suspects.into_iter().filter_map(|(gap, object)| {
-            let gap = self.dispatcher.gap(gap)?;
-            Some(Gap { reason: Reason::Suspect, etag: Some(object.etag), last_modified: Some(object.last_modified), ..gap })
-        });
-        GapNews {
-            changed: changed.collect(),
-            closed: gone.into_iter().map(|gap| (gap, Closed::NotExpected)).collect(),
-            ..GapNews::default()
-        }
-    }
-
-    /// Tells the display and the cycle under way what has landed.
-    fn land(&mut self, record: &adce_core::record::AttemptRecord, outcomes: &[(GapId, Outcome)], now: Now) {
-        for (gap, outcome) in outcomes {
-            let Some(gap) = self.dispatcher.gap(*gap) else { continue };
-            if *outcome != Outcome::Absent {
-                self.figures.outcome(&gap, outcome, now);
-            }
-            match outcome {
-                Outcome::Done { etag, size, last_modified } => {
-                    let object = Object { key: gap.key.clone(), size: *size, last_modified: *last_modified, etag: etag.clone() };
-                    self.cycle.saw(object);
-                    self.notice(Notice::Filled { key: gap.key, bytes: *size });
-                }
-                Outcome::Failed(failure) => {
-                    self.figures.failure(now.wall, &gap.key, &failure.message);
-                    self.notice(Notice::Failed { key: gap.key, collector: record.collector.clone(), message: failure.message.clone() });
-                }
-                Outcome::Unchanged => self.notice(Notice::Unchanged { key: gap.key }),
-                Outcome::Absent | Outcome::Split => {}
-            }
-        }
     }
 
     pub(crate) fn notice(&self, notice: Notice) {

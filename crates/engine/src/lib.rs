@@ -13,6 +13,7 @@ mod deliver;
 mod engine;
 mod figures;
 mod inbox;
+mod landing;
 mod ledger;
 mod looking;
 mod permits;

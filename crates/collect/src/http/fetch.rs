@@ -168,9 +168,9 @@ impl Fetch<'_> {
     async fn land(&self, mut answer: Response, url: &Url, to: &Path, deadline: Boottime) -> Step<Fetched> {
         let mut landing = Landing::at(to, self.compress);
         while let Some(chunk) = self.chunk(&mut answer, url, deadline).await? {
-            landing.push(&chunk).await.map_err(|why| not_written(to, &why))?;
+            landing.push(&chunk).map_err(|why| not_written(to, &why))?;
         }
-        landing.finish().await.map_err(|why| not_written(to, &why))?;
+        landing.finish().map_err(|why| not_written(to, &why))?;
         Ok(Fetched::Whole(to.to_owned()))
     }
 

@@ -1,6 +1,6 @@
 //! Streams a body into a file that is there whole or not at all.
 //!
-//! The disk is written off the runtime's threads, in large pieces. A landing that is dropped before
+//! The disk is written in large pieces, on the attempt's own thread, which may block. A landing that is dropped before
 //! [`Landing::finish`] removes its file: half a body looks like a small item.
 
 use std::fs::File;
@@ -32,38 +32,29 @@ impl Landing {
         Landing { path: path.to_owned(), compress, file: None, waiting: Vec::new(), is_whole: false }
     }
 
-    pub(crate) async fn push(&mut self, chunk: &[u8]) -> io::Result<()> {
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.waiting.extend_from_slice(chunk);
-        if self.waiting.len() < PIECE_BYTES {
-            return Ok(());
+        if self.waiting.len() >= PIECE_BYTES {
+            self.file = Some(self.written()?);
         }
-        let (piece, writer, path, compress) = self.take();
-        let written = off_the_runtime(move || {
-            let mut writer = writer.map_or_else(|| Writer::create(&path, compress), Ok)?;
-            writer.write(&piece)?;
-            Ok((writer, piece))
-        });
-        let (writer, mut piece) = written.await?;
-        piece.clear();
-        self.waiting = piece;
-        self.file = Some(writer);
         Ok(())
     }
 
-    pub(crate) async fn finish(mut self) -> io::Result<()> {
-        let (piece, writer, path, compress) = self.take();
-        let written = off_the_runtime(move || {
-            let mut writer = writer.map_or_else(|| Writer::create(&path, compress), Ok)?;
-            writer.write(&piece)?;
-            writer.end()
-        });
-        written.await?;
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.written()?.end()?;
         self.is_whole = true;
         Ok(())
     }
 
-    fn take(&mut self) -> (Vec<u8>, Option<Writer>, PathBuf, Option<Compression>) {
-        (std::mem::take(&mut self.waiting), self.file.take(), self.path.clone(), self.compress)
+    /// The file, with everything in it that has come so far.
+    fn written(&mut self) -> io::Result<Writer> {
+        let mut writer = match self.file.take() {
+            Some(writer) => writer,
+            None => Writer::create(&self.path, self.compress)?,
+        };
+        writer.write(&self.waiting)?;
+        self.waiting.clear();
+        Ok(writer)
     }
 }
 
@@ -98,9 +89,4 @@ impl Writer {
             Writer::Gzip(encoder) => encoder.finish().map(drop),
         }
     }
-}
-
-/// Runs what may wait for a disk.
-pub(crate) async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|why| Err(io::Error::other(why)))
 }

@@ -30,7 +30,6 @@ use url::Url;
 
 use self::client::{TrustedClient, trusted_client};
 use self::fetch::{Fetch, Fetched, Onward, Tally, stopped};
-use self::landing::off_the_runtime;
 pub use self::upstream::Upstream;
 use crate::command::own_folder;
 use crate::redact::Redactor;
@@ -64,7 +63,7 @@ impl Fetches {
 
     pub(crate) async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report {
         let How::Http(http) = &order.collector.how else { return not_started("it is no http collector".into()) };
-        let prepared = self.prepare(&order, http).await;
+        let prepared = self.prepare(&order, http);
         let (client, upstream, headers, redactor) = match prepared {
             Ok(prepared) => prepared,
             Err(why) => return not_started(why),
@@ -85,15 +84,13 @@ impl Fetches {
         report
     }
 
-    async fn prepare(&self, order: &Order, http: &Http) -> Result<(&reqwest::Client, &Upstream, HeaderMap, Redactor), String> {
+    fn prepare(&self, order: &Order, http: &Http) -> Result<(&reqwest::Client, &Upstream, HeaderMap, Redactor), String> {
         let source = order.source.as_deref().ok_or("an http collector needs a source, whose permits it asks for")?;
         let upstream = self.upstreams.get(source).ok_or_else(|| format!("source `{source}` is not declared"))?;
         let (headers, secrets) = headers(http, &self.own)?;
         let urls = order.items.iter().filter_map(|item| item.url.as_deref());
         let client = self.client.as_ref().map_err(|why| format!("no HTTP client: {why}"))?.for_urls(urls)?;
-        let folders = folders(order);
-        let made = off_the_runtime(move || make_folders(&folders));
-        made.await.map_err(|why| format!("its folder could not be prepared: {why}"))?;
+        make_folders(&folders(order)).map_err(|why| format!("its folder could not be prepared: {why}"))?;
         Ok((client, upstream, headers, Redactor::of(&secrets)))
     }
 }
@@ -119,10 +116,10 @@ async fn fetch_all(order: &Order, fetch: &Fetch<'_>, listener: Listener<'_>) -> 
         if let Fetched::Failed(failure, Onward::GiveUp) = &tally.fetched {
             let message = format!("not asked for, because an item before it failed: {}", failure.message);
             report.rest = Rest::Failed(Failure { message, ..failure.clone() });
-            report.items.extend(say(order, &items, tally.fetched).await);
+            report.items.extend(say(order, &items, tally.fetched));
             break;
         }
-        let said = say(order, &items, tally.fetched).await;
+        let said = say(order, &items, tally.fetched);
         landed += said.iter().filter(|report| matches!(report.said, Said::Staged(_) | Said::Unchanged)).count() as u64;
         report.items.extend(said);
         listener(Told::Progress(Progress { done: landed, of: order.items.len() as u64 }));
@@ -142,12 +139,12 @@ async fn fetch_one(order: &Order, fetch: &Fetch<'_>, url: &str, item: &OrderItem
 }
 
 /// One answer is the word on every item that shares its URL; each gets a file of its own.
-async fn say(order: &Order, items: &[&OrderItem], fetched: Fetched) -> Vec<ItemReport> {
+fn say(order: &Order, items: &[&OrderItem], fetched: Fetched) -> Vec<ItemReport> {
     let mut reports = Vec::with_capacity(items.len());
     for (place, item) in items.iter().enumerate() {
         let said = match &fetched {
             Fetched::Whole(file) if place == 0 => Said::Staged(file.clone()),
-            Fetched::Whole(file) => copy(file, order.staged_path(item)).await,
+            Fetched::Whole(file) => copy(file, order.staged_path(item)),
             Fetched::Unchanged => Said::Unchanged,
             Fetched::Absent => Said::Absent,
             Fetched::Failed(failure, _) => Said::Failed(failure.clone()),
@@ -158,9 +155,8 @@ async fn say(order: &Order, items: &[&OrderItem], fetched: Fetched) -> Vec<ItemR
 }
 
 /// Not a link: publishing one item must not touch the other.
-async fn copy(file: &Path, to: PathBuf) -> Said {
-    let (from, into) = (file.to_owned(), to.clone());
-    match off_the_runtime(move || std::fs::copy(from, into)).await {
+fn copy(file: &Path, to: PathBuf) -> Said {
+    match std::fs::copy(file, &to) {
         Ok(_) => Said::Staged(to),
         Err(why) => {
             let message = format!("`{}` could not be written: {why}", to.display());
