@@ -3,11 +3,17 @@
 //!
 //! Only what shows without expanding the items; `coverage::expand` finds the rest.
 
+use std::time::Duration;
+
 use super::decode::{Name, Section, Text};
 use super::load::{host_matches, literal_authority, without_variables};
 use super::problem::{Place, Problem};
 use super::raw::{RawCollector, RawCollectorUse, RawConfig, RawDataset, RawDimension};
-use super::{Collector, Dataset, How, LakeUrl, Limits, Source, Spec, Via, Window};
+use super::{Collector, Dataset, How, LakeUrl, Limits, Requests, Source, Spec, Via, Window};
+use crate::figures::span;
+
+/// `burst` spreads the shortest window of at least this.
+const SHORTEST_SPREAD: Duration = Duration::from_secs(60);
 
 pub(super) fn check(raw: &RawConfig, spec: &Spec, problems: &mut Vec<Problem>) {
     let checker = Checker { raw, spec };
@@ -54,6 +60,7 @@ impl<'a> Checker<'a> {
             self.url_host(&used, problems);
             self.gateway(&used, problems);
             self.costs(&used, problems);
+            self.patience(&used, problems);
         }
     }
 
@@ -156,8 +163,7 @@ impl<'a> Checker<'a> {
             return;
         }
         let (one, full) = (collector.requests.of(1), collector.requests.of(collector.batch.size as usize));
-        let at = used.written.requests.as_ref().and_then(|requests| requests.per_task.as_ref().or(requests.per_item.as_ref()));
-        let at = at.map(|given| &given.at).or_else(|| Some(&used.written.batch.as_ref()?.size.as_ref()?.at)).unwrap_or(used.at);
+        let at = place_of_costs(used);
         for (owner, limits) in
             [(format!("source `{}`", source.name), &source.limits), ("all sources together".to_owned(), &self.spec.limits)]
         {
@@ -174,6 +180,39 @@ impl<'a> Checker<'a> {
             }
         }
         self.unenforceable(used, source, full, at, problems);
+    }
+
+    /// Whether a task can have its requests without one wait as long as its `timeout`, at which it would be ended. A charge
+    /// is never waited for within a task, and what `http` waits for permits is none of its `timeout`.
+    fn patience(&self, used: &Use<'_>, problems: &mut Vec<Problem>) {
+        let collector = used.collector;
+        let Some(source) = used.dataset.source.as_ref().and_then(|name| self.spec.sources.get(name)) else { return };
+        if collector.via != Via::Gateway || matches!(collector.how, How::Http(_)) {
+            return;
+        }
+        let full = collector.requests.of(collector.batch.size as usize);
+        let scopes = [(format!("source `{}`", source.name), &source.limits), ("all sources together".to_owned(), &self.spec.limits)];
+        let all = [&source.limits, &self.spec.limits];
+        let waits = scopes.iter().flat_map(|(owner, limits)| limits.windows.iter().map(move |window| (owner, window)));
+        let waits = waits.filter(|(_, window)| full > u64::from(window.requests) && window.requests > 0);
+        let waits = waits.map(|(owner, window)| (window.span.saturating_sub(soonest(&all, window.requests - 1)), owner, window));
+        let Some((wait, owner, window)) = waits.max_by_key(|(wait, ..)| *wait).filter(|(wait, ..)| *wait >= collector.timeout) else {
+            return;
+        };
+        let message = format!(
+            "{}: a full batch sends {full} requests through the gateway, more than `{}: {}` of {owner} admits: after those it waits up to {} \
+             for the next permit, and is ended when it has waited for its whole `timeout` of {}; only what it called `done` by then counts",
+            name_of(used),
+            window.key(),
+            window.requests,
+            span(wait),
+            span(collector.timeout),
+        );
+        let hint = match items_for(collector.requests, window.requests) {
+            0 => format!("give it a `timeout` of more than {}", span(wait)),
+            fits => format!("write `size: {fits}`, or give it a `timeout` of more than {}", span(wait)),
+        };
+        problems.push(Problem::warning(place_of_costs(used), message).hint(hint));
     }
 
     /// Inside a command that is charged ahead, nobody can space or count requests.
@@ -242,11 +281,32 @@ fn name_of(used: &Use<'_>) -> String {
 }
 
 fn cut_batch(used: &Use<'_>, at: &Place, full: u64, allowed: &str, tightest: &Window) -> Problem {
-    let requests = used.collector.requests;
-    let left = tightest.requests.saturating_sub(requests.per_task);
-    let fits = left / requests.per_item.max(1);
+    let fits = items_for(used.collector.requests, tightest.requests);
     let message = format!("{}: a full batch costs {full} requests, more than {allowed} admits: batches are cut to {fits}", name_of(used));
     Problem::warning(at, message).hint(format!("write `size: {fits}`, or say what a task really costs with `requests`"))
+}
+
+/// Of one task, that cost so many requests at most.
+fn items_for(costs: Requests, requests: u32) -> u32 {
+    requests.saturating_sub(costs.per_task) / costs.per_item.max(1)
+}
+
+/// How long after its first request somebody who is alone can have sent `more`, if no answer takes any time.
+fn soonest(limits: &[&Limits], more: u32) -> Duration {
+    let of = |limits: &Limits| {
+        let windows = limits.windows.iter().filter(|window| window.requests > 0);
+        let full = windows.clone().map(|window| window.span * (more / window.requests));
+        let spread = windows.clone().find(|window| window.span >= SHORTEST_SPREAD).zip(limits.burst);
+        let even = spread.map(|(window, burst)| window.span * (more + 1).saturating_sub(burst) / window.requests);
+        full.chain(even).chain(limits.min_delay.map(|delay| delay * more)).max().unwrap_or_default()
+    };
+    limits.iter().map(|limits| of(limits)).max().unwrap_or_default()
+}
+
+fn place_of_costs<'u>(used: &Use<'u>) -> &'u Place {
+    let written = used.written;
+    let requests = written.requests.as_ref().and_then(|requests| requests.per_task.as_ref().or(requests.per_item.as_ref()));
+    requests.map(|given| &given.at).or_else(|| Some(&written.batch.as_ref()?.size.as_ref()?.at)).unwrap_or(used.at)
 }
 
 fn inner_limits(limits: &Limits) -> Vec<&'static str> {
