@@ -105,7 +105,7 @@ fn write_items(path: &Path, lines: &[u8]) -> io::Result<()> {
     let no_link = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).custom_flags(no_link).open(path)?;
     file.write_all(lines)?;
-    file.set_len(lines.len() as u64)
+    if file.metadata()?.len() > lines.len() as u64 { file.set_len(lines.len() as u64) } else { Ok(()) }
 }
 
 fn write_line(lines: &mut Vec<u8>, item: &OrderItem, out: &Path) -> io::Result<()> {

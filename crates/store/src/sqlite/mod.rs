@@ -8,6 +8,7 @@ mod changes;
 mod columns;
 mod fault;
 mod history;
+mod mailbox;
 mod ownership;
 mod queue;
 mod reader;
@@ -15,7 +16,6 @@ mod schema;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -26,6 +26,7 @@ use adce_core::time::{BootId, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
+use self::mailbox::{Post, mailbox};
 pub use self::ownership::Holder;
 use self::ownership::Ownership;
 pub use self::reader::Reader;
@@ -44,7 +45,7 @@ pub struct Opening {
 
 /// A state that this process owns until the store is dropped or the process ends.
 pub struct SqliteStore {
-    to_writer: Sender<Sent>,
+    to_writer: Post,
     writer: Option<JoinHandle<()>>,
     /// `None` only while it is dropped.
     reader: Option<Arc<Mutex<Reader>>>,
@@ -62,7 +63,7 @@ pub fn open(path: &Path, opening: &Opening) -> Result<SqliteStore, StoreError> {
     let writer = Writer::new(db, path.to_owned(), ownership, opening.now, opening.retention)?;
     let gone = || StoreError::Corrupt(format!("`{}` vanished while it was opened", path.display()));
     let reader = open_to_read(path, &opening.identity)?.ok_or_else(gone)?;
-    let (to_writer, sent) = mpsc::channel();
+    let (to_writer, sent) = mailbox();
     let thread = std::thread::Builder::new().name("state-writer".into()).spawn(move || writer.run(sent));
     let thread = thread.map_err(|error| StoreError::Unreachable(format!("no thread for the state's writer: {error}")))?;
     Ok(SqliteStore { to_writer, writer: Some(thread), reader: Some(Arc::new(Mutex::new(reader))), path: path.to_owned() })
@@ -78,7 +79,9 @@ impl SqliteStore {
     async fn ask<T>(&self, haste: Haste, work: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Work) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let gone = || StoreError::Unreachable(format!("`{}`: its writer has ended", self.path.display()));
-        self.to_writer.send(Sent::Job(Job { haste, work: work(answer) })).map_err(|_| gone())?;
+        if !self.to_writer.send(Sent::Job(Job { haste, work: work(answer) })) {
+            return Err(gone());
+        }
         answered.await.map_err(|_| gone())?
     }
 

@@ -9,9 +9,9 @@
 //! one commit with those of all others.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use super::mailbox::Mailbox;
 use super::writer::{End, Haste, Job, Sent};
 
 /// Batches in one commit. An fsync costs as much as some twenty batches, so more would add little but waiting.
@@ -22,7 +22,7 @@ const GROUP: usize = 256;
 const LONGEST: Duration = Duration::from_millis(2);
 
 pub(super) struct Queue {
-    sent: Receiver<Sent>,
+    sent: Mailbox,
     queued: VecDeque<Sent>,
     /// Callers that are known to take turns: those that waited during the last commit, and those that it answered.
     callers: usize,
@@ -32,14 +32,14 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn of(sent: Receiver<Sent>) -> Self {
+    pub(super) fn of(sent: Mailbox) -> Self {
         Queue { sent, queued: VecDeque::new(), callers: 0, answered: Instant::now(), patience: Duration::ZERO, longest: LONGEST }
     }
 
     /// To be called between a commit and its answers, while those who will come back cannot have done so. `answered`: those
     /// who have waited for it.
     pub(super) fn expect_back(&mut self, answered: usize, commit_took: Duration) {
-        self.queued.extend(self.sent.try_iter());
+        self.queued.extend(self.sent.take());
         let waits = |sent: &&Sent| matches!(sent, Sent::Job(job) if job.haste == Haste::SomebodyWaits);
         self.callers = self.queued.iter().filter(waits).count() + answered;
         self.answered = Instant::now();
@@ -49,43 +49,43 @@ impl Queue {
     /// Blocks until there is something to do. Returns the end if it came; then the group may be empty.
     pub(super) fn next_group(&mut self, group: &mut Vec<Job>) -> Option<End> {
         if self.queued.is_empty() {
-            // Without senders nobody can end us but by going away.
-            let Ok(first) = self.sent.recv() else { return Some(End) };
-            self.queued.push_back(first);
+            self.sent.wait();
         }
         let put_off_until = Instant::now() + self.longest;
         let mut waiting = 0;
-        while group.len() < GROUP {
-            match self.queued.pop_front() {
-                Some(Sent::Job(job)) => {
-                    waiting += usize::from(job.haste == Haste::SomebodyWaits);
-                    group.push(job);
-                }
-                Some(Sent::End(end)) => return Some(end),
-                None if waiting > 0 && waiting >= self.callers => match self.sent.try_recv() {
-                    Ok(more) => self.queued.push_back(more),
-                    Err(_) => break,
-                },
-                None => {
-                    let until = if waiting > 0 { self.answered + self.patience } else { put_off_until };
-                    match self.sent.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                        Ok(more) => self.queued.push_back(more),
-                        Err(_) => break,
+        loop {
+            self.queued.extend(self.sent.take());
+            while group.len() < GROUP {
+                match self.queued.pop_front() {
+                    Some(Sent::Job(job)) => {
+                        waiting += usize::from(job.haste == Haste::SomebodyWaits);
+                        group.push(job);
                     }
+                    Some(Sent::End(end)) => return Some(end),
+                    None => break,
                 }
             }
+            let wait_until = if waiting > 0 { self.answered + self.patience } else { put_off_until };
+            let has_all = group.len() == GROUP || (waiting > 0 && waiting >= self.callers);
+            if has_all || wait_until <= Instant::now() {
+                return None;
+            }
+            match waiting {
+                0 => self.sent.doze_until(wait_until),
+                _ => self.sent.wait_until(wait_until),
+            }
         }
-        None
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::channel;
 
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::sqlite::mailbox::{Post, mailbox};
     use crate::sqlite::writer::Work;
 
     const FOR_EVER: Duration = Duration::from_secs(3_600);
@@ -98,9 +98,9 @@ mod tests {
         Sent::Job(Job { haste, work: Work::Apply(Vec::new(), oneshot::channel().0) })
     }
 
-    fn queue() -> (Sender<Sent>, Queue) {
-        let (sender, sent) = channel();
-        (sender, Queue { longest: FOR_EVER, ..Queue::of(sent) })
+    fn queue() -> (Post, Queue) {
+        let (post, mailbox) = mailbox();
+        (post, Queue { longest: FOR_EVER, ..Queue::of(mailbox) })
     }
 
     /// The size of the next group while `meanwhile` goes on, or `None` if it is not there within seconds.
@@ -118,68 +118,75 @@ mod tests {
 
     #[test]
     fn an_idle_writer_does_not_wait_for_company() {
-        let (sender, mut queue) = queue();
-        sender.send(job()).unwrap();
-        sender.send(job()).unwrap();
+        let (post, mut queue) = queue();
+        assert!(post.send(job()));
+        assert!(post.send(job()));
         let mut group = Vec::new();
         queue.next_group(&mut group);
         queue.expect_back(1, FOR_EVER);
-        sender.send(job()).unwrap();
+        assert!(post.send(job()));
         assert_eq!(next_group(queue, || {}), Some(1), "one caller that takes turns with nobody");
     }
 
     #[test]
     fn a_commit_waits_for_those_whom_it_has_just_answered() {
-        let (sender, mut queue) = queue();
-        sender.send(job()).unwrap();
+        let (post, mut queue) = queue();
+        assert!(post.send(job()));
         queue.expect_back(2, FOR_EVER);
         // They come after the queue was asked: whoever does not wait finds nothing.
-        let come_back = || (0..2).for_each(|_| sender.send(job()).unwrap());
+        let come_back = || (0..2).for_each(|_| assert!(post.send(job())));
         assert_eq!(next_group(queue, come_back), Some(3));
     }
 
     #[test]
     fn callers_that_do_not_come_back_are_not_waited_for() {
-        let (sender, mut queue) = queue();
+        let (post, mut queue) = queue();
         queue.expect_back(50, Duration::ZERO);
-        sender.send(job()).unwrap();
+        assert!(post.send(job()));
         assert_eq!(next_group(queue, || {}), Some(1));
     }
 
     #[test]
     fn what_nobody_waits_for_waits_for_company() {
-        let (sender, mut queue) = queue();
+        let (post, mut queue) = queue();
         queue.longest = Duration::from_millis(1);
-        sender.send(wanted(Haste::NobodyWaits)).unwrap();
+        assert!(post.send(wanted(Haste::NobodyWaits)));
         assert_eq!(next_group(queue, || {}), Some(1), "not for ever");
-        let (sender, queue) = super::tests::queue();
-        sender.send(wanted(Haste::NobodyWaits)).unwrap();
+        let (post, queue) = super::tests::queue();
+        assert!(post.send(wanted(Haste::NobodyWaits)));
         let company = || {
-            sender.send(wanted(Haste::NobodyWaits)).unwrap();
-            sender.send(Sent::End(End)).unwrap();
+            assert!(post.send(wanted(Haste::NobodyWaits)));
+            assert!(post.send(Sent::End(End)));
         };
         assert_eq!(next_group(queue, company), Some(2));
     }
 
     #[test]
+    fn what_nobody_waits_for_wakes_a_writer_that_has_nothing_to_do() {
+        let (post, mut queue) = queue();
+        queue.longest = Duration::from_millis(1);
+        assert_eq!(next_group(queue, || assert!(post.send(wanted(Haste::NobodyWaits)))), Some(1));
+    }
+
+    #[test]
     fn whoever_waits_takes_along_what_nobody_waits_for() {
-        let (sender, queue) = queue();
-        sender.send(wanted(Haste::NobodyWaits)).unwrap();
-        assert_eq!(next_group(queue, || sender.send(job()).unwrap()), Some(2));
+        let (post, queue) = queue();
+        assert!(post.send(wanted(Haste::NobodyWaits)));
+        assert_eq!(next_group(queue, || assert!(post.send(job()))), Some(2));
     }
 
     #[test]
     fn a_group_is_never_larger_than_its_bound() {
-        let (sender, queue) = queue();
-        (0..GROUP + 10).for_each(|_| sender.send(job()).unwrap());
+        let (post, queue) = queue();
+        (0..GROUP + 10).for_each(|_| assert!(post.send(job())));
         assert_eq!(next_group(queue, || {}), Some(GROUP));
     }
 
     #[test]
     fn what_was_sent_before_the_end_is_committed_with_it() {
-        let (sender, mut queue) = queue();
-        sender.send(job()).unwrap();
-        sender.send(Sent::End(End)).unwrap();
+        let (post, mut queue) = queue();
+        assert!(post.send(job()));
+        assert!(post.send(Sent::End(End)));
         let mut group = Vec::new();
         assert!(queue.next_group(&mut group).is_some());
         assert_eq!(group.len(), 1);

@@ -5,7 +5,6 @@
 //! of its neighbours with it (`a_refused_batch_does_not_harm_its_neighbours`).
 
 use std::path::PathBuf;
-use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use adce_core::ids::FencingToken;
@@ -19,6 +18,7 @@ use super::changes;
 use super::columns::{micros, signed, unsigned};
 use super::fault::Trouble;
 use super::history::prune_a_step;
+use super::mailbox::Mailbox;
 use super::ownership::Ownership;
 use super::queue::Queue;
 use super::reader::leases;
@@ -94,7 +94,7 @@ impl Writer {
         Ok(writer)
     }
 
-    pub(super) fn run(mut self, jobs: Receiver<Sent>) {
+    pub(super) fn run(mut self, jobs: Mailbox) {
         let mut queue = Queue::of(jobs);
         let mut group = Vec::new();
         loop {
