@@ -22,10 +22,11 @@ use adce_core::time::Now;
 
 use crate::ledger::{Leasing, Ledger};
 
-/// Short attempts use up a lease a slot in two milliseconds; a commit that nobody waits for may take three. The fewest must
-/// last until those that are asked for then are written.
-const FEWEST_A_SLOT: usize = 2;
-const MOST_A_SLOT: usize = 4;
+/// Short attempts use up a lease a slot in two or three milliseconds, and a commit that nobody waits for may take six. The
+/// fewest must last until those that are asked for then are written.
+const FEWEST_A_SLOT: usize = 4;
+/// So many at most, however many slots there are: after a kill each costs a look into the lake.
+const MOST: usize = 64;
 
 #[derive(Default)]
 pub(crate) struct Ahead {
@@ -65,11 +66,11 @@ impl Ahead {
 
     /// Writes leases for what will start next. Asked when nothing more can start; does nothing while enough are written.
     pub fn refill(&mut self, dispatcher: &Dispatcher, ledger: &Ledger, now: Now) {
-        let slots = dispatcher.rules().slots as usize;
-        if self.leases.len() >= FEWEST_A_SLOT * slots {
+        let fewest = (FEWEST_A_SLOT * dispatcher.rules().slots as usize).min(MOST / 2);
+        if self.leases.len() >= fewest {
             return;
         }
-        for task in dispatcher.next_up(MOST_A_SLOT * slots, now) {
+        for task in dispatcher.next_up(2 * fewest, now) {
             self.leases.entry(task.id).or_insert_with(|| {
                 let attempt = AttemptId(Uuid::now_v7());
                 let lease = Lease {

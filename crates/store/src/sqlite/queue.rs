@@ -18,8 +18,11 @@ use super::writer::{End, Haste, Job, Sent};
 const GROUP: usize = 256;
 
 /// A commit waits as long for company as the last one took: waiting longer would cost more than it can save. On a disk
-/// so busy that a commit takes longer than this, nobody is delayed further. What nobody waits for waits for all of it.
+/// so busy that a commit takes longer than this, nobody is delayed further.
 const LONGEST: Duration = Duration::from_millis(2);
+
+/// What nobody waits for waits for company for so long: some ten short attempts share a commit then.
+const PUT_OFF: Duration = Duration::from_millis(4);
 
 pub(super) struct Queue {
     sent: Mailbox,
@@ -29,11 +32,20 @@ pub(super) struct Queue {
     answered: Instant,
     patience: Duration,
     longest: Duration,
+    put_off: Duration,
 }
 
 impl Queue {
     pub(super) fn of(sent: Mailbox) -> Self {
-        Queue { sent, queued: VecDeque::new(), callers: 0, answered: Instant::now(), patience: Duration::ZERO, longest: LONGEST }
+        Queue {
+            sent,
+            queued: VecDeque::new(),
+            callers: 0,
+            answered: Instant::now(),
+            patience: Duration::ZERO,
+            longest: LONGEST,
+            put_off: PUT_OFF,
+        }
     }
 
     /// To be called between a commit and its answers, while those who will come back cannot have done so. `answered`: those
@@ -51,7 +63,7 @@ impl Queue {
         if self.queued.is_empty() {
             self.sent.wait();
         }
-        let put_off_until = Instant::now() + self.longest;
+        let put_off_until = Instant::now() + self.put_off;
         let mut waiting = 0;
         loop {
             self.queued.extend(self.sent.take());
@@ -100,7 +112,7 @@ mod tests {
 
     fn queue() -> (Post, Queue) {
         let (post, mailbox) = mailbox();
-        (post, Queue { longest: FOR_EVER, ..Queue::of(mailbox) })
+        (post, Queue { longest: FOR_EVER, put_off: FOR_EVER, ..Queue::of(mailbox) })
     }
 
     /// The size of the next group while `meanwhile` goes on, or `None` if it is not there within seconds.
@@ -149,7 +161,7 @@ mod tests {
     #[test]
     fn what_nobody_waits_for_waits_for_company() {
         let (post, mut queue) = queue();
-        queue.longest = Duration::from_millis(1);
+        queue.put_off = Duration::from_millis(1);
         assert!(post.send(wanted(Haste::NobodyWaits)));
         assert_eq!(next_group(queue, || {}), Some(1), "not for ever");
         let (post, queue) = super::tests::queue();
@@ -164,7 +176,7 @@ mod tests {
     #[test]
     fn what_nobody_waits_for_wakes_a_writer_that_has_nothing_to_do() {
         let (post, mut queue) = queue();
-        queue.longest = Duration::from_millis(1);
+        queue.put_off = Duration::from_millis(1);
         assert_eq!(next_group(queue, || assert!(post.send(wanted(Haste::NobodyWaits)))), Some(1));
     }
 

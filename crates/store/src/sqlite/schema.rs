@@ -230,6 +230,8 @@ fn prepare_for_writing(db: &Connection) -> Result<(), Trouble> {
          PRAGMA temp_store = MEMORY;"
     ))?;
     db.set_prepared_statement_cache_capacity(64);
+    // Otherwise statements are planned anew whenever other values are bound to them.
+    db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 
