@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use adce_api::{
-    CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, RunningAttempt, Share, SourceLimits,
-    SourceStatus, Status, TaskLine, WindowNow,
+    CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, ReserveShare, RunningAttempt, Share,
+    SourceLimits, SourceStatus, Status, TaskLine, WindowNow,
 };
 use adce_core::figures::{grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
 use adce_core::queue::{Gate, SourceFigures};
-use adce_core::spec::{Limits, Spec, Window};
+use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_engine::{CycleFigures, GapView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why};
 
@@ -132,7 +132,12 @@ fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatu
         state,
         until,
         reason,
-        windows: source.windows.iter().zip(&windows).map(|(line, window)| window_now(window, line.used as u32)).collect(),
+        windows: source
+            .windows
+            .iter()
+            .zip(&windows)
+            .map(|(line, window)| window_now(window, line.used as u32, line.set_aside as u32))
+            .collect(),
         in_flight: Share { used: source.in_flight, of: source.in_flight_limit },
         throttled: source.throttled,
         waiting: source.queued + source.asking,
@@ -149,8 +154,8 @@ fn source_state(state: &SourceState) -> (adce_api::SourceState, Option<Timestamp
     }
 }
 
-fn window_now(window: &Window, used: u32) -> WindowNow {
-    WindowNow { seconds: window.span.as_secs_f64(), limit: window.requests, used }
+fn window_now(window: &Window, used: u32, set_aside: u32) -> WindowNow {
+    WindowNow { seconds: window.span.as_secs_f64(), limit: window.requests, used, set_aside }
 }
 
 fn running(line: &adce_engine::RunningLine) -> RunningAttempt {
@@ -224,7 +229,9 @@ pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
         Some(Gate::Running { .. }) => GapState::Running,
         Some(Gate::Exhausted { .. }) => GapState::Exhausted,
         Some(Gate::Surprise { .. } | Gate::Breaker { .. }) => GapState::Held,
-        Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. }) => GapState::Waiting,
+        Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => {
+            GapState::Waiting
+        }
         _ => GapState::Queued,
     };
     TaskLine { state, progress: view.progress, ..remembered_task(&view.task, view.score.total as f64 / 1e6, now) }
@@ -249,9 +256,9 @@ pub fn remembered_task(task: &Task, score: f64, now: Timestamp) -> TaskLine {
 pub fn limits(figures: &[SourceFigures], spec: &Spec, now: Now) -> LimitsReport {
     let sources = figures.iter().filter_map(|figures| {
         let source = spec.sources.get(&figures.source)?;
-        let mut limits = declared(&source.limits);
-        for (window, used) in limits.windows.iter_mut().zip(&figures.windows) {
-            window.used = used.used;
+        let mut limits = declared(&source.limits, &spec.engine.reserve);
+        for (window, now) in limits.windows.iter_mut().zip(&figures.windows) {
+            (window.used, window.set_aside) = (now.used, now.set_aside);
         }
         limits.in_flight.used = figures.in_flight;
         limits.next_permit_seconds = figures.next_permit.map(|at| at.since(now.boot).as_secs_f64());
@@ -265,13 +272,28 @@ pub fn limits(figures: &[SourceFigures], spec: &Spec, now: Now) -> LimitsReport 
         }
         Some((figures.source.clone(), limits))
     });
-    LimitsReport { all: declared(&spec.limits), sources: sources.collect() }
+    LimitsReport { sources: sources.collect(), ..declared_limits(spec) }
 }
 
 /// What the config allows, nothing used.
-pub fn declared(limits: &Limits) -> SourceLimits {
+pub fn declared_limits(spec: &Spec) -> LimitsReport {
+    let (reserve, slots) = (&spec.engine.reserve, spec.engine.max_concurrent);
+    let shares = reserve.shares().map(|(priority, permille)| ReserveShare {
+        priority,
+        share: f64::from(permille) / f64::from(Reserve::WHOLE),
+        slots: Share { used: reserve.of_slots(priority, slots), of: Some(slots) },
+    });
+    LimitsReport {
+        all: declared(&spec.limits, reserve),
+        sources: spec.sources.iter().map(|(name, source)| (name.clone(), declared(&source.limits, reserve))).collect(),
+        reserve: shares.collect(),
+    }
+}
+
+fn declared(limits: &Limits, reserve: &Reserve) -> SourceLimits {
+    let set_aside = |window: &Window| reserve.shares().map(|(priority, _)| reserve.of_window(priority, window.requests)).sum();
     SourceLimits {
-        windows: limits.windows.iter().map(|window| window_now(window, 0)).collect(),
+        windows: limits.windows.iter().map(|window| window_now(window, 0, set_aside(window))).collect(),
         burst: limits.burst,
         min_delay_seconds: limits.min_delay.map(|delay| delay.as_secs_f64()),
         in_flight: Share { used: 0, of: limits.in_flight },
@@ -373,6 +395,14 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
             let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
             format!("the limit {limit} {whose} has no room{}", until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default())
         }
+        Gate::SetAside { source, limit, for_priorities, until } => {
+            let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
+            let left = until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default();
+            format!("what is left of the limit {limit} {whose} is set aside for {} (`reserve`){left}", named(for_priorities))
+        }
+        Gate::SlotsSetAside { slots, for_priorities } => {
+            format!("the free ones of {slots} slots are set aside for {} (`reserve`)", named(for_priorities))
+        }
         Gate::Reserved { source, task } => {
             format!("a better-scored task waits for permits of `{source}` and is not passed any more: {task}")
         }
@@ -380,6 +410,10 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
         Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),
     }
+}
+
+fn named(priorities: &[PriorityLevel]) -> String {
+    priorities.iter().map(|priority| priority.word()).collect::<Vec<_>>().join(" and ")
 }
 
 fn then(at: Timestamp, now: Now) -> String {

@@ -348,3 +348,28 @@ fn a_table_stops_after_fifty_and_a_closed_pipe_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), words(&output).as_str()), (Some(0), ""));
 }
+
+#[test]
+fn the_price_of_a_reserve_is_in_the_plan_and_what_it_sets_aside_in_the_limits() {
+    let config = |engine: &str| {
+        format!(
+            "lake: ./lake\nsources: {{ api: {{ hosts: [api.example], limits: {{ per_minute: 10 }} }} }}\n\
+             dimensions: {{ n: {{ from: 2025-01-01, to: 2025-02-09, every: 1d, zone: UTC }} }}\n\
+             datasets: {{ years: {{ source: api, key: \"{{n}}\", for: n, collector: {{ http: {{ url: \"http://api.example/{{n}}\" }} }} }} }}\n\
+             {engine}\n"
+        )
+    };
+    let (plan, _) = Place::new(&config("")).plan();
+    assert_eq!(plan["reserve"], Value::Null);
+    let place = Place::new(&config("engine: { reserve: { critical: 20% } }"));
+    let (plan, code) = place.plan();
+    assert_eq!((code, plan["reserve"]["priorities"][0].as_str()), (2, Some("critical")));
+    // 40 at 8 a minute take four pauses, and three at 10 a minute.
+    let costs = plan["reserve"]["costs_seconds"].as_f64().unwrap();
+    assert!((55.0..65.0).contains(&costs), "{}", plan["reserve"]);
+    let text = words(&place.run(&["plan"]));
+    assert!(text.contains("reserve: what is set aside for critical makes the rest 1 m later"), "{text}");
+    let text = words(&place.run(&["limits"]));
+    assert!(text.contains("10 in any 1 m (2 set aside)"), "{text}");
+    assert!(text.contains("set aside for critical: 20 % of every window and 1 of 5 slots"), "{text}");
+}

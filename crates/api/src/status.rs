@@ -133,6 +133,9 @@ pub struct WindowNow {
     pub seconds: f64,
     pub limit: u32,
     pub used: u32,
+    /// Of what is not used: set aside by `reserve`, and idle.
+    #[serde(default)]
+    pub set_aside: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -227,6 +230,17 @@ pub struct LimitsReport {
     /// All sources together.
     pub all: SourceLimits,
     pub sources: IndexMap<String, SourceLimits>,
+    /// `engine.reserve`: what is set aside for whom.
+    #[serde(default)]
+    pub reserve: Vec<ReserveShare>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReserveShare {
+    pub priority: PriorityLevel,
+    /// Of each window, from 0 to 1.
+    pub share: f64,
+    pub slots: Share,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -143,6 +143,7 @@ impl Engine {
             used: u64::from(window.used),
             most: *most,
             limit: u64::from(window.limit),
+            set_aside: u64::from(window.set_aside),
         });
         SourceLine {
             state,

@@ -122,6 +122,8 @@ pub struct WindowLine {
     /// The most that was seen in this run.
     pub most: u64,
     pub limit: u64,
+    /// Set aside for priorities that do not need it now.
+    pub set_aside: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

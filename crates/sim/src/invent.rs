@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use adce_core::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, RetryPolicy, Window};
+use adce_core::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, Reserve, RetryPolicy, Window};
 
 use crate::dice::Dice;
 use crate::scenario::{
@@ -28,10 +28,12 @@ pub fn rough_day(seed: u64) -> Scenario {
     let sources: Vec<SourceSpec> = (0..dice.among(1..4)).map(|at| source(dice, at, bursts)).collect();
     let collectors: Vec<CollectorSpec> = (0..dice.among(1..5)).map(|at| collector(dice, at)).collect();
     let datasets = (0..dice.among(2..6)).map(|at| dataset(dice, at, &sources, &collectors)).collect();
+    let slots = dice.among(1..8) as u32;
     Scenario {
         seed,
         hours: HOURS,
-        slots: dice.among(1..8) as u32,
+        slots,
+        reserve: reserve(seed, slots),
         reconcile_every: dice.among(5..31) * MINUTE,
         commit: Span { from: 100, to: 100 + dice.among(0..20_000) },
         weighted: !dice.one_in(5),
@@ -61,6 +63,7 @@ pub fn constant_demand(seed: u64) -> Scenario {
         seed,
         hours: HOURS,
         slots: 8,
+        reserve: Reserve::default(),
         reconcile_every: 15 * MINUTE,
         commit: Span { from: 500, to: 3_000 },
         weighted: true,
@@ -72,6 +75,23 @@ pub fn constant_demand(seed: u64) -> Scenario {
         crashes: Vec::new(),
         jumps: Vec::new(),
     }
+}
+
+/// Half of the worlds set something aside. From dice of its own, so that the rest of a seed's world stays what it was.
+fn reserve(seed: u64, slots: u32) -> Reserve {
+    let dice = &mut Dice::new(seed ^ 0x7e5e_77e0);
+    let mut reserve = Reserve::default();
+    if dice.one_in(2) {
+        return reserve;
+    }
+    for priority in [PriorityLevel::Critical, PriorityLevel::High] {
+        let more = reserve.with(priority, dice.one_of(&[0, 100, 200, 340, 450]));
+        // A slot is left for everybody else, or nothing would converge.
+        if more.shares().map(|(priority, _)| more.of_slots(priority, slots)).sum::<u32>() < slots {
+            reserve = more;
+        }
+    }
+    reserve
 }
 
 fn source(dice: &mut Dice, at: u64, bursts: bool) -> SourceSpec {

@@ -28,6 +28,7 @@ pub fn rules(scenario: &Scenario) -> Rules {
     });
     Rules {
         slots: scenario.slots,
+        reserve: scenario.reserve,
         sources: sources.collect(),
         limits: scenario.together.clone(),
         collectors: collectors.collect(),

@@ -1,7 +1,7 @@
 //! The text form of a scenario: a line a thing, `name=value` for each of its properties, `#` for remarks.
 //!
 //! ```text
-//! world seed=17 hours=24 slots=5 reconcile=15m commit=100us..3ms
+//! world seed=17 hours=24 slots=5 reconcile=15m commit=100us..3ms reserve=critical:200
 //! source espn importance=1.5 per_minute=60 in_flight=5 latency=200ms..2s busy=20 retry_after=30 moods_until=13h breaker=5/10m
 //! outage espn from=6h to=400m
 //! collector box kind=charged batch=20 retry=3/60s..30m revive=1h..2h
@@ -15,7 +15,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use adce_core::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, RetryPolicy, Window};
+use adce_core::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, Reserve, RetryPolicy, Window};
 
 use crate::scenario::{CollectorSpec, Crash, DatasetSpec, Fresh, Jump, Kind, Micros, Moods, Scenario, SourceSpec, Span};
 
@@ -30,12 +30,13 @@ pub fn print(scenario: &Scenario) -> String {
     let mut line = |words: String| writeln!(text, "{}", words.trim_end()).expect("a String takes everything");
     let flag = |on: bool, word: &str| if on { format!(" {word}") } else { String::new() };
     line(format!(
-        "world seed={} hours={} slots={} reconcile={} commit={}{}{}",
+        "world seed={} hours={} slots={} reconcile={} commit={}{}{}{}",
         scenario.seed,
         scenario.hours,
         scenario.slots,
         time(scenario.reconcile_every),
         span(scenario.commit),
+        reserve(&scenario.reserve),
         flag(!scenario.weighted, "unweighted"),
         flag(scenario.endless, "endless"),
     ));
@@ -128,6 +129,12 @@ fn limits(limits: &Limits) -> String {
     words.join(" ")
 }
 
+/// In thousandths.
+fn reserve(reserve: &Reserve) -> String {
+    let shares: Vec<String> = reserve.shares().map(|(priority, permille)| format!("{}:{permille}", priority.word())).collect();
+    if shares.is_empty() { String::new() } else { format!(" reserve={}", shares.join(",")) }
+}
+
 fn duration(duration: Duration) -> String {
     time(duration.as_micros() as Micros)
 }
@@ -154,6 +161,7 @@ pub fn read(text: &str) -> Result<Scenario, String> {
         seed: 0,
         hours: 24,
         slots: 5,
+        reserve: Reserve::default(),
         reconcile_every: 900_000_000,
         commit: Span { from: 1_000, to: 1_000 },
         weighted: true,
@@ -181,6 +189,7 @@ fn add(scenario: &mut Scenario, line: &Line<'_>) -> Result<(), String> {
             scenario.seed = line.number("seed", 0)?;
             scenario.hours = line.number("hours", 24)?;
             scenario.slots = line.number("slots", 5)? as u32;
+            scenario.reserve = line.value("reserve").map_or(Ok(Reserve::default()), read_reserve)?;
             scenario.reconcile_every = line.time("reconcile", 900_000_000)?;
             scenario.commit = line.span("commit", scenario.commit)?;
             scenario.weighted = !line.words.contains(&"unweighted");
@@ -280,8 +289,7 @@ fn read_dataset(scenario: &Scenario, line: &Line<'_>) -> Result<DatasetSpec, Str
     };
     let collector = line.value("collector").ok_or("a dataset needs `collector=NAME`")?;
     let at = scenario.collectors.iter().position(|known| known.name == collector);
-    let word = line.value("priority").unwrap_or("medium");
-    let priority = PriorityLevel::ALL.into_iter().find(|level| level.word() == word);
+    let priority = read_priority(line.value("priority").unwrap_or("medium"))?;
     let recheck = line.span("recheck", Span { from: 3_600_000_000, to: 30 * 86_400_000_000 })?;
     let fresh = match line.value("fresh") {
         None => None,
@@ -291,7 +299,7 @@ fn read_dataset(scenario: &Scenario, line: &Line<'_>) -> Result<DatasetSpec, Str
         name: line.name()?,
         source,
         collector: at.ok_or(format!("no collector `{collector}` above"))?,
-        priority: priority.ok_or(format!("`{word}` is no priority"))?,
+        priority,
         cools: line.value("cools").map(read_time).transpose()?,
         items: line.number("items", 10)? as u32,
         first_due: line.time("first_due", 0)?,
@@ -344,6 +352,18 @@ impl Line<'_> {
         limits.min_delay = self.value("min_delay").map(read_time).transpose()?.map(Duration::from_micros);
         Ok(limits)
     }
+}
+
+fn read_priority(word: &str) -> Result<PriorityLevel, String> {
+    PriorityLevel::ALL.into_iter().find(|level| level.word() == word).ok_or(format!("`{word}` is no priority"))
+}
+
+fn read_reserve(text: &str) -> Result<Reserve, String> {
+    text.split(',').try_fold(Reserve::default(), |reserve, share| {
+        let (priority, permille) = share.split_once(':').ok_or(format!("`{share}`: `critical:200` was expected"))?;
+        let permille = permille.parse().map_err(|_| format!("`{permille}` is not a number"))?;
+        Ok(reserve.with(read_priority(priority)?, permille))
+    })
 }
 
 fn read_time(text: &str) -> Result<Micros, String> {

@@ -3,7 +3,7 @@
 use adce_core::ports::Answer;
 use adce_core::queue::Rules;
 use adce_core::record::{Change, Remembered};
-use adce_core::spec::Limits;
+use adce_core::spec::{Limits, PriorityLevel, Reserve};
 use adce_sim::invent::{constant_demand, rough_day};
 use adce_sim::scenario::Scenario;
 use adce_sim::simulate_sabotaged;
@@ -83,6 +83,13 @@ fn spacing_that_is_forgotten_is_seen() {
     goes_red("pick", "was picked", bug_in_rules(no_burst), rough_day);
     let no_flight: fn(&mut Rules) = |rules| all_limits(rules).for_each(|limits| limits.in_flight = None);
     goes_red("pick", "was picked", bug_in_rules(no_flight), rough_day);
+}
+
+#[test]
+fn a_reserve_that_is_forgotten_or_too_large_is_seen() {
+    goes_red("pick", "was picked", bug_in_rules(|rules| rules.reserve = Reserve::default()), rough_day);
+    let more: fn(&mut Rules) = |rules| rules.reserve = rules.reserve.with(PriorityLevel::Critical, 500);
+    goes_red("pick", "a slot idles", bug_in_rules(more), rough_day);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{LimitsReport, SourceLimits};
+use adce_api::{LimitsReport, ReserveShare, SourceLimits};
 use adce_core::figures::{grouped, span};
 use adce_core::spec::Spec;
 use console::style;
@@ -17,10 +17,7 @@ use crate::views;
 pub fn run(spec: &Arc<Spec>, format: Format) -> Result<Exit, Failure> {
     let (report, live) = match ask::engine(spec)? {
         Some(mut engine) => (ask::answered(engine.limits())?, true),
-        None => {
-            let sources = spec.sources.iter().map(|(name, source)| (name.clone(), views::declared(&source.limits)));
-            (LimitsReport { all: views::declared(&spec.limits), sources: sources.collect() }, false)
-        }
+        None => (views::declared_limits(spec), false),
     };
     match format {
         Format::Json => println!("{}", serde_json::to_string(&report).unwrap_or_default()),
@@ -38,6 +35,10 @@ fn print(report: &LimitsReport, live: bool) {
         println!("{name:names$}  {}", words(limits, live));
     }
     println!("{:names$}  {}", "all together", words(&report.all, live));
+    for ReserveShare { priority, share, slots } in &report.reserve {
+        let of = slots.of.unwrap_or_default();
+        println!("set aside for {}: {:.0} % of every window and {} of {of} slots", priority.word(), share * 100.0, slots.used);
+    }
 }
 
 fn words(limits: &SourceLimits, live: bool) -> String {
@@ -46,7 +47,11 @@ fn words(limits: &SourceLimits, live: bool) -> String {
         .iter()
         .map(|window| {
             let used = if live { format!("{}/", grouped(window.used.into())) } else { String::new() };
-            format!("{used}{} in any {}", grouped(window.limit.into()), span(Duration::from_secs_f64(window.seconds)))
+            let set_aside = match window.set_aside {
+                0 => String::new(),
+                some => format!(" ({} set aside)", grouped(some.into())),
+            };
+            format!("{used}{} in any {}{set_aside}", grouped(window.limit.into()), span(Duration::from_secs_f64(window.seconds)))
         })
         .collect();
     words.extend(limits.burst.map(|burst| format!("burst {burst}")));

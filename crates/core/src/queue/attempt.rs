@@ -20,6 +20,7 @@ use crate::limits::{Ask, SourceIx, retry_after};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
 use crate::queue::classes::TaskSlot;
 use crate::record::{Change, Closed, Event, ItemRecord};
+use crate::spec::PriorityLevel;
 use crate::time::{Boottime, Now, Timestamp};
 
 impl Dispatcher {
@@ -51,7 +52,10 @@ impl Dispatcher {
                 Ok((permit, None, Paid::Now))
             }
             Terms::Charged(charge, needs) => self.grants.take_under(charge, needs, now.boot).map(|permit| (permit, None, Paid::Ahead)),
-            Terms::Full => self.grants.take(Ask::one(source), now).map(|(permit, before)| (permit, before, Paid::Now)),
+            Terms::Full => {
+                let ask = Ask::one(source).of(self.priority_of(attempt));
+                self.grants.take(ask, now).map(|(permit, before)| (permit, before, Paid::Now))
+            }
         };
         match granted {
             Ok((permit, before, paid)) => {
@@ -60,7 +64,7 @@ impl Dispatcher {
             }
             Err(refusal) => {
                 self.waits(attempt, source).met.shut_out = false;
-                Acquire::Wait { gate: self.limit_gate(Some(source), &refusal), until: refusal.at() }
+                Acquire::Wait { gate: self.limit_gate(Some(source), self.priority_of(attempt), &refusal), until: refusal.at() }
             }
         }
     }
@@ -97,7 +101,7 @@ impl Dispatcher {
             return None;
         }
         match self.terms_of(attempt, source) {
-            Terms::Full => Some(Ask::one(source)),
+            Terms::Full => Some(Ask::one(source).of(self.priority_of(attempt))),
             Terms::Charged(_, Under::Ask(ask)) => Some(ask),
             Terms::First(_) | Terms::Charged(_, Under::NothingMore) => None,
         }
@@ -128,6 +132,10 @@ impl Dispatcher {
             }
             false => self.source_gate(source, now),
         }
+    }
+
+    fn priority_of(&self, attempt: AttemptId) -> PriorityLevel {
+        self.running.get(&attempt).map_or(PriorityLevel::default(), |running| self.priority_of_task(running.task))
     }
 
     fn source_of(&self, task: TaskSlot) -> Option<SourceIx> {

@@ -20,6 +20,7 @@ use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
 use crate::ports::PermitId;
 use crate::record::{AttemptRecord, Change, Closed, Lease, Remembered, SourceRecord};
+use crate::spec::PriorityLevel;
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
 /// Owns tasks, progress, slots, limits, breakers and leases.
@@ -380,7 +381,7 @@ impl Dispatcher {
             collector,
             priority: bucket.priority,
             band: self.weights.band(entry.gaps.len()),
-            ask: ask_of(&self.rules, bucket.source, collector, entry.gaps.len()),
+            ask: ask_of(&self.rules, bucket, entry.gaps.len()),
         }
     }
 
@@ -399,6 +400,10 @@ impl Dispatcher {
 
     pub(super) fn rank_of(&self, task: TaskSlot, now: Now) -> Rank {
         Rank { score: self.score_of(task, now).total, place: self.book.place(task) }
+    }
+
+    pub(super) fn priority_of_task(&self, task: TaskSlot) -> PriorityLevel {
+        self.book.bucket(self.book.task(task).bucket).priority
     }
 
     pub(super) fn runs(&self, gap: GapSlot) -> bool {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, TaskId};
+use crate::spec::PriorityLevel;
 use crate::time::{Boottime, Timestamp};
 
 /// The first gate that is shut. In this order, because opening a later one would change nothing.
@@ -29,8 +30,12 @@ pub enum Gate {
     RetryAfter { source: String, until: Timestamp },
     /// A declared limit has no room. `source` `None`: that of all sources together.
     Limit { source: Option<String>, limit: String, until: Option<Boottime> },
+    /// What is left of a window (`source` `None`: of all sources together) is set aside for other priorities.
+    SetAside { source: Option<String>, limit: String, for_priorities: Vec<PriorityLevel>, until: Option<Boottime> },
     /// A better-scored task or request of the source waits for permits, and is not passed any more.
     Reserved { source: String, task: TaskId },
+    /// The free slots are set aside for other priorities.
+    SlotsSetAside { slots: u32, for_priorities: Vec<PriorityLevel> },
     /// All slots are taken.
     Slots { slots: u32 },
     /// It can start; `ahead` tasks that can start score higher.
@@ -79,4 +84,6 @@ pub struct WindowFigures {
     pub key: String,
     pub used: u32,
     pub limit: u32,
+    /// Set aside for priorities that do not need it now.
+    pub set_aside: u32,
 }

@@ -22,7 +22,7 @@ mod start;
 mod tests;
 
 pub use dispatcher::Dispatcher;
-pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, forecast};
+pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, ReservePrice, forecast, reserve_price};
 pub use form::largest_batch;
 pub use gate::{Gate, Prospect, SourceFigures, StateCounts, WindowFigures};
 pub use rules::{Charging, CollectorRules, DatasetRules, Rules, SourceRules};

@@ -2,7 +2,7 @@
 //!
 //! None of this changes anything, and none of it is asked by the pick; some of it looks at every gap.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::book::{GapSlot, Phase};
@@ -13,7 +13,8 @@ use super::{Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCoun
 use crate::gap::{Gap, GapState, Standing, Task};
 use crate::ids::{GapId, TaskId};
 use crate::limits::{Ask, HoldOff, SourceIx};
-use crate::time::{Now, SignedDuration, Timestamp};
+use crate::spec::PriorityLevel;
+use crate::time::{Boottime, Now, SignedDuration, Timestamp};
 
 impl Dispatcher {
     pub fn gap(&self, gap: GapId) -> Option<Gap> {
@@ -106,7 +107,7 @@ impl Dispatcher {
             _ if self.holds.all => GapState::Held,
             _ => match gate(&self.class_key(task)) {
                 Some(Gate::Breaker { .. }) => GapState::Held,
-                Some(Gate::RetryAfter { .. } | Gate::Limit { .. }) => GapState::Waiting,
+                Some(Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => GapState::Waiting,
                 _ => GapState::Queued,
             },
         }
@@ -119,7 +120,7 @@ impl Dispatcher {
             return Some(gate);
         }
         let refusal = self.grants.limiter().could_acquire(&key.ask?, now.boot).err()?;
-        Some(self.limit_gate(Some(source), &refusal))
+        Some(self.limit_gate(Some(source), key.priority, &refusal))
     }
 
     pub fn why_gap(&self, gap: GapId, now: Now) -> Option<Gate> {
@@ -140,6 +141,9 @@ impl Dispatcher {
         }
         if !self.has_free_slot() {
             return Gate::Slots { slots: self.rules.slots };
+        }
+        if !self.slots_taken().has_one_for(self.priority_of_task(task)) {
+            return self.slots_set_aside(self.priority_of_task(task));
         }
         let (key, rank) = (self.class_key(task), self.rank_of(task, now));
         if let (Some(source), Some(claimant)) = (key.source, self.claimant(&key, &rank, now)) {
@@ -193,6 +197,7 @@ impl Dispatcher {
             key: usage.window.key().into(),
             used: u32::try_from(usage.used).unwrap_or(u32::MAX),
             limit: usage.window.requests,
+            set_aside: u32::try_from(usage.set_aside).unwrap_or(u32::MAX),
         };
         let waits = |key: &ClassKey| key.source == Some(source) && self.class_gate(key, now).is_some();
         let waiting = self.classes.occupied().filter(|(_, key, _)| waits(key)).map(|(_, _, class)| class.gaps());
@@ -204,9 +209,21 @@ impl Dispatcher {
             in_flight: limiter.in_flight(Some(source), now.boot),
             in_flight_limit: limits.in_flight,
             waiting_gaps: waiting.sum(),
-            next_permit: limiter.could_acquire(&Ask::one(source), now.boot).err().map_or(Some(now.boot), |refusal| refusal.at()),
+            next_permit: self.next_permit(source, now),
             failures: self.sources[source.0 as usize].breaker.failures(),
         }
+    }
+
+    /// For whoever gets one first of those that wait; if nobody does, of all.
+    fn next_permit(&self, source: SourceIx, now: Now) -> Option<Boottime> {
+        let waiting = self.classes.occupied().filter(|(_, key, _)| key.source == Some(source)).map(|(_, key, _)| key.priority);
+        let waiting: BTreeSet<PriorityLevel> = waiting.collect();
+        let asking = PriorityLevel::ALL.into_iter().filter(|priority| waiting.is_empty() || waiting.contains(priority));
+        let at = |priority| match self.grants.limiter().could_acquire(&Ask::one(source).of(priority), now.boot) {
+            Ok(()) => Some(now.boot),
+            Err(refusal) => refusal.at(),
+        };
+        asking.filter_map(at).min()
     }
 
     /// Is it worth waiting? Limits are always waited for; retries, pauses and breakers up to `max_wait`; "not yet",
@@ -243,6 +260,10 @@ impl Dispatcher {
     }
 
     fn class_prospect(&self, key: &ClassKey, now: Now) -> Hope {
+        if !self.slots_taken().has_one_for(key.priority) {
+            // Nothing runs, and yet none is free: all are set aside for others.
+            return Hope::Never;
+        }
         let Some(source) = key.source else { return Hope::Now };
         if let Some((_, until)) = self.source_gate(source, now) {
             return until.map_or(Hope::Never, |until| Hope::At(now.wall_at(until)));

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::spec::{AbsentPolicy, BreakerPolicy, How, Limits, Requests, RetryPolicy, Spec, Via, Weighting};
+use crate::spec::{AbsentPolicy, BreakerPolicy, How, Limits, Requests, Reserve, RetryPolicy, Spec, Via, Weighting};
 
 /// The queue's view of a [`Spec`].
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Attempts that may run at once.
     pub slots: u32,
+    /// Of the slots and of every window.
+    pub reserve: Reserve,
     pub sources: IndexMap<Arc<str>, SourceRules>,
     /// All sources together.
     pub limits: Limits,
@@ -80,6 +82,7 @@ impl Rules {
         });
         Rules {
             slots: spec.engine.max_concurrent,
+            reserve: spec.engine.reserve,
             sources: sources.collect(),
             limits: spec.limits.clone(),
             collectors: collectors.collect(),

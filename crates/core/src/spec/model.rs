@@ -386,11 +386,17 @@ pub struct Engine {
     pub max_concurrent: u32,
     pub reconcile_every: Duration,
     pub surprise: Surprise,
+    pub reserve: super::Reserve,
 }
 
 impl Default for Engine {
     fn default() -> Self {
-        Engine { max_concurrent: 5, reconcile_every: Duration::from_secs(15 * 60), surprise: Surprise::default() }
+        Engine {
+            max_concurrent: 5,
+            reconcile_every: Duration::from_secs(15 * 60),
+            surprise: Surprise::default(),
+            reserve: super::Reserve::default(),
+        }
     }
 }
 

@@ -275,8 +275,21 @@ raw! {
         pub reconcile_every: Option<Given<Span>>,
         /// A sudden change of this size is held until it is confirmed. Default: 20% (10% for tables and listings).
         pub surprise: Option<RawSurprise>,
+        /// What is set aside for a priority, and idles while it is not needed. Default: nothing.
+        pub reserve: Option<RawReserve>,
     }
-    later { reserve }
+
+    /// Shares of each window (rounded down) and of the slots (rounded up) that are set aside for a priority.
+    pub struct RawReserve {
+        /// For tasks of priority critical.
+        pub critical: Option<Given<Percent>>,
+        /// For tasks of priority high.
+        pub high: Option<Given<Percent>>,
+        /// For tasks of priority medium.
+        pub medium: Option<Given<Percent>>,
+        /// For tasks of priority low.
+        pub low: Option<Given<Percent>>,
+    }
 
     /// Sizes of a sudden change.
     pub struct RawSurprises {

@@ -1,9 +1,10 @@
 //! Promise 3: at every pick the best runnable task, found by scoring all of them again; and no slot that idles while
 //! one is runnable.
 //!
-//! Runnable: a slot is free, the breaker lets it, the source is not paused, the permits to start are there, and nobody
-//! ahead of it keeps it from them. Ahead are tasks that were passed for one full window, and requests of running
-//! attempts that wait. Everything is worked out anew from the facts so far.
+//! Runnable: a slot is free and not set aside for another priority, the breaker lets it, the source is not paused, the
+//! permits to start are there, and nobody ahead of it keeps it from them. Ahead are tasks that were passed for one full window, and requests of running
+//! attempts that wait; but what takes only permits that are set aside for its priority takes nothing from others, passes
+//! none of them and is kept back by none. Everything is worked out anew from the facts so far.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,6 +13,7 @@ use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Answer, RetryAfter, Settlement};
 use adce_core::queue::{Charge, Start, Waiting};
 use adce_core::record::Change;
+use adce_core::spec::PriorityLevel;
 
 use super::breakers::{Breaker, is_failure, verdict};
 use super::limits::{Brackets, HowLong, Need, Refusal, Whose};
@@ -63,12 +65,17 @@ struct Candidate<'a> {
     patience: Option<Micros>,
     /// Breaker or pause.
     is_shut: bool,
+    /// The free ones are set aside for other priorities.
+    no_slot: bool,
+    /// It takes no permits from other priorities.
+    within_its_share: bool,
     refusals: Vec<Refusal>,
 }
 
 /// Lower-ranked tasks are kept from permits.
 struct Claim {
     rank: Rank,
+    priority: PriorityLevel,
     source: usize,
     everywhere: bool,
     only_permits: bool,
@@ -117,10 +124,10 @@ impl Picks {
         let source = self.source_of(task)?;
         let collector = self.scenario.collectors.iter().find(|known| known.name == task.collector).expect("a known collector");
         match collector.kind {
-            Kind::Http | Kind::Gateway { .. } => Some(Need { source, requests: 1, alone: true }),
+            Kind::Http | Kind::Gateway { .. } => Some(Need { source, priority: task.priority, requests: 1, alone: true }),
             Kind::Charged => {
                 let requests = collector.requests.of(task.gaps.len()) as u32;
-                (requests > 0).then_some(Need { source, requests, alone: requests == 1 })
+                (requests > 0).then_some(Need { source, priority: task.priority, requests, alone: requests == 1 })
             }
         }
     }
@@ -129,12 +136,13 @@ impl Picks {
 
     /// All ready tasks, the best first.
     fn candidates(&self, moment: Moment) -> Vec<Candidate<'_>> {
-        let mut known: HashMap<Need, Vec<Refusal>> = HashMap::new();
+        let mut known: HashMap<Need, (Vec<Refusal>, bool)> = HashMap::new();
         let mut candidates: Vec<Candidate<'_>> = Vec::new();
         for queued in self.queued.values().filter(|queued| queued.is_ready) {
             let task = &queued.task;
             let (need, source) = (self.need_of(task), self.source_of(task));
-            let refusals = need.map(|need| known.entry(need).or_insert_with(|| self.brackets.refusals(need, moment.at)).clone());
+            let look = |need| (self.brackets.refusals(need, moment.at), self.brackets.is_within_its_share(need, moment.at));
+            let (refusals, within_its_share) = need.map(|need| known.entry(need).or_insert_with(|| look(need)).clone()).unwrap_or_default();
             candidates.push(Candidate {
                 rank: self.order.rank(task, moment.now.wall),
                 task,
@@ -142,7 +150,9 @@ impl Picks {
                 source,
                 patience: queued.patience,
                 is_shut: source.is_some_and(|source| self.is_shut(source, moment.at)),
-                refusals: refusals.unwrap_or_default(),
+                no_slot: !self.has_slot(task.priority),
+                within_its_share,
+                refusals,
             });
         }
         candidates.sort_by(|one, other| other.rank.cmp(&one.rank));
@@ -153,6 +163,9 @@ impl Picks {
     fn anything_fits(&self, moment: Moment) -> bool {
         let mut known: HashMap<Need, bool> = HashMap::new();
         self.queued.values().filter(|queued| queued.is_ready).any(|queued| {
+            if !self.has_slot(queued.task.priority) {
+                return false;
+            }
             let Some(source) = self.source_of(&queued.task) else { return true };
             if self.is_shut(source, moment.at) {
                 return false;
@@ -160,6 +173,17 @@ impl Picks {
             let Some(need) = self.need_of(&queued.task) else { return true };
             *known.entry(need).or_insert_with(|| self.brackets.refusals(need, moment.at).is_empty())
         })
+    }
+
+    /// Each priority counts at least as many as are set aside for it, its share of the slots rounded up.
+    fn has_slot(&self, priority: PriorityLevel) -> bool {
+        let (slots, reserve) = (self.scenario.slots, self.scenario.reserve);
+        let counted = |of: PriorityLevel| {
+            let running = self.running.values().filter(|running| running.task.priority == of).count() as u32;
+            let share = reserve.shares().find(|(owner, _)| *owner == of).map_or(0, |(_, permille)| (slots * permille).div_ceil(1_000));
+            (running + u32::from(of == priority)).max(share)
+        };
+        PriorityLevel::ALL.into_iter().map(counted).sum::<u32>() <= slots
     }
 
     /// By its breaker, or because it asked for a pause.
@@ -174,16 +198,19 @@ impl Picks {
             if !self.breakers[*source].lets_pass(Some(*attempt), moment.at) || self.brackets.paused_for(*source, moment.at) {
                 return None;
             }
-            let refusals = self.brackets.refusals(Need { source: *source, requests: 1, alone: true }, moment.at);
+            let need = Need { source: *source, priority: task.priority, requests: 1, alone: true };
+            let refusals = self.brackets.refusals(need, moment.at);
             let everywhere = longest(&refusals).is_none_or(|refusal| refusal.of_all);
-            Some(Claim { rank: self.order.rank(task, moment.now.wall), source: *source, everywhere, only_permits: true })
+            let (rank, priority) = (self.order.rank(task, moment.now.wall), task.priority);
+            Some(Claim { rank, priority, source: *source, everywhere, only_permits: true })
         });
         let impatient = candidates.iter().filter_map(|candidate| {
             let is_over = candidate.patience.is_some_and(|until| until <= moment.at);
             let never = candidate.longest().is_some_and(|refusal| refusal.how_long == HowLong::Never);
             let everywhere = candidate.longest().is_some_and(|refusal| refusal.of_all);
-            let claim = || Claim { rank: candidate.rank.clone(), source: candidate.source.unwrap_or(0), everywhere, only_permits: false };
-            (is_over && !never && !candidate.is_shut && candidate.source.is_some()).then(claim)
+            let (source, priority) = (candidate.source.unwrap_or(0), candidate.task.priority);
+            let claim = || Claim { rank: candidate.rank.clone(), priority, source, everywhere, only_permits: false };
+            (is_over && !never && !candidate.is_shut && !candidate.no_slot && candidate.source.is_some()).then(claim)
         });
         waiting.chain(impatient).collect()
     }
@@ -198,10 +225,13 @@ impl Picks {
             claims.iter().any(|claim| {
                 let same = claim.source == source && (candidate.need.is_some() || !claim.only_permits);
                 let other = claim.everywhere && candidate.need.is_some();
-                (same || other) && claim.rank > candidate.rank
+                let takes = !candidate.within_its_share || claim.priority == candidate.task.priority;
+                takes && (same || other) && claim.rank > candidate.rank
             })
         };
-        candidates.iter().find(|candidate| !candidate.is_shut && candidate.refusals.is_empty() && !is_claimed(candidate))
+        candidates
+            .iter()
+            .find(|candidate| !candidate.is_shut && !candidate.no_slot && candidate.refusals.is_empty() && !is_claimed(candidate))
     }
 
     fn check_pick(&mut self, start: &Start, moment: Moment, wrong: &mut Vec<Wrong>) {
@@ -229,7 +259,13 @@ impl Picks {
         let is_passed = |candidate: &&Candidate<'_>| {
             let by_all = candidate.longest().is_some_and(|refusal| refusal.of_all);
             let competes = candidate.source.is_some() && (candidate.source == started.source || by_all && started.need.is_some());
-            candidate.rank > started.rank && competes && !candidate.is_shut && candidate.permits() > started.permits()
+            let takes = !started.within_its_share || candidate.task.priority == started.task.priority;
+            candidate.rank > started.rank
+                && competes
+                && takes
+                && !candidate.is_shut
+                && !candidate.no_slot
+                && candidate.permits() > started.permits()
         };
         let shortest =
             |candidate: &Candidate<'_>| candidate.refusals.iter().filter_map(|refusal| refusal.window).map(|window| window.span).min();
@@ -342,7 +378,8 @@ impl Picks {
         if self.brackets.paused_for(source, moment.at) {
             is_wrong(format!("{}: a request is granted while the source is paused", self.names[source]));
         }
-        let need = Need { source, requests: 1, alone: true };
+        let priority = self.running.get(&attempt).map_or(PriorityLevel::default(), |running| running.task.priority);
+        let need = Need { source, priority, requests: 1, alone: true };
         if !self.brackets.knows(whose) {
             if let Some(refusal) = self.brackets.refusals(need, moment.at).first() {
                 is_wrong(format!("{}: a request is granted that a limit refuses: {refusal:?}", self.names[source]));

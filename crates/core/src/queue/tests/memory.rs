@@ -314,8 +314,8 @@ fn topping_up_does_not_change_a_tasks_name() {
 fn a_batch_is_cut_to_what_the_windows_can_admit() {
     let mut rules = rules().dataset("d", Some("b"), Some("large")).collector("large", 50, Charging::Ahead);
     rules.collectors["large"].requests.per_task = 2;
-    assert_eq!(crate::queue::largest_batch(&rules, Some("b"), "large"), 5);
-    assert_eq!(crate::queue::largest_batch(&rules, None, "large"), 50);
+    assert_eq!(crate::queue::largest_batch(&rules, Some("b"), "large", PriorityLevel::Low), 5);
+    assert_eq!(crate::queue::largest_batch(&rules, None, "large", PriorityLevel::Low), 50);
     let mut world = World::new(rules, now_at(0));
     let open = (0..12).map(|n| gap("d", &format!("{n:02}"), PriorityLevel::High, now_at(0))).collect();
     world.open(open, now_at(0));

@@ -5,4 +5,5 @@ mod foresight;
 mod memory;
 mod order;
 mod permits;
+mod reserve;
 mod world;
