@@ -12,7 +12,7 @@ use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
 use adce_core::queue::{Gate, SourceFigures};
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
-use adce_engine::{CycleFigures, GapView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why};
+use adce_engine::{ContestedLine, CycleFigures, GapView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why};
 
 use crate::config::Edition;
 
@@ -190,7 +190,24 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         text: format!("{} gaps used up their attempts; each is revived by itself", grouped(snapshot.gaps.exhausted)),
         command: Some("adce gaps --state exhausted".into()),
     });
-    held.chain(listing).chain(exhausted).collect()
+    held.chain(listing).chain(exhausted).chain(contested(&snapshot.contested)).collect()
+}
+
+/// So many are named; the others `gaps` names.
+const CONTESTED_SHOWN: usize = 10;
+
+pub fn contested(contested: &[ContestedLine]) -> impl Iterator<Item = LookAt> {
+    let named = contested.iter().take(CONTESTED_SHOWN).map(|line| LookAt {
+        what: line.key.clone(),
+        text: format!("contested: filled and gone three times in a day, left alone until {}", line.until),
+        command: Some(format!("adce accept {}", line.key)),
+    });
+    let more = contested.len().checked_sub(CONTESTED_SHOWN).filter(|more| *more > 0).map(|more| LookAt {
+        what: "contested".into(),
+        text: format!("{} more objects are contested", grouped(more as u64)),
+        command: Some("adce gaps --state held".into()),
+    });
+    named.chain(more)
 }
 
 pub fn gap_line(view: &GapView) -> GapLine {
@@ -201,6 +218,7 @@ pub fn gap_line(view: &GapView) -> GapLine {
 pub fn remembered_gap(remembered: &Gap, task: Option<&Task>, now: Timestamp) -> GapLine {
     let state = match remembered.progress.standing {
         Standing::Exhausted => GapState::Exhausted,
+        Standing::Contested if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Held,
         _ if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Waiting,
         _ => GapState::Queued,
     };
@@ -228,7 +246,7 @@ pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
     let state = match &view.gate {
         Some(Gate::Running { .. }) => GapState::Running,
         Some(Gate::Exhausted { .. }) => GapState::Exhausted,
-        Some(Gate::Surprise { .. } | Gate::Breaker { .. }) => GapState::Held,
+        Some(Gate::Surprise { .. } | Gate::Breaker { .. } | Gate::Contested { .. }) => GapState::Held,
         Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => {
             GapState::Waiting
         }
@@ -387,6 +405,9 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Retry { until } => format!("the last attempt failed; the next one is {}", then(*until, now)),
         Gate::NotYet { until } => format!("upstream does not have it yet; asked again {}", then(*until, now)),
         Gate::Exhausted { until } => format!("its attempts are used up; revived {}", then(*until, now)),
+        Gate::Contested { until } => {
+            format!("filled and gone three times in a day: left alone until somebody says `adce accept KEY`, or {}", then(*until, now))
+        }
         Gate::Breaker { source, until } => {
             format!("`{source}` keeps failing: its breaker is open, the next probe is {}", then(*until, now))
         }

@@ -373,3 +373,35 @@ fn the_price_of_a_reserve_is_in_the_plan_and_what_it_sets_aside_in_the_limits() 
     assert!(text.contains("10 in any 1 m (2 set aside)"), "{text}");
     assert!(text.contains("set aside for critical: 20 % of every window and 1 of 5 slots"), "{text}");
 }
+
+#[test]
+fn an_object_that_somebody_takes_away_is_contested_named_everywhere_and_released_by_key() {
+    let place = Place::new(
+        "lake: ./lake\ndimensions: { n: [1, 2] }\n\
+         datasets: { files: { key: \"{n}.txt\", for: n, collector: { command: [sh, -c, \"echo {n} > {out}\"] } } }\n",
+    );
+    let run = || place.run(&["run", "--max-wait", "0"]);
+    for losses in 0..3 {
+        let output = run();
+        assert_eq!(output.status.code(), Some(0), "after {losses} losses: {}", words(&output));
+        fs::remove_file(place.at("lake/2.txt")).unwrap();
+    }
+    let (plan, code) = place.plan();
+    assert_eq!((code, plan["tasks"].as_array().unwrap().len(), plan["left"][0]["gaps"].as_u64()), (2, 0, Some(1)), "{plan}");
+    let output = run();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(words(&output).contains("`adce accept 2.txt`") && words(&output).contains("1 held"), "{}", words(&output));
+    assert!(!place.at("lake/2.txt").exists());
+    let gaps = place.gaps(&["--state", "held"]);
+    assert_eq!((gaps.len(), gaps[0]["key"].as_str()), (1, Some("2.txt")));
+    for command in [["why", "2.txt"].as_slice(), &["status"]] {
+        let text = words(&place.run(command));
+        assert!(text.contains("filled and gone three times in a day") && text.contains("adce accept"), "{text}");
+    }
+    assert_eq!(place.run(&["accept", "1.txt"]).status.code(), Some(64), "nobody contests it");
+    let output = place.run(&["accept", "2.txt"]);
+    assert_eq!((output.status.code(), words(&output).as_str()), (Some(0), "released: 2.txt may be fetched again\n"));
+    let output = run();
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert!(place.at("lake/2.txt").exists());
+}

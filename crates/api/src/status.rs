@@ -272,4 +272,7 @@ pub struct Why {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     pub surprises: Vec<String>,
+    /// Keys of contested objects that may be fetched again.
+    #[serde(default)]
+    pub released: Vec<String>,
 }

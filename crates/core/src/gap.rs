@@ -100,6 +100,8 @@ pub enum Standing {
     NotYet,
     /// All attempts of this round are used up; revived at `next_try`.
     Exhausted,
+    /// Filled and gone three times in a day: left alone until `next_try`, or a person says so.
+    Contested,
 }
 
 /// The state of a gap as people and JSON see it.

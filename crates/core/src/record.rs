@@ -57,6 +57,9 @@ pub struct ItemRecord {
     pub suspect_etag: Option<String>,
     /// The last episode number used for this item's gaps; 0: none yet.
     pub episodes: u32,
+    /// When its object was found gone that had been filled within a day before: the latest ones, oldest first.
+    #[serde(default)]
+    pub losses: Vec<Timestamp>,
 }
 
 /// In place of an ETag in [`ItemRecord::suspect_etag`]: an attempt that did not end well may have changed the object, and

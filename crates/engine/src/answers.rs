@@ -8,7 +8,7 @@ use adce_core::time::Now;
 
 use crate::engine::{Consent, Engine};
 use crate::inbox::{Query, StatusView};
-use crate::snapshot::{DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
+use crate::snapshot::{ContestedLine, DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
 use crate::why::{TaskView, Why, gap_view, task_view, why};
 
 /// A shorter pause is not worth telling anybody.
@@ -50,6 +50,9 @@ impl Engine {
             Query::Accept(reply) => {
                 let _ = reply.send(self.accept());
             }
+            Query::Release(key, reply) => {
+                let _ = reply.send(self.release(&key, now));
+            }
         }
     }
 
@@ -63,6 +66,18 @@ impl Engine {
             self.begin_cycle();
         }
         surprises
+    }
+
+    /// A person says that a contested object may be fetched; `false`: none lies at that key.
+    fn release(&mut self, key: &str, now: Now) -> bool {
+        let contested = self.dispatcher.contested(now).into_iter().map(|(gap, _)| gap);
+        let Some(gap) = contested.into_iter().find(|gap| gap.key == key) else { return false };
+        let record = self.items.entry(gap.item()).or_default();
+        record.release();
+        let mut changes = vec![Change::PutItem(gap.item(), record.clone())];
+        changes.extend(self.dispatcher.release(gap.id, now));
+        self.ledger.record(changes);
+        true
     }
 
     pub(crate) fn phase(&self, idle: &Option<Idle>, now: Now) -> Phase {
@@ -112,6 +127,7 @@ impl Engine {
             eta: self.figures.eta(counts.queued + counts.running + counts.waiting, now),
             recent: self.figures.recent.iter().cloned().collect(),
             surprises: self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default(),
+            contested: self.dispatcher.contested(now).into_iter().map(|(gap, until)| ContestedLine { key: gap.key, until }).collect(),
         }
     }
 

@@ -79,6 +79,8 @@ pub enum Query {
     Why(String, oneshot::Sender<Why>),
     /// A person believes the held picture; the surprises that were accepted.
     Accept(oneshot::Sender<Vec<String>>),
+    /// A person wants the contested object at this key fetched; `false`: it is not contested.
+    Release(String, oneshot::Sender<bool>),
 }
 
 /// Everything that `status` shows.

@@ -27,6 +27,7 @@ pub use engine::{Confirm, Ending, Engine, EngineError, Options};
 pub use inbox::{Handle, Inbox, Interrupt, Query, StatusView};
 pub use permits::PermitDesk;
 pub use snapshot::{
-    DatasetLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, WindowLine, what,
+    ContestedLine, DatasetLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, WindowLine,
+    what,
 };
 pub use why::{GapView, TaskView, Why, gap_view, task_view, why};

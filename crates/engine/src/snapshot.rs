@@ -27,6 +27,14 @@ pub struct Snapshot {
     pub recent: Vec<FailureLine>,
     /// Why something is held back until a person or a later cycle confirms it.
     pub surprises: Vec<String>,
+    /// Objects that are filled and gone again and again: left alone.
+    pub contested: Vec<ContestedLine>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContestedLine {
+    pub key: String,
+    pub until: Timestamp,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +197,11 @@ pub enum Notice {
         error: String,
     },
     Surprise(String),
+    /// An object was filled and gone three times in a day.
+    Contested {
+        key: String,
+        until: Timestamp,
+    },
     /// A later cycle could not look; the picture before stays in force.
     LookFailed(String),
     /// So many gaps would be started for the first time.

@@ -118,3 +118,26 @@ async fn asked_to_drain_it_starts_nothing_and_asked_to_stop_it_ends_what_runs() 
     assert_eq!((place.objects().len(), place.gaps().await.len()), (1, 2));
     assert_eq!(place.store.load().await.unwrap().leases, [], "the state is clean");
 }
+
+#[tokio::test]
+async fn an_object_that_somebody_takes_away_three_times_a_day_is_left_alone_until_a_day_has_passed_or_somebody_says_so() {
+    let place = one_after_the_other();
+    let hour = std::time::Duration::from_secs(3_600);
+    let fills = async || place.run(async |scene| scene.staged()).await.end().await.unwrap();
+    for losses in 0..3 {
+        let ending = fills().await;
+        assert!(ending.cycle.complete, "after {losses} losses");
+        place.remove("web/2.txt");
+        place.clock.advance(hour);
+    }
+    let ending = fills().await;
+    assert_eq!((ending.snapshot.totals.attempts, ending.snapshot.gaps.held, place.objects().len()), (0, 1, 2));
+    assert_eq!(ending.snapshot.contested[0].key, "web/2.txt");
+    assert_eq!(place.gaps().await, ["web/2.txt"], "its gap is known all the same");
+    place.clock.advance(hour * 23);
+    assert_eq!(fills().await.snapshot.totals.attempts, 0);
+    place.clock.advance(hour);
+    let ending = fills().await;
+    assert!(ending.cycle.complete, "a day has passed");
+    assert_eq!(ending.snapshot.totals.attempts, 1);
+}

@@ -94,7 +94,13 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
     let held =
         HeldPicture { picture: picture.clone(), first_seen: at(2), surprises: vec!["`box_scores` lost 12 %".into()], accepted: true };
     let mark = AbsentMark { since: at(0), recheck_at: at(9), confirmed: 3, fingerprint: u64::MAX - 1 };
-    let record = ItemRecord { confirmed: Some(at(3)), absent: Some(mark), suspect_etag: Some("\"e1\"".into()), episodes: 4 };
+    let record = ItemRecord {
+        confirmed: Some(at(3)),
+        absent: Some(mark),
+        suspect_etag: Some("\"e1\"".into()),
+        episodes: 4,
+        losses: vec![at(1), at(2)],
+    };
     let source = SourceRecord { failures: 5, open_until: Some(at(600)), paused_until: None, reason: Some("5 failures".into()) };
     let expected = Remembered {
         picture: Some(picture.clone()),

@@ -2,12 +2,13 @@
 
 mod sample;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use adce_core::ports::{Store, StoreError};
-use adce_core::record::Change;
+use adce_core::record::{Change, ItemRecord};
 use adce_store::sqlite::{self, Opening, SqliteStore};
 use adce_store::{Identity, Retention};
 use sample::*;
@@ -179,6 +180,29 @@ async fn a_state_of_a_newer_adce_is_refused() {
     for error in [refusal(place.open()), refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake")))] {
         assert!(matches!(error, StoreError::Newer { found: 77, known: sqlite::FORMAT }), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_state_of_the_first_format_goes_on_with_all_that_it_remembers() {
+    let place = Place::new();
+    let first = include_str!("../src/sqlite/migrations/0001.sql");
+    place.sql(&format!(
+        "{first}
+         INSERT INTO meta VALUES (1, 'prod', '/lake', 'an earlier boot', 7, NULL, 1);
+         INSERT INTO item (id, confirmed, absent, suspect_etag, episodes) VALUES (x'{}', NULL, NULL, 'e1', 3);
+         PRAGMA application_id = 0x61646365;
+         PRAGMA user_version = 1;",
+        item(1)
+    ));
+    let older = refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake"))).to_string();
+    assert!(older.contains("older format 1") && older.contains("adce run"), "{older}");
+    let store = place.open().unwrap();
+    let record = ItemRecord { suspect_etag: Some("e1".into()), episodes: 3, ..ItemRecord::default() };
+    assert_eq!(store.load().await.unwrap().items, HashMap::from([(item(1), record.clone())]));
+    let lost = ItemRecord { losses: vec![at(5)], ..record };
+    store.apply(vec![Change::PutItem(item(1), lost.clone())]).await.unwrap();
+    drop(store);
+    assert_eq!(place.open().unwrap().load().await.unwrap().items, HashMap::from([(item(1), lost)]));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use adce_core::figures::{grouped, percent, progress, span};
 use adce_core::ports::Clock;
 use adce_core::spec::Spec;
 use adce_core::time::{SignedDuration, Timestamp};
+use adce_engine::ContestedLine;
 use console::style;
 
 use crate::cli::Format;
@@ -47,6 +48,8 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
     let counts = survey.dispatcher.counts(survey.now);
     let coverage = views::counts(&survey.coverage.counts(), survey.coverage.unexpected());
     let partly = survey.is_partial();
+    let contested = survey.dispatcher.contested(survey.now).into_iter();
+    let contested: Vec<ContestedLine> = contested.map(|(gap, until)| ContestedLine { key: gap.key, until }).collect();
     let status = Status {
         name: spec.name.clone(),
         lake: lake_words(&spec.lake),
@@ -66,7 +69,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
         sources: Default::default(),
         running: Vec::new(),
         slots: Share { used: 0, of: Some(spec.engine.max_concurrent) },
-        look: Vec::new(),
+        look: views::contested(&contested).collect(),
         held: survey.surprises,
     };
     Ok((status, partly))

@@ -148,7 +148,7 @@ impl Rehearsal {
         let waits = dispatcher.book.tasks().filter_map(|(slot, task)| {
             let gate = dispatcher.shut_gate(slot, self.now)?;
             let later = match (&task.phase, &gate) {
-                (_, Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. }) => true,
+                (_, Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. } | Gate::Contested { .. }) => true,
                 (Phase::Delayed(at), _) => *at > horizon,
                 (_, Gate::Breaker { until, .. } | Gate::RetryAfter { until, .. }) => *until > horizon,
                 _ => false,

@@ -24,6 +24,8 @@ pub enum Gate {
     NotYet { until: Timestamp },
     /// All attempts are used up; revived then.
     Exhausted { until: Timestamp },
+    /// Filled and gone three times in a day: left alone until then, or until a person says so.
+    Contested { until: Timestamp },
     /// The source keeps failing and is not asked.
     Breaker { source: String, until: Timestamp },
     /// Upstream asked to be left alone.

@@ -95,13 +95,12 @@ impl Dispatcher {
         let entry = self.book.gap(gap);
         let Some(task) = entry.task else { return GapState::Held };
         let phase = self.book.task(task).phase;
-        let exhausted = entry
-            .progress
-            .as_ref()
-            .is_some_and(|progress| progress.standing == Standing::Exhausted && progress.next_try.is_some_and(|until| until > now.wall));
+        let standing = entry.progress.as_ref().filter(|progress| progress.next_try.is_some_and(|until| until > now.wall));
+        let standing = standing.map_or(Standing::Open, |progress| progress.standing);
         match phase {
             Phase::Running(_) => GapState::Running,
-            _ if exhausted => GapState::Exhausted,
+            _ if standing == Standing::Exhausted => GapState::Exhausted,
+            _ if standing == Standing::Contested => GapState::Held,
             Phase::Held => GapState::Held,
             Phase::Delayed(until) if until > now.wall => GapState::Waiting,
             _ if self.holds.all => GapState::Held,
@@ -121,6 +120,16 @@ impl Dispatcher {
         }
         let refusal = self.grants.limiter().could_acquire(&key.ask?, now.boot).err()?;
         Some(self.limit_gate(Some(source), key.priority, &refusal))
+    }
+
+    /// Contested gaps that are left alone now, and until when.
+    pub fn contested(&self, now: Now) -> Vec<(Gap, Timestamp)> {
+        let delayed = self.timers.iter().filter(|(until, _)| *until > now.wall).flat_map(|(_, task)| &self.book.task(*task).gaps);
+        let contested = delayed.filter_map(|gap| {
+            let progress = self.book.gap(*gap).progress.as_ref().filter(|progress| progress.standing == Standing::Contested)?;
+            Some((self.plain_gap(*gap), progress.next_try.filter(|until| *until > now.wall)?))
+        });
+        contested.collect()
     }
 
     pub fn why_gap(&self, gap: GapId, now: Now) -> Option<Gate> {
@@ -174,6 +183,7 @@ impl Dispatcher {
         match latest.max_by_key(|progress| progress.next_try).map(|progress| progress.standing) {
             Some(Standing::NotYet) => Gate::NotYet { until },
             Some(Standing::Exhausted) => Gate::Exhausted { until },
+            Some(Standing::Contested) => Gate::Contested { until },
             Some(Standing::Open) | None => Gate::Retry { until },
         }
     }

@@ -170,8 +170,15 @@ fn attempt_json(record: &AttemptRecord) -> String {
 fn put_item(db: &Connection, item: ItemId, record: &ItemRecord) -> Result<(), Trouble> {
     run(
         db,
-        "INSERT OR REPLACE INTO item (id, confirmed, absent, suspect_etag, episodes) VALUES (?, ?, ?, ?, ?)",
-        params![item.0, record.confirmed.map(micros), record.absent.as_ref().map(json), record.suspect_etag, record.episodes],
+        "INSERT OR REPLACE INTO item (id, confirmed, absent, suspect_etag, episodes, losses) VALUES (?, ?, ?, ?, ?, ?)",
+        params![
+            item.0,
+            record.confirmed.map(micros),
+            record.absent.as_ref().map(json),
+            record.suspect_etag,
+            record.episodes,
+            (!record.losses.is_empty()).then(|| json(&record.losses)),
+        ],
     )
     .map(drop)
 }

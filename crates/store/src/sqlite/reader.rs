@@ -108,13 +108,14 @@ fn tasks(db: &Connection) -> Result<Vec<Task>, Trouble> {
 
 fn items(db: &Connection) -> Result<HashMap<ItemId, ItemRecord>, Trouble> {
     let columns = Columns("item");
-    let rows = each(db, "SELECT id, confirmed, absent, suspect_etag, episodes FROM item", [], |row| {
-        let absent: Option<String> = row.get(2)?;
+    let rows = each(db, "SELECT id, confirmed, absent, suspect_etag, episodes, losses FROM item", [], |row| {
+        let (absent, losses): (Option<String>, Option<String>) = (row.get(2)?, row.get(5)?);
         let record = ItemRecord {
             confirmed: columns.instant_if(row.get(1)?)?,
             absent: absent.map(|body| columns.json(&body)).transpose()?,
             suspect_etag: row.get(3)?,
             episodes: columns.small(row.get(4)?)?,
+            losses: losses.map(|body| columns.json(&body)).transpose()?.unwrap_or_default(),
         };
         Ok((columns.item(&blob(row, 0)?)?, record))
     })?;

@@ -1,7 +1,7 @@
 //! What a start pays, and what becomes of its gaps.
 
 use super::world::*;
-use crate::gap::{Fault, GapState, Outcome, Standing};
+use crate::gap::{Fault, Gap, GapState, Outcome, Progress, Standing};
 use crate::ports::{Answer, RetryAfter, Settlement};
 use crate::queue::{Acquire, Charge, Charging, Gate, Paid, Pick, Rules};
 use crate::spec::{BreakerPolicy, Limits, PriorityLevel};
@@ -132,6 +132,32 @@ fn an_exhausted_gap_is_told_and_revived() {
     world.end(&start, &failed(Fault::Item), now_at(at));
     let progress = world.dispatcher.gap(gap.id).unwrap().progress;
     assert_eq!((progress.attempts, progress.exhausted, progress.standing), (1, 1, Standing::Open));
+}
+
+#[test]
+fn a_contested_gap_is_held_by_itself_until_a_day_has_passed_or_somebody_says_so() {
+    let hours = |hours: u64| now_at(hours * 3_600_000);
+    let contested = |name: &str| {
+        let progress = Progress { standing: Standing::Contested, next_try: Some(hours(24).wall), ..Progress::default() };
+        Gap { progress, ..gap("d", name, PriorityLevel::High, now_at(0)) }
+    };
+    let mut world = World::new(one_source(Charging::Ahead, 3), now_at(0));
+    world.open(vec![contested("a"), contested("b"), gap("d", "c", PriorityLevel::High, now_at(0))], now_at(0));
+    assert_eq!(world.starts(now_at(0)), ["d/c"], "the others of its batch do not wait for it");
+    let [a, b] = ["a", "b"].map(|name| gap("d", name, PriorityLevel::High, now_at(0)).id);
+    assert_eq!(world.dispatcher.gap_state(a, hours(23)), Some(GapState::Held));
+    assert_eq!(world.dispatcher.why_gap(a, hours(23)), Some(Gate::Contested { until: hours(24).wall }));
+    assert_eq!(world.dispatcher.contested(hours(23)).len(), 2);
+    assert_eq!(world.dispatcher.counts(hours(23)).held, 2);
+    let changes = world.dispatcher.release(a, hours(23));
+    world.memory.apply(&changes);
+    assert_eq!(world.memory.gaps[&a].progress, Progress::default());
+    assert_eq!(world.starts(hours(23)), ["d/a"], "and b goes on being left alone");
+    assert_eq!(world.dispatcher.release(a, hours(23)), [], "it runs");
+    assert_eq!(world.dispatcher.gap_state(b, hours(24)), Some(GapState::Queued));
+    let start = world.start(hours(24));
+    world.end(&start, &failed(Fault::Item), hours(24));
+    assert_eq!(world.dispatcher.gap(b).unwrap().progress.standing, Standing::Open);
 }
 
 #[test]
