@@ -79,8 +79,8 @@ impl Answers for EngineAnswers {
     }
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {
-        let figures = self.ask(Query::Limits).await?;
-        Ok(views::limits(&figures, &self.spec, MachineClock.now()))
+        let view = self.ask(Query::Limits).await?;
+        Ok(views::limits(&view, &self.spec, MachineClock.now()))
     }
 
     async fn why(&self, what: &str) -> Result<Why, Refusal> {

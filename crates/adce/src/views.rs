@@ -4,15 +4,18 @@
 use std::time::Duration;
 
 use adce_api::{
-    CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, ReserveShare, RunningAttempt, Share,
-    SourceLimits, SourceStatus, Status, TaskLine, WindowNow,
+    CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, ReserveShare, RunningAttempt,
+    Share, SourceLimits, SourceStatus, Status, TaskLine, WindowNow,
 };
 use adce_core::figures::{grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
-use adce_core::queue::{Gate, SourceFigures};
+use adce_core::queue::Gate;
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
-use adce_engine::{ContestedLine, CycleFigures, GapView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why};
+use adce_engine::{
+    CollectorLine, ContestedLine, CycleFigures, GapView, LimitsView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why,
+    collector_line,
+};
 
 use crate::config::Edition;
 
@@ -56,6 +59,7 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
         },
         eta_seconds: snapshot.eta.map(|eta| eta.duration_since(snapshot.at).as_secs_f64().max(0.0)),
         sources: snapshot.sources.iter().map(|source| (source.name.clone(), source_status(source, snapshot.at, spec))).collect(),
+        collectors: collectors(&snapshot.collectors),
         running: snapshot.running.iter().map(running).collect(),
         slots: Share { used: snapshot.slots_used, of: Some(snapshot.slots) },
         look: look_at(snapshot, cycle),
@@ -127,10 +131,11 @@ pub fn counts(counts: &adce_core::coverage::Counts, unexpected: u64) -> adce_api
 
 fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {
     let windows = spec.sources.get(&source.name).map(|source| source.limits.windows.clone()).unwrap_or_default();
-    let (state, until, reason) = source_state(&source.state);
+    let (state, until, since, reason) = source_state(&source.state);
     SourceStatus {
         state,
         until,
+        since,
         reason,
         windows: source
             .windows
@@ -145,12 +150,37 @@ fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatu
     }
 }
 
-fn source_state(state: &SourceState) -> (adce_api::SourceState, Option<Timestamp>, Option<String>) {
+/// The state, until when, since when and why.
+fn source_state(state: &SourceState) -> (adce_api::SourceState, Option<Timestamp>, Option<Timestamp>, Option<String>) {
     match state {
-        SourceState::Ok => (adce_api::SourceState::Ok, None, None),
-        SourceState::Paused { until } => (adce_api::SourceState::Paused, Some(*until), Some("upstream asked for a pause".into())),
-        SourceState::Open { until, reason } => (adce_api::SourceState::Open, Some(*until), Some(reason.clone())),
-        SourceState::HalfOpen => (adce_api::SourceState::HalfOpen, None, None),
+        SourceState::Ok => (adce_api::SourceState::Ok, None, None, None),
+        SourceState::Paused { until } => (adce_api::SourceState::Paused, Some(*until), None, Some("upstream asked for a pause".into())),
+        SourceState::Open { until, since, reason } => {
+            let reason = format!("{reason}; since {}, next probe {}", clock(*since), clock(*until));
+            (adce_api::SourceState::Open, Some(*until), Some(*since), Some(reason))
+        }
+        SourceState::HalfOpen { since, reason } => {
+            let reason = format!("{reason}; since {}, a probe is under way", clock(*since));
+            (adce_api::SourceState::HalfOpen, None, Some(*since), Some(reason))
+        }
+    }
+}
+
+fn clock(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+pub fn collectors(lines: &[CollectorLine]) -> indexmap::IndexMap<String, CollectorStatus> {
+    lines.iter().map(|line| (line.name.clone(), collector_status(line))).collect()
+}
+
+fn collector_status(line: &CollectorLine) -> CollectorStatus {
+    CollectorStatus {
+        state: if line.until.is_some() { adce_api::SourceState::Open } else { adce_api::SourceState::HalfOpen },
+        until: line.until,
+        since: line.since,
+        reason: line.reason.clone(),
+        waiting: line.queued,
     }
 }
 
@@ -190,7 +220,15 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         text: format!("{} gaps used up their attempts; each is revived by itself", grouped(snapshot.gaps.exhausted)),
         command: Some("adce gaps --state exhausted".into()),
     });
-    held.chain(listing).chain(exhausted).chain(contested(&snapshot.contested)).collect()
+    held.chain(listing).chain(crashing(&snapshot.collectors)).chain(exhausted).chain(contested(&snapshot.contested)).collect()
+}
+
+pub fn crashing(collectors: &[CollectorLine]) -> impl Iterator<Item = LookAt> {
+    collectors.iter().map(|line| LookAt {
+        what: format!("collector {}", line.name),
+        text: breaker_words(line.until, line.since, &line.reason),
+        command: None,
+    })
 }
 
 /// So many are named; the others `gaps` names.
@@ -246,7 +284,7 @@ pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
     let state = match &view.gate {
         Some(Gate::Running { .. }) => GapState::Running,
         Some(Gate::Exhausted { .. }) => GapState::Exhausted,
-        Some(Gate::Surprise { .. } | Gate::Breaker { .. } | Gate::Contested { .. }) => GapState::Held,
+        Some(Gate::Surprise { .. } | Gate::Breaker { .. } | Gate::CollectorBreaker { .. } | Gate::Contested { .. }) => GapState::Held,
         Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => {
             GapState::Waiting
         }
@@ -271,8 +309,9 @@ pub fn remembered_task(task: &Task, score: f64, now: Timestamp) -> TaskLine {
     }
 }
 
-pub fn limits(figures: &[SourceFigures], spec: &Spec, now: Now) -> LimitsReport {
-    let sources = figures.iter().filter_map(|figures| {
+pub fn limits(view: &LimitsView, spec: &Spec, now: Now) -> LimitsReport {
+    let crashing: Vec<CollectorLine> = view.collectors.iter().cloned().filter_map(collector_line).collect();
+    let sources = view.sources.iter().filter_map(|figures| {
         let source = spec.sources.get(&figures.source)?;
         let mut limits = declared(&source.limits, &spec.engine.reserve);
         for (window, now) in limits.windows.iter_mut().zip(&figures.windows) {
@@ -281,16 +320,17 @@ pub fn limits(figures: &[SourceFigures], spec: &Spec, now: Now) -> LimitsReport 
         limits.in_flight.used = figures.in_flight;
         limits.next_permit_seconds = figures.next_permit.map(|at| at.since(now.boot).as_secs_f64());
         if let Some(gate) = &figures.gate {
-            (limits.state, limits.until) = match gate {
-                Gate::Breaker { until, .. } => (adce_api::SourceState::Open, Some(*until)),
-                Gate::RetryAfter { until, .. } => (adce_api::SourceState::Paused, Some(*until)),
-                _ => (adce_api::SourceState::Ok, None),
+            (limits.state, limits.until, limits.since) = match gate {
+                Gate::Breaker { until: None, since, .. } => (adce_api::SourceState::HalfOpen, None, Some(*since)),
+                Gate::Breaker { until, since, .. } => (adce_api::SourceState::Open, *until, Some(*since)),
+                Gate::RetryAfter { until, .. } => (adce_api::SourceState::Paused, Some(*until), None),
+                _ => (adce_api::SourceState::Ok, None, None),
             };
             limits.reason = Some(sentence(gate, now));
         }
         Some((figures.source.clone(), limits))
     });
-    LimitsReport { sources: sources.collect(), ..declared_limits(spec) }
+    LimitsReport { sources: sources.collect(), collectors: collectors(&crashing), ..declared_limits(spec) }
 }
 
 /// What the config allows, nothing used.
@@ -304,6 +344,7 @@ pub fn declared_limits(spec: &Spec) -> LimitsReport {
     LimitsReport {
         all: declared(&spec.limits, reserve),
         sources: spec.sources.iter().map(|(name, source)| (name.clone(), declared(&source.limits, reserve))).collect(),
+        collectors: Default::default(),
         reserve: shares.collect(),
     }
 }
@@ -408,8 +449,11 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Contested { until } => {
             format!("filled and gone three times in a day: left alone until somebody says `adce accept KEY`, or {}", then(*until, now))
         }
-        Gate::Breaker { source, until } => {
-            format!("`{source}` keeps failing: its breaker is open, the next probe is {}", then(*until, now))
+        Gate::Breaker { source, until, since, reason } => {
+            format!("`{source}` keeps failing: {}", breaker_sentence(*until, *since, reason, now))
+        }
+        Gate::CollectorBreaker { collector, until, since, reason } => {
+            format!("its collector `{collector}` keeps crashing: {}", breaker_sentence(*until, *since, reason, now))
         }
         Gate::RetryAfter { source, until } => format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now)),
         Gate::Limit { source, limit, until } => {
@@ -431,6 +475,16 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
         Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),
     }
+}
+
+fn breaker_sentence(until: Option<Timestamp>, since: Timestamp, reason: &str, now: Now) -> String {
+    let next = until.map_or_else(|| "a probe is under way".into(), |until| format!("the next probe is {}", then(until, now)));
+    format!("its breaker is open for {} ({reason}); {next}", between(since, now.wall))
+}
+
+fn breaker_words(until: Option<Timestamp>, since: Timestamp, reason: &str) -> String {
+    let next = until.map_or_else(|| "a probe is under way".into(), |until| format!("next probe {}", clock(until)));
+    format!("keeps crashing, breaker open since {}: {reason}; {next}", clock(since))
 }
 
 fn named(priorities: &[PriorityLevel]) -> String {

@@ -405,3 +405,24 @@ fn an_object_that_somebody_takes_away_is_contested_named_everywhere_and_released
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     assert!(place.at("lake/2.txt").exists());
 }
+
+#[test]
+fn a_collector_that_crashes_on_everything_is_held_back_and_says_since_when_why_and_until_when() {
+    let place = Place::new(
+        "lake: ./lake\ndimensions: { n: [1, 2, 3, 4, 5, 6, 7, 8] }\n\
+         datasets: { files: { key: \"{n}.txt\", for: n, collector: broken } }\n\
+         collectors: { broken: { command: [sh, -c, \"echo no such module; exit 1\", sh, \"{n}\"], breaker: { failures: 3, cooldown: 10m } } }\n\
+         engine: { max_concurrent: 1 }\n",
+    );
+    let output = place.run(&["run", "--max-wait", "0", "--format", "json"]);
+    let run: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), run["attempts"].as_u64()), (Some(2), Some(3)), "{}", words(&output));
+    let again = place.run(&["run", "--max-wait", "0", "--format", "json"]);
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["attempts"], 0, "a restart does not make it work");
+    for command in [["why", "8.txt"].as_slice(), &["status"], &["limits"]] {
+        let text = words(&place.run(command));
+        assert!(text.contains("3 failures in a row, the last: exit 1: no such module") && text.contains("next probe"), "{text}");
+    }
+    assert_eq!(place.gaps(&["--state", "held"]).len(), 5);
+}

@@ -76,6 +76,7 @@ impl Answers for Engine {
             gaps: GapCounts::default(),
             eta_seconds: Some(0.5),
             sources: Default::default(),
+            collectors: Default::default(),
             running: vec![],
             slots: Share { used: 1, of: Some(5) },
             look: vec![],

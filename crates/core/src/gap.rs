@@ -186,6 +186,9 @@ pub enum Fault {
     Later,
     /// Anything else: uses up an attempt.
     Item,
+    /// The collector itself: it could not be started, crashed, or was ended because its time was over, and said nothing of
+    /// this item. Uses up an attempt, and counts for the collector's breaker.
+    Collector,
     /// The engine stopped it (Ctrl-C, shutdown): uses up nothing, counts for nothing.
     Stopped,
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use adce_core::queue::{Gate, Idle, SourceFigures};
+use adce_core::queue::{CollectorFigures, Gate, Idle, SourceFigures};
 use adce_core::record::Change;
 use adce_core::time::Now;
 
 use crate::engine::{Consent, Engine};
-use crate::inbox::{Query, StatusView};
-use crate::snapshot::{ContestedLine, DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
+use crate::inbox::{LimitsView, Query, StatusView};
+use crate::snapshot::{CollectorLine, ContestedLine, DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
 use crate::why::{TaskView, Why, gap_view, task_view, why};
 
 /// A shorter pause is not worth telling anybody.
@@ -40,7 +40,7 @@ impl Engine {
                 let _ = reply.send(tasks.into_iter().map(view).collect());
             }
             Query::Limits(reply) => {
-                let _ = reply.send(self.dispatcher.figures(now));
+                let _ = reply.send(LimitsView { sources: self.dispatcher.figures(now), collectors: self.dispatcher.collectors(now) });
             }
             Query::Why(what, reply) => {
                 let aside = self.gaps_aside().find(|view| view.gap.key == what).map(Why::Gap);
@@ -120,6 +120,7 @@ impl Engine {
             datasets,
             gaps,
             sources: self.dispatcher.figures(now).into_iter().map(|source| self.source_line(source, now)).collect(),
+            collectors: self.dispatcher.collectors(now).into_iter().filter_map(collector_line).collect(),
             running: self.figures.running(),
             slots: self.spec.engine.max_concurrent,
             slots_used: self.dispatcher.slots_used(),
@@ -150,7 +151,8 @@ impl Engine {
         self.figures.windows(&figures.source, figures.windows.iter().map(|window| u64::from(window.used)));
         let used = self.figures.sources.get(&figures.source).cloned().unwrap_or_default();
         let state = match figures.gate {
-            Some(Gate::Breaker { until, .. }) => SourceState::Open { until, reason: format!("{} failures in a row", figures.failures) },
+            Some(Gate::Breaker { until: Some(until), since, reason, .. }) => SourceState::Open { until, since, reason },
+            Some(Gate::Breaker { until: None, since, reason, .. }) => SourceState::HalfOpen { since, reason },
             Some(Gate::RetryAfter { until, .. }) => SourceState::Paused { until },
             _ => SourceState::Ok,
         };
@@ -176,4 +178,10 @@ impl Engine {
             name: figures.source,
         }
     }
+}
+
+/// Only of those that are held back.
+pub fn collector_line(figures: CollectorFigures) -> Option<CollectorLine> {
+    let Some(Gate::CollectorBreaker { until, since, reason, .. }) = figures.gate else { return None };
+    Some(CollectorLine { name: figures.collector, until, since, reason, queued: figures.waiting_gaps })
 }

@@ -16,6 +16,9 @@ pub struct Snapshot {
     pub datasets: Vec<DatasetLine>,
     pub gaps: GapFigures,
     pub sources: Vec<SourceLine>,
+    /// Those that crash on everything and are held back.
+    #[serde(default)]
+    pub collectors: Vec<CollectorLine>,
     pub running: Vec<RunningLine>,
     pub slots: u32,
     /// Running attempts but for those that only publish what they have.
@@ -111,15 +114,27 @@ pub enum SourceState {
     #[default]
     Ok,
     /// It asked to be left alone.
-    Paused {
-        until: Timestamp,
-    },
+    Paused { until: Timestamp },
     /// Its breaker is open.
     Open {
+        /// The next probe.
         until: Timestamp,
+        since: Timestamp,
         reason: String,
     },
-    HalfOpen,
+    /// A probe is under way.
+    HalfOpen { since: Timestamp, reason: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectorLine {
+    pub name: String,
+    /// The next probe; `None`: it is under way.
+    pub until: Option<Timestamp>,
+    pub since: Timestamp,
+    pub reason: String,
+    /// Gaps that wait for it.
+    pub queued: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

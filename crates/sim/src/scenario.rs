@@ -77,6 +77,7 @@ pub struct CollectorSpec {
     pub batch: u32,
     pub requests: Requests,
     pub retry: RetryPolicy,
+    pub breaker: Option<BreakerPolicy>,
     /// A process dies half-way in so many of a thousand attempts.
     pub dies: u32,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! world seed=17 hours=24 slots=5 reconcile=15m commit=100us..3ms reserve=critical:200
-//! source espn importance=1.5 per_minute=60 in_flight=5 latency=200ms..2s busy=20 retry_after=30 moods_until=13h breaker=5/10m
+//! source espn importance=1.5 per_minute=60 in_flight=5 latency=200ms..2s busy=20 retry_after=30 moods_until=13h breaker=5/10m..2h/500:20:10m
 //! outage espn from=6h to=400m
 //! collector box kind=charged batch=20 retry=3/60s..30m revive=1h..2h
 //! dataset games source=espn collector=box priority=high items=200 first_due=0us due_every=5m
@@ -15,7 +15,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use adce_core::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, Reserve, RetryPolicy, Window};
+use adce_core::spec::{AbsentPolicy, BreakerPolicy, FailureRate, Limits, PriorityLevel, Requests, Reserve, RetryPolicy, Window};
 
 use crate::scenario::{CollectorSpec, Crash, DatasetSpec, Fresh, Jump, Kind, Micros, Moods, Scenario, SourceSpec, Span};
 
@@ -64,17 +64,14 @@ pub fn print(scenario: &Scenario) -> String {
 
 fn print_source(source: &SourceSpec) -> String {
     let Moods { busy, error, drop, garbage, slow, retry_after_s, until } = source.moods;
-    let breaker = match source.breaker {
-        Some(policy) => format!("{}/{}", policy.failures, duration(policy.cooldown)),
-        None => "off".into(),
-    };
     format!(
-        "source {} importance={} {} latency={} breaker={breaker} busy={busy} error={error} drop={drop} garbage={garbage} slow={slow} \
+        "source {} importance={} {} latency={} breaker={} busy={busy} error={error} drop={drop} garbage={garbage} slow={slow} \
          retry_after={retry_after_s} moods_until={}",
         source.name,
         source.importance,
         limits(&source.limits),
         span(source.latency),
+        breaker(source.breaker),
         time(until),
     )
 }
@@ -87,7 +84,7 @@ fn print_collector(collector: &CollectorSpec) -> String {
     };
     let RetryPolicy { attempts, backoff_min, backoff_max, revive_min, revive_max } = &collector.retry;
     format!(
-        "collector {} kind={kind} batch={} per_task={} per_item={} dies={} retry={attempts}/{}..{} revive={}..{}",
+        "collector {} kind={kind} batch={} per_task={} per_item={} dies={} retry={attempts}/{}..{} revive={}..{} breaker={}",
         collector.name,
         collector.batch,
         collector.requests.per_task,
@@ -97,7 +94,15 @@ fn print_collector(collector: &CollectorSpec) -> String {
         duration(*backoff_max),
         duration(*revive_min),
         duration(*revive_max),
+        breaker(collector.breaker),
     )
+}
+
+/// `5/10m..2h`, and with a rate `5/10m..2h/500:20:10m`.
+fn breaker(policy: Option<BreakerPolicy>) -> String {
+    let Some(BreakerPolicy { failures, cooldown, cooldown_max, rate }) = policy else { return "off".into() };
+    let rate = rate.map_or(String::new(), |rate| format!("/{}:{}:{}", rate.permille, rate.of, duration(rate.within)));
+    format!("{failures}/{}..{}{rate}", duration(cooldown), duration(cooldown_max))
 }
 
 fn print_dataset(scenario: &Scenario, dataset: &DatasetSpec) -> String {
@@ -224,20 +229,12 @@ fn add(scenario: &mut Scenario, line: &Line<'_>) -> Result<(), String> {
 
 fn read_source(line: &Line<'_>) -> Result<SourceSpec, String> {
     let share = |name: &str| line.number(name, 0).map(|share| share as u32);
-    let breaker = match line.value("breaker").unwrap_or("5/10m") {
-        "off" => None,
-        policy => {
-            let (failures, cooldown) = policy.split_once('/').ok_or(format!("`{policy}`: `5/10m` or `off` was expected"))?;
-            let failures = failures.parse().map_err(|_| format!("`{failures}` is not a number"))?;
-            Some(BreakerPolicy { failures, cooldown: Duration::from_micros(read_time(cooldown)?) })
-        }
-    };
     let importance = line.value("importance").unwrap_or("1");
     Ok(SourceSpec {
         name: line.name()?,
         importance: importance.parse().map_err(|_| format!("`{importance}` is not a number"))?,
         limits: line.limits()?,
-        breaker,
+        breaker: read_breaker(line.value("breaker").unwrap_or("5/10m..2h"))?,
         latency: line.span("latency", Span { from: 100_000, to: 500_000 })?,
         moods: Moods {
             busy: share("busy")?,
@@ -250,6 +247,33 @@ fn read_source(line: &Line<'_>) -> Result<SourceSpec, String> {
         },
         outages: Vec::new(),
     })
+}
+
+fn read_breaker(text: &str) -> Result<Option<BreakerPolicy>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let number = |text: &str| text.parse::<u32>().map_err(|_| format!("`{text}` is not a number"));
+    let parts: Vec<&str> = text.split('/').collect();
+    let (failures, cooldown, rate) = match parts[..] {
+        [failures, cooldown] => (failures, cooldown, None),
+        [failures, cooldown, rate] => (failures, cooldown, Some(rate)),
+        _ => return Err(format!("`{text}`: `5/10m..2h`, `5/10m..2h/500:20:10m` or `off` was expected")),
+    };
+    let rate = rate.map(|rate| match rate.split(':').collect::<Vec<_>>()[..] {
+        [permille, of, within] => {
+            let within = Duration::from_micros(read_time(within)?);
+            Ok(FailureRate { permille: number(permille)?, of: number(of)?, within })
+        }
+        _ => Err(format!("`{rate}`: `500:20:10m` was expected")),
+    });
+    let cooldown = read_span(cooldown)?;
+    Ok(Some(BreakerPolicy {
+        failures: number(failures)?,
+        cooldown: Duration::from_micros(cooldown.from),
+        cooldown_max: Duration::from_micros(cooldown.to),
+        rate: rate.transpose()?,
+    }))
 }
 
 fn read_collector(line: &Line<'_>) -> Result<CollectorSpec, String> {
@@ -275,6 +299,7 @@ fn read_collector(line: &Line<'_>) -> Result<CollectorSpec, String> {
             revive_min: Duration::from_micros(revive.from),
             revive_max: Duration::from_micros(revive.to),
         },
+        breaker: read_breaker(line.value("breaker").unwrap_or("off"))?,
         dies: line.number("dies", 0)? as u32,
     })
 }

@@ -3,7 +3,7 @@
 use adce_core::ports::Answer;
 use adce_core::queue::Rules;
 use adce_core::record::{Change, Remembered};
-use adce_core::spec::{Limits, PriorityLevel, Reserve};
+use adce_core::spec::{BreakerPolicy, Limits, PriorityLevel, Reserve};
 use adce_sim::invent::{constant_demand, rough_day};
 use adce_sim::scenario::Scenario;
 use adce_sim::simulate_sabotaged;
@@ -73,6 +73,31 @@ fn one_slot_too_few_or_too_many_is_seen() {
 fn a_breaker_that_never_opens_is_seen() {
     let off: fn(&mut Rules) = |rules| rules.sources.values_mut().for_each(|source| source.breaker = None);
     goes_red("pick", "while the breaker is open", bug_in_rules(off), rough_day);
+}
+
+#[test]
+fn a_breaker_that_is_not_what_its_policy_says_is_seen() {
+    fn policies(rules: &mut Rules) -> impl Iterator<Item = &mut BreakerPolicy> {
+        rules.sources.values_mut().filter_map(|source| source.breaker.as_mut())
+    }
+    let no_rate: fn(&mut Rules) = |rules| policies(rules).for_each(|policy| policy.rate = None);
+    goes_red("pick", "while the breaker is open", bug_in_rules(no_rate), rough_day);
+    let no_growth: fn(&mut Rules) = |rules| policies(rules).for_each(|policy| policy.cooldown_max = policy.cooldown);
+    goes_red("pick", "was picked", bug_in_rules(no_growth), rough_day);
+    let never: fn(&mut Rules) = |rules| rules.collectors.values_mut().for_each(|collector| collector.breaker = None);
+    goes_red("pick", "was picked", bug_in_rules(never), rough_day);
+    let forget: fn(&mut Remembered) = |remembered| remembered.collectors.clear();
+    goes_red("pick", "was picked", Sabotage { remembered: forget, ..Sabotage::default() }, rough_day);
+    let each_counts = |answer| match answer {
+        Answer::Status { code: 429, retry_after } => Answer::Status { code: 503, retry_after },
+        other => other,
+    };
+    let busy: fn(u64) -> Scenario = |seed| {
+        let mut day = rough_day(seed);
+        day.sources.iter_mut().for_each(|source| source.moods.busy = 300);
+        day
+    };
+    goes_red("pick", "a slot idles", Sabotage { answer: each_counts, ..Sabotage::default() }, busy);
 }
 
 #[test]

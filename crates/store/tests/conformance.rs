@@ -10,7 +10,7 @@ use adce_core::coverage::Picture;
 use adce_core::gap::Task;
 use adce_core::ids::FencingToken;
 use adce_core::ports::{Store, StoreError};
-use adce_core::record::{AbsentMark, Change, Closed, HeldPicture, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
+use adce_core::record::{AbsentMark, BreakerRecord, Change, Closed, HeldPicture, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
 use adce_store::memory::MemoryStore;
 use adce_store::sqlite::{self, Opening};
 use adce_store::{Identity, Retention};
@@ -101,7 +101,9 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
         episodes: 4,
         losses: vec![at(1), at(2)],
     };
-    let source = SourceRecord { failures: 5, open_until: Some(at(600)), paused_until: None, reason: Some("5 failures".into()) };
+    let breaker =
+        BreakerRecord { failures: 5, open_until: Some(at(600)), reason: Some("5 failures".into()), since: Some(at(4)), probes_failed: 2 };
+    let source = SourceRecord { breaker: breaker.clone(), paused_until: None };
     let expected = Remembered {
         picture: Some(picture.clone()),
         held: Some(held.clone()),
@@ -110,6 +112,7 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
         items: HashMap::from([(item(1), record.clone())]),
         reservations: vec![reservation(u64::MAX / 2)],
         sources: HashMap::from([("espn".to_owned(), source.clone())]),
+        collectors: HashMap::from([("bbref".to_owned(), breaker.clone())]),
         success: HashMap::from([("bbref".to_owned(), vec![true, false, true])]),
         latest: Some(at(5)),
         ..Remembered::default()
@@ -124,6 +127,7 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
             Change::PutPicture(picture),
             Change::PutHeldPicture(Some(held)),
             Change::PutSource("espn".into(), source),
+            Change::PutCollector("bbref".into(), breaker),
             Change::PutSuccess("bbref".into(), vec![true, false, true]),
             Change::Reserve(reservation(u64::MAX / 2)),
         ],

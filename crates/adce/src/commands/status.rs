@@ -8,7 +8,7 @@ use adce_core::figures::{grouped, percent, progress, span};
 use adce_core::ports::Clock;
 use adce_core::spec::Spec;
 use adce_core::time::{SignedDuration, Timestamp};
-use adce_engine::ContestedLine;
+use adce_engine::{CollectorLine, ContestedLine, collector_line};
 use console::style;
 
 use crate::cli::Format;
@@ -48,6 +48,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
     let counts = survey.dispatcher.counts(survey.now);
     let coverage = views::counts(&survey.coverage.counts(), survey.coverage.unexpected());
     let partly = survey.is_partial();
+    let crashing: Vec<CollectorLine> = survey.dispatcher.collectors(survey.now).into_iter().filter_map(collector_line).collect();
     let contested = survey.dispatcher.contested(survey.now).into_iter();
     let contested: Vec<ContestedLine> = contested.map(|(gap, until)| ContestedLine { key: gap.key, until }).collect();
     let status = Status {
@@ -67,9 +68,10 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
         },
         eta_seconds: None,
         sources: Default::default(),
+        collectors: views::collectors(&crashing),
         running: Vec::new(),
         slots: Share { used: 0, of: Some(spec.engine.max_concurrent) },
-        look: views::contested(&contested).collect(),
+        look: views::crashing(&crashing).chain(views::contested(&contested)).collect(),
         held: survey.surprises,
     };
     Ok((status, partly))

@@ -94,6 +94,7 @@ pub fn collector(how: How) -> Collector {
         output: Output::Staged,
         timeout: LONG,
         retry: RetryPolicy::default(),
+        breaker: None,
         environment: Environment::default(),
         cwd: std::env::temp_dir(),
     }

@@ -19,7 +19,7 @@ use crate::ids::{AttemptId, GapId, TaskId};
 use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
 use crate::ports::PermitId;
-use crate::record::{AttemptRecord, Change, Closed, Lease, Remembered, SourceRecord};
+use crate::record::{AttemptRecord, BreakerRecord, Change, Closed, Lease, Remembered, SourceRecord};
 use crate::spec::PriorityLevel;
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
@@ -35,6 +35,7 @@ pub struct Dispatcher {
     pub(super) holds: Holds,
     pub(super) grants: Grants,
     pub(super) sources: Vec<SourceState>,
+    pub(super) collectors: Vec<CollectorState>,
     /// By collector: did each of its last attempts fill something? Oldest first.
     pub(super) success: Vec<VecDeque<bool>>,
     pub(super) running: BTreeMap<AttemptId, Attempt>,
@@ -54,8 +55,23 @@ pub(super) struct Holds {
 #[derive(Clone, Debug)]
 pub(super) struct SourceState {
     pub breaker: Breaker,
-    /// What was last remembered, to be compared: failures, open, paused until.
-    pub saved: (u32, bool, Option<Boottime>),
+    /// What was last remembered, to be compared.
+    pub saved: (BreakerMark, Option<Boottime>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct CollectorState {
+    pub breaker: Breaker,
+    /// First gaps of the tasks that it crashed on since it last did not: one bad task alone never opens its breaker.
+    pub crashed_on: Vec<GapId>,
+    pub saved: BreakerMark,
+}
+
+/// What of a breaker is worth being remembered anew when it changes: failures, open, failed probes.
+pub(super) type BreakerMark = (u32, bool, u32);
+
+pub(super) fn mark_of(record: &BreakerRecord) -> BreakerMark {
+    (record.failures, record.open_until.is_some(), record.probes_failed)
 }
 
 /// A task that is under way.
@@ -116,7 +132,7 @@ impl Attempt {
 }
 
 impl Dispatcher {
-    /// Takes gaps, tasks, leases, reservations, sources, success and `latest` out of `remembered` and leaves the rest. The
+    /// Takes gaps, tasks, leases, reservations, sources, collectors, success and `latest` out of `remembered` and leaves the rest. The
     /// changes release what a dead predecessor held, and must be durable before anything starts.
     pub fn new(rules: Rules, remembered: &mut Remembered, boot: BootId, now: Now) -> (Self, Vec<Change>) {
         let reservations = std::mem::take(&mut remembered.reservations);
@@ -124,6 +140,7 @@ impl Dispatcher {
         let (grants, mut changes) = Grants::new(&rules, reservations, boot, latest, now);
         changes.extend(std::mem::take(&mut remembered.leases).into_iter().map(|lease| Change::Finish(died(lease, now))));
         let records = std::mem::take(&mut remembered.sources);
+        let mut collectors = std::mem::take(&mut remembered.collectors);
         let mut success = std::mem::take(&mut remembered.success);
         let mut dispatcher = Dispatcher {
             weights: Weights::of(&rules.weighting),
@@ -133,6 +150,7 @@ impl Dispatcher {
             holds: Holds::default(),
             grants,
             sources: Vec::new(),
+            collectors: Vec::new(),
             success: rules.collectors.keys().map(|name| success.remove(&**name).unwrap_or_default().into()).collect(),
             running: BTreeMap::new(),
             waiters: BTreeSet::new(),
@@ -143,6 +161,12 @@ impl Dispatcher {
         for name in names {
             dispatcher.restore_source(&name, records.get(&*name).cloned().unwrap_or_default(), now);
         }
+        let restored = dispatcher.rules.collectors.iter().map(|(name, collector)| {
+            let record = collectors.remove(&**name).unwrap_or_default();
+            let breaker = Breaker::from_record(collector.breaker, &record, now);
+            CollectorState { breaker, crashed_on: Vec::new(), saved: mark_of(&record) }
+        });
+        dispatcher.collectors = restored.collect();
         let tasks = std::mem::take(&mut remembered.tasks);
         let gaps = std::mem::take(&mut remembered.gaps);
         changes.extend(dispatcher.restore_tasks(gaps, tasks, now));
@@ -156,8 +180,8 @@ impl Dispatcher {
         if let Some(until) = paused_until {
             self.grants.pause(source, until);
         }
-        let saved = (record.failures, record.open_until.is_some(), paused_until);
-        self.sources.push(SourceState { breaker: Breaker::from_record(policy, &record, now), saved });
+        let saved = (mark_of(&record.breaker), paused_until);
+        self.sources.push(SourceState { breaker: Breaker::from_record(policy, &record.breaker, now), saved });
     }
 
     /// Tasks of another config lose the gaps that do not belong to them any more, and those gaps get new ones.

@@ -150,7 +150,8 @@ impl Rehearsal {
             let later = match (&task.phase, &gate) {
                 (_, Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. } | Gate::Contested { .. }) => true,
                 (Phase::Delayed(at), _) => *at > horizon,
-                (_, Gate::Breaker { until, .. } | Gate::RetryAfter { until, .. }) => *until > horizon,
+                (_, Gate::Breaker { until, .. } | Gate::CollectorBreaker { until, .. }) => until.is_some_and(|until| until > horizon),
+                (_, Gate::RetryAfter { until, .. }) => *until > horizon,
                 _ => false,
             };
             later.then(|| (slot, dispatcher.plain_task(slot), gate))

@@ -26,8 +26,10 @@ pub enum Gate {
     Exhausted { until: Timestamp },
     /// Filled and gone three times in a day: left alone until then, or until a person says so.
     Contested { until: Timestamp },
-    /// The source keeps failing and is not asked.
-    Breaker { source: String, until: Timestamp },
+    /// The source keeps failing and is not asked. `until`: the next probe; `None`: one is under way.
+    Breaker { source: String, until: Option<Timestamp>, since: Timestamp, reason: String },
+    /// The collector keeps crashing and is not started.
+    CollectorBreaker { collector: String, until: Option<Timestamp>, since: Timestamp, reason: String },
     /// Upstream asked to be left alone.
     RetryAfter { source: String, until: Timestamp },
     /// A declared limit has no room. `source` `None`: that of all sources together.
@@ -78,6 +80,16 @@ pub struct SourceFigures {
     pub next_permit: Option<Boottime>,
     /// Consecutive failures that the breaker counted.
     pub failures: u32,
+}
+
+/// A collector as `status` and `limits` show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CollectorFigures {
+    pub collector: String,
+    /// `None`: its breaker is closed.
+    pub gate: Option<Gate>,
+    /// Gaps that are ready but wait for it.
+    pub waiting_gaps: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

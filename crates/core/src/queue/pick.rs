@@ -1,7 +1,7 @@
 //! The best runnable task.
 //!
-//! Runnable is a task that is ready, whose source is neither paused nor shut by its breaker, whose permits to start are
-//! there, and which nobody ahead of it keeps from them. Two things keep others from permits:
+//! Runnable is a task that is ready, whose source is neither paused nor shut by its breaker, whose collector is not shut by
+//! its own, whose permits to start are there, and which nobody ahead of it keeps from them. Two things keep others from permits:
 //!
 //! - A better-scored task that was passed for a full window: the shortest that refused it then, and of several passes
 //!   the one that ends first. Passed is a task that is ready, and refused by a window, when a lower-scored one that needs fewer permits starts.
@@ -21,12 +21,12 @@
 //! classes and as the logarithm of the number of tasks. It equals a re-scoring of all tasks (`pick_equals_brute_force`).
 
 use super::Dispatcher;
-use super::classes::{ClassKey, TaskSlot};
+use super::classes::{ClassKey, CollectorIx, TaskSlot};
 use super::score::Rank;
 use super::start::{Idle, Waiting};
 use super::{Charge, Gate, Pick, Start};
 use crate::ids::{AttemptId, FencingToken};
-use crate::limits::breaker;
+use crate::limits::breaker::{self, Breaker, Trip};
 use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
 use crate::queue::book::Phase;
 use crate::queue::dispatcher::{Attempt, Stage};
@@ -167,9 +167,7 @@ impl Dispatcher {
     /// May the first task of this class start? If not, the survey learns why, and what that means for the next ones.
     fn look_at(&self, at: u32, rank: &Rank, now: Now, survey: &mut Survey) -> bool {
         let (key, class) = self.classes.class(at);
-        if let Some(source) = key.source
-            && let Some((gate, wake_at)) = self.source_gate(source, now)
-        {
+        if let Some((gate, wake_at)) = self.shut(key, now) {
             survey.waits(gate, wake_at, class.tasks(), class.gaps());
             return false;
         }
@@ -207,19 +205,38 @@ impl Dispatcher {
         }
     }
 
-    /// A source that may not be asked at all now, and when that may change by itself.
+    /// Nothing of the class may start now, whatever the limits say, and when that may change by itself.
+    pub(super) fn shut(&self, key: &ClassKey, now: Now) -> Option<(Gate, Option<Boottime>)> {
+        let by_source = key.source.and_then(|source| self.source_gate(source, now));
+        by_source.or_else(|| self.collector_gate(key.collector, now))
+    }
+
+    /// A source that may not be asked at all now.
     pub(super) fn source_gate(&self, source: SourceIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
         let name = || self.source_name(source).to_owned();
-        let state = &self.sources[source.0 as usize];
-        match state.breaker.gate(now.boot) {
-            breaker::Gate::ShutUntil(until) => {
-                return Some((Gate::Breaker { source: name(), until: now.wall_at(until) }, Some(until)));
-            }
-            breaker::Gate::Probing => return Some((Gate::Breaker { source: name(), until: now.wall }, None)),
-            breaker::Gate::Open | breaker::Gate::Probe => {}
+        if let Some((until, trip)) = open(&self.sources[source.0 as usize].breaker, now) {
+            let gate = Gate::Breaker {
+                source: name(),
+                until: until.map(|until| now.wall_at(until)),
+                since: trip.since,
+                reason: trip.reason.clone(),
+            };
+            return Some((gate, until));
         }
         let until = self.grants.limiter().paused_until(source, now.boot)?;
         Some((Gate::RetryAfter { source: name(), until: now.wall_at(until) }, Some(until)))
+    }
+
+    /// A collector that may not be started now.
+    pub(super) fn collector_gate(&self, collector: CollectorIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
+        let (until, trip) = open(&self.collectors[usize::from(collector)].breaker, now)?;
+        let gate = Gate::CollectorBreaker {
+            collector: self.collector_name(collector).to_owned(),
+            until: until.map(|until| now.wall_at(until)),
+            since: trip.since,
+            reason: trip.reason.clone(),
+        };
+        Some((gate, until))
     }
 
     pub(super) fn limit_gate(&self, source: Option<SourceIx>, priority: PriorityLevel, refusal: &HoldOff) -> Gate {
@@ -303,6 +320,7 @@ impl Dispatcher {
         if let Some(source) = key.source {
             self.sources[source.0 as usize].breaker.started(attempt, now.boot);
         }
+        self.collectors[usize::from(key.collector)].breaker.started(attempt, now.boot);
         self.unqueue(task);
         self.book.has_room(task, false);
         self.book.task_mut(task).phase = Phase::Running(attempt);
@@ -376,6 +394,16 @@ impl Survey {
             None => self.waiting.push(Waiting { gate, tasks, gaps }),
         }
     }
+}
+
+/// The next probe (`None`: it is under way), and why the breaker is open; `None`: something may start.
+fn open(breaker: &Breaker, now: Now) -> Option<(Option<Boottime>, &Trip)> {
+    let until = match breaker.gate(now.boot) {
+        breaker::Gate::ShutUntil(until) => Some(until),
+        breaker::Gate::Probing => None,
+        breaker::Gate::Open | breaker::Gate::Probe => return None,
+    };
+    Some((until, breaker.trip_now()?))
 }
 
 fn is_of_all(refusal: &HoldOff) -> bool {

@@ -6,10 +6,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::book::{GapSlot, Phase};
-use super::classes::{ClassKey, TaskSlot};
+use super::classes::{ClassKey, CollectorIx, TaskSlot};
 use super::pick::Choice;
 use super::score::Rank;
-use super::{Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCounts, WindowFigures};
+use super::{CollectorFigures, Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCounts, WindowFigures};
 use crate::gap::{Gap, GapState, Standing, Task};
 use crate::ids::{GapId, TaskId};
 use crate::limits::{Ask, HoldOff, SourceIx};
@@ -105,7 +105,7 @@ impl Dispatcher {
             Phase::Delayed(until) if until > now.wall => GapState::Waiting,
             _ if self.holds.all => GapState::Held,
             _ => match gate(&self.class_key(task)) {
-                Some(Gate::Breaker { .. }) => GapState::Held,
+                Some(Gate::Breaker { .. } | Gate::CollectorBreaker { .. }) => GapState::Held,
                 Some(Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => GapState::Waiting,
                 _ => GapState::Queued,
             },
@@ -114,12 +114,11 @@ impl Dispatcher {
 
     /// What holds back every task of a class.
     fn class_gate(&self, key: &ClassKey, now: Now) -> Option<Gate> {
-        let source = key.source?;
-        if let Some((gate, _)) = self.source_gate(source, now) {
+        if let Some((gate, _)) = self.shut(key, now) {
             return Some(gate);
         }
         let refusal = self.grants.limiter().could_acquire(&key.ask?, now.boot).err()?;
-        Some(self.limit_gate(Some(source), key.priority, &refusal))
+        Some(self.limit_gate(key.source, key.priority, &refusal))
     }
 
     /// Contested gaps that are left alone now, and until when.
@@ -201,6 +200,16 @@ impl Dispatcher {
         (0..self.sources.len() as u32).map(|source| self.figures_of(SourceIx(source), now)).collect()
     }
 
+    /// Every collector, in the order of the config.
+    pub fn collectors(&self, now: Now) -> Vec<CollectorFigures> {
+        let figures = |(at, collector): (usize, &std::sync::Arc<str>)| {
+            let gate = self.collector_gate(at as CollectorIx, now).map(|(gate, _)| gate);
+            let its = self.classes.occupied().filter(|(_, key, _)| usize::from(key.collector) == at && gate.is_some());
+            CollectorFigures { collector: collector.to_string(), waiting_gaps: its.map(|(_, _, class)| class.gaps()).sum(), gate }
+        };
+        self.rules.collectors.keys().enumerate().map(figures).collect()
+    }
+
     fn figures_of(&self, source: SourceIx, now: Now) -> SourceFigures {
         let limiter = self.grants.limiter();
         let window = |usage: crate::limits::WindowUsage| WindowFigures {
@@ -274,8 +283,7 @@ impl Dispatcher {
             // Nothing runs, and yet none is free: all are set aside for others.
             return Hope::Never;
         }
-        let Some(source) = key.source else { return Hope::Now };
-        if let Some((_, until)) = self.source_gate(source, now) {
+        if let Some((_, until)) = self.shut(key, now) {
             return until.map_or(Hope::Never, |until| Hope::At(now.wall_at(until)));
         }
         match key.ask.map(|ask| self.grants.limiter().could_acquire(&ask, now.boot)) {

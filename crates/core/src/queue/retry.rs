@@ -118,7 +118,7 @@ fn after_failure(progress: &Progress, failure: &Failure, retry: &RetryPolicy, no
     let mut next = match failure.fault {
         Fault::Stopped => Progress { attempts_total: progress.attempts_total, next_try: None, ..tried },
         Fault::Source | Fault::Later => deferred(tried, retry, now, jitter),
-        Fault::Item => used_up(tried, retry, now, jitter),
+        Fault::Item | Fault::Collector => used_up(tried, retry, now, jitter),
     };
     if let Some(asked) = failure.retry_after_s {
         let asked = later_by(now, Duration::from_secs(asked));

@@ -37,6 +37,8 @@ pub struct CollectorRules {
     pub requests: Requests,
     pub charge: Charging,
     pub retry: RetryPolicy,
+    /// `None`: `breaker: off`.
+    pub breaker: Option<BreakerPolicy>,
 }
 
 /// When a task's requests are paid for.
@@ -68,7 +70,13 @@ impl Rules {
                 (How::Http(_), _) | (_, Via::Gateway) => Charging::EachRequest,
                 (How::Command(_), Via::None) => Charging::Ahead,
             };
-            let rules = CollectorRules { batch: collector.batch.size.max(1), requests: collector.requests, charge, retry: collector.retry };
+            let rules = CollectorRules {
+                batch: collector.batch.size.max(1),
+                requests: collector.requests,
+                charge,
+                retry: collector.retry,
+                breaker: collector.breaker,
+            };
             (Arc::from(name.as_str()), rules)
         });
         let datasets = spec.datasets.iter().map(|(name, dataset)| {

@@ -15,7 +15,7 @@ use adce_core::queue::{Charge, Start, Waiting};
 use adce_core::record::Change;
 use adce_core::spec::PriorityLevel;
 
-use super::breakers::{Breaker, is_failure, verdict};
+use super::breakers::{Breaker, Crashes, Met, of_answer, verdict};
 use super::limits::{Brackets, HowLong, Need, Refusal, Whose};
 use super::order::{Order, Rank};
 use crate::clocks::Clocks;
@@ -33,6 +33,8 @@ pub struct Picks {
     waiters: BTreeSet<(usize, AttemptId)>,
     brackets: Brackets,
     breakers: Vec<Breaker>,
+    /// By collector.
+    crashes: HashMap<String, Crashes>,
     order: Order,
     clocks: Clocks,
     /// The last answer was that nothing can start, for these reasons.
@@ -54,6 +56,10 @@ struct Running {
     first: Option<Whose>,
     charged: bool,
     saw_answers: bool,
+    /// Its last answer was the source's failure.
+    was_refused: bool,
+    /// A request of it waits behind a breaker or a pause.
+    shut_out: bool,
 }
 
 /// A ready task, and what keeps it.
@@ -106,6 +112,7 @@ impl Picks {
             waiters: BTreeSet::new(),
             brackets: Brackets::new(scenario),
             breakers: scenario.sources.iter().map(|source| Breaker::new(source.breaker)).collect(),
+            crashes: scenario.collectors.iter().map(|known| (known.name.clone(), Crashes::new(known.breaker))).collect(),
             order: Order::new(scenario),
             clocks: Clocks::default(),
             idle: None,
@@ -149,7 +156,7 @@ impl Picks {
                 need,
                 source,
                 patience: queued.patience,
-                is_shut: source.is_some_and(|source| self.is_shut(source, moment.at)),
+                is_shut: self.keeps_crashing(task, moment.at) || source.is_some_and(|source| self.is_shut(source, moment.at)),
                 no_slot: !self.has_slot(task.priority),
                 within_its_share,
                 refusals,
@@ -163,7 +170,7 @@ impl Picks {
     fn anything_fits(&self, moment: Moment) -> bool {
         let mut known: HashMap<Need, bool> = HashMap::new();
         self.queued.values().filter(|queued| queued.is_ready).any(|queued| {
-            if !self.has_slot(queued.task.priority) {
+            if !self.has_slot(queued.task.priority) || self.keeps_crashing(&queued.task, moment.at) {
                 return false;
             }
             let Some(source) = self.source_of(&queued.task) else { return true };
@@ -184,6 +191,10 @@ impl Picks {
             (running + u32::from(of == priority)).max(share)
         };
         PriorityLevel::ALL.into_iter().map(counted).sum::<u32>() <= slots
+    }
+
+    fn keeps_crashing(&self, task: &Task, at: Micros) -> bool {
+        !self.crashes[&task.collector].breaker.lets_pass(None, at)
     }
 
     /// By its breaker, or because it asked for a pause.
@@ -299,7 +310,10 @@ impl Picks {
         disk.tasks.values().for_each(|task| self.put(task, moment));
         self.brackets.restart(disk, clocks, &self.names, moment);
         for (source, name) in self.names.iter().enumerate() {
-            self.breakers[source].restart(disk.sources.get(name), moment);
+            self.breakers[source].restart(disk.sources.get(name).map(|record| &record.breaker), moment);
+        }
+        for (name, crashes) in &mut self.crashes {
+            crashes.restart(disk.collectors.get(name), moment);
         }
         self.order.restart(&disk.success);
         self.idle = None;
@@ -334,10 +348,12 @@ impl Picks {
             (None, _) => false,
         };
         if let Some(source) = source {
-            self.breakers[source].passed(start.attempt);
+            self.breakers[source].passed(start.attempt, moment.at);
         }
+        self.crashes_of(&start.task).breaker.passed(start.attempt, moment.at);
         self.queued.remove(&start.task.id);
-        self.running.insert(start.attempt, Running { task: start.task.clone(), source, first, charged, saw_answers: false });
+        let running = Running { task: start.task.clone(), source, first, charged, saw_answers: false, was_refused: false, shut_out: false };
+        self.running.insert(start.attempt, running);
     }
 
     fn ended(&mut self, attempt: AttemptId, outcomes: &[(adce_core::ids::GapId, Outcome)], at: Micros) {
@@ -358,16 +374,23 @@ impl Picks {
                     self.brackets.paused(source, at + seconds * SECOND);
                 }
             }
-            if let Some(failure) = verdict(outcomes).filter(|_| !ended.saw_answers) {
-                self.breakers[source].met(attempt, failure, at);
+            if let Some(met) = verdict(outcomes).filter(|_| !ended.saw_answers) {
+                self.breakers[source].met(attempt, met, at);
             }
         }
+        let for_the_source = ended.was_refused || ended.shut_out;
+        self.crashes_of(&ended.task).met(attempt, ended.task.gaps[0], outcomes, for_the_source, at);
         self.breakers.iter_mut().for_each(|breaker| breaker.ended(attempt, at));
+        self.crashes.values_mut().for_each(|crashes| crashes.breaker.ended(attempt, at));
         let counts = |outcome: &Outcome| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Failed(_));
         if outcomes.iter().any(|(_, outcome)| counts(outcome)) {
             let filled = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged));
             self.order.attempted(&ended.task.collector, filled);
         }
+    }
+
+    fn crashes_of(&mut self, task: &Task) -> &mut Crashes {
+        self.crashes.get_mut(&task.collector).expect("a known collector")
     }
 
     fn granted(&mut self, attempt: AttemptId, source: usize, whose: Whose, moment: Moment, wrong: &mut Vec<Wrong>) {
@@ -386,12 +409,11 @@ impl Picks {
             }
             self.brackets.granted(whose, need);
         }
-        self.breakers[source].passed(attempt);
+        self.breakers[source].passed(attempt, moment.at);
         self.waiters.remove(&(source, attempt));
-        if let Some(running) = self.running.get_mut(&attempt)
-            && running.first == Some(whose)
-        {
-            running.first = None;
+        if let Some(running) = self.running.get_mut(&attempt) {
+            running.shut_out = false;
+            running.first = running.first.filter(|first| *first != whose);
         }
     }
 }
@@ -423,7 +445,14 @@ impl Checker for Picks {
             }
             Fact::Slept if self.idle.is_some() => self.check_idle(moment, wrong),
             Fact::Granted { attempt, source, permit } => self.granted(*attempt, *source, Whose::Permit(*permit), moment, wrong),
-            Fact::Waits { attempt, source } => drop(self.waiters.insert((*source, *attempt))),
+            Fact::Waits { attempt, source } => {
+                self.waiters.insert((*source, *attempt));
+                let by_breaker = !self.breakers[*source].lets_pass(Some(*attempt), moment.at);
+                let shut_out = by_breaker || self.brackets.paused_for(*source, moment.at);
+                if let Some(running) = self.running.get_mut(attempt) {
+                    running.shut_out = shut_out;
+                }
+            }
             Fact::Sent { permit, .. } => self.brackets.sent(Whose::Permit(*permit), moment.at),
             Fact::Settled { permit, how } => match how {
                 Settlement::Unsent => self.brackets.unsent(Whose::Permit(*permit)),
@@ -435,9 +464,11 @@ impl Checker for Picks {
                 {
                     self.brackets.paused(*source, moment.at + seconds * SECOND);
                 }
-                self.breakers[*source].met(*attempt, is_failure(*answer), moment.at);
+                let met = of_answer(*answer);
+                self.breakers[*source].met(*attempt, met, moment.at);
                 if let Some(running) = self.running.get_mut(attempt) {
                     running.saw_answers = true;
+                    running.was_refused = met != Met::Good;
                 }
             }
             Fact::Ended { attempt, outcomes } => self.ended(*attempt, outcomes, moment.at),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use adce_core::record::{
-    AttemptRecord, Change, Closed, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
+    AttemptRecord, BreakerRecord, Change, Closed, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
 };
 use adce_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, params};
@@ -45,6 +45,7 @@ pub(super) fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
         Change::PutHeldPicture(Some(held)) => put_picture(db, "held", &json(held)),
         Change::PutHeldPicture(None) => run(db, "DELETE FROM picture WHERE standing = 'held'", []).map(drop),
         Change::PutSource(name, record) => put_source(db, name, record),
+        Change::PutCollector(name, record) => put_collector(db, name, record),
         Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
         Change::Started(process) => started(db, process),
         Change::Publishing { token, .. } => publishing(db, *token),
@@ -191,7 +192,16 @@ fn put_source(db: &Connection, name: &str, record: &SourceRecord) -> Result<(), 
     run(
         db,
         "INSERT OR REPLACE INTO source (name, failures, open_until, paused_until, body) VALUES (?, ?, ?, ?, ?)",
-        params![name, record.failures, record.open_until.map(micros), record.paused_until.map(micros), json(record)],
+        params![name, record.breaker.failures, record.breaker.open_until.map(micros), record.paused_until.map(micros), json(record)],
+    )
+    .map(drop)
+}
+
+fn put_collector(db: &Connection, name: &str, record: &BreakerRecord) -> Result<(), Trouble> {
+    run(
+        db,
+        "INSERT OR REPLACE INTO collector (name, failures, open_until, body) VALUES (?, ?, ?, ?)",
+        params![name, record.failures, record.open_until.map(micros), json(record)],
     )
     .map(drop)
 }

@@ -8,7 +8,8 @@ use adce_core::gap::{Gap, Task};
 use adce_core::ids::{FencingToken, GapId, ItemId, TaskId};
 use adce_core::ports::StoreError;
 use adce_core::record::{
-    AttemptRecord, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation, SettledReservation, SourceRecord,
+    AttemptRecord, BreakerRecord, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation,
+    SettledReservation, SourceRecord,
 };
 use adce_core::time::{BootId, Boottime};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
@@ -76,6 +77,7 @@ fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
         processes: processes(db)?,
         reservations: reservations(db)?,
         sources: sources(db)?,
+        collectors: collectors(db)?,
         success: success(db)?,
         latest: Columns("meta").instant_if(latest)?,
     })
@@ -179,6 +181,14 @@ fn sources(db: &Connection) -> Result<HashMap<String, SourceRecord>, Trouble> {
     let rows = each(db, "SELECT name, body FROM source", [], |row| {
         let body: String = row.get(1)?;
         Ok((row.get(0)?, Columns("source").json(&body)?))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+fn collectors(db: &Connection) -> Result<HashMap<String, BreakerRecord>, Trouble> {
+    let rows = each(db, "SELECT name, body FROM collector", [], |row| {
+        let body: String = row.get(1)?;
+        Ok((row.get(0)?, Columns("collector").json(&body)?))
     })?;
     Ok(rows.into_iter().collect())
 }

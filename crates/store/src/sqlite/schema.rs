@@ -14,7 +14,8 @@ use super::fault::{Trouble, corrupt, with_suffix};
 use crate::Identity;
 
 /// One script per format, in order; a state of format n needs those from n on. A script is never changed once released.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002_contested.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("migrations/0001.sql"), include_str!("migrations/0002_contested.sql"), include_str!("migrations/0003_collectors.sql")];
 
 /// The format that this adce writes (`PRAGMA user_version`).
 pub const FORMAT: u32 = MIGRATIONS.len() as u32;

@@ -71,11 +71,14 @@ fn candidates(dispatcher: &Dispatcher, now: Now) -> Vec<Candidate> {
         })
     };
     let gates: HashMap<String, bool> = dispatcher.figures(now).into_iter().map(|source| (source.source, source.gate.is_none())).collect();
+    let crashes: HashMap<String, bool> =
+        dispatcher.collectors(now).into_iter().map(|collector| (collector.collector, collector.gate.is_none())).collect();
     let ready = dispatcher.tasks().into_iter().filter(|task| {
         !running.contains(&task.id)
             && task.ready_at.is_none_or(|at| at <= now.wall)
             && !held(task)
             && task.source.as_ref().is_none_or(|source| gates[source])
+            && crashes[&task.collector]
     });
     let candidate = |task: crate::gap::Task| {
         let source = task.source.as_deref().map(|name| SourceIx(dispatcher.rules.sources.get_index_of(name).unwrap() as u32));
@@ -181,7 +184,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0usize..5).prop_map(|running| Step::Ask { running }),
         3 => (0usize..8, prop_oneof![6 => Just(200u16), 1 => Just(429), 1 => Just(503)], proptest::option::weighted(0.3, 1u64..50))
             .prop_map(|(out, code, pause)| Step::Answer { out, code, pause }),
-        4 => (0usize..5, 0u8..10).prop_map(|(running, how)| Step::End { running, how }),
+        4 => (0usize..5, 0u8..12).prop_map(|(running, how)| Step::End { running, how }),
         1 => (0usize..5).prop_map(|dataset| Step::Hold { dataset }),
         1 => (0usize..5).prop_map(|dataset| Step::Unhold { dataset }),
     ]
@@ -205,7 +208,8 @@ fn rules(enabled: bool, reserve: Reserve) -> Rules {
         .dataset("elsewhere", Some("b"), Some("page"));
     rules.limits = limits(&[per(10, 60)]);
     rules.sources["b"].importance = 2.5;
-    rules.sources["b"].breaker = Some(BreakerPolicy { failures: 2, cooldown: Duration::from_secs(30) });
+    rules.sources["b"].breaker = Some(BreakerPolicy { failures: 2, cooldown: Duration::from_secs(30), ..BreakerPolicy::default() });
+    rules.collectors["page"].breaker = Some(BreakerPolicy { failures: 2, ..BreakerPolicy::of_collector() });
     rules.collectors["small"].requests = Requests { per_task: 1, per_item: 0 };
     rules.weighting.enabled = enabled;
     rules.slots = 4;
@@ -276,6 +280,7 @@ impl Drive {
                         1 => failed(Fault::Source),
                         2 => failed(Fault::Stopped),
                         3 => Outcome::Split,
+                        4 | 5 => failed(Fault::Collector),
                         _ => done(),
                     };
                     let gaps = self.world.dispatcher.running().into_iter().find(|one| one.attempt == running).unwrap().gaps;
