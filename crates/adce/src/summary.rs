@@ -128,7 +128,7 @@ fn source_lines(name: &str, used: &SourceUse) -> Vec<String> {
 
 fn what_remains(summary: &RunSummary, ending: &Ending) -> Vec<String> {
     let mut lines: Vec<String> = summary.held.iter().map(|surprise| format!("held: {surprise} → `adce accept` if that is right")).collect();
-    for look in views::contested(&ending.snapshot.contested) {
+    for look in views::contested(&ending.snapshot.contested).chain(views::doubts(&ending.snapshot.doubts)) {
         let command = look.command.map(|command| format!(" → `{command}`")).unwrap_or_default();
         lines.push(format!("{}: {}{command}", look.what, look.text));
     }

@@ -13,7 +13,7 @@ use adce_core::queue::Gate;
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_engine::{
-    CollectorLine, ContestedLine, CycleFigures, GapView, LimitsView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why,
+    CollectorLine, ContestedLine, CycleFigures, DoubtLine, GapView, LimitsView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why,
     collector_line,
 };
 
@@ -220,7 +220,12 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         text: format!("{} gaps used up their attempts; each is revived by itself", grouped(snapshot.gaps.exhausted)),
         command: Some("adce gaps --state exhausted".into()),
     });
-    held.chain(listing).chain(crashing(&snapshot.collectors)).chain(exhausted).chain(contested(&snapshot.contested)).collect()
+    held.chain(listing)
+        .chain(crashing(&snapshot.collectors))
+        .chain(exhausted)
+        .chain(contested(&snapshot.contested))
+        .chain(doubts(&snapshot.doubts))
+        .collect()
 }
 
 pub fn crashing(collectors: &[CollectorLine]) -> impl Iterator<Item = LookAt> {
@@ -228,6 +233,19 @@ pub fn crashing(collectors: &[CollectorLine]) -> impl Iterator<Item = LookAt> {
         what: format!("collector {}", line.name),
         text: breaker_words(line.until, line.since, &line.reason),
         command: None,
+    })
+}
+
+pub fn doubts(doubts: &[DoubtLine]) -> impl Iterator<Item = LookAt> {
+    doubts.iter().map(|line| LookAt {
+        what: format!("source {}", line.source),
+        text: format!(
+            "says of {} items that it has no such thing, too many at once to be believed, since {}; one of them is asked for again {}",
+            grouped(line.gaps),
+            clock(line.since),
+            clock(line.probe_at)
+        ),
+        command: Some("adce gaps --state held".into()),
     })
 }
 
@@ -256,7 +274,7 @@ pub fn gap_line(view: &GapView) -> GapLine {
 pub fn remembered_gap(remembered: &Gap, task: Option<&Task>, now: Timestamp) -> GapLine {
     let state = match remembered.progress.standing {
         Standing::Exhausted => GapState::Exhausted,
-        Standing::Contested if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Held,
+        Standing::Contested | Standing::Doubted if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Held,
         _ if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Waiting,
         _ => GapState::Queued,
     };
@@ -284,7 +302,9 @@ pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
     let state = match &view.gate {
         Some(Gate::Running { .. }) => GapState::Running,
         Some(Gate::Exhausted { .. }) => GapState::Exhausted,
-        Some(Gate::Surprise { .. } | Gate::Breaker { .. } | Gate::CollectorBreaker { .. } | Gate::Contested { .. }) => GapState::Held,
+        Some(
+            Gate::Surprise { .. } | Gate::Breaker { .. } | Gate::CollectorBreaker { .. } | Gate::Contested { .. } | Gate::Doubted { .. },
+        ) => GapState::Held,
         Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => {
             GapState::Waiting
         }
@@ -446,6 +466,11 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Retry { until } => format!("the last attempt failed; the next one is {}", then(*until, now)),
         Gate::NotYet { until } => format!("upstream does not have it yet; asked again {}", then(*until, now)),
         Gate::Exhausted { until } => format!("its attempts are used up; revived {}", then(*until, now)),
+        Gate::Doubted { until } => format!(
+            "upstream says that it has no such thing, but of too many at once to be believed: asked for again {}, or when one of the others \
+             was answered",
+            then(*until, now)
+        ),
         Gate::Contested { until } => {
             format!("filled and gone three times in a day: left alone until somebody says `adce accept KEY`, or {}", then(*until, now))
         }

@@ -87,6 +87,10 @@ pub struct Progress {
     pub standing: Standing,
     /// Last failure in words, for a person.
     pub last_error: Option<String>,
+    /// When upstream said that it has no such thing, and said so of too many to be believed. What was doubted once is
+    /// believed the next time.
+    #[serde(default)]
+    pub doubted: Option<Timestamp>,
 }
 
 /// Why a gap is not being tried at this moment, as far as the gap itself goes.
@@ -100,6 +104,8 @@ pub enum Standing {
     NotYet,
     /// All attempts of this round are used up; revived at `next_try`.
     Exhausted,
+    /// Upstream says that it has no such thing, but of too many at once: asked again at `next_try`.
+    Doubted,
     /// Filled and gone three times in a day: left alone until `next_try`, or a person says so.
     Contested,
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use adce_core::queue::{CollectorFigures, Gate, Idle, SourceFigures};
+use adce_core::queue::{CollectorFigures, Dispatcher, Gate, Idle, SourceFigures};
 use adce_core::record::Change;
 use adce_core::time::Now;
 
 use crate::engine::{Consent, Engine};
 use crate::inbox::{LimitsView, Query, StatusView};
-use crate::snapshot::{CollectorLine, ContestedLine, DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
+use crate::snapshot::{
+    CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine,
+};
 use crate::why::{TaskView, Why, gap_view, task_view, why};
 
 /// A shorter pause is not worth telling anybody.
@@ -128,6 +130,7 @@ impl Engine {
             eta: self.figures.eta(counts.queued + counts.running + counts.waiting, now),
             recent: self.figures.recent.iter().cloned().collect(),
             surprises: self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default(),
+            doubts: doubts(&self.dispatcher, now),
             contested: self.dispatcher.contested(now).into_iter().map(|(gap, until)| ContestedLine { key: gap.key, until }).collect(),
         }
     }
@@ -184,4 +187,14 @@ impl Engine {
 pub fn collector_line(figures: CollectorFigures) -> Option<CollectorLine> {
     let Some(Gate::CollectorBreaker { until, since, reason, .. }) = figures.gate else { return None };
     Some(CollectorLine { name: figures.collector, until, since, reason, queued: figures.waiting_gaps })
+}
+
+pub fn doubts(dispatcher: &Dispatcher, now: Now) -> Vec<DoubtLine> {
+    let line = |(source, doubt): (String, adce_core::queue::Doubt)| DoubtLine {
+        gaps: dispatcher.doubted(&source),
+        since: doubt.since,
+        probe_at: doubt.probe_at,
+        source,
+    };
+    dispatcher.doubts(now).into_iter().map(line).filter(|line| line.gaps > 0).collect()
 }

@@ -21,14 +21,14 @@ mod stop;
 mod takeover;
 mod why;
 
-pub use answers::collector_line;
+pub use answers::{collector_line, doubts};
 pub use attempt::Ports;
 pub use cycle::{CycleFigures, Look, look};
 pub use engine::{Confirm, Ending, Engine, EngineError, Options};
 pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, StatusView};
 pub use permits::PermitDesk;
 pub use snapshot::{
-    CollectorLine, ContestedLine, DatasetLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine, SourceState,
-    Totals, WindowLine, what,
+    CollectorLine, ContestedLine, DatasetLine, DoubtLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine,
+    SourceState, Totals, WindowLine, what,
 };
 pub use why::{GapView, TaskView, Why, gap_view, task_view, why};

@@ -32,6 +32,18 @@ pub struct Snapshot {
     pub surprises: Vec<String>,
     /// Objects that are filled and gone again and again: left alone.
     pub contested: Vec<ContestedLine>,
+    /// Sources that say of too many items at once that they have no such thing.
+    #[serde(default)]
+    pub doubts: Vec<DoubtLine>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoubtLine {
+    pub source: String,
+    pub since: Timestamp,
+    /// One of the items is asked for again then.
+    pub probe_at: Timestamp,
+    pub gaps: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +224,13 @@ pub enum Notice {
         error: String,
     },
     Surprise(String),
+    /// A source says of too many items at once that it has no such thing.
+    Doubted {
+        source: String,
+        absences: u32,
+        of: u32,
+        probe_at: Timestamp,
+    },
     /// An object was filled and gone three times in a day.
     Contested {
         key: String,

@@ -49,6 +49,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
     let coverage = views::counts(&survey.coverage.counts(), survey.coverage.unexpected());
     let partly = survey.is_partial();
     let crashing: Vec<CollectorLine> = survey.dispatcher.collectors(survey.now).into_iter().filter_map(collector_line).collect();
+    let doubts = adce_engine::doubts(&survey.dispatcher, survey.now);
     let contested = survey.dispatcher.contested(survey.now).into_iter();
     let contested: Vec<ContestedLine> = contested.map(|(gap, until)| ContestedLine { key: gap.key, until }).collect();
     let status = Status {
@@ -71,7 +72,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
         collectors: views::collectors(&crashing),
         running: Vec::new(),
         slots: Share { used: 0, of: Some(spec.engine.max_concurrent) },
-        look: views::crashing(&crashing).chain(views::contested(&contested)).collect(),
+        look: views::crashing(&crashing).chain(views::contested(&contested)).chain(views::doubts(&doubts)).collect(),
         held: survey.surprises,
     };
     Ok((status, partly))

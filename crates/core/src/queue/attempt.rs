@@ -258,7 +258,8 @@ impl Dispatcher {
         mut jitter: impl FnMut() -> f64,
     ) -> Vec<Change> {
         let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };
-        let linger = self.grants.limiter().linger(self.source_of(ended.task));
+        let source = self.source_of(ended.task);
+        let linger = self.grants.limiter().linger(source);
         let arrived = Settlement::ArrivedBy(now.boot + linger);
         let mut changes = self.give_back(attempt, &ended, arrived, now);
         changes.extend(self.learn_from(attempt, &ended, outcomes, now));
@@ -268,9 +269,13 @@ impl Dispatcher {
         // What failed together comes back together.
         let jitter = jitter();
         let mut left = Vec::new();
+        let answer_to_doubt = self.answer_to_doubt(ended.task, &said);
         for gap in self.book.task(ended.task).gaps.clone() {
             let outcome = self.blamed(&ended, said.get(&self.book.gap(gap).id).copied());
-            match self.next(gap, &outcome, items, &ended, now, jitter) {
+            let next = self.next(gap, &outcome, items, &ended, now, jitter);
+            let (next, doubts) = self.believed(gap, next, items, now);
+            changes.extend(doubts);
+            match next {
                 Next::Again(progress) => {
                     changes.extend(self.exhaustion(gap, ended.task, &progress, now));
                     self.book.gap_mut(gap).progress = (progress != Progress::default()).then(|| Box::new(progress));
@@ -287,6 +292,9 @@ impl Dispatcher {
             }
         }
         changes.extend(self.regroup(ended.task, &left, now));
+        if let (Some(source), Some(answer)) = (source, answer_to_doubt) {
+            changes.extend(self.resolve_doubt(source, answer, items, now));
+        }
         if self.running.is_empty() {
             changes.extend(self.grants.close_all(now));
         }

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use super::absences::Absences;
 use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Phase};
 use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot};
 use super::form::{Edit, ask_of, terms};
@@ -55,6 +56,7 @@ pub(super) struct Holds {
 #[derive(Clone, Debug)]
 pub(super) struct SourceState {
     pub breaker: Breaker,
+    pub absences: Absences,
     /// What was last remembered, to be compared.
     pub saved: (BreakerMark, Option<Boottime>),
 }
@@ -170,6 +172,7 @@ impl Dispatcher {
         let tasks = std::mem::take(&mut remembered.tasks);
         let gaps = std::mem::take(&mut remembered.gaps);
         changes.extend(dispatcher.restore_tasks(gaps, tasks, now));
+        dispatcher.restore_doubts();
         (dispatcher, changes)
     }
 
@@ -181,7 +184,8 @@ impl Dispatcher {
             self.grants.pause(source, until);
         }
         let saved = (mark_of(&record.breaker), paused_until);
-        self.sources.push(SourceState { breaker: Breaker::from_record(policy, &record.breaker, now), saved });
+        let breaker = Breaker::from_record(policy, &record.breaker, now);
+        self.sources.push(SourceState { breaker, absences: Absences::default(), saved });
     }
 
     /// Tasks of another config lose the gaps that do not belong to them any more, and those gaps get new ones.

@@ -148,7 +148,10 @@ impl Rehearsal {
         let waits = dispatcher.book.tasks().filter_map(|(slot, task)| {
             let gate = dispatcher.shut_gate(slot, self.now)?;
             let later = match (&task.phase, &gate) {
-                (_, Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. } | Gate::Contested { .. }) => true,
+                (
+                    _,
+                    Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. } | Gate::Contested { .. } | Gate::Doubted { .. },
+                ) => true,
                 (Phase::Delayed(at), _) => *at > horizon,
                 (_, Gate::Breaker { until, .. } | Gate::CollectorBreaker { until, .. }) => until.is_some_and(|until| until > horizon),
                 (_, Gate::RetryAfter { until, .. }) => *until > horizon,

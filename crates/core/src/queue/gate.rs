@@ -24,6 +24,8 @@ pub enum Gate {
     NotYet { until: Timestamp },
     /// All attempts are used up; revived then.
     Exhausted { until: Timestamp },
+    /// Its source says of too many at once that it has no such thing; one of them is asked for again then.
+    Doubted { until: Timestamp },
     /// Filled and gone three times in a day: left alone until then, or until a person says so.
     Contested { until: Timestamp },
     /// The source keeps failing and is not asked. `until`: the next probe; `None`: one is under way.

@@ -4,10 +4,12 @@
 //! The heart is [`Dispatcher`]: a state machine without a clock, a disk or a network, driven alike by the engine and
 //! by the simulator. It answers with [`crate::record::Change`]s to be made durable and with what to start.
 
+mod absences;
 mod attempt;
 mod book;
 mod classes;
 mod dispatcher;
+mod doubts;
 mod forecast;
 mod form;
 mod gate;
@@ -21,6 +23,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+pub use absences::Doubt;
 pub use dispatcher::Dispatcher;
 pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, ReservePrice, forecast, reserve_price};
 pub use form::largest_batch;

@@ -100,7 +100,7 @@ impl Dispatcher {
         match phase {
             Phase::Running(_) => GapState::Running,
             _ if standing == Standing::Exhausted => GapState::Exhausted,
-            _ if standing == Standing::Contested => GapState::Held,
+            _ if matches!(standing, Standing::Contested | Standing::Doubted) => GapState::Held,
             Phase::Held => GapState::Held,
             Phase::Delayed(until) if until > now.wall => GapState::Waiting,
             _ if self.holds.all => GapState::Held,
@@ -183,6 +183,7 @@ impl Dispatcher {
             Some(Standing::NotYet) => Gate::NotYet { until },
             Some(Standing::Exhausted) => Gate::Exhausted { until },
             Some(Standing::Contested) => Gate::Contested { until },
+            Some(Standing::Doubted) => Gate::Doubted { until },
             Some(Standing::Open) | None => Gate::Retry { until },
         }
     }

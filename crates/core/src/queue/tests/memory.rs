@@ -1,6 +1,7 @@
 //! What is remembered, against what is there; restarts at any point.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -10,7 +11,7 @@ use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::ports::{Answer, PermitId, Settlement};
 use crate::queue::{Acquire, Charging, Dispatcher, GapNews, Pick, Rules};
 use crate::record::{Change, Closed};
-use crate::spec::PriorityLevel;
+use crate::spec::{AbsentPolicy, PriorityLevel};
 use crate::time::Now;
 
 fn rules() -> Rules {
@@ -24,6 +25,11 @@ fn rules() -> Rules {
         .dataset("more", Some("b"), Some("bulk"))
         .dataset("watched", Some("b"), None);
     rules.limits = limits(&[per(60, 60)]);
+    // Absences are put on record at once, and many of them are doubted.
+    for dataset in ["bulk", "more"] {
+        rules.datasets[dataset].absent =
+            AbsentPolicy { after: Duration::ZERO, recheck_min: Duration::from_secs(100), ..AbsentPolicy::default() };
+    }
     rules
 }
 
