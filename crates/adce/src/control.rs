@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::clock::MachineClock;
+use crate::commands::accept;
 use crate::config::Edition;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -78,8 +79,8 @@ impl Answers for EngineAnswers {
     }
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {
-        let figures = self.ask(Query::Limits).await?;
-        Ok(views::limits(&figures, &self.spec, MachineClock.now()))
+        let view = self.ask(Query::Limits).await?;
+        Ok(views::limits(&view, &self.spec, MachineClock.now()))
     }
 
     async fn why(&self, what: &str) -> Result<Why, Refusal> {
@@ -87,8 +88,12 @@ impl Answers for EngineAnswers {
         Ok(views::why(what, &why, MachineClock.now()))
     }
 
-    async fn accept(&self) -> Result<Accepted, Refusal> {
-        Ok(Accepted { surprises: self.ask(Query::Accept).await? })
+    async fn accept(&self, key: Option<&str>) -> Result<Accepted, Refusal> {
+        let Some(key) = key else { return Ok(Accepted { surprises: self.ask(Query::Accept).await?, ..Accepted::default() }) };
+        match self.ask(|reply| Query::Release(key.to_owned(), reply)).await? {
+            true => Ok(Accepted { released: vec![key.to_owned()], ..Accepted::default() }),
+            false => Err(Refusal::usage(accept::not_contested(key))),
+        }
     }
 }
 

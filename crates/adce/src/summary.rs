@@ -8,12 +8,13 @@ use adce_core::spec::{Spec, Window};
 use adce_engine::{Ending, SourceLine};
 
 use crate::cli::Format;
+use crate::views;
 
 pub fn of(ending: &Ending, spec: &Spec) -> RunSummary {
     let snapshot = &ending.snapshot;
     // An interrupted run ends without a last cycle: what landed since the one before counts all the same.
     let mut coverage = adce_api::Counts::default();
-    crate::views::coverage_now(snapshot, &ending.cycle, spec).values().for_each(|dataset| coverage += dataset.counts);
+    views::coverage_now(snapshot, &ending.cycle, spec).values().for_each(|dataset| coverage += dataset.counts);
     let sources = snapshot.sources.iter().map(|source| (source.name.clone(), source_use(source, ending, spec)));
     RunSummary {
         complete: ending.cycle.complete && snapshot.surprises.is_empty(),
@@ -127,6 +128,10 @@ fn source_lines(name: &str, used: &SourceUse) -> Vec<String> {
 
 fn what_remains(summary: &RunSummary, ending: &Ending) -> Vec<String> {
     let mut lines: Vec<String> = summary.held.iter().map(|surprise| format!("held: {surprise} → `adce accept` if that is right")).collect();
+    for look in views::contested(&ending.snapshot.contested).chain(views::doubts(&ending.snapshot.doubts)) {
+        let command = look.command.map(|command| format!(" → `{command}`")).unwrap_or_default();
+        lines.push(format!("{}: {}{command}", look.what, look.text));
+    }
     if summary.remaining > 0 {
         let gaps = &ending.snapshot.gaps;
         let kinds = [

@@ -4,16 +4,19 @@
 use std::time::Duration;
 
 use adce_api::{
-    CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, RunningAttempt, Share, SourceLimits,
-    SourceStatus, Status, TaskLine, WindowNow,
+    CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, ReserveShare, RunningAttempt,
+    Share, SourceLimits, SourceStatus, Status, TaskLine, WindowNow,
 };
 use adce_core::figures::{grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
-use adce_core::queue::{Gate, SourceFigures};
+use adce_core::queue::Gate;
 use adce_core::record::ItemRecord;
-use adce_core::spec::{Limits, Spec, Window};
+use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
-use adce_engine::{CycleFigures, GapView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why};
+use adce_engine::{
+    CollectorLine, ContestedLine, CycleFigures, DoubtLine, GapView, LimitsView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why,
+    collector_line,
+};
 
 use crate::config::Edition;
 
@@ -57,6 +60,7 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
         },
         eta_seconds: snapshot.eta.map(|eta| eta.duration_since(snapshot.at).as_secs_f64().max(0.0)),
         sources: snapshot.sources.iter().map(|source| (source.name.clone(), source_status(source, snapshot.at, spec))).collect(),
+        collectors: collectors(&snapshot.collectors),
         running: snapshot.running.iter().map(running).collect(),
         slots: Share { used: snapshot.slots_used, of: Some(snapshot.slots) },
         look: look_at(snapshot, cycle),
@@ -111,12 +115,18 @@ pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> Datas
 
 fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {
     let windows = spec.sources.get(&source.name).map(|source| source.limits.windows.clone()).unwrap_or_default();
-    let (state, until, reason) = source_state(&source.state);
+    let (state, until, since, reason) = source_state(&source.state);
     SourceStatus {
         state,
         until,
+        since,
         reason,
-        windows: source.windows.iter().zip(&windows).map(|(line, window)| window_now(window, line.used as u32)).collect(),
+        windows: source
+            .windows
+            .iter()
+            .zip(&windows)
+            .map(|(line, window)| window_now(window, line.used as u32, line.set_aside as u32))
+            .collect(),
         in_flight: Share { used: source.in_flight, of: source.in_flight_limit },
         throttled: source.throttled,
         waiting: source.queued + source.asking,
@@ -124,17 +134,42 @@ fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatu
     }
 }
 
-fn source_state(state: &SourceState) -> (adce_api::SourceState, Option<Timestamp>, Option<String>) {
+/// The state, until when, since when and why.
+fn source_state(state: &SourceState) -> (adce_api::SourceState, Option<Timestamp>, Option<Timestamp>, Option<String>) {
     match state {
-        SourceState::Ok => (adce_api::SourceState::Ok, None, None),
-        SourceState::Paused { until } => (adce_api::SourceState::Paused, Some(*until), Some("upstream asked for a pause".into())),
-        SourceState::Open { until, reason } => (adce_api::SourceState::Open, Some(*until), Some(reason.clone())),
-        SourceState::HalfOpen => (adce_api::SourceState::HalfOpen, None, None),
+        SourceState::Ok => (adce_api::SourceState::Ok, None, None, None),
+        SourceState::Paused { until } => (adce_api::SourceState::Paused, Some(*until), None, Some("upstream asked for a pause".into())),
+        SourceState::Open { until, since, reason } => {
+            let reason = format!("{reason}; since {}, next probe {}", clock(*since), clock(*until));
+            (adce_api::SourceState::Open, Some(*until), Some(*since), Some(reason))
+        }
+        SourceState::HalfOpen { since, reason } => {
+            let reason = format!("{reason}; since {}, a probe is under way", clock(*since));
+            (adce_api::SourceState::HalfOpen, None, Some(*since), Some(reason))
+        }
     }
 }
 
-fn window_now(window: &Window, used: u32) -> WindowNow {
-    WindowNow { seconds: window.span.as_secs_f64(), limit: window.requests, used }
+fn clock(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+pub fn collectors(lines: &[CollectorLine]) -> indexmap::IndexMap<String, CollectorStatus> {
+    lines.iter().map(|line| (line.name.clone(), collector_status(line))).collect()
+}
+
+fn collector_status(line: &CollectorLine) -> CollectorStatus {
+    CollectorStatus {
+        state: if line.until.is_some() { adce_api::SourceState::Open } else { adce_api::SourceState::HalfOpen },
+        until: line.until,
+        since: line.since,
+        reason: line.reason.clone(),
+        waiting: line.queued,
+    }
+}
+
+fn window_now(window: &Window, used: u32, set_aside: u32) -> WindowNow {
+    WindowNow { seconds: window.span.as_secs_f64(), limit: window.requests, used, set_aside }
 }
 
 fn running(line: &adce_engine::RunningLine) -> RunningAttempt {
@@ -169,7 +204,50 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         text: format!("{} gaps used up their attempts; each is revived by itself", grouped(snapshot.gaps.exhausted)),
         command: Some("adce gaps --state exhausted".into()),
     });
-    held.chain(listing).chain(exhausted).collect()
+    held.chain(listing)
+        .chain(crashing(&snapshot.collectors))
+        .chain(exhausted)
+        .chain(contested(&snapshot.contested))
+        .chain(doubts(&snapshot.doubts))
+        .collect()
+}
+
+pub fn crashing(collectors: &[CollectorLine]) -> impl Iterator<Item = LookAt> {
+    collectors.iter().map(|line| LookAt {
+        what: format!("collector {}", line.name),
+        text: breaker_words(line.until, line.since, &line.reason),
+        command: None,
+    })
+}
+
+pub fn doubts(doubts: &[DoubtLine]) -> impl Iterator<Item = LookAt> {
+    doubts.iter().map(|line| LookAt {
+        what: format!("source {}", line.source),
+        text: format!(
+            "says of {} items that it has no such thing, too many at once to be believed, since {}; one of them is asked for again {}",
+            grouped(line.gaps),
+            clock(line.since),
+            clock(line.probe_at)
+        ),
+        command: Some("adce gaps --state held".into()),
+    })
+}
+
+/// So many are named; the others `gaps` names.
+const CONTESTED_SHOWN: usize = 10;
+
+pub fn contested(contested: &[ContestedLine]) -> impl Iterator<Item = LookAt> {
+    let named = contested.iter().take(CONTESTED_SHOWN).map(|line| LookAt {
+        what: line.key.clone(),
+        text: format!("contested: filled and gone three times in a day, left alone until {}", line.until),
+        command: Some(format!("adce accept {}", line.key)),
+    });
+    let more = contested.len().checked_sub(CONTESTED_SHOWN).filter(|more| *more > 0).map(|more| LookAt {
+        what: "contested".into(),
+        text: format!("{} more objects are contested", grouped(more as u64)),
+        command: Some("adce gaps --state held".into()),
+    });
+    named.chain(more)
 }
 
 pub fn gap_line(view: &GapView) -> GapLine {
@@ -180,6 +258,7 @@ pub fn gap_line(view: &GapView) -> GapLine {
 pub fn remembered_gap(remembered: &Gap, record: Option<&ItemRecord>, task: Option<&Task>, now: Timestamp) -> GapLine {
     let state = match remembered.progress.standing {
         Standing::Exhausted => GapState::Exhausted,
+        Standing::Contested | Standing::Doubted if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Held,
         _ if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Waiting,
         _ => GapState::Queued,
     };
@@ -209,8 +288,12 @@ pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
     let state = match &view.gate {
         Some(Gate::Running { .. }) => GapState::Running,
         Some(Gate::Exhausted { .. }) => GapState::Exhausted,
-        Some(Gate::Surprise { .. } | Gate::Breaker { .. }) => GapState::Held,
-        Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. }) => GapState::Waiting,
+        Some(
+            Gate::Surprise { .. } | Gate::Breaker { .. } | Gate::CollectorBreaker { .. } | Gate::Contested { .. } | Gate::Doubted { .. },
+        ) => GapState::Held,
+        Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => {
+            GapState::Waiting
+        }
         _ => GapState::Queued,
     };
     TaskLine { state, progress: view.progress, ..remembered_task(&view.task, view.score.total as f64 / 1e6, now) }
@@ -232,32 +315,50 @@ pub fn remembered_task(task: &Task, score: f64, now: Timestamp) -> TaskLine {
     }
 }
 
-pub fn limits(figures: &[SourceFigures], spec: &Spec, now: Now) -> LimitsReport {
-    let sources = figures.iter().filter_map(|figures| {
+pub fn limits(view: &LimitsView, spec: &Spec, now: Now) -> LimitsReport {
+    let crashing: Vec<CollectorLine> = view.collectors.iter().cloned().filter_map(collector_line).collect();
+    let sources = view.sources.iter().filter_map(|figures| {
         let source = spec.sources.get(&figures.source)?;
-        let mut limits = declared(&source.limits);
-        for (window, used) in limits.windows.iter_mut().zip(&figures.windows) {
-            window.used = used.used;
+        let mut limits = declared(&source.limits, &spec.engine.reserve);
+        for (window, now) in limits.windows.iter_mut().zip(&figures.windows) {
+            (window.used, window.set_aside) = (now.used, now.set_aside);
         }
         limits.in_flight.used = figures.in_flight;
         limits.next_permit_seconds = figures.next_permit.map(|at| at.since(now.boot).as_secs_f64());
         if let Some(gate) = &figures.gate {
-            (limits.state, limits.until) = match gate {
-                Gate::Breaker { until, .. } => (adce_api::SourceState::Open, Some(*until)),
-                Gate::RetryAfter { until, .. } => (adce_api::SourceState::Paused, Some(*until)),
-                _ => (adce_api::SourceState::Ok, None),
+            (limits.state, limits.until, limits.since) = match gate {
+                Gate::Breaker { until: None, since, .. } => (adce_api::SourceState::HalfOpen, None, Some(*since)),
+                Gate::Breaker { until, since, .. } => (adce_api::SourceState::Open, *until, Some(*since)),
+                Gate::RetryAfter { until, .. } => (adce_api::SourceState::Paused, Some(*until), None),
+                _ => (adce_api::SourceState::Ok, None, None),
             };
             limits.reason = Some(sentence(gate, now));
         }
         Some((figures.source.clone(), limits))
     });
-    LimitsReport { all: declared(&spec.limits), sources: sources.collect() }
+    LimitsReport { sources: sources.collect(), collectors: collectors(&crashing), ..declared_limits(spec) }
 }
 
 /// What the config allows, nothing used.
-pub fn declared(limits: &Limits) -> SourceLimits {
+pub fn declared_limits(spec: &Spec) -> LimitsReport {
+    let (reserve, slots) = (&spec.engine.reserve, spec.engine.max_concurrent);
+    let shares = reserve.shares().map(|(priority, permille)| ReserveShare {
+        priority,
+        share: f64::from(permille) / f64::from(Reserve::WHOLE),
+        slots: Share { used: reserve.of_slots(priority, slots), of: Some(slots) },
+    });
+    LimitsReport {
+        all: declared(&spec.limits, reserve),
+        sources: spec.sources.iter().map(|(name, source)| (name.clone(), declared(&source.limits, reserve))).collect(),
+        collectors: Default::default(),
+        reserve: shares.collect(),
+    }
+}
+
+fn declared(limits: &Limits, reserve: &Reserve) -> SourceLimits {
+    let set_aside = |window: &Window| reserve.shares().map(|(priority, _)| reserve.of_window(priority, window.requests)).sum();
     SourceLimits {
-        windows: limits.windows.iter().map(|window| window_now(window, 0)).collect(),
+        windows: limits.windows.iter().map(|window| window_now(window, 0, set_aside(window))).collect(),
         burst: limits.burst,
         min_delay_seconds: limits.min_delay.map(|delay| delay.as_secs_f64()),
         in_flight: Share { used: 0, of: limits.in_flight },
@@ -358,13 +459,32 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Retry { until } => format!("the last attempt failed; the next one is {}", then(*until, now)),
         Gate::NotYet { until } => format!("upstream does not have it yet; asked again {}", then(*until, now)),
         Gate::Exhausted { until } => format!("its attempts are used up; revived {}", then(*until, now)),
-        Gate::Breaker { source, until } => {
-            format!("`{source}` keeps failing: its breaker is open, the next probe is {}", then(*until, now))
+        Gate::Doubted { until } => format!(
+            "upstream says that it has no such thing, but of too many at once to be believed: asked for again {}, or when one of the others \
+             was answered",
+            then(*until, now)
+        ),
+        Gate::Contested { until } => {
+            format!("filled and gone three times in a day: left alone until somebody says `adce accept KEY`, or {}", then(*until, now))
+        }
+        Gate::Breaker { source, until, since, reason } => {
+            format!("`{source}` keeps failing: {}", breaker_sentence(*until, *since, reason, now))
+        }
+        Gate::CollectorBreaker { collector, until, since, reason } => {
+            format!("its collector `{collector}` keeps crashing: {}", breaker_sentence(*until, *since, reason, now))
         }
         Gate::RetryAfter { source, until } => format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now)),
         Gate::Limit { source, limit, until } => {
             let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
             format!("the limit {limit} {whose} has no room{}", until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default())
+        }
+        Gate::SetAside { source, limit, for_priorities, until } => {
+            let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
+            let left = until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default();
+            format!("what is left of the limit {limit} {whose} is set aside for {} (`reserve`){left}", named(for_priorities))
+        }
+        Gate::SlotsSetAside { slots, for_priorities } => {
+            format!("the free ones of {slots} slots are set aside for {} (`reserve`)", named(for_priorities))
         }
         Gate::Reserved { source, task } => {
             format!("a better-scored task waits for permits of `{source}` and is not passed any more: {task}")
@@ -377,6 +497,20 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
         Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),
     }
+}
+
+fn breaker_sentence(until: Option<Timestamp>, since: Timestamp, reason: &str, now: Now) -> String {
+    let next = until.map_or_else(|| "a probe is under way".into(), |until| format!("the next probe is {}", then(until, now)));
+    format!("its breaker is open for {} ({reason}); {next}", between(since, now.wall))
+}
+
+fn breaker_words(until: Option<Timestamp>, since: Timestamp, reason: &str) -> String {
+    let next = until.map_or_else(|| "a probe is under way".into(), |until| format!("next probe {}", clock(until)));
+    format!("keeps crashing, breaker open since {}: {reason}; {next}", clock(since))
+}
+
+fn named(priorities: &[PriorityLevel]) -> String {
+    priorities.iter().map(|priority| priority.word()).collect::<Vec<_>>().join(" and ")
 }
 
 fn then(at: Timestamp, now: Now) -> String {

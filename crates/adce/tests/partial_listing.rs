@@ -37,7 +37,7 @@ datasets:
     key: "broken/{number}.json"
     for: number
     absent: { after: 0s }
-    collector: { command: [sh, -c, 'test "$1" != 000 || exit 66; exit 1', sh, "{number}"], retry: { attempts: 1 } }
+    collector: { command: [sh, -c, 'test "$1" != 000 || exit 66; exit 1', sh, "{number}"], retry: { attempts: 1 }, breaker: off }
   whole:
     key: "whole/{one}.json"
     for: one

@@ -348,3 +348,81 @@ fn a_table_stops_after_fifty_and_a_closed_pipe_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), words(&output).as_str()), (Some(0), ""));
 }
+
+#[test]
+fn the_price_of_a_reserve_is_in_the_plan_and_what_it_sets_aside_in_the_limits() {
+    let config = |engine: &str| {
+        format!(
+            "lake: ./lake\nsources: {{ api: {{ hosts: [api.example], limits: {{ per_minute: 10 }} }} }}\n\
+             dimensions: {{ n: {{ from: 2025-01-01, to: 2025-02-09, every: 1d, zone: UTC }} }}\n\
+             datasets: {{ years: {{ source: api, key: \"{{n}}\", for: n, collector: {{ http: {{ url: \"http://api.example/{{n}}\" }} }} }} }}\n\
+             {engine}\n"
+        )
+    };
+    let (plan, _) = Place::new(&config("")).plan();
+    assert_eq!(plan["reserve"], Value::Null);
+    let place = Place::new(&config("engine: { reserve: { critical: 20% } }"));
+    let (plan, code) = place.plan();
+    assert_eq!((code, plan["reserve"]["priorities"][0].as_str()), (2, Some("critical")));
+    // 40 at 8 a minute take four pauses, and three at 10 a minute.
+    let costs = plan["reserve"]["costs_seconds"].as_f64().unwrap();
+    assert!((55.0..65.0).contains(&costs), "{}", plan["reserve"]);
+    let text = words(&place.run(&["plan"]));
+    assert!(text.contains("reserve: what is set aside for critical makes the rest 1 m later"), "{text}");
+    let text = words(&place.run(&["limits"]));
+    assert!(text.contains("10 in any 1 m (2 set aside)"), "{text}");
+    assert!(text.contains("set aside for critical: 20 % of every window and 1 of 5 slots"), "{text}");
+}
+
+#[test]
+fn an_object_that_somebody_takes_away_is_contested_named_everywhere_and_released_by_key() {
+    let place = Place::new(
+        "lake: ./lake\ndimensions: { n: [1, 2] }\n\
+         datasets: { files: { key: \"{n}.txt\", for: n, collector: { command: [sh, -c, \"echo {n} > {out}\"] } } }\n",
+    );
+    let run = || place.run(&["run", "--max-wait", "0"]);
+    for losses in 0..3 {
+        let output = run();
+        assert_eq!(output.status.code(), Some(0), "after {losses} losses: {}", words(&output));
+        fs::remove_file(place.at("lake/2.txt")).unwrap();
+    }
+    let (plan, code) = place.plan();
+    assert_eq!((code, plan["tasks"].as_array().unwrap().len(), plan["left"][0]["gaps"].as_u64()), (2, 0, Some(1)), "{plan}");
+    let output = run();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(words(&output).contains("`adce accept 2.txt`") && words(&output).contains("1 held"), "{}", words(&output));
+    assert!(!place.at("lake/2.txt").exists());
+    let gaps = place.gaps(&["--state", "held"]);
+    assert_eq!((gaps.len(), gaps[0]["key"].as_str()), (1, Some("2.txt")));
+    for command in [["why", "2.txt"].as_slice(), &["status"]] {
+        let text = words(&place.run(command));
+        assert!(text.contains("filled and gone three times in a day") && text.contains("adce accept"), "{text}");
+    }
+    assert_eq!(place.run(&["accept", "1.txt"]).status.code(), Some(64), "nobody contests it");
+    let output = place.run(&["accept", "2.txt"]);
+    assert_eq!((output.status.code(), words(&output).as_str()), (Some(0), "released: 2.txt may be fetched again\n"));
+    let output = run();
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert!(place.at("lake/2.txt").exists());
+}
+
+#[test]
+fn a_collector_that_crashes_on_everything_is_held_back_and_says_since_when_why_and_until_when() {
+    let place = Place::new(
+        "lake: ./lake\ndimensions: { n: [1, 2, 3, 4, 5, 6, 7, 8] }\n\
+         datasets: { files: { key: \"{n}.txt\", for: n, collector: broken } }\n\
+         collectors: { broken: { command: [sh, -c, \"echo no such module; exit 1\", sh, \"{n}\"], breaker: { failures: 3, cooldown: 10m } } }\n\
+         engine: { max_concurrent: 1 }\n",
+    );
+    let output = place.run(&["run", "--max-wait", "0", "--format", "json"]);
+    let run: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), run["attempts"].as_u64()), (Some(2), Some(3)), "{}", words(&output));
+    let again = place.run(&["run", "--max-wait", "0", "--format", "json"]);
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["attempts"], 0, "a restart does not make it work");
+    for command in [["why", "8.txt"].as_slice(), &["status"], &["limits"]] {
+        let text = words(&place.run(command));
+        assert!(text.contains("3 failures in a row, the last: exit 1: no such module") && text.contains("next probe"), "{text}");
+    }
+    assert_eq!(place.gaps(&["--state", "held"]).len(), 5);
+}

@@ -23,8 +23,11 @@ pub enum Request {
     Why {
         what: String,
     },
-    /// Takes held surprises for facts.
-    Accept,
+    /// Takes held surprises for facts; with a key, lets a contested object be fetched.
+    Accept {
+        #[serde(default)]
+        key: Option<String>,
+    },
 }
 
 /// A line of an answer.

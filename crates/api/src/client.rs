@@ -76,8 +76,8 @@ impl Client {
         self.one(&Request::Why { what: what.into() })
     }
 
-    pub fn accept(&mut self) -> Result<Accepted, AskError> {
-        self.one(&Request::Accept)
+    pub fn accept(&mut self, key: Option<&str>) -> Result<Accepted, AskError> {
+        self.one(&Request::Accept { key: key.map(Into::into) })
     }
 
     fn one<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, AskError> {

@@ -93,6 +93,9 @@ pub struct Plan {
     pub eta_seconds: Option<f64>,
     #[serde(default)]
     pub bottleneck: Option<Bottleneck>,
+    /// What `engine.reserve` makes the rest wait; `null`: nothing is set aside.
+    #[serde(default)]
+    pub reserve: Option<ReservePrice>,
     /// Gaps that no task will fill now, and why.
     #[serde(default)]
     pub left: Vec<LeftOut>,
@@ -147,6 +150,15 @@ pub struct Bottleneck {
     pub source: Option<String>,
     /// For a person: `1 every 3 s`.
     pub text: String,
+}
+
+/// What is set aside for some priorities is not there for the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReservePrice {
+    pub priorities: Vec<PriorityLevel>,
+    /// Until all of it would be done if nothing were set aside.
+    pub eta_seconds_without: f64,
+    pub costs_seconds: f64,
 }
 
 /// A line of `adce gaps --format json`.

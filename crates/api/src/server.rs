@@ -41,7 +41,8 @@ pub trait Answers: Send + Sync + 'static {
 
     async fn why(&self, what: &str) -> Result<Why, Refusal>;
 
-    async fn accept(&self) -> Result<Accepted, Refusal>;
+    /// Held surprises, or with a key a contested object.
+    async fn accept(&self, key: Option<&str>) -> Result<Accepted, Refusal>;
 }
 
 /// What clients may cost the engine.
@@ -188,7 +189,7 @@ async fn answer_one(request: &Request, answers: &dyn Answers, to: &mut Answer) -
         Request::Task { id } => to.one(answers.task(*id).await).await,
         Request::Limits => to.one(answers.limits().await).await,
         Request::Why { what } => to.one(answers.why(what).await).await,
-        Request::Accept => to.one(answers.accept().await).await,
+        Request::Accept { key } => to.one(answers.accept(key.as_deref()).await).await,
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Status {
     pub gaps: GapCounts,
     pub eta_seconds: Option<f64>,
     pub sources: IndexMap<String, SourceStatus>,
+    /// Only those that are held back.
+    #[serde(default)]
+    pub collectors: IndexMap<String, CollectorStatus>,
     pub running: Vec<RunningAttempt>,
     pub slots: Share,
     /// What a person should look at.
@@ -117,6 +120,9 @@ impl SourceState {
 pub struct SourceStatus {
     pub state: SourceState,
     pub until: Option<Timestamp>,
+    /// Of a breaker that is not closed: when it opened.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     pub reason: Option<String>,
     pub windows: Vec<WindowNow>,
     pub in_flight: Share,
@@ -133,6 +139,9 @@ pub struct WindowNow {
     pub seconds: f64,
     pub limit: u32,
     pub used: u32,
+    /// Of what is not used: set aside by `reserve`, and idle.
+    #[serde(default)]
+    pub set_aside: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -227,6 +236,20 @@ pub struct LimitsReport {
     /// All sources together.
     pub all: SourceLimits,
     pub sources: IndexMap<String, SourceLimits>,
+    /// Only those that are held back.
+    #[serde(default)]
+    pub collectors: IndexMap<String, CollectorStatus>,
+    /// `engine.reserve`: what is set aside for whom.
+    #[serde(default)]
+    pub reserve: Vec<ReserveShare>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReserveShare {
+    pub priority: PriorityLevel,
+    /// Of each window, from 0 to 1.
+    pub share: f64,
+    pub slots: Share,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -238,8 +261,24 @@ pub struct SourceLimits {
     pub linger_seconds: f64,
     pub state: SourceState,
     pub until: Option<Timestamp>,
+    /// Of a breaker that is not closed: when it opened.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     pub reason: Option<String>,
     pub next_permit_seconds: Option<f64>,
+}
+
+/// A collector whose breaker is not closed: it crashes on everything, and is not started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectorStatus {
+    /// `open` or `half_open`.
+    pub state: SourceState,
+    /// The next probe; `null`: it is under way.
+    pub until: Option<Timestamp>,
+    pub since: Timestamp,
+    pub reason: String,
+    /// Items that wait for it.
+    pub waiting: u64,
 }
 
 /// `adce why … --format json`: the first gate that holds it.
@@ -258,4 +297,7 @@ pub struct Why {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     pub surprises: Vec<String>,
+    /// Keys of contested objects that may be fetched again.
+    #[serde(default)]
+    pub released: Vec<String>,
 }

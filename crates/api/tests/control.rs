@@ -77,6 +77,7 @@ impl Answers for Engine {
             gaps: GapCounts::default(),
             eta_seconds: Some(0.5),
             sources: Default::default(),
+            collectors: Default::default(),
             running: vec![],
             slots: Share { used: 1, of: Some(5) },
             look: vec![],
@@ -107,8 +108,8 @@ impl Answers for Engine {
         Ok(Why { what: what.into(), answer: "it waits for a permit".into(), facts: vec![], next: vec![] })
     }
 
-    async fn accept(&self) -> Result<Accepted, Refusal> {
-        Ok(Accepted { surprises: vec!["`box_scores` lost 12 %".into()] })
+    async fn accept(&self, key: Option<&str>) -> Result<Accepted, Refusal> {
+        Ok(Accepted { surprises: vec!["`box_scores` lost 12 %".into()], released: key.map(String::from).into_iter().collect() })
     }
 }
 
@@ -151,7 +152,8 @@ async fn every_question_gets_its_answer_over_one_connection() {
         assert_eq!(client.task(task(1).id).unwrap().task, Some(task(1)));
         assert_eq!(client.limits().unwrap(), LimitsReport::default());
         assert_eq!(client.why("box/1 ü.json").unwrap().what, "box/1 ü.json");
-        assert_eq!(client.accept().unwrap().surprises.len(), 1);
+        assert_eq!(client.accept(None).unwrap().surprises.len(), 1);
+        assert_eq!(client.accept(Some("box/1.html")).unwrap().released, ["box/1.html"]);
     })
     .await;
 }

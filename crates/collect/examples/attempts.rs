@@ -100,6 +100,7 @@ async fn main() {
         output: Output::Staged,
         timeout: Duration::from_secs(600),
         retry: RetryPolicy::default(),
+        breaker: None,
         environment: Environment::default(),
         cwd: folder.path().to_owned(),
     });

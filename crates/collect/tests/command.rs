@@ -198,7 +198,7 @@ async fn a_scraper_that_cannot_be_started_says_why() {
         let cwd = cwd.to_owned();
         let report = Attempt::of(&[argv0], &["k"]).adapt(|collector| collector.cwd = cwd).run().await;
         let failure = rest_failure(&report).clone();
-        assert_eq!((failure.fault, report.ended.as_str()), (Fault::Item, "not started"), "{failure:?}");
+        assert_eq!((failure.fault, report.ended.as_str()), (Fault::Collector, "not started"), "{failure:?}");
         failure.message
     };
     let here = folder.path();
@@ -236,7 +236,7 @@ async fn half_a_file_of_a_scraper_that_died_is_not_trusted() {
     let report = attempt.run().await;
     assert_eq!(report.ended, "signal 9");
     assert_eq!(staged_text(&report, "a"), "whole\n");
-    assert_eq!(failure(&report, "b").fault, Fault::Item);
+    assert_eq!(failure(&report, "b").fault, Fault::Collector);
     assert!(failure(&report, "b").message.contains("its staged file of 2 bytes was not trusted"));
     assert_eq!(said(&report, "c"), None);
     assert!(rest_failure(&report).message.starts_with("signal 9"));
@@ -261,7 +261,7 @@ async fn a_flood_without_end_does_not_hide_its_own_timeout() {
     let attempt = Attempt::sh(r#"touch "$ADCE_OUT/../ready"; exec yes"#, &["k"]);
     let report = attempt.run_and_when_ready(never(), || attempt.clock.advance(LONG)).await;
     assert_eq!(report.ended, "timeout after 10m");
-    assert_eq!(rest_failure(&report).fault, Fault::Item);
+    assert_eq!(rest_failure(&report).fault, Fault::Collector);
 }
 
 #[tokio::test]

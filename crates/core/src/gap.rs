@@ -87,6 +87,10 @@ pub struct Progress {
     pub standing: Standing,
     /// Last failure in words, for a person.
     pub last_error: Option<String>,
+    /// When upstream said that it has no such thing, and said so of too many to be believed. What was doubted once is
+    /// believed the next time.
+    #[serde(default)]
+    pub doubted: Option<Timestamp>,
 }
 
 /// Why a gap is not being tried at this moment, as far as the gap itself goes.
@@ -100,6 +104,10 @@ pub enum Standing {
     NotYet,
     /// All attempts of this round are used up; revived at `next_try`.
     Exhausted,
+    /// Upstream says that it has no such thing, but of too many at once: asked again at `next_try`.
+    Doubted,
+    /// Filled and gone three times in a day: left alone until `next_try`, or a person says so.
+    Contested,
 }
 
 /// The state of a gap as people and JSON see it.
@@ -192,6 +200,9 @@ pub enum Fault {
     Later,
     /// Anything else: uses up an attempt.
     Item,
+    /// The collector itself: it could not be started, crashed, or was ended because its time was over, and said nothing of
+    /// this item. Uses up an attempt, and counts for the collector's breaker.
+    Collector,
     /// The engine stopped it (Ctrl-C, shutdown): uses up nothing, counts for nothing.
     Stopped,
 }

@@ -29,6 +29,8 @@ pub struct Remembered {
     /// All that may still count against a window, and all unsettled ones.
     pub reservations: Vec<Reservation>,
     pub sources: HashMap<String, SourceRecord>,
+    /// Breakers of collectors.
+    pub collectors: HashMap<String, BreakerRecord>,
     /// Per collector: did each of its last 50 attempts fill something? Oldest first.
     pub success: HashMap<String, Vec<bool>>,
     /// The latest instant anything was recorded at: a wall clock before it was set back.
@@ -57,6 +59,9 @@ pub struct ItemRecord {
     pub suspect_etag: Option<String>,
     /// The last episode number used for this item's gaps; 0: none yet.
     pub episodes: u32,
+    /// When its object was found gone that had been filled within a day before: the latest ones, oldest first.
+    #[serde(default)]
+    pub losses: Vec<Timestamp>,
 }
 
 /// In place of an ETag in [`ItemRecord::suspect_etag`]: an attempt that did not end well may have changed the object, and
@@ -134,12 +139,26 @@ pub struct Lease {
 /// State of a source's breaker and pause.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceRecord {
-    pub failures: u32,
-    /// Open until; `None`: closed.
-    pub open_until: Option<Timestamp>,
+    #[serde(flatten)]
+    pub breaker: BreakerRecord,
     /// Upstream asked to be left alone until (`Retry-After`).
     pub paused_until: Option<Timestamp>,
+}
+
+/// State of a breaker, of a source or of a collector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BreakerRecord {
+    /// In a row.
+    pub failures: u32,
+    /// The next probe is then; `None`: closed.
+    pub open_until: Option<Timestamp>,
     pub reason: Option<String>,
+    /// Open since.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Since it opened: each doubles the pause.
+    #[serde(default)]
+    pub probes_failed: u32,
 }
 
 /// One thing to be remembered. A list of them is applied whole or not at all.
@@ -158,6 +177,7 @@ pub enum Change {
     PutPicture(Picture),
     PutHeldPicture(Option<HeldPicture>),
     PutSource(String, SourceRecord),
+    PutCollector(String, BreakerRecord),
     PutSuccess(String, Vec<bool>),
     /// A process group exists for this attempt.
     Started(ProcessRecord),

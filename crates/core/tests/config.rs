@@ -206,7 +206,8 @@ fn a_key_that_is_not_given_has_the_documented_default() {
     let source = &spec.sources["a"];
     assert_eq!(source.base_url.as_ref().unwrap().as_str(), "https://a.org/");
     assert_eq!((source.importance, source.limits.margin, source.limits.linger), (1.0, Margin::Bracket, secs(1)));
-    assert_eq!(source.breaker, Some(BreakerPolicy { failures: 5, cooldown: secs(600) }));
+    let rate = Some(FailureRate { permille: 500, of: 20, within: secs(600) });
+    assert_eq!(source.breaker, Some(BreakerPolicy { failures: 5, cooldown: secs(600), cooldown_max: secs(7_200), rate }));
     let dataset = &spec.datasets["d"];
     assert_eq!((dataset.min_size, dataset.due.is_none(), dataset.fresh.is_none()), (1, true, true));
     assert!(matches!(dataset.priority, Priority::Always(PriorityLevel::Medium)));
@@ -217,6 +218,8 @@ fn a_key_that_is_not_given_has_the_documented_default() {
     assert_eq!((collector.batch.size, collector.requests), (1, Requests { per_task: 0, per_item: 1 }));
     assert_eq!(collector.environment.pass, ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"]);
     assert_eq!((collector.retry.attempts, collector.retry.backoff_min, collector.retry.backoff_max), (3, secs(60), secs(1_800)));
+    let breaker = BreakerPolicy { failures: 5, cooldown: secs(60), cooldown_max: secs(900), rate: None };
+    assert_eq!(collector.breaker, Some(breaker));
     assert_eq!((collector.retry.revive_min, collector.retry.revive_max), (secs(3_600), secs(86_400)));
     assert_eq!(spec.weighting, Weighting::default());
 }

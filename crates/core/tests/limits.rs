@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use adce_core::limits::{Ask, AskKind, Because, HoldOff, Limiter, Restored, SourceIx};
 use adce_core::ports::Settlement;
-use adce_core::spec::{Limits, Margin, Window};
+use adce_core::spec::{Limits, Margin, PriorityLevel, Reserve, Window};
 use adce_core::time::Boottime;
 use proptest::prelude::*;
-use worlds::{life, limits, play, rules};
+use worlds::{fillings, life, limits, play, rules};
 
 const A: SourceIx = SourceIx(0);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ proptest! {
 
     #[test]
     fn never_lets_more_than_limit_arrive_in_any_window(rules in rules(), steps in life()) {
-        let played = play(&rules, &steps, |_, _, _| Ok(()))?;
+        let played = play(&rules, &steps, |_, _, _, _| Ok(()))?;
         for (name, limits, requests) in played.by_scope(&rules) {
             for window in &limits.windows {
                 played.no_span_holds_more_than(window, &requests, name)?;
@@ -45,7 +45,7 @@ proptest! {
 
     #[test]
     fn spacing_holds_between_any_two_requests(rules in rules(), steps in life()) {
-        let played = play(&rules, &steps, |_, _, _| Ok(()))?;
+        let played = play(&rules, &steps, |_, _, _, _| Ok(()))?;
         for (name, limits, requests) in played.by_scope(&rules) {
             worlds::delays_hold(limits, &requests, name)?;
             worlds::flight_holds(limits, &requests, name)?;
@@ -57,7 +57,7 @@ proptest! {
 
     #[test]
     fn a_refusal_changes_nothing(rules in rules(), steps in life()) {
-        play(&rules, &steps, |limiter, ask, now| {
+        play(&rules, &steps, |limiter, ask, now, _| {
             let before = limiter.clone();
             let answer = limiter.could_acquire(ask, now);
             let mut asked = before.clone();
@@ -73,7 +73,7 @@ proptest! {
 
     #[test]
     fn a_hold_off_ends_exactly_when_it_says(rules in rules(), steps in life()) {
-        play(&rules, &steps, |limiter, ask, now| {
+        play(&rules, &steps, |limiter, ask, now, _| {
             match limiter.could_acquire(ask, now) {
                 Ok(()) => {}
                 Err(HoldOff::Until { at, because }) => {
@@ -93,8 +93,43 @@ proptest! {
     }
 
     #[test]
+    fn a_window_refuses_exactly_when_each_priority_counting_its_share_does_not_fit(rules in rules(), steps in life()) {
+        play(&rules, &steps, |limiter, ask, now, played| {
+            let fits = fillings(&rules, played, ask, now).iter().all(|filling| {
+                let nobodys = filling.used - filling.by.iter().sum::<u64>();
+                let counted: u64 = PriorityLevel::ALL.iter().map(|priority| {
+                    let used = filling.by[*priority as usize] + if *priority == ask.priority { filling.wanted } else { 0 };
+                    used.max(u64::from(rules.reserve.of_window(*priority, filling.window.requests)))
+                }).sum();
+                nobodys + counted <= u64::from(filling.window.requests)
+            });
+            let refused_by_window = limiter.shortest_refusing_window(ask, now).is_some();
+            prop_assert_eq!(refused_by_window, !fits, "{:?}", limiter.could_acquire(ask, now));
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn what_is_set_aside_is_there_whenever_it_is_asked_for(rules in rules(), steps in life()) {
+        play(&rules, &steps, |limiter, ask, now, played| {
+            let of_window = |requests| u64::from(rules.reserve.of_window(ask.priority, requests));
+            let fillings = fillings(&rules, played, ask, now);
+            let within = |filling: &worlds::Filling| {
+                filling.by[ask.priority as usize] + filling.wanted <= of_window(filling.window.requests)
+            };
+            let all_within = !fillings.is_empty() && fillings.iter().all(within);
+            prop_assert_eq!(limiter.is_within_its_share(ask, now), all_within);
+            // What an earlier process sent is nobody's, and may lie where the share was.
+            if all_within && !played.restarted {
+                prop_assert_eq!(limiter.shortest_refusing_window(ask, now), None);
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
     fn unsent_gives_everything_back(rules in rules(), steps in life(), send_first in any::<bool>()) {
-        play(&rules, &steps, |limiter, ask, now| {
+        play(&rules, &steps, |limiter, ask, now, _| {
             let mut used = limiter.clone();
             let Ok(permit) = used.try_acquire(ask, now) else { return Ok(()) };
             if send_first {
@@ -102,8 +137,9 @@ proptest! {
             }
             used.settle(permit.id, Settlement::Unsent, now);
             for source in [SourceIx(0), SourceIx(1)] {
-                for kind in [AskKind::OneRequest, AskKind::ChargedAhead { permits: 3 }, AskKind::Paced] {
-                    let ask = Ask { source, kind };
+                let kinds = [AskKind::OneRequest, AskKind::ChargedAhead { permits: 3 }, AskKind::Paced];
+                for (kind, priority) in kinds.into_iter().flat_map(|kind| [(kind, PriorityLevel::Critical), (kind, PriorityLevel::Low)]) {
+                    let ask = Ask { source, kind, priority };
                     for wait in [0, 1, 59_999_999, 60_000_001, 4_000_000_000] {
                         let later = now + Duration::from_micros(wait);
                         prop_assert_eq!(used.could_acquire(&ask, later), limiter.could_acquire(&ask, later));
@@ -219,6 +255,32 @@ fn a_request_counts_until_its_window_after_it_settled() {
     assert_eq!(limiter.could_acquire(&Ask::one(A), hour_later), Err(HoldOff::Until { at, because }));
     let text = because.to_string();
     assert_eq!(text, "`per_minute: 1` of the source");
+}
+
+#[test]
+fn what_is_set_aside_of_a_window_is_refused_to_others_until_so_many_have_left_it() {
+    let mut limiter = limiter(windows(&[per(5, 60)]));
+    limiter.set_aside(Reserve::default().with(PriorityLevel::Critical, 400));
+    let (others, critical) = (Ask::one(A), Ask::one(A).of(PriorityLevel::Critical));
+    let at = |second| Boottime::from_secs(second);
+    for second in [100, 110, 120] {
+        let permit = limiter.try_acquire(&others, at(second)).unwrap();
+        limiter.settle(permit.id, Settlement::ArrivedBy(at(second)), at(second));
+    }
+    let refused = limiter.could_acquire(&others, at(121)).unwrap_err();
+    assert_eq!(refused.at(), Some(at(160) + Duration::from_micros(1)));
+    assert_eq!(refused.because().to_string(), "what is not set aside of `per_minute: 5` of the source");
+    assert_eq!(limiter.usage(Some(A), at(121))[0].set_aside, 2);
+    for _ in 0..2 {
+        let permit = limiter.try_acquire(&critical, at(121)).expect("it is set aside");
+        limiter.settle(permit.id, Settlement::ArrivedBy(at(121)), at(121));
+    }
+    assert!(matches!(limiter.could_acquire(&critical, at(121)).unwrap_err().because(), Because::Window { .. }));
+    assert_eq!(limiter.usage(Some(A), at(121))[0].set_aside, 0);
+    // What critical has used counts as its share, so the rest is everybody's as before.
+    assert_eq!(limiter.could_acquire(&others, at(130)).unwrap_err().at(), Some(at(160) + Duration::from_micros(1)));
+    let too_many = limiter.could_acquire(&Ask::charged(A, 4), at(121)).unwrap_err();
+    assert!(matches!(too_many, HoldOff::Never { .. }), "{too_many:?}");
 }
 
 #[test]

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use adce_core::queue::{Gate, Idle, SourceFigures};
+use adce_core::queue::{CollectorFigures, Dispatcher, Gate, Idle, SourceFigures};
 use adce_core::record::Change;
 use adce_core::time::Now;
 
 use crate::engine::{Consent, Engine};
-use crate::inbox::{Query, StatusView};
-use crate::snapshot::{DatasetLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine};
+use crate::inbox::{LimitsView, Query, StatusView};
+use crate::snapshot::{
+    CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine,
+};
 use crate::why::{TaskView, Why, gap_view, task_view, why};
 
 /// A shorter pause is not worth telling anybody.
@@ -40,7 +42,7 @@ impl Engine {
                 let _ = reply.send(tasks.into_iter().map(view).collect());
             }
             Query::Limits(reply) => {
-                let _ = reply.send(self.dispatcher.figures(now));
+                let _ = reply.send(LimitsView { sources: self.dispatcher.figures(now), collectors: self.dispatcher.collectors(now) });
             }
             Query::Why(what, reply) => {
                 let aside = self.gaps_aside().find(|view| view.gap.key == what).map(Why::Gap);
@@ -49,6 +51,9 @@ impl Engine {
             }
             Query::Accept(reply) => {
                 let _ = reply.send(self.accept());
+            }
+            Query::Release(key, reply) => {
+                let _ = reply.send(self.release(&key, now));
             }
         }
     }
@@ -63,6 +68,18 @@ impl Engine {
             self.begin_cycle();
         }
         surprises
+    }
+
+    /// A person says that a contested object may be fetched; `false`: none lies at that key.
+    fn release(&mut self, key: &str, now: Now) -> bool {
+        let contested = self.dispatcher.contested(now).into_iter().map(|(gap, _)| gap);
+        let Some(gap) = contested.into_iter().find(|gap| gap.key == key) else { return false };
+        let record = self.items.entry(gap.item()).or_default();
+        record.release();
+        let mut changes = vec![Change::PutItem(gap.item(), record.clone())];
+        changes.extend(self.dispatcher.release(gap.id, now));
+        self.ledger.record(changes);
+        true
     }
 
     pub(crate) fn phase(&self, idle: &Option<Idle>, now: Now) -> Phase {
@@ -105,6 +122,7 @@ impl Engine {
             datasets,
             gaps,
             sources: self.dispatcher.figures(now).into_iter().map(|source| self.source_line(source, now)).collect(),
+            collectors: self.dispatcher.collectors(now).into_iter().filter_map(collector_line).collect(),
             running: self.figures.running(),
             slots: self.spec.engine.max_concurrent,
             slots_used: self.dispatcher.slots_used(),
@@ -112,6 +130,8 @@ impl Engine {
             eta: self.figures.eta(counts.queued + counts.running + counts.waiting, now),
             recent: self.figures.recent.iter().cloned().collect(),
             surprises: self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default(),
+            doubts: doubts(&self.dispatcher, now),
+            contested: self.dispatcher.contested(now).into_iter().map(|(gap, until)| ContestedLine { key: gap.key, until }).collect(),
         }
     }
 
@@ -134,7 +154,8 @@ impl Engine {
         self.figures.windows(&figures.source, figures.windows.iter().map(|window| u64::from(window.used)));
         let used = self.figures.sources.get(&figures.source).cloned().unwrap_or_default();
         let state = match figures.gate {
-            Some(Gate::Breaker { until, .. }) => SourceState::Open { until, reason: format!("{} failures in a row", figures.failures) },
+            Some(Gate::Breaker { until: Some(until), since, reason, .. }) => SourceState::Open { until, since, reason },
+            Some(Gate::Breaker { until: None, since, reason, .. }) => SourceState::HalfOpen { since, reason },
             Some(Gate::RetryAfter { until, .. }) => SourceState::Paused { until },
             _ => SourceState::Ok,
         };
@@ -143,6 +164,7 @@ impl Engine {
             used: u64::from(window.used),
             most: *most,
             limit: u64::from(window.limit),
+            set_aside: u64::from(window.set_aside),
         });
         SourceLine {
             state,
@@ -159,4 +181,20 @@ impl Engine {
             name: figures.source,
         }
     }
+}
+
+/// Only of those that are held back.
+pub fn collector_line(figures: CollectorFigures) -> Option<CollectorLine> {
+    let Some(Gate::CollectorBreaker { until, since, reason, .. }) = figures.gate else { return None };
+    Some(CollectorLine { name: figures.collector, until, since, reason, queued: figures.waiting_gaps })
+}
+
+pub fn doubts(dispatcher: &Dispatcher, now: Now) -> Vec<DoubtLine> {
+    let line = |(source, doubt): (String, adce_core::queue::Doubt)| DoubtLine {
+        gaps: dispatcher.doubted(&source),
+        since: doubt.since,
+        probe_at: doubt.probe_at,
+        source,
+    };
+    dispatcher.doubts(now).into_iter().map(line).filter(|line| line.gaps > 0).collect()
 }

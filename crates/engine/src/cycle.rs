@@ -11,12 +11,12 @@ use std::time::Duration;
 use adce_core::coverage::{
     self, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, Observation, Picture, TableFiles, Verdict,
 };
-use adce_core::gap::{Gap, GapState};
+use adce_core::gap::{Gap, GapState, Reason, Standing};
 use adce_core::ids::ItemId;
 use adce_core::object::Object;
 use adce_core::ports::{Clock, Lake, LakeError};
 use adce_core::queue::GapNews;
-use adce_core::record::{Change, ItemRecord};
+use adce_core::record::{Change, Event, ItemRecord};
 use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now, Timestamp};
 use futures::{FutureExt, StreamExt};
@@ -209,7 +209,11 @@ impl Engine {
         for gap in &diff.opened {
             let record = self.items.entry(gap.item()).or_default();
             record.episodes = gap.id.episode;
+            if gap.reason == Reason::Missing {
+                record.found_missing(now.wall);
+            }
             changes.push(Change::PutItem(gap.item(), record.clone()));
+            changes.extend(self.contested(gap, now));
         }
         let news = GapNews { opened: diff.opened, changed: diff.changed, closed: diff.closed };
         changes.extend(match selection {
@@ -217,6 +221,13 @@ impl Engine {
             Some(selection) => self.reconcile_selected(&selection, news, now),
         });
         Ok(changes)
+    }
+
+    fn contested(&self, gap: &Gap, now: Now) -> Option<Change> {
+        let until = gap.progress.next_try.filter(|_| gap.progress.standing == Standing::Contested)?;
+        self.notice(Notice::Contested { key: gap.key.clone(), until });
+        let text = format!("{}: filled and gone three times in a day; left alone until {until}, or `adce accept`", gap.key);
+        Some(Change::Event(Event { at: now.wall, task: None, gap: Some(gap.id), text }))
     }
 
     pub(crate) fn is_in_doubt(&self, item: ItemId) -> bool {

@@ -3,7 +3,7 @@
 
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
-use adce_core::queue::SourceFigures;
+use adce_core::queue::{CollectorFigures, SourceFigures};
 use adce_core::record::{AttemptRecord, ProcessRecord};
 use adce_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -74,11 +74,20 @@ pub enum Query {
     Status(oneshot::Sender<StatusView>),
     Gaps(oneshot::Sender<Vec<GapView>>),
     Tasks(oneshot::Sender<Vec<TaskView>>),
-    Limits(oneshot::Sender<Vec<SourceFigures>>),
+    Limits(oneshot::Sender<LimitsView>),
     /// A key, a task id or a dataset.
     Why(String, oneshot::Sender<Why>),
     /// A person believes the held picture; the surprises that were accepted.
     Accept(oneshot::Sender<Vec<String>>),
+    /// A person wants the contested object at this key fetched; `false`: it is not contested.
+    Release(String, oneshot::Sender<bool>),
+}
+
+/// Everything that `limits` shows.
+#[derive(Clone, Debug)]
+pub struct LimitsView {
+    pub sources: Vec<SourceFigures>,
+    pub collectors: Vec<CollectorFigures>,
 }
 
 /// Everything that `status` shows.

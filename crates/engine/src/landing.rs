@@ -42,7 +42,13 @@ impl Engine {
             outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Absent).filter_map(|(gap, _)| self.dispatcher.gap(*gap)).collect();
         let random = &mut self.random;
         let mut changes = vec![Change::Finish(record.clone())];
+        let doubted_before = self.dispatcher.doubts(now);
         changes.extend(self.dispatcher.ended(record.attempt, &outcomes, &mut self.items, now, || rand::Rng::random(random)));
+        for (source, doubt) in self.dispatcher.doubts(now) {
+            if !doubted_before.iter().any(|(before, _)| *before == source) {
+                self.notice(Notice::Doubted { source, absences: doubt.absences, of: doubt.of, probe_at: doubt.probe_at });
+            }
+        }
         self.count_absent(&absent, &changes, now);
         changes.extend(self.dispatcher.reconcile(self.news_of(suspects, delivered.gone), now));
         // What an attempt left behind is on record with its end, also where the dispatcher had nothing to say of the item.

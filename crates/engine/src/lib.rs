@@ -23,12 +23,14 @@ mod stop;
 mod takeover;
 mod why;
 
+pub use answers::{collector_line, doubts};
 pub use attempt::Ports;
 pub use cycle::{CycleFigures, Look, look};
 pub use engine::{Confirm, Ending, Engine, EngineError, Options};
-pub use inbox::{Handle, Inbox, Interrupt, Query, StatusView};
+pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, StatusView};
 pub use permits::PermitDesk;
 pub use snapshot::{
-    DatasetLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, WindowLine, what,
+    CollectorLine, ContestedLine, DatasetLine, DoubtLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine,
+    SourceState, Totals, WindowLine, what,
 };
 pub use why::{GapView, Records, TaskView, Why, gap_view, task_view, why};

@@ -16,6 +16,9 @@ pub struct Snapshot {
     pub datasets: Vec<DatasetLine>,
     pub gaps: GapFigures,
     pub sources: Vec<SourceLine>,
+    /// Those that crash on everything and are held back.
+    #[serde(default)]
+    pub collectors: Vec<CollectorLine>,
     pub running: Vec<RunningLine>,
     pub slots: u32,
     /// Running attempts but for those that only publish what they have.
@@ -27,6 +30,26 @@ pub struct Snapshot {
     pub recent: Vec<FailureLine>,
     /// Why something is held back until a person or a later cycle confirms it.
     pub surprises: Vec<String>,
+    /// Objects that are filled and gone again and again: left alone.
+    pub contested: Vec<ContestedLine>,
+    /// Sources that say of too many items at once that they have no such thing.
+    #[serde(default)]
+    pub doubts: Vec<DoubtLine>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoubtLine {
+    pub source: String,
+    pub since: Timestamp,
+    /// One of the items is asked for again then.
+    pub probe_at: Timestamp,
+    pub gaps: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContestedLine {
+    pub key: String,
+    pub until: Timestamp,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,15 +126,27 @@ pub enum SourceState {
     #[default]
     Ok,
     /// It asked to be left alone.
-    Paused {
-        until: Timestamp,
-    },
+    Paused { until: Timestamp },
     /// Its breaker is open.
     Open {
+        /// The next probe.
         until: Timestamp,
+        since: Timestamp,
         reason: String,
     },
-    HalfOpen,
+    /// A probe is under way.
+    HalfOpen { since: Timestamp, reason: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectorLine {
+    pub name: String,
+    /// The next probe; `None`: it is under way.
+    pub until: Option<Timestamp>,
+    pub since: Timestamp,
+    pub reason: String,
+    /// Gaps that wait for it.
+    pub queued: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +157,8 @@ pub struct WindowLine {
     /// The most that was seen in this run.
     pub most: u64,
     pub limit: u64,
+    /// Set aside for priorities that do not need it now.
+    pub set_aside: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +224,18 @@ pub enum Notice {
         error: String,
     },
     Surprise(String),
+    /// A source says of too many items at once that it has no such thing.
+    Doubted {
+        source: String,
+        absences: u32,
+        of: u32,
+        probe_at: Timestamp,
+    },
+    /// An object was filled and gone three times in a day.
+    Contested {
+        key: String,
+        until: Timestamp,
+    },
     /// A later cycle could not look; the picture before stays in force.
     LookFailed(String),
     /// So many gaps would be started for the first time.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use adce_core::gap::Outcome;
 use adce_core::ids::{AttemptId, FencingToken, Uuid};
-use adce_core::ports::{Report, Store, StoreError};
+use adce_core::ports::{ItemReport, Report, Said, Store, StoreError};
 use adce_core::record::{AttemptRecord, Change, Lease};
 use adce_engine::{EngineError, Interrupt};
 use support::{Notes, Place, until};
@@ -117,4 +117,55 @@ async fn asked_to_drain_it_starts_nothing_and_asked_to_stop_it_ends_what_runs() 
     assert_eq!(begun.load(std::sync::atomic::Ordering::SeqCst), 2, "nothing started after the first word");
     assert_eq!((place.objects().len(), place.gaps().await.len()), (1, 2));
     assert_eq!(place.store.load().await.unwrap().leases, [], "the state is clean");
+}
+
+#[tokio::test]
+async fn an_object_that_somebody_takes_away_three_times_a_day_is_left_alone_until_a_day_has_passed_or_somebody_says_so() {
+    let place = one_after_the_other();
+    let hour = std::time::Duration::from_secs(3_600);
+    let fills = async || place.run(async |scene| scene.staged()).await.end().await.unwrap();
+    for losses in 0..3 {
+        let ending = fills().await;
+        assert!(ending.cycle.complete, "after {losses} losses");
+        place.remove("web/2.txt");
+        place.clock.advance(hour);
+    }
+    let ending = fills().await;
+    assert_eq!((ending.snapshot.totals.attempts, ending.snapshot.gaps.held, place.objects().len()), (0, 1, 2));
+    assert_eq!(ending.snapshot.contested[0].key, "web/2.txt");
+    assert_eq!(place.gaps().await, ["web/2.txt"], "its gap is known all the same");
+    place.clock.advance(hour * 23);
+    assert_eq!(fills().await.snapshot.totals.attempts, 0);
+    place.clock.advance(hour);
+    let ending = fills().await;
+    assert!(ending.cycle.complete, "a day has passed");
+    assert_eq!(ending.snapshot.totals.attempts, 1);
+}
+
+#[tokio::test]
+async fn an_outage_that_a_source_hides_behind_no_such_thing_does_not_look_like_no_data() {
+    let place = Place::new(
+        "  file: { from: 2025-01-01, to: 2025-02-09, every: 1d, zone: UTC }\n\
+         sources: { api: { hosts: [api.example] } }\n\
+         datasets:\n  web:\n    source: api\n    key: \"web/{file}.txt\"\n    for: file\n    absent: { after: 0s }\n    \
+         collector: { http: { url: \"http://api.example/{file}\" } }\n",
+    );
+    let all_absent = async |scene: support::Scene| {
+        let items = scene.order.items.iter().map(|item| ItemReport { item: item.item, said: Said::Absent });
+        Report { items: items.collect(), ended: "scripted".into(), ..Report::default() }
+    };
+    let ending = place.run(all_absent).await.end().await.unwrap();
+    assert!(!ending.cycle.complete, "nothing is there, and nothing is called absent");
+    let remembered = place.store.load().await.unwrap();
+    assert_eq!((remembered.gaps.len(), remembered.items.values().filter(|item| item.absent.is_some()).count()), (40, 0));
+    assert_eq!((ending.snapshot.doubts[0].source.as_str(), ending.snapshot.doubts[0].gaps), ("api", 31));
+    assert_eq!((ending.snapshot.gaps.held, ending.snapshot.gaps.queued), (31, 9), "nine were believed for a moment");
+    let ending = place.run(all_absent).await.end().await.unwrap();
+    assert_eq!((ending.snapshot.totals.attempts, ending.snapshot.doubts[0].gaps), (9, 40));
+    let ending = place.run(all_absent).await.end().await.unwrap();
+    assert_eq!(ending.snapshot.totals.attempts, 0, "all is said that can be said for now");
+    place.clock.advance(std::time::Duration::from_secs(3_600));
+    let ending = place.run(async |scene| scene.staged()).await.end().await.unwrap();
+    assert!(ending.cycle.complete, "the outage is over, and one that is there lets the others go");
+    assert_eq!(place.objects().len(), 40);
 }

@@ -86,7 +86,7 @@ impl Attempt {
 
     fn outcome(&self, item: usize, wall: Timestamp) -> Outcome {
         if self.source.is_none() && self.dies_before.is_some() {
-            return failed(Fault::Item, "exit 1", None);
+            return failed(Fault::Collector, "exit 1", None);
         }
         let its_own = (0..self.replies.len()).filter(|request| self.item_of(*request).is_none_or(|of| of == item));
         let mut outcome = done(wall);
@@ -101,7 +101,7 @@ impl Attempt {
                 Some(Reply::Broken) => failed(Fault::Source, "the connection broke", None),
                 Some(Reply::Refused) => failed(Fault::Source, "connection refused", None),
                 Some(Reply::Garbage) => failed(Fault::Item, "answer of 71 B < 100 B", None),
-                None => failed(Fault::Item, "exit 1", None),
+                None => failed(Fault::Collector, "exit 1", None),
             };
             if matches!(outcome, Outcome::Failed(_) | Outcome::Split) {
                 break;

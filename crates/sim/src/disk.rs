@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
-use adce_core::record::{Change, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
+use adce_core::record::{BreakerRecord, Change, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
 use adce_core::time::Timestamp;
 
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,7 @@ pub struct Disk {
     pub leases: BTreeMap<AttemptId, Lease>,
     pub reservations: BTreeMap<u64, Reservation>,
     pub sources: HashMap<String, SourceRecord>,
+    pub collectors: HashMap<String, BreakerRecord>,
     pub success: HashMap<String, Vec<bool>>,
     last_token: u64,
     pub latest: Option<Timestamp>,
@@ -62,6 +63,7 @@ impl Disk {
             Change::RemoveTask(task) => drop(self.tasks.remove(task)),
             Change::PutItem(item, record) => drop(self.items.insert(*item, record.clone())),
             Change::PutSource(name, record) => drop(self.sources.insert(name.clone(), record.clone())),
+            Change::PutCollector(name, record) => drop(self.collectors.insert(name.clone(), record.clone())),
             Change::PutSuccess(name, attempts) => drop(self.success.insert(name.clone(), attempts.clone())),
             Change::Finish(record) => drop(self.leases.remove(&record.attempt)),
             Change::Release(attempt) => drop(self.leases.remove(attempt)),
@@ -84,6 +86,7 @@ impl Disk {
             leases: self.leases.values().cloned().collect(),
             reservations: self.reservations.values().cloned().collect(),
             sources: self.sources.clone(),
+            collectors: self.collectors.clone(),
             success: self.success.clone(),
             latest: self.latest,
             ..Remembered::default()

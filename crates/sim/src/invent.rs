@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use adce_core::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, RetryPolicy, Window};
+use adce_core::spec::{AbsentPolicy, BreakerPolicy, FailureRate, Limits, PriorityLevel, Requests, Reserve, RetryPolicy, Window};
 
 use crate::dice::Dice;
 use crate::scenario::{
@@ -25,13 +25,16 @@ pub fn rough_day(seed: u64) -> Scenario {
     let reboots = crashes.iter().any(|crash| crash.reboot);
     // What a predecessor sent is known to its burst only roughly, so the brute-force check knows bursts in calm worlds.
     let bursts = crashes.is_empty();
-    let sources: Vec<SourceSpec> = (0..dice.among(1..4)).map(|at| source(dice, at, bursts)).collect();
-    let collectors: Vec<CollectorSpec> = (0..dice.among(1..5)).map(|at| collector(dice, at)).collect();
+    let mut sources: Vec<SourceSpec> = (0..dice.among(1..4)).map(|at| source(dice, at, bursts)).collect();
+    let mut collectors: Vec<CollectorSpec> = (0..dice.among(1..5)).map(|at| collector(dice, at)).collect();
+    breakers(seed, &mut sources, &mut collectors);
     let datasets = (0..dice.among(2..6)).map(|at| dataset(dice, at, &sources, &collectors)).collect();
+    let slots = dice.among(1..8) as u32;
     Scenario {
         seed,
         hours: HOURS,
-        slots: dice.among(1..8) as u32,
+        slots,
+        reserve: reserve(seed, slots),
         reconcile_every: dice.among(5..31) * MINUTE,
         commit: Span { from: 100, to: 100 + dice.among(0..20_000) },
         publish: publishing(dice),
@@ -62,6 +65,7 @@ pub fn constant_demand(seed: u64) -> Scenario {
         seed,
         hours: HOURS,
         slots: 8,
+        reserve: Reserve::default(),
         reconcile_every: 15 * MINUTE,
         commit: Span { from: 500, to: 3_000 },
         publish: Span { from: 500, to: 50_000 },
@@ -82,13 +86,53 @@ fn publishing(dice: &mut Dice) -> Span {
     Span { from: fastest, to: fastest * dice.among(1..60) }
 }
 
+/// Half of the worlds set something aside. From dice of its own, so that the rest of a seed's world stays what it was.
+fn reserve(seed: u64, slots: u32) -> Reserve {
+    let dice = &mut Dice::new(seed ^ 0x7e5e_77e0);
+    let mut reserve = Reserve::default();
+    if dice.one_in(2) {
+        return reserve;
+    }
+    for priority in [PriorityLevel::Critical, PriorityLevel::High] {
+        let more = reserve.with(priority, dice.one_of(&[0, 100, 200, 340, 450]));
+        // A slot is left for everybody else, or nothing would converge.
+        if more.shares().map(|(priority, _)| more.of_slots(priority, slots)).sum::<u32>() < slots {
+            reserve = more;
+        }
+    }
+    reserve
+}
+
+/// What else breakers can have, and those of collectors; from dice of its own, like [`reserve`].
+fn breakers(seed: u64, sources: &mut [SourceSpec], collectors: &mut [CollectorSpec]) {
+    let dice = &mut Dice::new(seed ^ 0x0b4e_a4e5);
+    for breaker in sources.iter_mut().filter_map(|source| source.breaker.as_mut()) {
+        breaker.cooldown_max = breaker.cooldown * dice.one_of(&[1, 2, 4, 8]);
+        let rate = FailureRate {
+            permille: dice.one_of(&[200, 400, 500, 800]),
+            of: dice.among(3..15) as u32,
+            within: Duration::from_secs(dice.among(20..1_200)),
+        };
+        breaker.rate = dice.one_in(2).then_some(rate);
+    }
+    for collector in collectors {
+        let cooldown = Duration::from_secs(dice.among(10..300));
+        let breaker = BreakerPolicy { failures: dice.among(1..5) as u32, cooldown, cooldown_max: cooldown * 4, rate: None };
+        collector.breaker = (!dice.one_in(3)).then_some(breaker);
+        if dice.one_in(6) {
+            collector.dies = 150;
+        }
+    }
+}
+
 fn source(dice: &mut Dice, at: u64, bursts: bool) -> SourceSpec {
     let mut limits = Limits { windows: windows(dice, 1), ..Limits::default() };
     limits.in_flight = dice.one_in(3).then(|| dice.among(1..5) as u32);
     limits.min_delay = dice.one_in(5).then(|| Duration::from_millis(dice.among(50..4_000)));
     limits.burst = (bursts && dice.one_in(3)).then(|| dice.among(1..10) as u32);
     let fastest = dice.among(5..300) * 1_000;
-    let breaker = BreakerPolicy { failures: dice.among(2..7) as u32, cooldown: Duration::from_secs(dice.among(30..900)) };
+    let (failures, cooldown) = (dice.among(2..7) as u32, Duration::from_secs(dice.among(30..900)));
+    let breaker = BreakerPolicy { failures, cooldown, cooldown_max: cooldown, rate: None };
     SourceSpec {
         name: format!("source{at}"),
         importance: dice.one_of(&[0.5, 1.0, 1.0, 1.2, 1.5, 3.0]),
@@ -142,7 +186,7 @@ fn collector(dice: &mut Dice, at: u64) -> CollectorSpec {
         revive_max: minutes(dice.among(40..120)),
     };
     let batch = if kind == Kind::Http { 1 } else { dice.one_of(&[1, 1, 3, 8, 20]) };
-    CollectorSpec { name: format!("collector{at}"), kind, batch, requests, retry, dies: dice.one_of(&[0, 0, 20]) }
+    CollectorSpec { name: format!("collector{at}"), kind, batch, requests, retry, breaker: None, dies: dice.one_of(&[0, 0, 20]) }
 }
 
 fn dataset(dice: &mut Dice, at: u64, sources: &[SourceSpec], collectors: &[CollectorSpec]) -> DatasetSpec {

@@ -14,7 +14,13 @@ pub fn rules(scenario: &Scenario) -> Rules {
     });
     let collectors = scenario.collectors.iter().map(|collector| {
         let charge = if collector.kind == Kind::Charged { Charging::Ahead } else { Charging::EachRequest };
-        let rules = CollectorRules { batch: collector.batch, requests: collector.requests, charge, retry: collector.retry };
+        let rules = CollectorRules {
+            batch: collector.batch,
+            requests: collector.requests,
+            charge,
+            retry: collector.retry,
+            breaker: collector.breaker,
+        };
         (Arc::from(collector.name.as_str()), rules)
     });
     let datasets = scenario.datasets.iter().map(|dataset| {
@@ -28,6 +34,7 @@ pub fn rules(scenario: &Scenario) -> Rules {
     });
     Rules {
         slots: scenario.slots,
+        reserve: scenario.reserve,
         sources: sources.collect(),
         limits: scenario.together.clone(),
         collectors: collectors.collect(),

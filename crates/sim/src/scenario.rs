@@ -3,7 +3,7 @@
 //! A scenario is plain data with a text form (`scenario_text`), so that what a seed made up can be read, cut down by
 //! hand and run again. It says nothing of what adce should do about it.
 
-use adce_core::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, RetryPolicy};
+use adce_core::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, Reserve, RetryPolicy};
 
 /// Microseconds.
 pub type Micros = u64;
@@ -18,6 +18,7 @@ pub struct Scenario {
     pub seed: u64,
     pub hours: u64,
     pub slots: u32,
+    pub reserve: Reserve,
     pub reconcile_every: Micros,
     /// From asking the disk to being durable.
     pub commit: Span,
@@ -78,6 +79,7 @@ pub struct CollectorSpec {
     pub batch: u32,
     pub requests: Requests,
     pub retry: RetryPolicy,
+    pub breaker: Option<BreakerPolicy>,
     /// A process dies half-way in so many of a thousand attempts.
     pub dies: u32,
 }

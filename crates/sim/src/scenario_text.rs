@@ -1,8 +1,8 @@
 //! The text form of a scenario: a line a thing, `name=value` for each of its properties, `#` for remarks.
 //!
 //! ```text
-//! world seed=17 hours=24 slots=5 reconcile=15m commit=100us..3ms publish=1ms..50ms
-//! source espn importance=1.5 per_minute=60 in_flight=5 latency=200ms..2s busy=20 retry_after=30 moods_until=13h breaker=5/10m
+//! world seed=17 hours=24 slots=5 reconcile=15m commit=100us..3ms publish=1ms..50ms reserve=critical:200
+//! source espn importance=1.5 per_minute=60 in_flight=5 latency=200ms..2s busy=20 retry_after=30 moods_until=13h breaker=5/10m..2h/500:20:10m
 //! outage espn from=6h to=400m
 //! collector box kind=charged batch=20 retry=3/60s..30m revive=1h..2h
 //! dataset games source=espn collector=box priority=high items=200 first_due=0us due_every=5m
@@ -15,7 +15,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use adce_core::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, RetryPolicy, Window};
+use adce_core::spec::{AbsentPolicy, BreakerPolicy, FailureRate, Limits, PriorityLevel, Requests, Reserve, RetryPolicy, Window};
 
 use crate::scenario::{CollectorSpec, Crash, DatasetSpec, Fresh, Jump, Kind, Micros, Moods, Scenario, SourceSpec, Span};
 
@@ -30,13 +30,14 @@ pub fn print(scenario: &Scenario) -> String {
     let mut line = |words: String| writeln!(text, "{}", words.trim_end()).expect("a String takes everything");
     let flag = |on: bool, word: &str| if on { format!(" {word}") } else { String::new() };
     line(format!(
-        "world seed={} hours={} slots={} reconcile={} commit={} publish={}{}{}",
+        "world seed={} hours={} slots={} reconcile={} commit={} publish={}{}{}{}",
         scenario.seed,
         scenario.hours,
         scenario.slots,
         time(scenario.reconcile_every),
         span(scenario.commit),
         span(scenario.publish),
+        reserve(&scenario.reserve),
         flag(!scenario.weighted, "unweighted"),
         flag(scenario.endless, "endless"),
     ));
@@ -64,17 +65,14 @@ pub fn print(scenario: &Scenario) -> String {
 
 fn print_source(source: &SourceSpec) -> String {
     let Moods { busy, error, drop, garbage, slow, retry_after_s, until } = source.moods;
-    let breaker = match source.breaker {
-        Some(policy) => format!("{}/{}", policy.failures, duration(policy.cooldown)),
-        None => "off".into(),
-    };
     format!(
-        "source {} importance={} {} latency={} breaker={breaker} busy={busy} error={error} drop={drop} garbage={garbage} slow={slow} \
+        "source {} importance={} {} latency={} breaker={} busy={busy} error={error} drop={drop} garbage={garbage} slow={slow} \
          retry_after={retry_after_s} moods_until={}",
         source.name,
         source.importance,
         limits(&source.limits),
         span(source.latency),
+        breaker(source.breaker),
         time(until),
     )
 }
@@ -87,7 +85,7 @@ fn print_collector(collector: &CollectorSpec) -> String {
     };
     let RetryPolicy { attempts, backoff_min, backoff_max, revive_min, revive_max } = &collector.retry;
     format!(
-        "collector {} kind={kind} batch={} per_task={} per_item={} dies={} retry={attempts}/{}..{} revive={}..{}",
+        "collector {} kind={kind} batch={} per_task={} per_item={} dies={} retry={attempts}/{}..{} revive={}..{} breaker={}",
         collector.name,
         collector.batch,
         collector.requests.per_task,
@@ -97,7 +95,15 @@ fn print_collector(collector: &CollectorSpec) -> String {
         duration(*backoff_max),
         duration(*revive_min),
         duration(*revive_max),
+        breaker(collector.breaker),
     )
+}
+
+/// `5/10m..2h`, and with a rate `5/10m..2h/500:20:10m`.
+fn breaker(policy: Option<BreakerPolicy>) -> String {
+    let Some(BreakerPolicy { failures, cooldown, cooldown_max, rate }) = policy else { return "off".into() };
+    let rate = rate.map_or(String::new(), |rate| format!("/{}:{}:{}", rate.permille, rate.of, duration(rate.within)));
+    format!("{failures}/{}..{}{rate}", duration(cooldown), duration(cooldown_max))
 }
 
 fn print_dataset(scenario: &Scenario, dataset: &DatasetSpec) -> String {
@@ -129,6 +135,12 @@ fn limits(limits: &Limits) -> String {
     words.join(" ")
 }
 
+/// In thousandths.
+fn reserve(reserve: &Reserve) -> String {
+    let shares: Vec<String> = reserve.shares().map(|(priority, permille)| format!("{}:{permille}", priority.word())).collect();
+    if shares.is_empty() { String::new() } else { format!(" reserve={}", shares.join(",")) }
+}
+
 fn duration(duration: Duration) -> String {
     time(duration.as_micros() as Micros)
 }
@@ -155,6 +167,7 @@ pub fn read(text: &str) -> Result<Scenario, String> {
         seed: 0,
         hours: 24,
         slots: 5,
+        reserve: Reserve::default(),
         reconcile_every: 900_000_000,
         commit: Span { from: 1_000, to: 1_000 },
         publish: Span { from: 1_000, to: 50_000 },
@@ -183,6 +196,7 @@ fn add(scenario: &mut Scenario, line: &Line<'_>) -> Result<(), String> {
             scenario.seed = line.number("seed", 0)?;
             scenario.hours = line.number("hours", 24)?;
             scenario.slots = line.number("slots", 5)? as u32;
+            scenario.reserve = line.value("reserve").map_or(Ok(Reserve::default()), read_reserve)?;
             scenario.reconcile_every = line.time("reconcile", 900_000_000)?;
             scenario.commit = line.span("commit", scenario.commit)?;
             scenario.publish = line.span("publish", scenario.publish)?;
@@ -218,20 +232,12 @@ fn add(scenario: &mut Scenario, line: &Line<'_>) -> Result<(), String> {
 
 fn read_source(line: &Line<'_>) -> Result<SourceSpec, String> {
     let share = |name: &str| line.number(name, 0).map(|share| share as u32);
-    let breaker = match line.value("breaker").unwrap_or("5/10m") {
-        "off" => None,
-        policy => {
-            let (failures, cooldown) = policy.split_once('/').ok_or(format!("`{policy}`: `5/10m` or `off` was expected"))?;
-            let failures = failures.parse().map_err(|_| format!("`{failures}` is not a number"))?;
-            Some(BreakerPolicy { failures, cooldown: Duration::from_micros(read_time(cooldown)?) })
-        }
-    };
     let importance = line.value("importance").unwrap_or("1");
     Ok(SourceSpec {
         name: line.name()?,
         importance: importance.parse().map_err(|_| format!("`{importance}` is not a number"))?,
         limits: line.limits()?,
-        breaker,
+        breaker: read_breaker(line.value("breaker").unwrap_or("5/10m..2h"))?,
         latency: line.span("latency", Span { from: 100_000, to: 500_000 })?,
         moods: Moods {
             busy: share("busy")?,
@@ -244,6 +250,33 @@ fn read_source(line: &Line<'_>) -> Result<SourceSpec, String> {
         },
         outages: Vec::new(),
     })
+}
+
+fn read_breaker(text: &str) -> Result<Option<BreakerPolicy>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let number = |text: &str| text.parse::<u32>().map_err(|_| format!("`{text}` is not a number"));
+    let parts: Vec<&str> = text.split('/').collect();
+    let (failures, cooldown, rate) = match parts[..] {
+        [failures, cooldown] => (failures, cooldown, None),
+        [failures, cooldown, rate] => (failures, cooldown, Some(rate)),
+        _ => return Err(format!("`{text}`: `5/10m..2h`, `5/10m..2h/500:20:10m` or `off` was expected")),
+    };
+    let rate = rate.map(|rate| match rate.split(':').collect::<Vec<_>>()[..] {
+        [permille, of, within] => {
+            let within = Duration::from_micros(read_time(within)?);
+            Ok(FailureRate { permille: number(permille)?, of: number(of)?, within })
+        }
+        _ => Err(format!("`{rate}`: `500:20:10m` was expected")),
+    });
+    let cooldown = read_span(cooldown)?;
+    Ok(Some(BreakerPolicy {
+        failures: number(failures)?,
+        cooldown: Duration::from_micros(cooldown.from),
+        cooldown_max: Duration::from_micros(cooldown.to),
+        rate: rate.transpose()?,
+    }))
 }
 
 fn read_collector(line: &Line<'_>) -> Result<CollectorSpec, String> {
@@ -269,6 +302,7 @@ fn read_collector(line: &Line<'_>) -> Result<CollectorSpec, String> {
             revive_min: Duration::from_micros(revive.from),
             revive_max: Duration::from_micros(revive.to),
         },
+        breaker: read_breaker(line.value("breaker").unwrap_or("off"))?,
         dies: line.number("dies", 0)? as u32,
     })
 }
@@ -283,8 +317,7 @@ fn read_dataset(scenario: &Scenario, line: &Line<'_>) -> Result<DatasetSpec, Str
     };
     let collector = line.value("collector").ok_or("a dataset needs `collector=NAME`")?;
     let at = scenario.collectors.iter().position(|known| known.name == collector);
-    let word = line.value("priority").unwrap_or("medium");
-    let priority = PriorityLevel::ALL.into_iter().find(|level| level.word() == word);
+    let priority = read_priority(line.value("priority").unwrap_or("medium"))?;
     let recheck = line.span("recheck", Span { from: 3_600_000_000, to: 30 * 86_400_000_000 })?;
     let fresh = match line.value("fresh") {
         None => None,
@@ -294,7 +327,7 @@ fn read_dataset(scenario: &Scenario, line: &Line<'_>) -> Result<DatasetSpec, Str
         name: line.name()?,
         source,
         collector: at.ok_or(format!("no collector `{collector}` above"))?,
-        priority: priority.ok_or(format!("`{word}` is no priority"))?,
+        priority,
         cools: line.value("cools").map(read_time).transpose()?,
         items: line.number("items", 10)? as u32,
         first_due: line.time("first_due", 0)?,
@@ -347,6 +380,18 @@ impl Line<'_> {
         limits.min_delay = self.value("min_delay").map(read_time).transpose()?.map(Duration::from_micros);
         Ok(limits)
     }
+}
+
+fn read_priority(word: &str) -> Result<PriorityLevel, String> {
+    PriorityLevel::ALL.into_iter().find(|level| level.word() == word).ok_or(format!("`{word}` is no priority"))
+}
+
+fn read_reserve(text: &str) -> Result<Reserve, String> {
+    text.split(',').try_fold(Reserve::default(), |reserve, share| {
+        let (priority, permille) = share.split_once(':').ok_or(format!("`{share}`: `critical:200` was expected"))?;
+        let permille = permille.parse().map_err(|_| format!("`{permille}` is not a number"))?;
+        Ok(reserve.with(read_priority(priority)?, permille))
+    })
 }
 
 fn read_time(text: &str) -> Result<Micros, String> {

@@ -3,7 +3,7 @@
 use adce_core::ports::Answer;
 use adce_core::queue::Rules;
 use adce_core::record::{Change, Remembered};
-use adce_core::spec::Limits;
+use adce_core::spec::{BreakerPolicy, Limits, PriorityLevel, Reserve};
 use adce_sim::invent::{constant_demand, rough_day};
 use adce_sim::scenario::Scenario;
 use adce_sim::simulate_sabotaged;
@@ -83,6 +83,31 @@ fn a_breaker_that_never_opens_is_seen() {
 }
 
 #[test]
+fn a_breaker_that_is_not_what_its_policy_says_is_seen() {
+    fn policies(rules: &mut Rules) -> impl Iterator<Item = &mut BreakerPolicy> {
+        rules.sources.values_mut().filter_map(|source| source.breaker.as_mut())
+    }
+    let no_rate: fn(&mut Rules) = |rules| policies(rules).for_each(|policy| policy.rate = None);
+    goes_red("pick", "while the breaker is open", bug_in_rules(no_rate), rough_day);
+    let no_growth: fn(&mut Rules) = |rules| policies(rules).for_each(|policy| policy.cooldown_max = policy.cooldown);
+    goes_red("pick", "was picked", bug_in_rules(no_growth), rough_day);
+    let never: fn(&mut Rules) = |rules| rules.collectors.values_mut().for_each(|collector| collector.breaker = None);
+    goes_red("pick", "was picked", bug_in_rules(never), rough_day);
+    let forget: fn(&mut Remembered) = |remembered| remembered.collectors.clear();
+    goes_red("pick", "was picked", Sabotage { remembered: forget, ..Sabotage::default() }, rough_day);
+    let each_counts = |answer| match answer {
+        Answer::Status { code: 429, retry_after } => Answer::Status { code: 503, retry_after },
+        other => other,
+    };
+    let busy: fn(u64) -> Scenario = |seed| {
+        let mut day = rough_day(seed);
+        day.sources.iter_mut().for_each(|source| source.moods.busy = 300);
+        day
+    };
+    goes_red("pick", "a slot idles", Sabotage { answer: each_counts, ..Sabotage::default() }, busy);
+}
+
+#[test]
 fn spacing_that_is_forgotten_is_seen() {
     let no_delay: fn(&mut Rules) = |rules| all_limits(rules).for_each(|limits| limits.min_delay = None);
     goes_red("pick", "was picked", bug_in_rules(no_delay), rough_day);
@@ -90,6 +115,13 @@ fn spacing_that_is_forgotten_is_seen() {
     goes_red("pick", "was picked", bug_in_rules(no_burst), rough_day);
     let no_flight: fn(&mut Rules) = |rules| all_limits(rules).for_each(|limits| limits.in_flight = None);
     goes_red("pick", "was picked", bug_in_rules(no_flight), rough_day);
+}
+
+#[test]
+fn a_reserve_that_is_forgotten_or_too_large_is_seen() {
+    goes_red("pick", "was picked", bug_in_rules(|rules| rules.reserve = Reserve::default()), rough_day);
+    let more: fn(&mut Rules) = |rules| rules.reserve = rules.reserve.with(PriorityLevel::Critical, 500);
+    goes_red("pick", "a slot idles", bug_in_rules(more), rough_day);
 }
 
 #[test]

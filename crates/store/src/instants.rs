@@ -20,6 +20,7 @@ fn recorded_at(change: &Change) -> Option<Timestamp> {
         | Change::RemoveTask(_)
         | Change::PutItem(..)
         | Change::PutSource(..)
+        | Change::PutCollector(..)
         | Change::PutSuccess(..)
         | Change::Started(_)
         | Change::Publishing { .. }

@@ -11,7 +11,8 @@ use adce_core::gap::{Gap, Task};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{
-    AttemptRecord, Change, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation, SourceRecord,
+    AttemptRecord, BreakerRecord, Change, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation,
+    SourceRecord,
 };
 use adce_core::time::Timestamp;
 use async_trait::async_trait;
@@ -38,6 +39,7 @@ struct State {
     processes: BTreeMap<AttemptId, ProcessRecord>,
     reservations: BTreeMap<u64, Reservation>,
     sources: HashMap<String, SourceRecord>,
+    collectors: HashMap<String, BreakerRecord>,
     success: HashMap<String, Vec<bool>>,
     latest: Option<Timestamp>,
     last_token: u64,
@@ -100,6 +102,7 @@ impl State {
             processes: self.processes.values().cloned().collect(),
             reservations: self.reservations.values().cloned().collect(),
             sources: self.sources.clone(),
+            collectors: self.collectors.clone(),
             success: self.success.clone(),
             latest: self.latest,
         }
@@ -133,6 +136,9 @@ impl State {
             }
             Change::PutPicture(picture) => self.picture = Some(picture),
             Change::PutHeldPicture(held) => self.held = held,
+            Change::PutCollector(name, record) => {
+                self.collectors.insert(name, record);
+            }
             Change::PutSource(name, record) => {
                 self.sources.insert(name, record);
             }

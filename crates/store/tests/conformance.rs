@@ -10,7 +10,9 @@ use adce_core::coverage::Picture;
 use adce_core::gap::Task;
 use adce_core::ids::FencingToken;
 use adce_core::ports::{Store, StoreError};
-use adce_core::record::{AbsentMark, Change, Closed, HeldPicture, History, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
+use adce_core::record::{
+    AbsentMark, BreakerRecord, Change, Closed, HeldPicture, History, ItemRecord, Lease, Remembered, Reservation, SourceRecord,
+};
 use adce_store::memory::MemoryStore;
 use adce_store::sqlite::{self, Opening};
 use adce_store::{Identity, Retention};
@@ -96,8 +98,16 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
     let held =
         HeldPicture { picture: picture.clone(), first_seen: at(2), surprises: vec!["`box_scores` lost 12 %".into()], accepted: true };
     let mark = AbsentMark { since: at(0), recheck_at: at(9), confirmed: 3, fingerprint: u64::MAX - 1 };
-    let record = ItemRecord { confirmed: Some(at(3)), absent: Some(mark), suspect_etag: Some("\"e1\"".into()), episodes: 4 };
-    let source = SourceRecord { failures: 5, open_until: Some(at(600)), paused_until: None, reason: Some("5 failures".into()) };
+    let record = ItemRecord {
+        confirmed: Some(at(3)),
+        absent: Some(mark),
+        suspect_etag: Some("\"e1\"".into()),
+        episodes: 4,
+        losses: vec![at(1), at(2)],
+    };
+    let breaker =
+        BreakerRecord { failures: 5, open_until: Some(at(600)), reason: Some("5 failures".into()), since: Some(at(4)), probes_failed: 2 };
+    let source = SourceRecord { breaker: breaker.clone(), paused_until: None };
     let expected = Remembered {
         picture: Some(picture.clone()),
         held: Some(held.clone()),
@@ -106,6 +116,7 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
         items: HashMap::from([(item(1), record.clone())]),
         reservations: vec![reservation(u64::MAX / 2)],
         sources: HashMap::from([("espn".to_owned(), source.clone())]),
+        collectors: HashMap::from([("bbref".to_owned(), breaker.clone())]),
         success: HashMap::from([("bbref".to_owned(), vec![true, false, true])]),
         latest: Some(at(5)),
         ..Remembered::default()
@@ -120,6 +131,7 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
             Change::PutPicture(picture),
             Change::PutHeldPicture(Some(held)),
             Change::PutSource("espn".into(), source),
+            Change::PutCollector("bbref".into(), breaker),
             Change::PutSuccess("bbref".into(), vec![true, false, true]),
             Change::Reserve(reservation(u64::MAX / 2)),
         ],

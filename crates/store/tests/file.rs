@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use adce_core::coverage::Picture;
 use adce_core::ids::FencingToken;
 use adce_core::ports::{Store, StoreError};
-use adce_core::record::{AbsentMark, Change, HeldPicture, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
+use adce_core::record::{AbsentMark, BreakerRecord, Change, HeldPicture, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
 use adce_store::sqlite::{self, Opening, SqliteStore};
 use adce_store::{Identity, Retention};
 use sample::*;
@@ -195,7 +195,7 @@ async fn a_state_with_other_tables_than_its_format_has_is_refused_and_left_as_it
             "DROP TABLE success; CREATE TABLE success (collector TEXT PRIMARY KEY, attempts BLOB NOT NULL) STRICT",
             "column `attempts` of its table `success` is another",
         ),
-        ("PRAGMA user_version = 1", "its table `lease` has no column `publishing`"),
+        ("PRAGMA user_version = 1", "its table `item` has a column `losses`, which is not known"),
     ];
     for (change, what) in others {
         let place = Place::filled().await;
@@ -228,20 +228,32 @@ async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
         picture: Some(picture.clone()),
         held: Some(HeldPicture { picture, first_seen: at(2), surprises, accepted: true }),
         gaps: vec![gap(2), gap(1)],
-        tasks: vec![task(&[1, 2])],
-        items: [(item(1), ItemRecord { confirmed: Some(at(3)), absent: Some(mark), suspect_etag: Some("\"e1\"".into()), episodes: 4 })]
-            .into(),
+        tasks: vec![known_task(&[1, 2])],
+        items: [(
+            item(1),
+            ItemRecord { confirmed: Some(at(3)), absent: Some(mark), suspect_etag: Some("\"e1\"".into()), episodes: 4, losses: vec![] },
+        )]
+        .into(),
         // It was publishing, and did not say what.
         leases: vec![Lease { token: FencingToken(2), staged: vec![], ..lease(2, &[1, 2]) }],
         processes: vec![process(2)],
         reservations: vec![reservation(7), Reservation { settled: Some(settled()), ..reservation(8) }],
         sources: [(
             "espn".into(),
-            SourceRecord { failures: 5, open_until: Some(at(600)), paused_until: None, reason: Some("5 failures".into()) },
+            SourceRecord {
+                breaker: BreakerRecord {
+                    failures: 5,
+                    open_until: Some(at(600)),
+                    reason: Some("5 failures".into()),
+                    ..BreakerRecord::default()
+                },
+                paused_until: None,
+            },
         )]
         .into(),
         success: [("bbref".into(), vec![true, false, true])].into(),
         latest: Some(at(5)),
+        ..Remembered::default()
     };
     assert_eq!(store.load().await.unwrap(), expected);
     let history = store.history(task_id(1)).await.unwrap();

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{LimitsReport, SourceLimits};
+use adce_api::{LimitsReport, ReserveShare, SourceLimits};
 use adce_core::figures::{grouped, span};
+use adce_core::ports::Clock;
+use adce_core::queue::{Dispatcher, Rules};
 use adce_core::spec::Spec;
+use adce_engine::LimitsView;
 use console::style;
 
 use crate::cli::Format;
+use crate::clock::MachineClock;
 use crate::commands::ask;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -17,10 +21,7 @@ use crate::views;
 pub fn run(spec: &Arc<Spec>, format: Format) -> Result<Exit, Failure> {
     let (report, live) = match ask::engine(spec)? {
         Some(mut engine) => (ask::answered(engine.limits())?, true),
-        None => {
-            let sources = spec.sources.iter().map(|(name, source)| (name.clone(), views::declared(&source.limits)));
-            (LimitsReport { all: views::declared(&spec.limits), sources: sources.collect() }, false)
-        }
+        None => (remembered(spec)?, false),
     };
     match format {
         Format::Json => println!("{}", serde_json::to_string(&report).unwrap_or_default()),
@@ -29,15 +30,32 @@ pub fn run(spec: &Arc<Spec>, format: Format) -> Result<Exit, Failure> {
     Ok(Exit::Complete)
 }
 
+/// As declared, and which breakers are open: the next run begins with that.
+fn remembered(spec: &Spec) -> Result<LimitsReport, Failure> {
+    let Some(state) = ask::state(spec)? else { return Ok(views::declared_limits(spec)) };
+    let now = MachineClock.now();
+    let (dispatcher, _) = Dispatcher::new(Rules::of(spec), &mut state.remembered()?, MachineClock.boot_id(), now);
+    let view = LimitsView { sources: dispatcher.figures(now), collectors: dispatcher.collectors(now) };
+    Ok(views::limits(&view, spec, now))
+}
+
 fn print(report: &LimitsReport, live: bool) {
     if !live {
-        println!("{}", style("no engine runs: these are the limits as declared").dim());
+        println!("{}", style("no engine runs: these are the limits as declared, and what the last one left shut").dim());
     }
     let names = report.sources.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max("all together".len());
     for (name, limits) in &report.sources {
         println!("{name:names$}  {}", words(limits, live));
     }
     println!("{:names$}  {}", "all together", words(&report.all, live));
+    for (name, collector) in &report.collectors {
+        let next = collector.until.map_or_else(|| "a probe is under way".into(), |until| format!("next probe {until}"));
+        println!("collector {name}  breaker open since {}: {}; {next}", collector.since, collector.reason);
+    }
+    for ReserveShare { priority, share, slots } in &report.reserve {
+        let of = slots.of.unwrap_or_default();
+        println!("set aside for {}: {:.0} % of every window and {} of {of} slots", priority.word(), share * 100.0, slots.used);
+    }
 }
 
 fn words(limits: &SourceLimits, live: bool) -> String {
@@ -46,7 +64,11 @@ fn words(limits: &SourceLimits, live: bool) -> String {
         .iter()
         .map(|window| {
             let used = if live { format!("{}/", grouped(window.used.into())) } else { String::new() };
-            format!("{used}{} in any {}", grouped(window.limit.into()), span(Duration::from_secs_f64(window.seconds)))
+            let set_aside = match window.set_aside {
+                0 => String::new(),
+                some => format!(" ({} set aside)", grouped(some.into())),
+            };
+            format!("{used}{} in any {}{set_aside}", grouped(window.limit.into()), span(Duration::from_secs_f64(window.seconds)))
         })
         .collect();
     words.extend(limits.burst.map(|burst| format!("burst {burst}")));

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{Bottleneck, Counts, LeftOut, Plan, PlannedItem, PlannedTask};
+use adce_api::{Bottleneck, Counts, LeftOut, Plan, PlannedItem, PlannedTask, ReservePrice};
 use adce_core::figures::grouped;
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::GapId;
-use adce_core::queue::{self, Assumptions, Foreseen, Gate, Rules, forecast, largest_batch};
-use adce_core::spec::Spec;
+use adce_core::queue::{self, Assumptions, Foreseen, Gate, Rules, forecast, largest_batch, reserve_price};
+use adce_core::spec::{PriorityLevel, Spec};
 use adce_core::time::Now;
 use indexmap::IndexMap;
 
@@ -45,7 +45,10 @@ fn plan(survey: Survey) -> Plan {
     let gaps: HashMap<GapId, Gap> = survey.dispatcher.gaps().into_iter().map(|gap| (gap.id, gap)).collect();
     let mut left = watched(&survey, &gaps);
     let Survey { spec, lake, now, dispatcher, held_back, surprises, .. } = survey;
-    let foreseen = forecast(dispatcher, &Assumptions::default(), now);
+    let assumptions = Assumptions::default();
+    let once_more = (!spec.engine.reserve.is_empty()).then(|| dispatcher.clone());
+    let foreseen = forecast(dispatcher, &assumptions, now);
+    let price = once_more.and_then(|dispatcher| reserve_price(dispatcher, &foreseen, &assumptions, now));
     left.extend(left_over(&foreseen.left, held_back, now));
     Plan {
         name: spec.name.clone(),
@@ -56,6 +59,11 @@ fn plan(survey: Survey) -> Plan {
         datasets,
         requests: foreseen.requests,
         eta_seconds: foreseen.done_by.map(|done| done.duration_since(now.wall).as_secs_f64().max(0.0)),
+        reserve: price.map(|price| ReservePrice {
+            priorities: spec.engine.reserve.shares().map(|(priority, _)| priority).collect(),
+            eta_seconds_without: price.done_by_without.duration_since(now.wall).as_secs_f64().max(0.0),
+            costs_seconds: price.done_by.duration_since(price.done_by_without).as_secs_f64().max(0.0),
+        }),
         bottleneck: foreseen.bottleneck.map(|bottleneck| pace(bottleneck, &spec)),
         left,
         held: surprises,
@@ -117,6 +125,10 @@ fn why_left(gate: &Gate, now: Now) -> String {
         Gate::Surprise { .. } => HELD.into(),
         Gate::Exhausted { .. } => "exhausted; each is revived by itself".into(),
         Gate::NotYet { .. } => "upstream does not have them yet; each is asked for again by itself".into(),
+        Gate::Doubted { .. } => "upstream says of too many at once that it has no such thing; one of them is asked for again".into(),
+        Gate::Contested { .. } => "filled and gone three times in a day; each is left alone for a day, or `adce accept KEY`".into(),
+        Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` is open: {reason}"),
+        Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of collector `{collector}` is open: {reason}"),
         Gate::Retry { .. } => "failed, and not tried again for a while".into(),
         other => views::sentence(other, now),
     }
@@ -143,7 +155,8 @@ fn shortened_batches(spec: &Spec) -> Vec<String> {
     let mut hints: Vec<String> = Vec::new();
     for dataset in spec.datasets.values() {
         let Some(collector) = dataset.collector.as_ref().and_then(|name| spec.collectors.get(name)) else { continue };
-        let largest = largest_batch(&rules, dataset.source.as_deref(), &collector.name);
+        let batch = |priority| largest_batch(&rules, dataset.source.as_deref(), &collector.name, priority);
+        let largest = PriorityLevel::ALL.into_iter().map(batch).min().unwrap_or_default();
         let wanted = collector.batch.size as usize;
         if largest < wanted {
             let [from, to] = [wanted, largest].map(|size| grouped(size as u64));

@@ -8,6 +8,7 @@ use adce_core::figures::{grouped, percent, progress, span};
 use adce_core::ports::Clock;
 use adce_core::spec::Spec;
 use adce_core::time::{SignedDuration, Timestamp};
+use adce_engine::{CollectorLine, ContestedLine, collector_line};
 use console::style;
 
 use crate::cli::Format;
@@ -17,6 +18,7 @@ use crate::display::bar;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::survey::Survey;
+use crate::views;
 use crate::wiring::lake_words;
 
 pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
@@ -46,6 +48,10 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
     let counts = survey.dispatcher.counts(survey.now);
     let coverage = adce_api::Counts { items: survey.coverage.counts(), unexpected: survey.coverage.unexpected() };
     let partly = survey.is_partial();
+    let crashing: Vec<CollectorLine> = survey.dispatcher.collectors(survey.now).into_iter().filter_map(collector_line).collect();
+    let doubts = adce_engine::doubts(&survey.dispatcher, survey.now);
+    let contested = survey.dispatcher.contested(survey.now).into_iter();
+    let contested: Vec<ContestedLine> = contested.map(|(gap, until)| ContestedLine { key: gap.key, until }).collect();
     let status = Status {
         name: spec.name.clone(),
         lake: lake_words(&spec.lake),
@@ -63,9 +69,10 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
         },
         eta_seconds: None,
         sources: Default::default(),
+        collectors: views::collectors(&crashing),
         running: Vec::new(),
         slots: Share { used: 0, of: Some(spec.engine.max_concurrent) },
-        look: Vec::new(),
+        look: views::crashing(&crashing).chain(views::contested(&contested)).chain(views::doubts(&doubts)).collect(),
         held: survey.surprises,
     };
     Ok((status, partly))

@@ -147,8 +147,8 @@ fn rates(source: &SourceLine, columns: usize) -> String {
 fn state(source: &SourceLine, at: Timestamp) -> String {
     match &source.state {
         SourceState::Paused { until } => style(format!("asked us to wait {}", since(at, *until))).yellow().to_string(),
-        SourceState::Open { until, reason } => style(format!("breaker open until {}: {reason}", clock(*until))).red().to_string(),
-        SourceState::HalfOpen => style("breaker half-open").yellow().to_string(),
+        SourceState::Open { until, reason, .. } => style(format!("breaker open until {}: {reason}", clock(*until))).red().to_string(),
+        SourceState::HalfOpen { .. } => style("breaker half-open").yellow().to_string(),
         SourceState::Ok => match source.next_permit {
             Some(then) if source.queued + source.asking > 0 && then.duration_since(at).as_secs() > 0 => {
                 format!("next permit in {}", since(at, then))

@@ -53,6 +53,12 @@ fn said(notice: &Notice) -> Option<String> {
         Notice::LookFailed(error) => format!("could not look again: {error}; what was seen before stays in force"),
         Notice::ManyGaps(gaps) => format!("{} gaps are started for the first time", grouped(*gaps)),
         Notice::Surprise(surprise) => format!("held: {surprise}"),
+        Notice::Doubted { source, absences, of, probe_at } => format!(
+            "doubted {source}: {absences} of its last {of} answers are \"no such thing\", which is not believed; one is asked again {probe_at}"
+        ),
+        Notice::Contested { key, until } => {
+            format!("contested {key}: filled and gone three times in a day; left alone until {until}, or `adce accept {key}`")
+        }
     })
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use adce_api::{DatasetCoverage, Plan, PlannedItem, PlannedTask};
+use adce_api::{DatasetCoverage, Plan, PlannedItem, PlannedTask, ReservePrice};
 use adce_core::coverage::Counts;
 use adce_core::figures::{grouped, percent, span};
 use adce_core::gap::Reason;
@@ -52,6 +52,9 @@ pub fn write(plan: &Plan, width: Option<usize>, out: &mut dyn Write) -> io::Resu
         writeln!(out, "{}: {}", counted(left.gaps, "gap"), left.why)?;
     }
     writeln!(out, "{}", last_line(plan))?;
+    if let Some(price) = plan.reserve.as_ref().filter(|_| !plan.tasks.is_empty()) {
+        writeln!(out, "{}", price_line(price, plan.at))?;
+    }
     plan.hints.iter().try_for_each(|hint| writeln!(out, "hint: {hint}"))
 }
 
@@ -251,6 +254,18 @@ fn last_line(plan: &Plan) -> String {
     parts.join(" · ")
 }
 
+fn price_line(price: &ReservePrice, at: Timestamp) -> String {
+    let whom = price.priorities.iter().map(|priority| priority.word()).collect::<Vec<_>>().join(" and ");
+    let costs = Duration::try_from_secs_f64(price.costs_seconds).unwrap_or_default();
+    match costs < Duration::from_secs(1) {
+        true => format!("reserve: what is set aside for {whom} makes nothing wait longer now"),
+        false => {
+            let without = instant::clock(later(at, price.eta_seconds_without), at);
+            format!("reserve: what is set aside for {whom} makes the rest {} later; without it, done {without}", span(costs))
+        }
+    }
+}
+
 fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
@@ -317,6 +332,7 @@ mod tests {
             ],
             requests: 7,
             eta_seconds: Some(210.0),
+            reserve: None,
             bottleneck: Some(Bottleneck { source: Some("basketball_reference".into()), text: "1 every 3 s".into() }),
             left: vec![LeftOut { gaps: 1, why: "`holidays` has no collector".into() }],
             held: Vec::new(),
@@ -362,6 +378,16 @@ hint: others derive from it
         let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let found = screen(&nba(), None);
         assert_eq!(found.lines().map(squeeze).collect::<Vec<_>>(), expected.lines().map(squeeze).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_price_of_a_reserve_is_said() {
+        let price = |costs_seconds| ReservePrice { priorities: vec![PriorityLevel::Critical], eta_seconds_without: 150.0, costs_seconds };
+        let said = |costs| screen(&Plan { reserve: Some(price(costs)), ..nba() }, None);
+        let some = "reserve: what is set aside for critical makes the rest 1 m later; without it, done 14:02:30\n";
+        assert!(said(60.0).contains(some), "{}", said(60.0));
+        assert!(said(0.0).contains("reserve: what is set aside for critical makes nothing wait longer now\n"), "{}", said(0.0));
+        assert!(!screen(&nba(), None).contains("reserve"));
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Ending {
             Ending::Exited(SOURCE_DOWN) => Fault::Source,
             Ending::Exited(TRY_LATER) | Ending::HeldUp(_) | Ending::Unfollowed(_) => Fault::Later,
             Ending::Stopped => Fault::Stopped,
-            _ => Fault::Item,
+            _ => Fault::Collector,
         }
     }
 
@@ -119,7 +119,9 @@ pub(crate) fn assess(items: &[OrderItem], words: &Words, staged: &Staged, ending
 fn own_word(word: &Word, file: Option<std::path::PathBuf>, ending: Ending) -> Said {
     let failed = |fallback: &str| {
         let message = word.message.clone().unwrap_or_else(|| fallback.to_owned());
-        Said::Failed(Failure { fault: ending.fault(), message, retry_after_s: word.retry_after_s })
+        // What names an item is no crash, whatever came after.
+        let fault = if ending.fault() == Fault::Collector { Fault::Item } else { ending.fault() };
+        Said::Failed(Failure { fault, message, retry_after_s: word.retry_after_s })
     };
     match (word.outcome, file) {
         (Claim::Done, Some(file)) => Said::Staged(file),
@@ -206,9 +208,9 @@ mod tests {
         assert_eq!(said(None, false, Ending::Exited(66)), (None, Rest::Absent));
         assert_eq!(fault(Ending::Exited(69)), (Fault::Source, "exit 69, the source is down: last line".into()));
         assert_eq!(fault(Ending::Exited(75)).0, Fault::Later);
-        assert_eq!(fault(Ending::Exited(1)), (Fault::Item, "exit 1: last line".into()));
-        assert_eq!(fault(Ending::Signalled(11)), (Fault::Item, "signal 11: last line".into()));
-        assert_eq!(fault(Ending::TimedOut(Duration::from_secs(600))), (Fault::Item, "timeout after 10m: last line".into()));
+        assert_eq!(fault(Ending::Exited(1)), (Fault::Collector, "exit 1: last line".into()));
+        assert_eq!(fault(Ending::Signalled(11)), (Fault::Collector, "signal 11: last line".into()));
+        assert_eq!(fault(Ending::TimedOut(Duration::from_secs(600))), (Fault::Collector, "timeout after 10m: last line".into()));
         assert_eq!(fault(Ending::Stopped).0, Fault::Stopped);
     }
 

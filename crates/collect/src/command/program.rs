@@ -67,5 +67,5 @@ fn interpreter(program: &Path) -> Option<String> {
 
 /// Trying again does not help until a person has acted, but it costs the gap its attempts, and then it is alerted.
 pub(crate) fn not_started(message: &str) -> Failure {
-    Failure { fault: Fault::Item, message: format!("not started: {message}"), retry_after_s: None }
+    Failure { fault: Fault::Collector, message: format!("not started: {message}"), retry_after_s: None }
 }

@@ -56,6 +56,7 @@ fn order(folder: &tempfile::TempDir, script: &str) -> Order {
         output: adce_core::spec::Output::Staged,
         timeout: Duration::from_secs(600),
         retry: RetryPolicy::default(),
+        breaker: None,
         environment: Environment::default(),
         cwd: folder.path().to_owned(),
     };

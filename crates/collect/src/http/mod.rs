@@ -211,6 +211,6 @@ fn redact(report: &mut Report, redactor: &Redactor) {
 }
 
 fn not_started(why: String) -> Report {
-    let failure = Failure { fault: Fault::Item, message: format!("not started: {why}"), retry_after_s: None };
+    let failure = Failure { fault: Fault::Collector, message: format!("not started: {why}"), retry_after_s: None };
     Report { ended: "not started".into(), rest: Rest::Failed(failure), ..Report::default() }
 }

@@ -169,6 +169,7 @@ pub fn collector(how: How) -> Collector {
         output: Output::Staged,
         timeout: LONG,
         retry: RetryPolicy::default(),
+        breaker: None,
         environment: Environment::default(),
         cwd: std::env::temp_dir(),
     }

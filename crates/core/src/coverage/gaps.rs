@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::contested::first_progress;
 use super::expected::{Expected, ItemIx};
 use super::inventory::Inventory;
 use super::state::Sight;
@@ -85,7 +86,7 @@ fn gap(evidence: &Evidence<'_>, id: ItemId, item: &GapItem, before: Option<&Gap>
         etag: seen.etag,
         last_modified: seen.last_modified,
         fingerprint: dataset.fingerprint,
-        progress: progress.unwrap_or_default(),
+        progress: progress.unwrap_or_else(|| first_progress(item.reason, record.filter(|_| before.is_none()), now)),
     }
 }
 

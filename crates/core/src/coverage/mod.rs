@@ -4,6 +4,7 @@
 //! `gaps` turns that into what opened and closed since before, and `surprise` asks whether it may be believed at once.
 
 mod calendar;
+mod contested;
 mod expected;
 mod gaps;
 mod inventory;

@@ -90,12 +90,12 @@ impl Ledger {
         self.open + (self.total() - self.total_outside(span, now))
     }
 
-    /// The first instant at which `fewer` of those that count at `now` do not count any more; `None`: too many of them
-    /// are still open.
-    pub(super) fn drops_by(&self, fewer: u64, span: Duration, now: Boottime) -> Option<Boottime> {
-        let wanted = self.total_outside(span, now) + fewer;
-        let place = self.marks.partition_point(|mark| mark.through < wanted);
-        self.marks.get(place).map(|mark| mark.at + span + RESOLUTION)
+    /// The first instant after `now` at which some that count at `now` do not any more and `holds` is true; it must stay
+    /// true from then on. `None`: not while so many are open.
+    pub(super) fn first_where(&self, span: Duration, now: Boottime, holds: impl Fn(Boottime) -> bool) -> Option<Boottime> {
+        let ends = |mark: &Mark| mark.at + span + RESOLUTION;
+        let place = self.marks.partition_point(|mark| mark.at + span < now || !holds(ends(mark)));
+        self.marks.get(place).map(ends)
     }
 
     fn total(&self) -> u64 {
@@ -183,7 +183,9 @@ mod tests {
                     prop_assert_eq!(ledger.used(span, at), counts(now));
                     for fewer in 1..=counts(now) {
                         let drops = (now..now + 60).find(|later| counts(*later) + fewer <= counts(now));
-                        let said = ledger.drops_by(fewer, span, at).map(|at| at.as_micros().div_ceil(1_000_000));
+                        let used = ledger.used(span, at);
+                        let said = ledger.first_where(span, at, |later| ledger.used(span, later) + fewer <= used);
+                        let said = said.map(|at| at.as_micros().div_ceil(1_000_000));
                         prop_assert_eq!(said, drops);
                     }
                 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::ports::{PermitId, Settlement};
-use crate::spec::Limits;
+use crate::spec::{Limits, Reserve};
 use crate::time::Boottime;
 
 use super::scope::{Holding, Load, Scope};
@@ -49,6 +49,11 @@ impl Limiter {
         }
     }
 
+    /// Sets a share of every window aside, from now on; what was used before is nobody's.
+    pub fn set_aside(&mut self, reserve: Reserve) {
+        self.sources.iter_mut().chain([&mut self.all]).for_each(|scope| scope.set_aside(reserve));
+    }
+
     /// Permits get numbers from `first` on: a restarted engine goes on behind its predecessor's.
     pub fn number_from(&mut self, first: u64) {
         self.next_permit = self.next_permit.max(first);
@@ -61,8 +66,8 @@ impl Limiter {
         let now = self.advance(now);
         let id = PermitId(self.next_permit);
         self.next_permit += 1;
-        let in_source = self.sources[ask.source.0 as usize].grant(ask.kind, now);
-        let in_all = self.all.grant(ask.kind, now);
+        let in_source = self.sources[ask.source.0 as usize].grant(ask, now);
+        let in_all = self.all.grant(ask, now);
         self.granted.insert(id, Granted { source: ask.source, in_source, in_all });
         Ok(Permit { id, source: ask.source, permits: Load::from(ask.kind).requests() })
     }
@@ -84,8 +89,16 @@ impl Limiter {
         let now = now.max(self.latest);
         let load = Load::from(ask.kind);
         let paused = self.paused(ask.source, now);
-        let source = self.sources[ask.source.0 as usize].refusals(load, now);
-        paused.into_iter().chain(source).chain(self.all.refusals(load, now))
+        let source = self.sources[ask.source.0 as usize].refusals(load, ask.priority, now);
+        paused.into_iter().chain(source).chain(self.all.refusals(load, ask.priority, now))
+    }
+
+    /// Whether `ask` takes nothing of any window but what is set aside for its priority, and so nothing from anybody else.
+    pub fn is_within_its_share(&self, ask: &Ask, now: Boottime) -> bool {
+        let (now, load) = (now.max(self.latest), Load::from(ask.kind));
+        let of_source = self.sources[ask.source.0 as usize].within_share(load, ask.priority, now);
+        let mut windows = of_source.chain(self.all.within_share(load, ask.priority, now)).peekable();
+        windows.peek().is_some() && windows.all(|within| within)
     }
 
     fn paused(&self, source: SourceIx, now: Boottime) -> Option<HoldOff> {

@@ -24,6 +24,7 @@ mod limiter;
 mod restart;
 pub mod retry_after;
 mod scope;
+mod shares;
 mod spread;
 
 use std::fmt;
@@ -33,7 +34,7 @@ pub use limiter::Limiter;
 pub use restart::{Restored, restored};
 
 use crate::ports::PermitId;
-use crate::spec::Window;
+use crate::spec::{PriorityLevel, Window};
 use crate::time::Boottime;
 
 /// Position in `Spec::sources`.
@@ -45,19 +46,25 @@ pub struct SourceIx(pub u32);
 pub struct Ask {
     pub source: SourceIx,
     pub kind: AskKind,
+    /// Of the task that it is for: something may be set aside for it.
+    pub priority: PriorityLevel,
 }
 
 impl Ask {
     pub fn one(source: SourceIx) -> Self {
-        Ask { source, kind: AskKind::OneRequest }
+        Ask { source, kind: AskKind::OneRequest, priority: PriorityLevel::default() }
     }
 
     pub fn charged(source: SourceIx, permits: u32) -> Self {
-        Ask { source, kind: AskKind::ChargedAhead { permits } }
+        Ask { kind: AskKind::ChargedAhead { permits }, ..Ask::one(source) }
     }
 
     pub fn paced(source: SourceIx) -> Self {
-        Ask { source, kind: AskKind::Paced }
+        Ask { kind: AskKind::Paced, ..Ask::one(source) }
+    }
+
+    pub fn of(self, priority: PriorityLevel) -> Self {
+        Ask { priority, ..self }
     }
 }
 
@@ -133,6 +140,11 @@ pub enum Because {
         reach: Reach,
         window: Window,
     },
+    /// What is left of the window is set aside for other priorities.
+    SetAside {
+        reach: Reach,
+        window: Window,
+    },
     Burst {
         reach: Reach,
     },
@@ -150,7 +162,7 @@ impl Because {
     /// The span of the window that refuses, if it is one.
     pub fn window(&self) -> Option<Window> {
         match *self {
-            Because::Window { window, .. } => Some(window),
+            Because::Window { window, .. } | Because::SetAside { window, .. } => Some(window),
             _ => None,
         }
     }
@@ -159,6 +171,7 @@ impl Because {
     pub fn word(&self) -> &'static str {
         match self {
             Because::Window { window, .. } => window.key(),
+            Because::SetAside { .. } => "reserve",
             Because::Burst { .. } => "burst",
             Because::MinDelay { .. } => "min_delay",
             Because::InFlight { .. } => "in_flight",
@@ -166,9 +179,10 @@ impl Because {
         }
     }
 
-    fn reach(&self) -> Reach {
+    pub fn reach(&self) -> Reach {
         match *self {
-            Because::Window { reach, .. } | Because::Burst { reach } | Because::MinDelay { reach } | Because::InFlight { reach } => reach,
+            Because::Window { reach, .. } | Because::SetAside { reach, .. } => reach,
+            Because::Burst { reach } | Because::MinDelay { reach } | Because::InFlight { reach } => reach,
             Because::Paused => Reach::Source,
         }
     }
@@ -178,6 +192,9 @@ impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Because::Window { window, .. } => write!(f, "`{}: {}`", window.key(), window.requests)?,
+            Because::SetAside { window, .. } => {
+                write!(f, "what is not set aside of `{}: {}`", window.key(), window.requests)?;
+            }
             Because::Paused => return f.write_str("upstream asked for a pause (`Retry-After`)"),
             _ => write!(f, "`{}`", self.word())?,
         }
@@ -194,8 +211,8 @@ pub struct WindowUsage {
     pub window: Window,
     /// Requests that count against it now.
     pub used: u64,
-    /// From when on one more fits: `now` if it does already; `None`: not before something is settled.
-    pub free_at: Option<Boottime>,
+    /// Set aside for priorities that do not need it now.
+    pub set_aside: u64,
 }
 
 /// Readings of the clock are cut to whole microseconds, so something that was read as settled at s may have arrived

@@ -11,21 +11,18 @@
 use std::time::Duration;
 
 use crate::ports::Settlement;
-use crate::spec::{Limits, Margin};
+use crate::spec::{Limits, Margin, PriorityLevel, Reserve, Window};
 use crate::time::Boottime;
 
-use super::ledger::Ledger;
+use super::shares::{Full, Shares, is_long};
 use super::spread::{Spread, Undo, window_to_spread};
-use super::{AskKind, Because, HoldOff, Reach, SHORTEST_WINDOW_OF_A_CHARGE, WindowUsage};
+use super::{Ask, AskKind, Because, HoldOff, Reach, SHORTEST_WINDOW_OF_A_CHARGE, WindowUsage};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Scope {
     reach: Reach,
     limits: Limits,
-    /// Everything, for windows of a minute or more.
-    long: Ledger,
-    /// Spaced requests only, for shorter windows.
-    short: Ledger,
+    shares: Shares,
     /// Spaced requests granted and not settled.
     unsettled: u32,
     /// Spaced requests settled at an instant that has not come yet (a connection closed just now).
@@ -70,7 +67,7 @@ impl Load {
     }
 
     /// What it takes from windows of a minute or more.
-    fn in_long(self) -> u32 {
+    pub(super) fn in_long(self) -> u32 {
         match self {
             Load::Single | Load::Bulk(_) => self.requests(),
             Load::Paced => 0,
@@ -78,8 +75,12 @@ impl Load {
     }
 
     /// What it takes from shorter windows.
-    fn in_short(self) -> u32 {
+    pub(super) fn in_short(self) -> u32 {
         if self.is_spaced() { 1 } else { 0 }
+    }
+
+    pub(super) fn in_window(self, window: Window) -> u64 {
+        u64::from(if is_long(window) { self.in_long() } else { self.in_short() })
     }
 }
 
@@ -95,6 +96,7 @@ pub(super) enum Wait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Holding {
     load: Load,
+    priority: PriorityLevel,
     granted: Boottime,
     sent: Option<Boottime>,
     undo: Option<Undo>,
@@ -104,15 +106,12 @@ pub(super) struct Holding {
 
 impl Scope {
     pub(super) fn new(reach: Reach, limits: &Limits) -> Self {
-        let (long, short): (Vec<_>, Vec<_>) = limits.windows.iter().partition(|window| window.span >= SHORTEST_WINDOW_OF_A_CHARGE);
-        let longest = |windows: Vec<&crate::spec::Window>| windows.iter().map(|window| window.span).max().unwrap_or(Duration::ZERO);
         let spread = window_to_spread(&limits.windows, SHORTEST_WINDOW_OF_A_CHARGE)
             .and_then(|window| limits.burst.map(|burst| Spread::new(window, burst)));
         Scope {
             reach,
             limits: limits.clone(),
-            long: Ledger::new(longest(long)),
-            short: Ledger::new(longest(short)),
+            shares: Shares::new(&limits.windows),
             unsettled: 0,
             lingering: Vec::new(),
             last_settled: None,
@@ -120,11 +119,18 @@ impl Scope {
         }
     }
 
+    pub(super) fn set_aside(&mut self, reserve: Reserve) {
+        self.shares.set_aside(reserve);
+    }
+
     /// Every rule that refuses `load` at `now`, and how long it does.
-    pub(super) fn refusals(&self, load: Load, now: Boottime) -> impl Iterator<Item = HoldOff> + '_ {
+    pub(super) fn refusals(&self, load: Load, priority: PriorityLevel, now: Boottime) -> impl Iterator<Item = HoldOff> + '_ {
         let windows = self.limits.windows.iter().filter_map(move |window| {
-            let wait = self.wait_for_window(*window, load, now)?;
-            Some(wait.hold_off(Because::Window { reach: self.reach, window: *window }))
+            let (wait, full) = self.shares.wait(*window, load, priority, now)?;
+            Some(wait.hold_off(match full {
+                Full::Used => Because::Window { reach: self.reach, window: *window },
+                Full::SetAside => Because::SetAside { reach: self.reach, window: *window },
+            }))
         });
         let spacing = [
             self.wait_for_burst(now).map(|wait| wait.hold_off(Because::Burst { reach: self.reach })),
@@ -134,23 +140,10 @@ impl Scope {
         windows.chain(spacing.into_iter().flatten().filter(move |_| load.is_spaced()))
     }
 
-    fn wait_for_window(&self, window: crate::spec::Window, load: Load, now: Boottime) -> Option<Wait> {
-        let (ledger, wanted) = match window.span >= SHORTEST_WINDOW_OF_A_CHARGE {
-            true => (&self.long, u64::from(load.in_long())),
-            false => (&self.short, u64::from(load.in_short())),
-        };
-        let limit = u64::from(window.requests);
-        if wanted == 0 {
-            return None;
-        }
-        if wanted > limit {
-            return Some(Wait::Never);
-        }
-        let too_many = (ledger.used(window.span, now) + wanted).saturating_sub(limit);
-        if too_many == 0 {
-            return None;
-        }
-        Some(ledger.drops_by(too_many, window.span, now).map_or(Wait::UntilSettled, Wait::Until))
+    /// For every window that `load` counts against: whether it needs nothing but what is set aside for it there.
+    pub(super) fn within_share(&self, load: Load, priority: PriorityLevel, now: Boottime) -> impl Iterator<Item = bool> + '_ {
+        let concerned = self.limits.windows.iter().filter(move |window| load.in_window(**window) > 0);
+        concerned.map(move |window| self.shares.is_within_its_share(*window, load, priority, now))
     }
 
     fn wait_for_burst(&self, now: Boottime) -> Option<Wait> {
@@ -184,19 +177,18 @@ impl Scope {
         Some(Wait::Until(ahead[ahead.len() - room]))
     }
 
-    pub(super) fn grant(&mut self, kind: AskKind, now: Boottime) -> Holding {
-        let load = Load::from(kind);
+    pub(super) fn grant(&mut self, ask: &Ask, now: Boottime) -> Holding {
+        let (load, priority) = (Load::from(ask.kind), ask.priority);
         self.forget(now);
-        self.long.open(load.in_long());
-        self.short.open(load.in_short());
-        let mut holding = Holding { load, granted: now, sent: None, undo: None, marked: None };
+        self.shares.open(load, priority);
+        let mut holding = Holding { load, priority, granted: now, sent: None, undo: None, marked: None };
         if load.is_spaced() {
             self.unsettled += 1;
             if let Some(spread) = &mut self.spread {
                 spread.hold();
             }
         }
-        if let AskKind::ChargedAhead { .. } = kind {
+        if let AskKind::ChargedAhead { .. } = ask.kind {
             self.count_as_sent(&mut holding, now);
         }
         holding
@@ -234,11 +226,8 @@ impl Scope {
 
     fn take_back(&mut self, holding: &Holding) {
         match holding.marked {
-            Some(at) => {
-                self.long.unmark(at, holding.load.in_long());
-                self.short.unmark(at, holding.load.in_short());
-            }
-            None => self.close(holding),
+            Some(at) => self.shares.unmark(at, holding.load, holding.priority),
+            None => self.shares.close(holding.load, holding.priority),
         }
         if let (true, Some(spread)) = (holding.load.is_spaced(), &mut self.spread) {
             match (holding.sent, holding.undo) {
@@ -271,26 +260,18 @@ impl Scope {
     }
 
     fn mark(&mut self, holding: &mut Holding, at: Boottime) {
-        self.close(holding);
-        self.long.mark(at, holding.load.in_long());
-        self.short.mark(at, holding.load.in_short());
+        self.shares.close(holding.load, holding.priority);
+        self.shares.mark(at, holding.load, holding.priority);
         holding.marked = Some(at);
     }
 
-    fn close(&mut self, holding: &Holding) {
-        self.long.close(holding.load.in_long());
-        self.short.close(holding.load.in_short());
-    }
-
-    /// Counts what an earlier process sent. Nobody remembers whether it was one request at a time, so it counts
-    /// everywhere.
+    /// Counts what an earlier process sent.
     pub(super) fn restore(&mut self, permits: u32, arrived_by: Boottime, now: Boottime) {
         let until = match self.limits.margin {
             Margin::Bracket => arrived_by,
             Margin::Fixed(margin) => arrived_by + margin,
         };
-        self.long.mark(until, permits);
-        self.short.mark(until, permits);
+        self.shares.mark_as_nobodys(until, permits);
         self.last_settled = self.last_settled.max(Some(arrived_by));
         if arrived_by > now {
             self.lingering.extend(std::iter::repeat_n(arrived_by, permits as usize));
@@ -302,20 +283,15 @@ impl Scope {
     }
 
     fn forget(&mut self, now: Boottime) {
-        self.long.forget(now);
-        self.short.forget(now);
+        self.shares.forget(now);
         self.lingering.retain(|at| *at > now);
     }
 
     pub(super) fn usage(&self, now: Boottime) -> Vec<WindowUsage> {
-        let of = |window: &crate::spec::Window| WindowUsage {
+        let of = |window: &Window| WindowUsage {
             window: *window,
-            used: self.ledger(window.span).used(window.span, now),
-            free_at: match self.wait_for_window(*window, Load::Single, now) {
-                None => Some(now),
-                Some(Wait::Until(at)) => Some(at),
-                Some(Wait::UntilSettled | Wait::Never) => None,
-            },
+            used: self.shares.used(*window, now),
+            set_aside: self.shares.idle(*window, now),
         };
         self.limits.windows.iter().map(of).collect()
     }
@@ -327,9 +303,5 @@ impl Scope {
 
     pub(super) fn linger(&self) -> Duration {
         self.limits.linger
-    }
-
-    fn ledger(&self, span: Duration) -> &Ledger {
-        if span >= SHORTEST_WINDOW_OF_A_CHARGE { &self.long } else { &self.short }
     }
 }

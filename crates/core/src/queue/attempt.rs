@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::book::{BucketIx, GapSlot, Phase};
-use super::dispatcher::Attempt;
+use super::dispatcher::{Attempt, mark_of};
 use super::form::{Edit, terms};
 use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
@@ -19,7 +19,8 @@ use crate::limits::breaker::{self, Turn};
 use crate::limits::{Ask, SourceIx, retry_after};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
 use crate::queue::classes::TaskSlot;
-use crate::record::{Change, Closed, Event, ItemRecord};
+use crate::record::{Change, Closed, Event, ItemRecord, SourceRecord};
+use crate::spec::PriorityLevel;
 use crate::time::{Boottime, Now, Timestamp};
 
 impl Dispatcher {
@@ -51,7 +52,10 @@ impl Dispatcher {
                 Ok((permit, None, Paid::Now))
             }
             Terms::Charged(charge, needs) => self.grants.take_under(charge, needs, now.boot).map(|permit| (permit, None, Paid::Ahead)),
-            Terms::Full => self.grants.take(Ask::one(source), now).map(|(permit, before)| (permit, before, Paid::Now)),
+            Terms::Full => {
+                let ask = Ask::one(source).of(self.priority_of(attempt));
+                self.grants.take(ask, now).map(|(permit, before)| (permit, before, Paid::Now))
+            }
         };
         match granted {
             Ok((permit, before, paid)) => {
@@ -60,7 +64,7 @@ impl Dispatcher {
             }
             Err(refusal) => {
                 self.waits(attempt, source).met.shut_out = false;
-                Acquire::Wait { gate: self.limit_gate(Some(source), &refusal), until: refusal.at() }
+                Acquire::Wait { gate: self.limit_gate(Some(source), self.priority_of(attempt), &refusal), until: refusal.at() }
             }
         }
     }
@@ -97,7 +101,7 @@ impl Dispatcher {
             return None;
         }
         match self.terms_of(attempt, source) {
-            Terms::Full => Some(Ask::one(source)),
+            Terms::Full => Some(Ask::one(source).of(self.priority_of(attempt))),
             Terms::Charged(_, Under::Ask(ask)) => Some(ask),
             Terms::First(_) | Terms::Charged(_, Under::NothingMore) => None,
         }
@@ -128,6 +132,10 @@ impl Dispatcher {
             }
             false => self.source_gate(source, now),
         }
+    }
+
+    fn priority_of(&self, attempt: AttemptId) -> PriorityLevel {
+        self.running.get(&attempt).map_or(PriorityLevel::default(), |running| self.priority_of_task(running.task))
     }
 
     fn source_of(&self, task: TaskSlot) -> Option<SourceIx> {
@@ -165,7 +173,7 @@ impl Dispatcher {
         let (met, reason) = judged(answer);
         if let Some(attempt) = self.running.get_mut(&attempt) {
             attempt.met.answers = true;
-            attempt.met.last_failed = met == breaker::Met::Failure;
+            attempt.met.last_failed = met != breaker::Met::Answer;
         }
         if let Answer::Status { code, retry_after: Some(asked) } = answer
             && asks_for_a_pause(code)
@@ -176,25 +184,54 @@ impl Dispatcher {
     }
 
     fn met(&mut self, attempt: AttemptId, source: SourceIx, met: breaker::Met, reason: &str, now: Now) -> Vec<Change> {
-        let turn = self.sources[source.0 as usize].breaker.met(attempt, met, reason, now.boot);
+        let turn = self.sources[source.0 as usize].breaker.met(attempt, met, reason, now);
         let mut changes = self.save_source(source, now);
-        let name = self.source_name(source);
-        let text = match turn {
-            None => return changes,
-            Some(Turn::Tripped { failures, .. }) => {
-                format!("source `{name}`: breaker opened after {failures} failures in a row ({reason})")
-            }
-            Some(Turn::Recovered) => format!("source `{name}` answers again: breaker closed"),
-        };
-        changes.push(Change::Event(Event { at: now.wall, task: None, gap: None, text }));
+        let whose = format!("source `{}`", self.source_name(source));
+        changes.extend(turn.map(|turn| told(&whose, turn, reason, now)));
         changes
+    }
+
+    /// What the end of an attempt says about its collector: whether all that came of it is that it crashed.
+    fn met_by_collector(&mut self, attempt: AttemptId, ended: &Attempt, outcomes: &[(GapId, Outcome)], now: Now) -> Vec<Change> {
+        let Some(collector) = self.book.bucket(self.book.task(ended.task).bucket).collector else { return Vec::new() };
+        let outcomes: Vec<Outcome> = outcomes.iter().map(|(_, outcome)| self.blamed(ended, Some(outcome))).collect();
+        let fault = |outcome: &Outcome| match outcome {
+            Outcome::Failed(failure) => Some(failure.fault),
+            _ => None,
+        };
+        let crashed = !outcomes.is_empty() && outcomes.iter().all(|outcome| fault(outcome) == Some(Fault::Collector));
+        let says_nothing = |outcome: &Outcome| matches!(fault(outcome), Some(Fault::Source | Fault::Later | Fault::Stopped));
+        let first = self.book.gap(self.book.task(ended.task).gaps[0]).id;
+        let state = &mut self.collectors[usize::from(collector)];
+        let (met, reason) = match (crashed, &outcomes[..]) {
+            (true, [Outcome::Failed(failure), ..]) => (breaker::Met::Failure, failure.message.clone()),
+            _ if outcomes.iter().all(says_nothing) => return Vec::new(),
+            _ => (breaker::Met::Answer, String::new()),
+        };
+        match met {
+            breaker::Met::Answer => state.crashed_on.clear(),
+            _ if state.breaker.is_closed() && state.crashed_on.contains(&first) => return Vec::new(),
+            _ => state.crashed_on.push(first),
+        }
+        let turn = state.breaker.met(attempt, met, &reason, now);
+        if turn.is_some() {
+            state.crashed_on.clear();
+        }
+        let record = state.breaker.to_record(now);
+        let is_news = std::mem::replace(&mut state.saved, mark_of(&record)) != mark_of(&record);
+        let name = self.collector_name(collector);
+        let event = turn.map(|turn| told(&format!("collector `{name}`"), turn, &reason, now));
+        is_news.then(|| Change::PutCollector(name.into(), record)).into_iter().chain(event).collect()
     }
 
     /// Remembers a source whose breaker or pause is not what was remembered last.
     fn save_source(&mut self, source: SourceIx, now: Now) -> Vec<Change> {
         let paused_until = self.grants.limiter().paused_until(source, now.boot);
-        let record = self.sources[source.0 as usize].breaker.to_record(paused_until, now);
-        let saved = (record.failures, record.open_until.is_some(), paused_until);
+        let record = SourceRecord {
+            breaker: self.sources[source.0 as usize].breaker.to_record(now),
+            paused_until: paused_until.map(|until| now.wall_at(until)),
+        };
+        let saved = (mark_of(&record.breaker), paused_until);
         if self.sources[source.0 as usize].saved == saved {
             return Vec::new();
         }
@@ -221,18 +258,24 @@ impl Dispatcher {
         mut jitter: impl FnMut() -> f64,
     ) -> Vec<Change> {
         let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };
-        let linger = self.grants.limiter().linger(self.source_of(ended.task));
+        let source = self.source_of(ended.task);
+        let linger = self.grants.limiter().linger(source);
         let arrived = Settlement::ArrivedBy(now.boot + linger);
         let mut changes = self.give_back(attempt, &ended, arrived, now);
         changes.extend(self.learn_from(attempt, &ended, outcomes, now));
+        changes.extend(self.met_by_collector(attempt, &ended, outcomes, now));
         self.leaves(attempt, now);
         let said: HashMap<GapId, &Outcome> = outcomes.iter().map(|(gap, outcome)| (*gap, outcome)).collect();
         // What failed together comes back together.
         let jitter = jitter();
         let mut left = Vec::new();
+        let answer_to_doubt = self.answer_to_doubt(ended.task, &said);
         for gap in self.book.task(ended.task).gaps.clone() {
             let outcome = self.blamed(&ended, said.get(&self.book.gap(gap).id).copied());
-            match self.next(gap, &outcome, items, &ended, now, jitter) {
+            let next = self.next(gap, &outcome, items, &ended, now, jitter);
+            let (next, doubts) = self.believed(gap, next, items, now);
+            changes.extend(doubts);
+            match next {
                 Next::Again(progress) => {
                     changes.extend(self.exhaustion(gap, ended.task, &progress, now));
                     self.book.gap_mut(gap).progress = (progress != Progress::default()).then(|| Box::new(progress));
@@ -249,6 +292,9 @@ impl Dispatcher {
             }
         }
         changes.extend(self.regroup(ended.task, &left, now));
+        if let (Some(source), Some(answer)) = (source, answer_to_doubt) {
+            changes.extend(self.resolve_doubt(source, answer, items, now));
+        }
         if self.running.is_empty() {
             changes.extend(self.grants.close_all(now));
         }
@@ -265,8 +311,9 @@ impl Dispatcher {
 
     /// A probe that met nothing makes room for another.
     fn leaves(&mut self, attempt: AttemptId, now: Now) {
-        for source in &mut self.sources {
-            source.breaker.ended(attempt, now.boot);
+        let of_collectors = self.collectors.iter_mut().map(|collector| &mut collector.breaker);
+        for breaker in self.sources.iter_mut().map(|source| &mut source.breaker).chain(of_collectors) {
+            breaker.ended(attempt, now.boot);
         }
     }
 
@@ -311,7 +358,7 @@ impl Dispatcher {
         };
         let mut outcome = outcome.clone();
         if let Outcome::Failed(failure) = &mut outcome
-            && failure.fault == Fault::Item
+            && matches!(failure.fault, Fault::Item | Fault::Collector)
             && (ended.met.last_failed || ended.met.shut_out)
         {
             failure.fault = Fault::Source;
@@ -401,10 +448,23 @@ enum Terms {
     Full,
 }
 
+fn told(whose: &str, turn: Turn, reason: &str, now: Now) -> Change {
+    let next = |until| now.wall_at(until);
+    let text = match turn {
+        Turn::Tripped { until, why } => format!("{whose}: breaker opened after {why} ({reason}); next probe {}", next(until)),
+        Turn::StaysOpen { until, probes_failed } => {
+            format!("{whose}: probe {probes_failed} failed ({reason}), the breaker stays open; next probe {}", next(until))
+        }
+        Turn::Recovered => format!("{whose} works again: breaker closed"),
+    };
+    Change::Event(Event { at: now.wall, task: None, gap: None, text })
+}
+
 fn judged(answer: Answer) -> (breaker::Met, String) {
     match answer {
         Answer::NoAnswer => (breaker::Met::Failure, "no answer".into()),
-        Answer::Status { code, .. } if code == 429 || code >= 500 => (breaker::Met::Failure, format!("answered {code}")),
+        Answer::Status { code: 429, .. } => (breaker::Met::Throttled, "answered 429".into()),
+        Answer::Status { code, .. } if code >= 500 => (breaker::Met::Failure, format!("answered {code}")),
         Answer::Status { .. } => (breaker::Met::Answer, String::new()),
     }
 }

@@ -8,18 +8,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use super::absences::Absences;
 use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Phase};
 use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot};
 use super::form::{Edit, ask_of, terms};
 use super::grants::Grants;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
 use super::{Charge, GapNews, Rules, Score};
-use crate::gap::{Failure, Fault, Gap, Outcome, Task};
+use crate::gap::{Failure, Fault, Gap, Outcome, Standing, Task};
 use crate::ids::{AttemptId, GapId, TaskId};
 use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
 use crate::ports::PermitId;
-use crate::record::{AttemptRecord, Change, Closed, Lease, Remembered, SourceRecord};
+use crate::record::{AttemptRecord, BreakerRecord, Change, Closed, Lease, Remembered, SourceRecord};
+use crate::spec::PriorityLevel;
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
 /// Owns tasks, progress, slots, limits, breakers and leases.
@@ -34,6 +36,7 @@ pub struct Dispatcher {
     pub(super) holds: Holds,
     pub(super) grants: Grants,
     pub(super) sources: Vec<SourceState>,
+    pub(super) collectors: Vec<CollectorState>,
     /// By collector: did each of its last attempts fill something? Oldest first.
     pub(super) success: Vec<VecDeque<bool>>,
     pub(super) running: BTreeMap<AttemptId, Attempt>,
@@ -53,8 +56,24 @@ pub(super) struct Holds {
 #[derive(Clone, Debug)]
 pub(super) struct SourceState {
     pub breaker: Breaker,
-    /// What was last remembered, to be compared: failures, open, paused until.
-    pub saved: (u32, bool, Option<Boottime>),
+    pub absences: Absences,
+    /// What was last remembered, to be compared.
+    pub saved: (BreakerMark, Option<Boottime>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct CollectorState {
+    pub breaker: Breaker,
+    /// First gaps of the tasks that it crashed on since it last did not: one bad task alone never opens its breaker.
+    pub crashed_on: Vec<GapId>,
+    pub saved: BreakerMark,
+}
+
+/// What of a breaker is worth being remembered anew when it changes: failures, open, failed probes.
+pub(super) type BreakerMark = (u32, bool, u32);
+
+pub(super) fn mark_of(record: &BreakerRecord) -> BreakerMark {
+    (record.failures, record.open_until.is_some(), record.probes_failed)
 }
 
 /// A task that is under way.
@@ -115,7 +134,7 @@ impl Attempt {
 }
 
 impl Dispatcher {
-    /// Takes gaps, tasks, leases, reservations, sources, success and `latest` out of `remembered` and leaves the rest. The
+    /// Takes gaps, tasks, leases, reservations, sources, collectors, success and `latest` out of `remembered` and leaves the rest. The
     /// changes release what a dead predecessor held, and must be durable before anything starts.
     pub fn new(rules: Rules, remembered: &mut Remembered, boot: BootId, now: Now) -> (Self, Vec<Change>) {
         let reservations = std::mem::take(&mut remembered.reservations);
@@ -123,6 +142,7 @@ impl Dispatcher {
         let (grants, mut changes) = Grants::new(&rules, reservations, boot, latest, now);
         changes.extend(std::mem::take(&mut remembered.leases).into_iter().map(|lease| Change::Finish(died(lease, now))));
         let records = std::mem::take(&mut remembered.sources);
+        let mut collectors = std::mem::take(&mut remembered.collectors);
         let mut success = std::mem::take(&mut remembered.success);
         let mut dispatcher = Dispatcher {
             weights: Weights::of(&rules.weighting),
@@ -132,6 +152,7 @@ impl Dispatcher {
             holds: Holds::default(),
             grants,
             sources: Vec::new(),
+            collectors: Vec::new(),
             success: rules.collectors.keys().map(|name| success.remove(&**name).unwrap_or_default().into()).collect(),
             running: BTreeMap::new(),
             waiters: BTreeSet::new(),
@@ -142,9 +163,16 @@ impl Dispatcher {
         for name in names {
             dispatcher.restore_source(&name, records.get(&*name).cloned().unwrap_or_default(), now);
         }
+        let restored = dispatcher.rules.collectors.iter().map(|(name, collector)| {
+            let record = collectors.remove(&**name).unwrap_or_default();
+            let breaker = Breaker::from_record(collector.breaker, &record, now);
+            CollectorState { breaker, crashed_on: Vec::new(), saved: mark_of(&record) }
+        });
+        dispatcher.collectors = restored.collect();
         let tasks = std::mem::take(&mut remembered.tasks);
         let gaps = std::mem::take(&mut remembered.gaps);
         changes.extend(dispatcher.restore_tasks(gaps, tasks, now));
+        dispatcher.restore_doubts();
         (dispatcher, changes)
     }
 
@@ -155,8 +183,9 @@ impl Dispatcher {
         if let Some(until) = paused_until {
             self.grants.pause(source, until);
         }
-        let saved = (record.failures, record.open_until.is_some(), paused_until);
-        self.sources.push(SourceState { breaker: Breaker::from_record(policy, &record, now), saved });
+        let saved = (mark_of(&record.breaker), paused_until);
+        let breaker = Breaker::from_record(policy, &record.breaker, now);
+        self.sources.push(SourceState { breaker, absences: Absences::default(), saved });
     }
 
     /// Tasks of another config lose the gaps that do not belong to them any more, and those gaps get new ones.
@@ -263,6 +292,24 @@ impl Dispatcher {
             (None, _) => drop(edit.pool.insert(slot)),
         }
         edit.changes.push(Change::PutGap(self.plain_gap(slot)));
+    }
+
+    /// A person says that a contested gap may be tried. Nothing changes for any other gap, or while it runs.
+    pub fn release(&mut self, gap: GapId, now: Now) -> Vec<Change> {
+        let is_contested = |gap: &GapSlot| {
+            let progress = self.book.gap(*gap).progress.as_deref();
+            progress.is_some_and(|progress| progress.standing == Standing::Contested) && !self.runs(*gap)
+        };
+        let Some(slot) = self.book.find_gap(gap).filter(is_contested) else { return Vec::new() };
+        let mut edit = Edit::default();
+        self.touch_task_of(slot, &mut edit);
+        self.book.gap_mut(slot).progress = None;
+        match self.collector_of_bucket(self.book.gap(slot).bucket) {
+            Some(collector) => edit.release(&mut self.book, slot, &collector),
+            None => drop(edit.pool.insert(slot)),
+        }
+        edit.changes.push(Change::PutGap(self.plain_gap(slot)));
+        self.finish(edit, now)
     }
 
     /// Starts nothing of this dataset (`None`: nothing at all) until `unhold`.
@@ -380,7 +427,7 @@ impl Dispatcher {
             collector,
             priority: bucket.priority,
             band: self.weights.band(entry.gaps.len()),
-            ask: ask_of(&self.rules, bucket.source, collector, entry.gaps.len()),
+            ask: ask_of(&self.rules, bucket, entry.gaps.len()),
         }
     }
 
@@ -399,6 +446,10 @@ impl Dispatcher {
 
     pub(super) fn rank_of(&self, task: TaskSlot, now: Now) -> Rank {
         Rank { score: self.score_of(task, now).total, place: self.book.place(task) }
+    }
+
+    pub(super) fn priority_of_task(&self, task: TaskSlot) -> PriorityLevel {
+        self.book.bucket(self.book.task(task).bucket).priority
     }
 
     pub(super) fn runs(&self, gap: GapSlot) -> bool {

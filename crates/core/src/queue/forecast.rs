@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::book::Phase;
-use super::{Acquire, Charge, Dispatcher, Gate, Pick, Score, Start};
+use super::{Acquire, Charge, Dispatcher, Gate, Pick, Rules, Score, Start};
 use crate::gap::{Outcome, Task};
 use crate::ids::{AttemptId, TaskId, Uuid};
+use crate::limits::Ask;
 use crate::ports::Settlement;
-use crate::spec::Limits;
+use crate::spec::{Limits, PriorityLevel, Reserve};
 use crate::time::{Boottime, Now, SignedDuration, Timestamp};
 
 /// What a run would meet.
@@ -77,6 +78,22 @@ pub struct Bottleneck {
     pub takes: Duration,
 }
 
+/// What `reserve` costs those for whom nothing is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReservePrice {
+    /// When the last task would be done.
+    pub done_by: Timestamp,
+    pub done_by_without: Timestamp,
+}
+
+/// The same run as `foreseen`, if nothing were set aside; `None`: there is nothing to do.
+pub fn reserve_price(mut dispatcher: Dispatcher, foreseen: &Forecast, assumptions: &Assumptions, now: Now) -> Option<ReservePrice> {
+    dispatcher.rules.reserve = Reserve::default();
+    dispatcher.grants.set_aside(Reserve::default());
+    let without = forecast(dispatcher, assumptions, now);
+    Some(ReservePrice { done_by: foreseen.done_by?, done_by_without: without.done_by? })
+}
+
 /// Works on a copy: the dispatcher given is used up.
 pub fn forecast(dispatcher: Dispatcher, assumptions: &Assumptions, now: Now) -> Forecast {
     let mut run = Rehearsal::new(dispatcher, *assumptions, now);
@@ -131,9 +148,13 @@ impl Rehearsal {
         let waits = dispatcher.book.tasks().filter_map(|(slot, task)| {
             let gate = dispatcher.shut_gate(slot, self.now)?;
             let later = match (&task.phase, &gate) {
-                (_, Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. }) => true,
+                (
+                    _,
+                    Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. } | Gate::Contested { .. } | Gate::Doubted { .. },
+                ) => true,
                 (Phase::Delayed(at), _) => *at > horizon,
-                (_, Gate::Breaker { until, .. } | Gate::RetryAfter { until, .. }) => *until > horizon,
+                (_, Gate::Breaker { until, .. } | Gate::CollectorBreaker { until, .. }) => until.is_some_and(|until| until > horizon),
+                (_, Gate::RetryAfter { until, .. }) => *until > horizon,
                 _ => false,
             };
             later.then(|| (slot, dispatcher.plain_task(slot), gate))
@@ -211,8 +232,9 @@ impl Rehearsal {
     /// When the first waiting request may be sent.
     fn permit_for_waiting(&self) -> Option<Boottime> {
         let attempt = self.waiting.front()?;
-        let source = self.dispatcher.source_ix(self.running.get(attempt)?.start.task.source.as_deref()?)?;
-        let refusal = self.dispatcher.grants.limiter().could_acquire(&crate::limits::Ask::one(source), self.now.boot).err();
+        let task = &self.running.get(attempt)?.start.task;
+        let ask = Ask::one(self.dispatcher.source_ix(task.source.as_deref()?)?).of(task.priority);
+        let refusal = self.dispatcher.grants.limiter().could_acquire(&ask, self.now.boot).err();
         refusal.and_then(|refusal| refusal.at())
     }
 
@@ -251,7 +273,7 @@ impl Rehearsal {
         let mut queued: Vec<_> = queued.map(|(slot, _)| (dispatcher.rank_of(slot, now), slot)).collect();
         queued.sort_unstable_by(|one, other| other.cmp(one));
         let goes_on = self.tasks.len() >= self.assumed.exact_starts;
-        let mut clocks = Clocks::new(dispatcher, self.assumed.a_request_takes, now);
+        let mut clocks = Clocks::new(&dispatcher.rules, self.assumed.a_request_takes, now);
         for (_, slot) in queued {
             let task = dispatcher.plain_task(slot);
             if !goes_on {
@@ -270,58 +292,83 @@ impl Rehearsal {
 }
 
 /// How far each source's limits, those of all together, and the slots are booked.
-struct Clocks {
+struct Clocks<'a> {
     a_request_takes: Duration,
-    /// Per source: booked until, one request every so long.
-    sources: HashMap<String, (Boottime, Duration)>,
-    all: (Boottime, Duration),
-    slots: (Boottime, u32),
+    rules: &'a Rules,
+    /// By source.
+    booked: HashMap<&'a str, Boottime>,
+    all_booked: Boottime,
+    slots_booked: Boottime,
 }
 
-impl Clocks {
-    fn new(dispatcher: &Dispatcher, a_request_takes: Duration, now: Now) -> Self {
-        let every = |limits: &Limits| slowest(limits, a_request_takes).map_or(Duration::ZERO, |(_, every)| every);
-        let sources = dispatcher.rules.sources.iter();
-        Clocks {
-            a_request_takes,
-            sources: sources.map(|(name, source)| (name.to_string(), (now.boot, every(&source.limits)))).collect(),
-            all: (now.boot, every(&dispatcher.rules.limits)),
-            slots: (now.boot, dispatcher.rules.slots.max(1)),
-        }
+impl<'a> Clocks<'a> {
+    fn new(rules: &'a Rules, a_request_takes: Duration, now: Now) -> Self {
+        let booked = rules.sources.keys().map(|name| (&**name, now.boot)).collect();
+        Clocks { a_request_takes, rules, booked, all_booked: now.boot, slots_booked: now.boot }
     }
 
     fn done(&mut self, task: &Task, requests: u64) -> Boottime {
-        let times = |every: Duration, requests: u64| every.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX));
-        let (booked, slots) = &mut self.slots;
-        *booked = *booked + times(self.a_request_takes, requests.max(1)) / *slots;
-        let mut done = *booked;
-        if let Some((booked, every)) = task.source.as_ref().and_then(|source| self.sources.get_mut(source)) {
-            *booked = *booked + times(*every, requests);
-            self.all.0 = self.all.0 + times(self.all.1, requests);
-            done = done.max(*booked).max(self.all.0);
+        let every = |limits: &Limits| slowest(limits, &self.rules.reserve, task.priority, self.a_request_takes);
+        let slots = slots_for(self.rules, task.priority);
+        self.slots_booked = self.slots_booked + times(self.a_request_takes, requests.max(1)) / slots;
+        let mut done = self.slots_booked;
+        let source = task.source.as_deref().and_then(|name| self.rules.sources.get_key_value(name));
+        if let Some((name, source)) = source
+            && let Some(booked) = self.booked.get_mut(&**name)
+        {
+            *booked = *booked + times(every(&source.limits), requests);
+            self.all_booked = self.all_booked + times(every(&self.rules.limits), requests);
+            done = done.max(*booked).max(self.all_booked);
         }
         done
     }
 }
 
-/// The limit that admits the fewest requests in the long run, and how long one takes under it.
-fn slowest(limits: &Limits, a_request_takes: Duration) -> Option<(String, Duration)> {
-    let windows = limits.windows.iter().map(|window| {
-        let every = (window.span + a_request_takes) / window.requests.max(1);
-        (format!("{}: {}", window.key(), window.requests), every)
-    });
-    let delay = limits.min_delay.map(|delay| ("min_delay".to_owned(), delay + a_request_takes));
-    let flight = limits.in_flight.map(|most| ("in_flight".to_owned(), a_request_takes / most.max(1)));
-    windows.chain(delay).chain(flight).max_by_key(|(_, every)| *every)
+fn times(every: Duration, requests: u64) -> Duration {
+    every.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX))
+}
+
+/// Slots that such tasks can have.
+fn slots_for(rules: &Rules, priority: PriorityLevel) -> u32 {
+    let others = rules.reserve.shares().map(|(owner, _)| owner).filter(|owner| *owner != priority);
+    rules.slots.saturating_sub(others.map(|owner| rules.reserve.of_slots(owner, rules.slots)).sum()).max(1)
+}
+
+/// How long a request of such a task takes in the long run, under the limit that admits the fewest.
+fn slowest(limits: &Limits, reserve: &Reserve, priority: PriorityLevel, a_request_takes: Duration) -> Duration {
+    let windows = limits.windows.iter().map(|window| (window.span + a_request_takes) / reserve.admits(priority, window.requests).max(1));
+    let delay = limits.min_delay.map(|delay| delay + a_request_takes);
+    let flight = limits.in_flight.map(|most| a_request_takes / most.max(1));
+    windows.chain(delay).chain(flight).max().unwrap_or_default()
+}
+
+/// Requests that a limit has to admit.
+#[derive(Clone, Copy, Default)]
+struct Demand {
+    requests: u64,
+    /// Of these: the ones that may not use what is set aside.
+    of_others: u64,
+}
+
+impl Demand {
+    fn add(&mut self, other: Demand) {
+        self.requests += other.requests;
+        self.of_others += other.of_others;
+    }
 }
 
 /// What one limit alone needs for so many requests, from rest.
-fn takes(limits: &Limits, a_request_takes: Duration, requests: u64) -> Vec<(String, Duration, Duration)> {
-    let times = |every: Duration, requests: u64| every.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX));
+fn takes(limits: &Limits, reserve: &Reserve, a_request_takes: Duration, demand: Demand) -> Vec<(String, Duration, Duration)> {
+    let requests = demand.requests;
     let windows = limits.windows.iter().map(|window| {
-        let every = (window.span + a_request_takes) / window.requests.max(1);
-        let at_once = limits.burst.filter(|_| window.span >= Duration::from_secs(60)).unwrap_or(window.requests);
-        let takes = times(every, requests.saturating_sub(u64::from(at_once)));
+        let under = |most: u32, requests: u64| {
+            let every = (window.span + a_request_takes) / most.max(1);
+            let at_once = limits.burst.filter(|_| window.span >= Duration::from_secs(60)).unwrap_or(most);
+            (every, times(every, requests.saturating_sub(u64::from(at_once))))
+        };
+        let set_aside: u32 = reserve.shares().map(|(owner, _)| reserve.of_window(owner, window.requests)).sum();
+        let (whole, rest) = (under(window.requests, requests), under(window.requests.saturating_sub(set_aside), demand.of_others));
+        let (every, takes) = if rest.1 > whole.1 { rest } else { whole };
         (format!("{}: {}", window.key(), window.requests), every, takes)
     });
     let delay = limits.min_delay.map(|delay| {
@@ -338,22 +385,25 @@ fn takes(limits: &Limits, a_request_takes: Duration, requests: u64) -> Vec<(Stri
 /// Of all limits, the one that takes longest for what it has to admit.
 fn bottleneck(run: &Rehearsal) -> Option<Bottleneck> {
     let rules = &run.dispatcher.rules;
-    let mut requests: HashMap<&str, u64> = HashMap::new();
+    let mut demand: HashMap<&str, Demand> = HashMap::new();
     let open = run.dispatcher.book.tasks().filter(|(_, task)| matches!(task.phase, Phase::Ready(_) | Phase::Delayed(_)));
     let open: Vec<Task> = open.map(|(slot, _)| run.dispatcher.plain_task(slot)).collect();
     for task in run.tasks.iter().map(|foreseen| &foreseen.task).chain(&open) {
-        let of_task = rules.collectors[&*task.collector].requests.of(task.gaps.len());
+        let requests = rules.collectors[&*task.collector].requests.of(task.gaps.len());
+        let has_a_share = rules.reserve.shares().any(|(owner, _)| owner == task.priority);
         if let Some(source) = &task.source {
-            *requests.entry(source).or_default() += of_task;
+            demand.entry(source).or_default().add(Demand { requests, of_others: if has_a_share { 0 } else { requests } });
         }
     }
-    let total: u64 = requests.values().sum();
+    let mut of_all = Demand::default();
+    demand.values().for_each(|of_source| of_all.add(*of_source));
+    let total = of_all.requests;
     let a_request = run.assumed.a_request_takes;
     let of_sources = rules.sources.iter().flat_map(|(name, source)| {
-        let requests = requests.get(&**name).copied().unwrap_or(0);
-        takes(&source.limits, a_request, requests).into_iter().map(|found| (Some(name.to_string()), found))
+        let demand = demand.get(&**name).copied().unwrap_or_default();
+        takes(&source.limits, &rules.reserve, a_request, demand).into_iter().map(|found| (Some(name.to_string()), found))
     });
-    let of_all = takes(&rules.limits, a_request, total).into_iter().map(|found| (None, found));
+    let of_all = takes(&rules.limits, &rules.reserve, a_request, of_all).into_iter().map(|found| (None, found));
     let every = a_request / rules.slots.max(1);
     let slots = (total > u64::from(rules.slots)).then(|| {
         let takes = every.saturating_mul(u32::try_from(total).unwrap_or(u32::MAX));

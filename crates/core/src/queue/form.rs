@@ -5,44 +5,47 @@
 //! topped up and keep their id; a gap that was tried goes only with gaps whose next try is at the same time, so that
 //! one bad item does not delay the others.
 //!
-//! Batches are cut to what every window of a minute or more can admit at once, because a task that is charged ahead
-//! and needs more would never start.
+//! Batches are cut to what every window of a minute or more can admit at once, what is set aside for others apart,
+//! because a task that is charged ahead and needs more would never start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Rules;
-use super::book::{Book, BucketIx, GapSlot};
-use super::classes::{CollectorIx, TaskSlot};
+use super::book::{Book, Bucket, BucketIx, GapSlot};
+use super::classes::TaskSlot;
 use super::rules::Charging;
 use crate::ids::TaskId;
-use crate::limits::{Ask, SourceIx};
+use crate::limits::Ask;
 use crate::record::Change;
+use crate::spec::PriorityLevel;
 use crate::time::{Boottime, Timestamp};
 
 /// Windows from here on bound a batch that is charged ahead.
 const SHORTEST_WINDOW_OF_A_BATCH: Duration = Duration::from_secs(60);
 
 /// What it takes to start a task of so many gaps.
-pub(super) fn ask_of(rules: &Rules, source: Option<SourceIx>, collector: CollectorIx, gaps: usize) -> Option<Ask> {
-    let source = source?;
-    let collector = &rules.collectors[usize::from(collector)];
-    match collector.charge {
+pub(super) fn ask_of(rules: &Rules, bucket: &Bucket, gaps: usize) -> Option<Ask> {
+    let source = bucket.source?;
+    let collector = &rules.collectors[usize::from(bucket.collector?)];
+    let ask = match collector.charge {
         Charging::EachRequest => Some(Ask::one(source)),
         Charging::Ahead => {
             let permits = u32::try_from(collector.requests.of(gaps)).unwrap_or(u32::MAX);
             (permits > 0).then(|| Ask::charged(source, permits))
         }
-    }
+    };
+    ask.map(|ask| ask.of(bucket.priority))
 }
 
 /// The most gaps a task may have: at least one, even if no window ever admits it (`check` refuses such a config).
-pub fn largest_batch(rules: &Rules, source: Option<&str>, collector: &str) -> usize {
+pub fn largest_batch(rules: &Rules, source: Option<&str>, collector: &str, priority: PriorityLevel) -> usize {
     let Some(terms) = rules.collectors.get(collector) else { return 1 };
     let batch = terms.batch.max(1) as usize;
     let (Some(source), Charging::Ahead) = (source.and_then(|source| rules.sources.get(source)), terms.charge) else { return batch };
     let windows = source.limits.windows.iter().chain(&rules.limits.windows);
-    let narrowest = windows.filter(|window| window.span >= SHORTEST_WINDOW_OF_A_BATCH).map(|window| window.requests).min();
+    let long = windows.filter(|window| window.span >= SHORTEST_WINDOW_OF_A_BATCH);
+    let narrowest = long.map(|window| rules.reserve.admits(priority, window.requests)).min();
     let for_items = narrowest.map(|requests| requests.saturating_sub(terms.requests.per_task));
     match (for_items, terms.requests.per_item) {
         (None, _) | (_, 0) => batch,
@@ -132,5 +135,5 @@ pub(super) fn terms<'a>(book: &Book, rules: &'a Rules, bucket: BucketIx) -> Opti
     let bucket = book.bucket(bucket);
     let (collector, _) = rules.collectors.get_index(usize::from(bucket.collector?))?;
     let source = bucket.source.and_then(|source| rules.sources.get_index(source.0 as usize)).map(|(name, _)| &**name);
-    Some((collector, largest_batch(rules, source, collector)))
+    Some((collector, largest_batch(rules, source, collector, bucket.priority)))
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, TaskId};
+use crate::spec::PriorityLevel;
 use crate::time::{Boottime, Timestamp};
 
 /// The first gate that is shut. In this order, because opening a later one would change nothing.
@@ -23,14 +24,24 @@ pub enum Gate {
     NotYet { until: Timestamp },
     /// All attempts are used up; revived then.
     Exhausted { until: Timestamp },
-    /// The source keeps failing and is not asked.
-    Breaker { source: String, until: Timestamp },
+    /// Its source says of too many at once that it has no such thing; one of them is asked for again then.
+    Doubted { until: Timestamp },
+    /// Filled and gone three times in a day: left alone until then, or until a person says so.
+    Contested { until: Timestamp },
+    /// The source keeps failing and is not asked. `until`: the next probe; `None`: one is under way.
+    Breaker { source: String, until: Option<Timestamp>, since: Timestamp, reason: String },
+    /// The collector keeps crashing and is not started.
+    CollectorBreaker { collector: String, until: Option<Timestamp>, since: Timestamp, reason: String },
     /// Upstream asked to be left alone.
     RetryAfter { source: String, until: Timestamp },
     /// A declared limit has no room. `source` `None`: that of all sources together.
     Limit { source: Option<String>, limit: String, until: Option<Boottime> },
+    /// What is left of a window (`source` `None`: of all sources together) is set aside for other priorities.
+    SetAside { source: Option<String>, limit: String, for_priorities: Vec<PriorityLevel>, until: Option<Boottime> },
     /// A better-scored task or request of the source waits for permits, and is not passed any more.
     Reserved { source: String, task: TaskId },
+    /// The free slots are set aside for other priorities.
+    SlotsSetAside { slots: u32, for_priorities: Vec<PriorityLevel> },
     /// All slots are taken.
     Slots { slots: u32 },
     /// Slots are free, and so many attempts, more than there are slots, still publish what they have: more must not gather.
@@ -75,10 +86,22 @@ pub struct SourceFigures {
     pub failures: u32,
 }
 
+/// A collector as `status` and `limits` show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CollectorFigures {
+    pub collector: String,
+    /// `None`: its breaker is closed.
+    pub gate: Option<Gate>,
+    /// Gaps that are ready but wait for it.
+    pub waiting_gaps: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowFigures {
     /// `per_minute`.
     pub key: String,
     pub used: u32,
     pub limit: u32,
+    /// Set aside for priorities that do not need it now.
+    pub set_aside: u32,
 }

@@ -21,7 +21,7 @@ use super::Rules;
 use crate::limits::{Ask, AskKind, HoldOff, Limiter, SourceIx, restored};
 use crate::ports::{PermitId, Settlement};
 use crate::record::{Change, Reservation, SettledReservation};
-use crate::spec::{Limits, Margin};
+use crate::spec::{Limits, Margin, PriorityLevel, Reserve};
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
 /// A reservation is used for so long; afterwards a new one begins, so that what a restart finds is not vague.
@@ -72,6 +72,7 @@ struct SourceTerms {
 #[derive(Clone, Debug)]
 struct Charged {
     source: SourceIx,
+    priority: PriorityLevel,
     permits: u32,
     /// Not sent through us yet.
     left: u32,
@@ -111,8 +112,10 @@ impl Grants {
             counts_for: counts_for(&source.limits).max(counts_for(&rules.limits)),
             open: None,
         });
+        let mut limiter = Limiter::new(&scopes, &rules.limits);
+        limiter.set_aside(rules.reserve);
         let mut grants = Grants {
-            limiter: Limiter::new(&scopes, &rules.limits),
+            limiter,
             sources: terms.collect(),
             elsewhere_counts_for: counts_for(&rules.limits).max(LONGEST_WINDOW + rules.limits.linger + RESERVATION_SPAN),
             blocks: BTreeMap::new(),
@@ -149,6 +152,10 @@ impl Grants {
         &self.limiter
     }
 
+    pub(super) fn set_aside(&mut self, reserve: Reserve) {
+        self.limiter.set_aside(reserve);
+    }
+
     pub(super) fn pause(&mut self, source: SourceIx, until: Boottime) {
         self.limiter.pause(source, until);
     }
@@ -157,7 +164,8 @@ impl Grants {
     pub(super) fn take(&mut self, ask: Ask, now: Now) -> Result<(PermitId, Option<Change>), HoldOff> {
         let permit = self.limiter.try_acquire(&ask, now.boot)?;
         if let AskKind::ChargedAhead { permits } = ask.kind {
-            let charged = Charged { source: ask.source, permits, left: permits, out: 0, last_arrival: None, ended: None };
+            let charged =
+                Charged { source: ask.source, priority: ask.priority, permits, left: permits, out: 0, last_arrival: None, ended: None };
             self.charges.insert(permit.id, charged);
         }
         if self.sources[ask.source.0 as usize].reserve == 0 {
@@ -189,7 +197,7 @@ impl Grants {
         Some(match charged.permits {
             // It was spaced as the one request that it is when it was charged.
             1 => Under::NothingMore,
-            _ => Under::Ask(Ask::paced(charged.source)),
+            _ => Under::Ask(Ask::paced(charged.source).of(charged.priority)),
         })
     }
 

@@ -4,10 +4,12 @@
 //! The heart is [`Dispatcher`]: a state machine without a clock, a disk or a network, driven alike by the engine and
 //! by the simulator. It answers with [`crate::record::Change`]s to be made durable and with what to start.
 
+mod absences;
 mod attempt;
 mod book;
 mod classes;
 mod dispatcher;
+mod doubts;
 mod forecast;
 mod form;
 mod gate;
@@ -21,9 +23,10 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+pub use absences::Doubt;
 pub use dispatcher::Dispatcher;
-pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, forecast};
+pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, ReservePrice, forecast, reserve_price};
 pub use form::largest_batch;
-pub use gate::{Gate, Prospect, SourceFigures, StateCounts, WindowFigures};
+pub use gate::{CollectorFigures, Gate, Prospect, SourceFigures, StateCounts, WindowFigures};
 pub use rules::{Charging, CollectorRules, DatasetRules, Rules, SourceRules};
 pub use start::{Acquire, Charge, GapNews, Idle, Paid, Pick, Running, Score, Start, Waiting};

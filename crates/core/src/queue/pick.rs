@@ -1,7 +1,7 @@
 //! The best runnable task.
 //!
-//! Runnable is a task that is ready, whose source is neither paused nor shut by its breaker, whose permits to start are
-//! there, and which nobody ahead of it keeps from them. Two things keep others from permits:
+//! Runnable is a task that is ready, whose source is neither paused nor shut by its breaker, whose collector is not shut by
+//! its own, whose permits to start are there, and which nobody ahead of it keeps from them. Two things keep others from permits:
 //!
 //! - A better-scored task that was passed for a full window: the shortest that refused it then, and of several passes
 //!   the one that ends first. Passed is a task that is ready, and refused by a window, when a lower-scored one that needs fewer permits starts.
@@ -12,21 +12,27 @@
 //!
 //! "Scores lower" is the whole order: score, then oldest detected_at, later due, key.
 //!
+//! `reserve` sets a share of the slots and of every window aside for a priority. Whoever finds no slot but those is not
+//! runnable, and neither passes nor is passed. A start that needs no permits but those set aside for its priority takes
+//! nothing from other priorities: nobody of another one keeps it back, and it passes none of them
+//! (`a_claim_keeps_nobody_from_what_is_set_aside_for_him`).
+//!
 //! The pick looks at the first task of each class that has any, and at nothing else, so its cost grows with the number of
 //! classes and as the logarithm of the number of tasks. It equals a re-scoring of all tasks (`pick_equals_brute_force`).
 
 use super::Dispatcher;
-use super::classes::{ClassKey, TaskSlot};
+use super::classes::{ClassKey, CollectorIx, TaskSlot};
 use super::score::Rank;
 use super::start::{Idle, Waiting};
 use super::{Charge, Gate, Pick, Start};
 use crate::gap::Task;
 use crate::ids::{AttemptId, FencingToken};
-use crate::limits::breaker;
+use crate::limits::breaker::{self, Breaker, Trip};
 use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
 use crate::queue::book::Phase;
 use crate::queue::dispatcher::{Attempt, Stage};
 use crate::record::Lease;
+use crate::spec::{PriorityLevel, Reserve};
 use crate::time::{Boottime, Now};
 
 /// What a look at the classes found.
@@ -51,6 +57,7 @@ struct Claims {
 
 struct Claim {
     rank: Rank,
+    priority: PriorityLevel,
     source: SourceIx,
     /// Other sources' tasks would take its permits as well.
     everywhere: bool,
@@ -82,11 +89,13 @@ impl Keeps {
 }
 
 impl Claims {
-    fn against(&self, rank: &Rank, key: &ClassKey) -> Option<&Claim> {
+    /// `within_its_share`: it takes nothing from another priority.
+    fn against(&self, rank: &Rank, key: &ClassKey, within_its_share: bool) -> Option<&Claim> {
         let source = key.source?;
         self.claims.iter().find(|claim| {
             let concerned = claim.source == source || (claim.everywhere && key.ask.is_some());
-            concerned && claim.keeps.back(key.ask) && claim.rank > *rank
+            let takes = !within_its_share || claim.priority == key.priority;
+            concerned && takes && claim.keeps.back(key.ask) && claim.rank > *rank
         })
     }
 }
@@ -142,6 +151,17 @@ impl Dispatcher {
         self.running.values().filter(|attempt| attempt.stage == Stage::Collecting).count() as u32
     }
 
+    /// Who holds them, by priority.
+    pub(super) fn slots_taken(&self) -> SlotsTaken {
+        let mut taken = SlotsTaken { slots: self.rules.slots, reserve: self.rules.reserve, collecting: [0; 4], under_way: [0; 4] };
+        for attempt in self.running.values() {
+            let priority = self.priority_of_task(attempt.task) as usize;
+            taken.under_way[priority] += 1;
+            taken.collecting[priority] += u32::from(attempt.stage == Stage::Collecting);
+        }
+        taken
+    }
+
     pub(super) fn choose(&self, now: Now) -> Choice {
         if let Some(gate) = self.slots_gate() {
             return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate) };
@@ -150,7 +170,7 @@ impl Dispatcher {
         if self.holds.all {
             return Choice::Nothing { wake_at: None, waiting: self.all_ready(Gate::Surprise { dataset: None }) };
         }
-        let mut survey = Survey { wake_at: timer, claims: self.claims_of_waiters(now), ..Survey::default() };
+        let mut survey = Survey { wake_at: timer, ..self.survey(now) };
         for (class, rank, task) in self.heads(now) {
             if self.look_at(class, &rank, now, &mut survey) {
                 let ask = self.classes.class(class).0.ask;
@@ -178,21 +198,27 @@ impl Dispatcher {
     /// May the first task of this class start? If not, the survey learns why, and what that means for the next ones.
     fn look_at(&self, at: u32, rank: &Rank, now: Now, survey: &mut Survey) -> bool {
         let (key, class) = self.classes.class(at);
-        if let Some(source) = key.source
-            && let Some((gate, wake_at)) = self.source_gate(source, now)
-        {
+        if let Some((gate, wake_at)) = self.shut(key, now) {
             survey.waits(gate, wake_at, class.tasks(), class.gaps());
             return false;
         }
         let refusal = key.ask.and_then(|ask| self.grants.limiter().could_acquire(&ask, now.boot).err());
-        let claimed = survey.claims.against(rank, key).map(|claim| claim.task);
+        if !survey.slots.has_one_for(key.priority) {
+            let (gate, wake_at) = match refusal {
+                Some(refusal) => (self.limit_gate(key.source, key.priority, &refusal), refusal.at()),
+                None => (self.slots_set_aside(key.priority), None),
+            };
+            survey.waits(gate, wake_at, class.tasks(), class.gaps());
+            return false;
+        }
+        let claimed = survey.claims.against(rank, key, self.is_within_its_share(key, now)).map(|claim| claim.task);
         if let (Some(source), false) = (key.source, matches!(refusal, Some(HoldOff::Never { .. })))
             && let Some((place, task)) = class.out_of_patience(now.boot)
         {
             let score = self.weights.score(self.factors(key), place.detected_at, now.wall).total;
             let rank = Rank { score, place: place.clone() };
             let everywhere = refusal.is_some_and(|refusal| is_of_all(&refusal));
-            survey.claims.claims.push(Claim { rank, source, everywhere, keeps: Keeps::Everybody, task });
+            survey.claims.claims.push(Claim { rank, priority: key.priority, source, everywhere, keeps: Keeps::Everybody, task });
         }
         match (refusal, claimed) {
             (None, None) => true,
@@ -203,36 +229,78 @@ impl Dispatcher {
                 false
             }
             (Some(refusal), _) => {
-                survey.waits(self.limit_gate(key.source, &refusal), refusal.at(), class.tasks(), class.gaps());
+                survey.waits(self.limit_gate(key.source, key.priority, &refusal), refusal.at(), class.tasks(), class.gaps());
                 survey.passed.push(Refused { class: at, key: *key, by_all: is_of_all(&refusal) });
                 false
             }
         }
     }
 
-    /// A source that may not be asked at all now, and when that may change by itself.
+    /// Nothing of the class may start now, whatever the limits say, and when that may change by itself.
+    pub(super) fn shut(&self, key: &ClassKey, now: Now) -> Option<(Gate, Option<Boottime>)> {
+        let by_source = key.source.and_then(|source| self.source_gate(source, now));
+        by_source.or_else(|| self.collector_gate(key.collector, now))
+    }
+
+    /// A source that may not be asked at all now.
     pub(super) fn source_gate(&self, source: SourceIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
         let name = || self.source_name(source).to_owned();
-        let state = &self.sources[source.0 as usize];
-        match state.breaker.gate(now.boot) {
-            breaker::Gate::ShutUntil(until) => {
-                return Some((Gate::Breaker { source: name(), until: now.wall_at(until) }, Some(until)));
-            }
-            breaker::Gate::Probing => return Some((Gate::Breaker { source: name(), until: now.wall }, None)),
-            breaker::Gate::Open | breaker::Gate::Probe => {}
+        if let Some((until, trip)) = open(&self.sources[source.0 as usize].breaker, now) {
+            let gate = Gate::Breaker {
+                source: name(),
+                until: until.map(|until| now.wall_at(until)),
+                since: trip.since,
+                reason: trip.reason.clone(),
+            };
+            return Some((gate, until));
         }
         let until = self.grants.limiter().paused_until(source, now.boot)?;
         Some((Gate::RetryAfter { source: name(), until: now.wall_at(until) }, Some(until)))
     }
 
-    pub(super) fn limit_gate(&self, source: Option<SourceIx>, refusal: &HoldOff) -> Gate {
+    /// A collector that may not be started now.
+    pub(super) fn collector_gate(&self, collector: CollectorIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
+        let (until, trip) = open(&self.collectors[usize::from(collector)].breaker, now)?;
+        let gate = Gate::CollectorBreaker {
+            collector: self.collector_name(collector).to_owned(),
+            until: until.map(|until| now.wall_at(until)),
+            since: trip.since,
+            reason: trip.reason.clone(),
+        };
+        Some((gate, until))
+    }
+
+    pub(super) fn limit_gate(&self, source: Option<SourceIx>, priority: PriorityLevel, refusal: &HoldOff) -> Gate {
         let because = refusal.because();
         let limit = match because.window() {
             Some(window) => format!("{}: {}", window.key(), window.requests),
             None => because.word().to_owned(),
         };
         let source = source.filter(|_| !is_of_all(refusal)).map(|source| self.source_name(source).to_owned());
-        Gate::Limit { source, limit, until: refusal.at() }
+        match because {
+            Because::SetAside { .. } => {
+                Gate::SetAside { source, limit, for_priorities: self.set_aside_for_others(priority), until: refusal.at() }
+            }
+            _ => Gate::Limit { source, limit, until: refusal.at() },
+        }
+    }
+
+    /// Slots are free, but not for this priority.
+    pub(super) fn slots_set_aside(&self, priority: PriorityLevel) -> Gate {
+        Gate::SlotsSetAside { slots: self.rules.slots, for_priorities: self.set_aside_for_others(priority) }
+    }
+
+    fn set_aside_for_others(&self, priority: PriorityLevel) -> Vec<PriorityLevel> {
+        self.rules.reserve.shares().map(|(owner, _)| owner).filter(|owner| *owner != priority).collect()
+    }
+
+    fn is_within_its_share(&self, key: &ClassKey, now: Now) -> bool {
+        key.ask.is_some_and(|ask| self.grants.limiter().is_within_its_share(&ask, now.boot))
+    }
+
+    /// What a look at the classes begins with.
+    fn survey(&self, now: Now) -> Survey {
+        Survey { wake_at: None, waiting: Vec::new(), slots: self.slots_taken(), claims: self.claims_of_waiters(now), passed: Vec::new() }
     }
 
     /// Requests of running attempts that wait for a permit.
@@ -243,18 +311,18 @@ impl Dispatcher {
             let refusal = self.grants.limiter().could_acquire(&ask, now.boot).err();
             let everywhere = refusal.is_none_or(|refusal| is_of_all(&refusal));
             let keeps = if ask.kind == AskKind::Paced { Keeps::WhoIsSpaced } else { Keeps::WhoTakesPermits };
-            Some(Claim { rank: self.rank_of(task, now), source: *source, everywhere, keeps, task })
+            Some(Claim { rank: self.rank_of(task, now), priority: ask.priority, source: *source, everywhere, keeps, task })
         });
         Claims { claims: claims.collect() }
     }
 
     /// Who keeps a task of this rank from its permits.
     pub(super) fn claimant(&self, key: &ClassKey, rank: &Rank, now: Now) -> Option<TaskSlot> {
-        let mut survey = Survey { claims: self.claims_of_waiters(now), ..Survey::default() };
+        let mut survey = self.survey(now);
         for (class, head, _) in self.heads(now) {
             self.look_at(class, &head, now, &mut survey);
         }
-        survey.claims.against(rank, key).map(|claim| claim.task)
+        survey.claims.against(rank, key, self.is_within_its_share(key, now)).map(|claim| claim.task)
     }
 
     fn all_ready(&self, gate: Gate) -> Vec<Waiting> {
@@ -293,6 +361,7 @@ impl Dispatcher {
         if let Some(source) = key.source {
             self.sources[source.0 as usize].breaker.started(attempt, now.boot);
         }
+        self.collectors[usize::from(key.collector)].breaker.started(attempt, now.boot);
         self.unqueue(task);
         self.book.has_room(task, false);
         self.book.task_mut(task).phase = Phase::Running(attempt);
@@ -311,9 +380,11 @@ impl Dispatcher {
 
     /// Everything better that a limit kept from starting, and that needs more permits, was passed by this start.
     fn mark_passed(&mut self, key: &ClassKey, rank: &Rank, passed: &[Refused], now: Now) {
+        let within_its_share = self.is_within_its_share(key, now);
         for refused in passed {
             let (Some(source), Some(ask)) = (refused.key.source, refused.key.ask) else { continue };
-            let competes = key.source == Some(source) || (refused.by_all && key.ask.is_some());
+            let takes = !within_its_share || refused.key.priority == key.priority;
+            let competes = takes && (key.source == Some(source) || (refused.by_all && key.ask.is_some()));
             if !competes || permits(&refused.key) <= permits(key) {
                 continue;
             }
@@ -325,11 +396,29 @@ impl Dispatcher {
     }
 }
 
+/// Who holds the slots.
+pub(super) struct SlotsTaken {
+    slots: u32,
+    reserve: Reserve,
+    /// By priority; low first.
+    collecting: [u32; PriorityLevel::ALL.len()],
+    /// Those that only deliver, too.
+    under_way: [u32; PriorityLevel::ALL.len()],
+}
+
+impl SlotsTaken {
+    /// A slot to collect in, and room for what comes of it; what is set aside for other priorities apart.
+    pub(super) fn has_one_for(&self, priority: PriorityLevel) -> bool {
+        self.reserve.has_free_slot(priority, self.slots, |of| self.collecting[of as usize])
+            && self.reserve.has_free_slot(priority, 2 * self.slots, |of| self.under_way[of as usize])
+    }
+}
+
 /// What a pick has learned so far, the best classes first.
-#[derive(Default)]
 struct Survey {
     wake_at: Option<Boottime>,
     waiting: Vec<Waiting>,
+    slots: SlotsTaken,
     claims: Claims,
     passed: Vec<Refused>,
 }
@@ -347,13 +436,18 @@ impl Survey {
     }
 }
 
+/// The next probe (`None`: it is under way), and why the breaker is open; `None`: something may start.
+fn open(breaker: &Breaker, now: Now) -> Option<(Option<Boottime>, &Trip)> {
+    let until = match breaker.gate(now.boot) {
+        breaker::Gate::ShutUntil(until) => Some(until),
+        breaker::Gate::Probing => None,
+        breaker::Gate::Open | breaker::Gate::Probe => return None,
+    };
+    Some((until, breaker.trip_now()?))
+}
+
 fn is_of_all(refusal: &HoldOff) -> bool {
-    match refusal.because() {
-        Because::Window { reach, .. } | Because::Burst { reach } | Because::MinDelay { reach } | Because::InFlight { reach } => {
-            reach == Reach::AllSources
-        }
-        Because::Paused => false,
-    }
+    refusal.because().reach() == Reach::AllSources
 }
 
 fn permits(key: &ClassKey) -> u32 {

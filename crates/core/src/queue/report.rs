@@ -2,18 +2,19 @@
 //!
 //! None of this changes anything, and none of it is asked by the pick; some of it looks at every gap.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::book::{GapSlot, Phase};
-use super::classes::{ClassKey, TaskSlot};
+use super::classes::{ClassKey, CollectorIx, TaskSlot};
 use super::pick::Choice;
 use super::score::Rank;
-use super::{Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCounts, WindowFigures};
+use super::{CollectorFigures, Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCounts, WindowFigures};
 use crate::gap::{Gap, GapState, Standing, Task};
 use crate::ids::{GapId, TaskId};
 use crate::limits::{Ask, HoldOff, SourceIx};
-use crate::time::{Now, SignedDuration, Timestamp};
+use crate::spec::PriorityLevel;
+use crate::time::{Boottime, Now, SignedDuration, Timestamp};
 
 impl Dispatcher {
     pub fn gap(&self, gap: GapId) -> Option<Gap> {
@@ -108,19 +109,18 @@ impl Dispatcher {
         let entry = self.book.gap(gap);
         let Some(task) = entry.task else { return GapState::Held };
         let phase = self.book.task(task).phase;
-        let exhausted = entry
-            .progress
-            .as_ref()
-            .is_some_and(|progress| progress.standing == Standing::Exhausted && progress.next_try.is_some_and(|until| until > now.wall));
+        let standing = entry.progress.as_ref().filter(|progress| progress.next_try.is_some_and(|until| until > now.wall));
+        let standing = standing.map_or(Standing::Open, |progress| progress.standing);
         match phase {
             Phase::Running(_) => GapState::Running,
-            _ if exhausted => GapState::Exhausted,
+            _ if standing == Standing::Exhausted => GapState::Exhausted,
+            _ if matches!(standing, Standing::Contested | Standing::Doubted) => GapState::Held,
             Phase::Held => GapState::Held,
             Phase::Delayed(until) if until > now.wall => GapState::Waiting,
             _ if self.holds.all => GapState::Held,
             _ => match gate(&self.class_key(task)) {
-                Some(Gate::Breaker { .. }) => GapState::Held,
-                Some(Gate::RetryAfter { .. } | Gate::Limit { .. }) => GapState::Waiting,
+                Some(Gate::Breaker { .. } | Gate::CollectorBreaker { .. }) => GapState::Held,
+                Some(Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => GapState::Waiting,
                 _ => GapState::Queued,
             },
         }
@@ -128,12 +128,21 @@ impl Dispatcher {
 
     /// What holds back every task of a class.
     fn class_gate(&self, key: &ClassKey, now: Now) -> Option<Gate> {
-        let source = key.source?;
-        if let Some((gate, _)) = self.source_gate(source, now) {
+        if let Some((gate, _)) = self.shut(key, now) {
             return Some(gate);
         }
         let refusal = self.grants.limiter().could_acquire(&key.ask?, now.boot).err()?;
-        Some(self.limit_gate(Some(source), &refusal))
+        Some(self.limit_gate(key.source, key.priority, &refusal))
+    }
+
+    /// Contested gaps that are left alone now, and until when.
+    pub fn contested(&self, now: Now) -> Vec<(Gap, Timestamp)> {
+        let delayed = self.timers.iter().filter(|(until, _)| *until > now.wall).flat_map(|(_, task)| &self.book.task(*task).gaps);
+        let contested = delayed.filter_map(|gap| {
+            let progress = self.book.gap(*gap).progress.as_ref().filter(|progress| progress.standing == Standing::Contested)?;
+            Some((self.plain_gap(*gap), progress.next_try.filter(|until| *until > now.wall)?))
+        });
+        contested.collect()
     }
 
     pub fn why_gap(&self, gap: GapId, now: Now) -> Option<Gate> {
@@ -154,6 +163,9 @@ impl Dispatcher {
         }
         if let Some(gate) = self.slots_gate() {
             return gate;
+        }
+        if !self.slots_taken().has_one_for(self.priority_of_task(task)) {
+            return self.slots_set_aside(self.priority_of_task(task));
         }
         let (key, rank) = (self.class_key(task), self.rank_of(task, now));
         if let (Some(source), Some(claimant)) = (key.source, self.claimant(&key, &rank, now)) {
@@ -184,6 +196,8 @@ impl Dispatcher {
         match latest.max_by_key(|progress| progress.next_try).map(|progress| progress.standing) {
             Some(Standing::NotYet) => Gate::NotYet { until },
             Some(Standing::Exhausted) => Gate::Exhausted { until },
+            Some(Standing::Contested) => Gate::Contested { until },
+            Some(Standing::Doubted) => Gate::Doubted { until },
             Some(Standing::Open) | None => Gate::Retry { until },
         }
     }
@@ -201,12 +215,23 @@ impl Dispatcher {
         (0..self.sources.len() as u32).map(|source| self.figures_of(SourceIx(source), now)).collect()
     }
 
+    /// Every collector, in the order of the config.
+    pub fn collectors(&self, now: Now) -> Vec<CollectorFigures> {
+        let figures = |(at, collector): (usize, &std::sync::Arc<str>)| {
+            let gate = self.collector_gate(at as CollectorIx, now).map(|(gate, _)| gate);
+            let its = self.classes.occupied().filter(|(_, key, _)| usize::from(key.collector) == at && gate.is_some());
+            CollectorFigures { collector: collector.to_string(), waiting_gaps: its.map(|(_, _, class)| class.gaps()).sum(), gate }
+        };
+        self.rules.collectors.keys().enumerate().map(figures).collect()
+    }
+
     fn figures_of(&self, source: SourceIx, now: Now) -> SourceFigures {
         let limiter = self.grants.limiter();
         let window = |usage: crate::limits::WindowUsage| WindowFigures {
             key: usage.window.key().into(),
             used: u32::try_from(usage.used).unwrap_or(u32::MAX),
             limit: usage.window.requests,
+            set_aside: u32::try_from(usage.set_aside).unwrap_or(u32::MAX),
         };
         let waits = |key: &ClassKey| key.source == Some(source) && self.class_gate(key, now).is_some();
         let waiting = self.classes.occupied().filter(|(_, key, _)| waits(key)).map(|(_, _, class)| class.gaps());
@@ -218,9 +243,21 @@ impl Dispatcher {
             in_flight: limiter.in_flight(Some(source), now.boot),
             in_flight_limit: limits.in_flight,
             waiting_gaps: waiting.sum(),
-            next_permit: limiter.could_acquire(&Ask::one(source), now.boot).err().map_or(Some(now.boot), |refusal| refusal.at()),
+            next_permit: self.next_permit(source, now),
             failures: self.sources[source.0 as usize].breaker.failures(),
         }
+    }
+
+    /// For whoever gets one first of those that wait; if nobody does, of all.
+    fn next_permit(&self, source: SourceIx, now: Now) -> Option<Boottime> {
+        let waiting = self.classes.occupied().filter(|(_, key, _)| key.source == Some(source)).map(|(_, key, _)| key.priority);
+        let waiting: BTreeSet<PriorityLevel> = waiting.collect();
+        let asking = PriorityLevel::ALL.into_iter().filter(|priority| waiting.is_empty() || waiting.contains(priority));
+        let at = |priority| match self.grants.limiter().could_acquire(&Ask::one(source).of(priority), now.boot) {
+            Ok(()) => Some(now.boot),
+            Err(refusal) => refusal.at(),
+        };
+        asking.filter_map(at).min()
     }
 
     /// Is it worth waiting? Limits are always waited for; retries, pauses and breakers up to `max_wait`; "not yet",
@@ -257,8 +294,11 @@ impl Dispatcher {
     }
 
     fn class_prospect(&self, key: &ClassKey, now: Now) -> Hope {
-        let Some(source) = key.source else { return Hope::Now };
-        if let Some((_, until)) = self.source_gate(source, now) {
+        if !self.slots_taken().has_one_for(key.priority) {
+            // Nothing runs, and yet none is free: all are set aside for others.
+            return Hope::Never;
+        }
+        if let Some((_, until)) = self.shut(key, now) {
             return until.map_or(Hope::Never, |until| Hope::At(now.wall_at(until)));
         }
         match key.ask.map(|ask| self.grants.limiter().could_acquire(&ask, now.boot)) {

@@ -118,7 +118,7 @@ fn after_failure(progress: &Progress, failure: &Failure, retry: &RetryPolicy, no
     let mut next = match failure.fault {
         Fault::Stopped => Progress { attempts_total: progress.attempts_total, next_try: None, ..tried },
         Fault::Source | Fault::Later => deferred(tried, retry, now, jitter),
-        Fault::Item => used_up(tried, retry, now, jitter),
+        Fault::Item | Fault::Collector => used_up(tried, retry, now, jitter),
     };
     if let Some(asked) = failure.retry_after_s {
         let asked = later_by(now, Duration::from_secs(asked));
@@ -149,9 +149,9 @@ fn used_up(tried: Progress, retry: &RetryPolicy, now: Timestamp, jitter: f64) ->
     }
 }
 
-/// An exhausted gap whose pause is over starts a new round; every other one is as it was.
+/// An exhausted or contested gap whose pause is over starts a new round; every other one is as it was.
 pub fn revived(progress: &Progress, now: Timestamp) -> Progress {
-    let over = progress.standing == Standing::Exhausted && progress.next_try.is_none_or(|at| at <= now);
+    let over = matches!(progress.standing, Standing::Exhausted | Standing::Contested) && progress.next_try.is_none_or(|at| at <= now);
     match over {
         true => Progress { attempts: 0, deferrals: 0, next_try: None, standing: Standing::Open, ..progress.clone() },
         false => progress.clone(),

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::spec::{AbsentPolicy, BreakerPolicy, How, Limits, Requests, RetryPolicy, Spec, Via, Weighting};
+use crate::spec::{AbsentPolicy, BreakerPolicy, How, Limits, Requests, Reserve, RetryPolicy, Spec, Via, Weighting};
 
 /// The queue's view of a [`Spec`].
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Attempts that may run at once.
     pub slots: u32,
+    /// Of the slots and of every window.
+    pub reserve: Reserve,
     pub sources: IndexMap<Arc<str>, SourceRules>,
     /// All sources together.
     pub limits: Limits,
@@ -35,6 +37,8 @@ pub struct CollectorRules {
     pub requests: Requests,
     pub charge: Charging,
     pub retry: RetryPolicy,
+    /// `None`: `breaker: off`.
+    pub breaker: Option<BreakerPolicy>,
 }
 
 /// When a task's requests are paid for.
@@ -66,7 +70,13 @@ impl Rules {
                 (How::Http(_), _) | (_, Via::Gateway) => Charging::EachRequest,
                 (How::Command(_), Via::None) => Charging::Ahead,
             };
-            let rules = CollectorRules { batch: collector.batch.size.max(1), requests: collector.requests, charge, retry: collector.retry };
+            let rules = CollectorRules {
+                batch: collector.batch.size.max(1),
+                requests: collector.requests,
+                charge,
+                retry: collector.retry,
+                breaker: collector.breaker,
+            };
             (Arc::from(name.as_str()), rules)
         });
         let datasets = spec.datasets.iter().map(|(name, dataset)| {
@@ -80,6 +90,7 @@ impl Rules {
         });
         Rules {
             slots: spec.engine.max_concurrent,
+            reserve: spec.engine.reserve,
             sources: sources.collect(),
             limits: spec.limits.clone(),
             collectors: collectors.collect(),

@@ -9,7 +9,7 @@ use super::decode::{Name, Section, Text};
 use super::load::{host_matches, literal_authority, without_variables};
 use super::problem::{Place, Problem};
 use super::raw::{RawCollector, RawCollectorUse, RawConfig, RawDataset, RawDimension};
-use super::{Collector, Dataset, How, LakeUrl, Limits, Requests, Source, Spec, Via, Window};
+use super::{Collector, Dataset, How, LakeUrl, Limits, Priority, PriorityLevel, Requests, Reserve, Source, Spec, Via, Window};
 use crate::figures::span;
 
 /// `burst` spreads the shortest window of at least this.
@@ -18,6 +18,7 @@ const SHORTEST_SPREAD: Duration = Duration::from_secs(60);
 pub(super) fn check(raw: &RawConfig, spec: &Spec, problems: &mut Vec<Problem>) {
     let checker = Checker { raw, spec };
     checker.sources(problems);
+    checker.reserve(problems);
     checker.datasets(problems);
     checker.unused(problems);
 }
@@ -44,6 +45,36 @@ impl<'a> Checker<'a> {
                 let problem =
                     Problem::warning(&name.at, format!("source `{}` has no limits: it is asked as fast as collectors can", name.text));
                 problems.push(problem.hint("write what it allows: `limits: { per_minute: 60, in_flight: 2 }`"));
+            }
+        }
+    }
+
+    /// A share that is less than one request sets nothing aside. Of windows of seconds nobody would notice.
+    fn reserve(&self, problems: &mut Vec<Problem>) {
+        let Some(raw) = self.raw.engine.as_ref().and_then(|engine| engine.reserve.as_ref()) else { return };
+        let limits = self.spec.sources.values().map(|source| (format!("source `{}`", source.name), &source.limits));
+        let limits: Vec<_> = limits.chain([("all sources together".to_owned(), &self.spec.limits)]).collect();
+        for (priority, _) in self.spec.engine.reserve.shares() {
+            let given = match priority {
+                PriorityLevel::Critical => &raw.critical,
+                PriorityLevel::High => &raw.high,
+                PriorityLevel::Medium => &raw.medium,
+                PriorityLevel::Low => &raw.low,
+            };
+            let Some(at) = given.as_ref().map(|given| &given.at) else { continue };
+            let nothing =
+                |window: &&Window| window.span.as_secs() >= 60 && self.spec.engine.reserve.of_window(priority, window.requests) == 0;
+            for (owner, window) in limits.iter().flat_map(|(owner, limits)| limits.windows.iter().filter(nothing).map(move |w| (owner, w)))
+            {
+                let message = format!(
+                    "`engine.reserve.{}`: nothing is set aside of `{}: {}` of {owner}, because such a share of it is less than one request",
+                    priority.word(),
+                    window.key(),
+                    window.requests
+                );
+                let enough = Reserve::WHOLE.div_ceil(window.requests);
+                let enough = format!("{}.{}", enough / 10, enough % 10);
+                problems.push(Problem::warning(at, message).hint(format!("{}% of it would be one", enough.trim_end_matches(".0"))));
             }
         }
     }
@@ -171,12 +202,17 @@ impl<'a> Checker<'a> {
             else {
                 continue;
             };
-            let allowed = format!("`{}: {}` of {owner}", tightest.key(), tightest.requests);
-            if one > u64::from(tightest.requests) {
+            let admits = self.admits(used.dataset, tightest.requests);
+            let set_aside = match tightest.requests - admits {
+                0 => String::new(),
+                some => format!(", of which {some} are set aside for others,"),
+            };
+            let allowed = format!("`{}: {}` of {owner}{set_aside}", tightest.key(), tightest.requests);
+            if one > u64::from(admits) {
                 let message = format!("{}: a task of one item costs {one} requests, which {allowed} can never admit", name_of(used));
                 problems.push(Problem::error(at, message).hint("lower `requests`, or raise the limit if the source allows more"));
-            } else if full > u64::from(tightest.requests) {
-                problems.push(cut_batch(used, at, full, &allowed, tightest));
+            } else if full > u64::from(admits) {
+                problems.push(cut_batch(used, at, full, &allowed, admits));
             }
         }
         self.unenforceable(used, source, full, at, problems);
@@ -213,6 +249,17 @@ impl<'a> Checker<'a> {
             fits => format!("write `size: {fits}`, or give it a `timeout` of more than {}", span(wait)),
         };
         problems.push(Problem::warning(place_of_costs(used), message).hint(hint));
+    }
+
+    /// What a task of the dataset can have of a window, whichever priority it gets.
+    fn admits(&self, dataset: &Dataset, requests: u32) -> u32 {
+        let reserve = &self.spec.engine.reserve;
+        match &dataset.priority {
+            Priority::Always(priority) => reserve.admits(*priority, requests),
+            Priority::When(_) => {
+                PriorityLevel::ALL.into_iter().map(|priority| reserve.admits(priority, requests)).min().unwrap_or(requests)
+            }
+        }
     }
 
     /// Inside a command that is charged ahead, nobody can space or count requests.
@@ -280,8 +327,8 @@ fn name_of(used: &Use<'_>) -> String {
     }
 }
 
-fn cut_batch(used: &Use<'_>, at: &Place, full: u64, allowed: &str, tightest: &Window) -> Problem {
-    let fits = items_for(used.collector.requests, tightest.requests);
+fn cut_batch(used: &Use<'_>, at: &Place, full: u64, allowed: &str, admits: u32) -> Problem {
+    let fits = items_for(used.collector.requests, admits);
     let message = format!("{}: a full batch costs {full} requests, more than {allowed} admits: batches are cut to {fits}", name_of(used));
     Problem::warning(at, message).hint(format!("write `size: {fits}`, or say what a task really costs with `requests`"))
 }

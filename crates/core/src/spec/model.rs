@@ -121,12 +121,42 @@ pub enum Margin {
 pub struct BreakerPolicy {
     /// Consecutive failures that open it.
     pub failures: u32,
+    /// The first pause; it doubles while probes fail.
     pub cooldown: Duration,
+    pub cooldown_max: Duration,
+    pub rate: Option<FailureRate>,
+}
+
+/// Opens as well if of the latest `of` outcomes, all within `within`, so many failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureRate {
+    pub permille: u32,
+    pub of: u32,
+    pub within: Duration,
+}
+
+impl Default for FailureRate {
+    fn default() -> Self {
+        FailureRate { permille: 500, of: 20, within: Duration::from_secs(600) }
+    }
+}
+
+impl BreakerPolicy {
+    /// What a collector has: nobody is bothered by a probe of it, and failures that alternate with successes are its
+    /// items', for which the score makes up.
+    pub fn of_collector() -> Self {
+        BreakerPolicy { failures: 5, cooldown: Duration::from_secs(60), cooldown_max: Duration::from_secs(15 * 60), rate: None }
+    }
 }
 
 impl Default for BreakerPolicy {
     fn default() -> Self {
-        BreakerPolicy { failures: 5, cooldown: Duration::from_secs(600) }
+        BreakerPolicy {
+            failures: 5,
+            cooldown: Duration::from_secs(600),
+            cooldown_max: Duration::from_secs(2 * 3_600),
+            rate: Some(FailureRate::default()),
+        }
     }
 }
 
@@ -164,6 +194,7 @@ pub struct Collector {
     pub output: Output,
     pub timeout: Duration,
     pub retry: RetryPolicy,
+    pub breaker: Option<BreakerPolicy>,
     pub environment: Environment,
     /// Working folder of a command: absolute.
     pub cwd: PathBuf,
@@ -386,11 +417,17 @@ pub struct Engine {
     pub max_concurrent: u32,
     pub reconcile_every: Duration,
     pub surprise: Surprise,
+    pub reserve: super::Reserve,
 }
 
 impl Default for Engine {
     fn default() -> Self {
-        Engine { max_concurrent: 5, reconcile_every: Duration::from_secs(15 * 60), surprise: Surprise::default() }
+        Engine {
+            max_concurrent: 5,
+            reconcile_every: Duration::from_secs(15 * 60),
+            surprise: Surprise::default(),
+            reserve: super::Reserve::default(),
+        }
     }
 }
 

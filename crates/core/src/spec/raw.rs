@@ -49,7 +49,7 @@ raw! {
         pub importance: Option<Given<Factor>>,
         /// How often it may be asked. Default: no limit.
         pub limits: Option<RawLimits>,
-        /// When to stop calling what keeps failing. Default: 5 failures, 10m.
+        /// When to stop calling what keeps failing. Default: 5 failures in a row or half of the last 20; 10m.
         pub breaker: Option<RawBreaker>,
     }
 
@@ -76,12 +76,20 @@ raw! {
     }
     later { by, bytes_per_second }
 
-    /// Consecutive failures that open the breaker, and the pause until the next try.
+    /// What opens the breaker, and the pauses until the next try.
     pub struct RawBreakerPolicy {
         /// Consecutive failures that open it. Default: 5.
         pub failures: Option<Given<Positive>>,
-        /// The pause. Default: 10m.
+        /// The first pause; it doubles while the tries after it fail. Default: 10m; of a collector 1m.
         pub cooldown: Option<Given<Span>>,
+        /// The longest pause. Default: 2h; of a collector 15m.
+        pub cooldown_max: Option<Given<Span>>,
+        /// The share of failures that opens it, too. Default: 50%; of a collector none.
+        pub rate: Option<Given<Percent>>,
+        /// Of so many of the latest outcomes. Default: 20.
+        pub of: Option<Given<Positive>>,
+        /// Which must all be that recent. Default: 10m.
+        pub within: Option<Given<Span>>,
     }
 
     /// Spans of the calendar, both ends included. Each has `.start` and `.end`.
@@ -211,6 +219,8 @@ raw! {
         pub timeout: Option<Given<Span>>,
         /// What follows a failure.
         pub retry: Option<RawRetry>,
+        /// When to stop starting what crashes on every task. Default: 5 different ones in a row; 1m.
+        pub breaker: Option<RawBreaker>,
         /// Variables that a command gets from adce's environment. Default: PATH, HOME, LANG, LC_ALL, TZ, TMPDIR.
         pub env: Option<Vec<Text>>,
         /// Variables with secrets: `{ TOKEN: { secret: CRM_TOKEN } }`.
@@ -275,8 +285,21 @@ raw! {
         pub reconcile_every: Option<Given<Span>>,
         /// A sudden change of this size is held until it is confirmed. Default: 20% (10% for tables and listings).
         pub surprise: Option<RawSurprise>,
+        /// What is set aside for a priority, and idles while it is not needed. Default: nothing.
+        pub reserve: Option<RawReserve>,
     }
-    later { reserve }
+
+    /// Shares of each window (rounded down) and of the slots (rounded up) that are set aside for a priority.
+    pub struct RawReserve {
+        /// For tasks of priority critical.
+        pub critical: Option<Given<Percent>>,
+        /// For tasks of priority high.
+        pub high: Option<Given<Percent>>,
+        /// For tasks of priority medium.
+        pub medium: Option<Given<Percent>>,
+        /// For tasks of priority low.
+        pub low: Option<Given<Percent>>,
+    }
 
     /// Sizes of a sudden change.
     pub struct RawSurprises {

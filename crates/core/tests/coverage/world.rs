@@ -280,6 +280,7 @@ impl World {
                 absent: fate.absent_until.map(mark),
                 suspect_etag: suspect,
                 episodes: u32::from(fate.open.is_some()),
+                losses: Vec::new(),
             };
             (item.id, record)
         });

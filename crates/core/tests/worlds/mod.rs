@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use adce_core::limits::{Ask, AskKind, HoldOff, Limiter, Restored, SourceIx};
 use adce_core::ports::{PermitId, Settlement};
-use adce_core::spec::{Limits, Window};
+use adce_core::spec::{Limits, PriorityLevel, Reserve, Window};
 use adce_core::time::Boottime;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -14,6 +14,7 @@ use proptest::test_runner::TestCaseError;
 pub struct Rules {
     pub sources: [Limits; 2],
     pub all: Limits,
+    pub reserve: Reserve,
 }
 
 pub type Life = Vec<Step>;
@@ -28,6 +29,7 @@ pub enum Step {
     Ask {
         source: u32,
         kind: AskKind,
+        priority: PriorityLevel,
     },
     /// adce itself is to send one of the requests of a charge that is out.
     AskUnderCharge {
@@ -63,6 +65,9 @@ pub enum Step {
 #[derive(Clone, Debug)]
 pub struct Request {
     pub source: SourceIx,
+    pub priority: PriorityLevel,
+    /// An earlier process sent it: nobody remembers whose it was, nor whether it was one of several.
+    pub restored: bool,
     pub requests: u32,
     pub granted: Boottime,
     /// The bracket begins.
@@ -101,7 +106,11 @@ fn some_limits() -> impl Strategy<Value = Limits> {
 }
 
 pub fn rules() -> impl Strategy<Value = Rules> {
-    (some_limits(), some_limits(), some_limits()).prop_map(|(a, b, all)| Rules { sources: [a, b], all })
+    let share = || prop_oneof![1 => Just(0), 1 => prop::sample::select(vec![150_u32, 200, 340, 490])];
+    (some_limits(), some_limits(), some_limits(), share(), share()).prop_map(|(a, b, all, critical, high)| {
+        let reserve = Reserve::default().with(PriorityLevel::Critical, critical).with(PriorityLevel::High, high);
+        Rules { sources: [a, b], all, reserve }
+    })
 }
 
 pub fn life() -> impl Strategy<Value = Life> {
@@ -110,7 +119,7 @@ pub fn life() -> impl Strategy<Value = Life> {
     let step = prop_oneof![
         4 => micros().prop_map(|micros| Step::Wait { micros }),
         6 => Just(Step::WaitAsTold),
-        12 => (0_u32..2, kind).prop_map(|(source, kind)| Step::Ask { source, kind }),
+        12 => (0_u32..2, kind, 0_usize..4).prop_map(|(source, kind, at)| Step::Ask { source, kind, priority: PriorityLevel::ALL[at] }),
         4 => any::<usize>().prop_map(|which| Step::AskUnderCharge { which }),
         8 => any::<usize>().prop_map(|which| Step::Send { which }),
         8 => (any::<usize>(), 0_u64..=1_000).prop_map(|(which, permille_of_bracket)| Step::Settle { which, permille_of_bracket }),
@@ -143,7 +152,7 @@ struct Player<'a> {
 pub fn play(
     rules: &Rules,
     steps: &[Step],
-    mut before_each_ask: impl FnMut(&Limiter, &Ask, Boottime) -> Result<(), TestCaseError>,
+    mut before_each_ask: impl FnMut(&Limiter, &Ask, Boottime, &Played) -> Result<(), TestCaseError>,
 ) -> Result<Played, TestCaseError> {
     let now = Boottime::from_secs(100_000);
     let mut player = Player {
@@ -157,12 +166,12 @@ pub fn play(
     };
     for step in steps {
         let ask = match *step {
-            Step::Ask { source, kind } => Some(Ask { source: SourceIx(source), kind }),
-            Step::AskUnderCharge { which } => player.charge(which).map(|charge| Ask::paced(player.played.requests[charge].source)),
+            Step::Ask { source, kind, priority } => Some(Ask { source: SourceIx(source), kind, priority }),
+            Step::AskUnderCharge { which } => player.charge(which).map(|charge| player.paced(charge)),
             _ => None,
         };
         if let Some(ask) = ask {
-            before_each_ask(&player.limiter, &ask, player.now)?;
+            before_each_ask(&player.limiter, &ask, player.now, &player.played)?;
         }
         player.step(step)?;
     }
@@ -171,7 +180,9 @@ pub fn play(
 
 fn fresh(rules: &Rules) -> Limiter {
     let [a, b] = rules.sources.clone();
-    Limiter::new(&[("a".into(), a), ("b".into(), b)], &rules.all)
+    let mut limiter = Limiter::new(&[("a".into(), a), ("b".into(), b)], &rules.all);
+    limiter.set_aside(rules.reserve);
+    limiter
 }
 
 impl Player<'_> {
@@ -179,10 +190,10 @@ impl Player<'_> {
         match *step {
             Step::Wait { micros } => self.now = self.now + Duration::from_micros(micros),
             Step::WaitAsTold => self.now = self.told.take().unwrap_or(self.now).max(self.now),
-            Step::Ask { source, kind } => self.ask(Ask { source: SourceIx(source), kind }, None)?,
+            Step::Ask { source, kind, priority } => self.ask(Ask { source: SourceIx(source), kind, priority }, None)?,
             Step::AskUnderCharge { which } => {
                 if let Some(charge) = self.charge(which) {
-                    self.ask(Ask::paced(self.played.requests[charge].source), Some(charge))?;
+                    self.ask(self.paced(charge), Some(charge))?;
                 }
             }
             Step::Send { which } => self.send(which)?,
@@ -231,6 +242,11 @@ impl Player<'_> {
         (!charges.is_empty()).then(|| charges[which % charges.len()])
     }
 
+    fn paced(&self, charge: usize) -> Ask {
+        let charge = &self.played.requests[charge];
+        Ask::paced(charge.source).of(charge.priority)
+    }
+
     fn ask(&mut self, ask: Ask, charge: Option<usize>) -> Result<(), TestCaseError> {
         match self.limiter.try_acquire(&ask, self.now) {
             Ok(permit) => {
@@ -243,6 +259,8 @@ impl Player<'_> {
                 });
                 self.played.requests.push(Request {
                     source: ask.source,
+                    priority: ask.priority,
+                    restored: false,
                     requests: permit.permits,
                     granted: self.now,
                     sent: self.now,
@@ -298,6 +316,7 @@ impl Player<'_> {
                 self.limiter.restore(Some(request.source), request.requests, sent, self.now);
             }
             request.settled.get_or_insert(self.now + LINGER);
+            request.restored = true;
         }
         for (source, until) in self.paused.iter().enumerate() {
             self.limiter.pause(SourceIx(source as u32), *until);
@@ -333,6 +352,53 @@ impl Played {
         }
         Ok(())
     }
+}
+
+/// A window of `limits` that an ask counts against, and what of it is used: by everybody, and by whom.
+pub struct Filling {
+    pub window: Window,
+    pub wanted: u64,
+    pub used: u64,
+    pub by: [u64; 4],
+}
+
+/// Every window of the source and of all together that `ask` counts against, counted one request after the other.
+pub fn fillings(rules: &Rules, played: &Played, ask: &Ask, now: Boottime) -> Vec<Filling> {
+    let minute = Duration::from_secs(60);
+    let (single, permits) = match ask.kind {
+        AskKind::OneRequest | AskKind::Paced => (true, 1),
+        AskKind::ChargedAhead { permits } => (permits == 1, permits),
+    };
+    let mut fillings = Vec::new();
+    let scopes = [(&rules.sources[ask.source.0 as usize], Some(ask.source)), (&rules.all, None)];
+    for (window, source) in scopes.into_iter().flat_map(|(limits, source)| limits.windows.iter().map(move |window| (*window, source))) {
+        let long = window.span >= minute;
+        let wanted = match (long, ask.kind) {
+            (true, AskKind::Paced) => 0,
+            (true, _) => u64::from(permits),
+            (false, _) => u64::from(single),
+        };
+        let mut filling = Filling { window, wanted, used: 0, by: [0; 4] };
+        for request in played.requests.iter().filter(|request| source.is_none_or(|source| request.source == source)) {
+            let ends = request.settled.map(|settled| settled + window.span);
+            if ends.is_some_and(|ends| ends < now) {
+                continue;
+            }
+            let counts = match (request.restored, long, request.charge) {
+                (true, _, Some(_)) | (false, true, Some(_)) => 0,
+                (true, _, None) | (false, true, None) => u64::from(request.requests),
+                (false, false, _) => u64::from(request.single && request.requests > 0),
+            };
+            filling.used += counts;
+            if !request.restored {
+                filling.by[request.priority as usize] += counts;
+            }
+        }
+        if wanted > 0 {
+            fillings.push(filling);
+        }
+    }
+    fillings
 }
 
 /// The next one is sent `min_delay` after every earlier one settled.

@@ -89,6 +89,7 @@ fn order() -> Order {
         output: Output::Direct,
         timeout: Duration::from_secs(1),
         retry: Default::default(),
+        breaker: None,
         environment: Default::default(),
         cwd: PathBuf::new(),
     };

@@ -105,6 +105,11 @@ impl Place {
         names
     }
 
+    /// Somebody takes an object away.
+    pub fn remove(&self, key: &str) {
+        std::fs::remove_file(self.folder.path().join("lake").join(key)).unwrap();
+    }
+
     /// Keys of the gaps that are on record, in order.
     pub async fn gaps(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.store.load().await.unwrap().gaps.into_iter().map(|gap| gap.key).collect();

@@ -2,14 +2,15 @@
 //!
 //! The words are FACE's: a request counts against W from sent until settled + W; `in_flight` is what is not settled;
 //! `min_delay` runs from settled to sent; `burst` is how many may be ahead of an even spread of the shortest window of a
-//! minute or more; what a command was charged ahead for counts in windows of a minute or more.
+//! minute or more; what a command was charged ahead for counts in windows of a minute or more; and with a `reserve` each
+//! priority counts at least as much as is set aside for it, its share of the window rounded down.
 
 use std::collections::HashMap;
 
 use adce_core::ids::AttemptId;
 use adce_core::ports::PermitId;
 use adce_core::record::Reservation;
-use adce_core::spec::{Limits, Window};
+use adce_core::spec::{Limits, PriorityLevel, Reserve, Window};
 
 use crate::clocks::Clocks;
 use crate::disk::Disk;
@@ -19,6 +20,7 @@ use crate::scenario::{MINUTE, Micros, SECOND, Scenario};
 pub struct Brackets {
     sources: Vec<Limits>,
     together: Limits,
+    reserve: Reserve,
     longest: Micros,
     all: Vec<Bracket>,
     at: HashMap<Whose, usize>,
@@ -37,6 +39,8 @@ pub enum Whose {
 struct Bracket {
     whose: Option<Whose>,
     source: usize,
+    /// `None`: an earlier process sent it, and nobody remembers for whom.
+    priority: Option<PriorityLevel>,
     requests: u32,
     alone: bool,
     sent: Option<Micros>,
@@ -64,6 +68,7 @@ pub struct Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Need {
     pub source: usize,
+    pub priority: PriorityLevel,
     pub requests: u32,
     /// adce sends it, or it is the only one that is charged.
     pub alone: bool,
@@ -78,6 +83,7 @@ impl Brackets {
             paused_until: vec![0; sources.len()],
             sources,
             together: scenario.together.clone(),
+            reserve: scenario.reserve,
             all: Vec::new(),
             at: HashMap::new(),
             cleaned_at: 0,
@@ -88,8 +94,9 @@ impl Brackets {
 
     pub fn granted(&mut self, whose: Whose, need: Need) {
         self.at.insert(whose, self.all.len());
-        let Need { source, requests, alone } = need;
-        self.all.push(Bracket { whose: Some(whose), source, requests, alone, sent: None, until: None, unsent: false });
+        let Need { source, priority, requests, alone } = need;
+        let priority = Some(priority);
+        self.all.push(Bracket { whose: Some(whose), source, priority, requests, alone, sent: None, until: None, unsent: false });
     }
 
     pub fn knows(&self, whose: Whose) -> bool {
@@ -136,7 +143,8 @@ impl Brackets {
                 Some(settled) => (settled.used, arrival(reservation, disk, clocks, moment)),
                 None => (reservation.permits, moment.at + SECOND),
             };
-            self.all.push(Bracket { whose: None, source, requests, alone: true, sent: None, until: Some(until), unsent: false });
+            let (whose, priority) = (None, None);
+            self.all.push(Bracket { whose, source, priority, requests, alone: true, sent: None, until: Some(until), unsent: false });
         }
         for (source, name) in names.iter().enumerate() {
             let paused = disk.sources.get(name).and_then(|record| record.paused_until);
@@ -163,7 +171,7 @@ impl Brackets {
         let mut refusals = Vec::new();
         for window in &limits.windows {
             if (need.alone || span(window) >= MINUTE)
-                && let Some(how_long) = window_refuses(&brackets, window, need, at)
+                && let Some(how_long) = self.window_refuses(&brackets, window, need, at)
             {
                 refusals.push(Refusal { of_all, window: Some(*window), how_long });
             }
@@ -174,6 +182,61 @@ impl Brackets {
             refusals.extend(spacing.into_iter().flatten().map(|how_long| Refusal { of_all, window: None, how_long }));
         }
         refusals
+    }
+
+    fn window_refuses(&self, brackets: &[&Bracket], window: &Window, need: Need, at: Micros) -> Option<HowLong> {
+        let fits = |used: &Used| self.counted(used, window, need) <= window.requests;
+        if !fits(&Used::default()) {
+            return Some(HowLong::Never);
+        }
+        // From this instant on a bracket does not count: clocks tell whole microseconds, so one more than the window.
+        let free_at = |bracket: &Bracket| bracket.until.map_or(HowLong::Unsettled, |until| HowLong::Until(until + span(window) + 1));
+        let counted = brackets.iter().filter(|bracket| counts_in(bracket, window));
+        let counted = counted.map(|bracket| (free_at(bracket), bracket.priority, bracket.requests));
+        let mut ends: Vec<_> = counted.filter(|(end, ..)| *end > HowLong::Until(at)).collect();
+        let mut used = Used::default();
+        ends.iter().for_each(|(_, priority, requests)| *used.entry(*priority).or_default() += requests);
+        if fits(&used) {
+            return None;
+        }
+        ends.sort();
+        for (end, priority, requests) in ends {
+            *used.entry(priority).or_default() -= requests;
+            if fits(&used) {
+                return Some(end);
+            }
+        }
+        unreachable!("an empty window admits what fits into it")
+    }
+
+    /// With what is needed; and each priority counts at least as much as is set aside for it.
+    fn counted(&self, used: &Used, window: &Window, need: Need) -> u32 {
+        let of = |priority: PriorityLevel| {
+            let used = used.get(&Some(priority)).copied().unwrap_or(0) + if priority == need.priority { need.requests } else { 0 };
+            used.max(self.set_aside(priority, window))
+        };
+        used.get(&None).copied().unwrap_or(0) + PriorityLevel::ALL.into_iter().map(of).sum::<u32>()
+    }
+
+    fn set_aside(&self, priority: PriorityLevel, window: &Window) -> u32 {
+        self.reserve.shares().find(|(owner, _)| *owner == priority).map_or(0, |(_, permille)| window.requests * permille / 1_000)
+    }
+
+    /// It takes nothing from windows but what is set aside for it, and so nothing from other priorities.
+    pub fn is_within_its_share(&self, need: Need, at: Micros) -> bool {
+        let scopes = [(&self.sources[need.source], Some(need.source)), (&self.together, None)];
+        let windows = scopes.into_iter().flat_map(|(limits, source)| limits.windows.iter().map(move |window| (window, source)));
+        let mut concerned = windows.filter(|(window, _)| need.alone || span(window) >= MINUTE).peekable();
+        let within = |(window, source): (&Window, Option<usize>)| {
+            let is_its = |bracket: &&Bracket| {
+                let ended = bracket.until.is_some_and(|until| until + span(window) < at);
+                bracket.priority == Some(need.priority) && source.is_none_or(|source| bracket.source == source) && !ended
+            };
+            let used: u32 =
+                self.all.iter().filter(|bracket| counts_in(bracket, window)).filter(is_its).map(|bracket| bracket.requests).sum();
+            used + need.requests <= self.set_aside(need.priority, window)
+        };
+        concerned.peek().is_some() && concerned.all(within)
     }
 
     /// Drops what nobody can ask about any more, or a day would take a day.
@@ -189,31 +252,15 @@ impl Brackets {
     }
 }
 
-fn span(window: &Window) -> Micros {
-    window.span.as_micros() as Micros
+/// Of a window: by whom, and how much.
+type Used = HashMap<Option<PriorityLevel>, u32>;
+
+fn counts_in(bracket: &Bracket, window: &Window) -> bool {
+    !bracket.unsent && (bracket.alone || span(window) >= MINUTE)
 }
 
-fn window_refuses(brackets: &[&Bracket], window: &Window, need: Need, at: Micros) -> Option<HowLong> {
-    if need.requests > window.requests {
-        return Some(HowLong::Never);
-    }
-    // From this instant on a bracket does not count: clocks tell whole microseconds, so one more than the window.
-    let free_at = |bracket: &Bracket| bracket.until.map_or(HowLong::Unsettled, |until| HowLong::Until(until + span(window) + 1));
-    let counted = brackets.iter().filter(|bracket| !bracket.unsent && (bracket.alone || span(window) >= MINUTE));
-    let mut ends: Vec<(HowLong, u32)> =
-        counted.map(|bracket| (free_at(bracket), bracket.requests)).filter(|(end, _)| *end > HowLong::Until(at)).collect();
-    let mut used: u32 = ends.iter().map(|(_, requests)| requests).sum();
-    if used + need.requests <= window.requests {
-        return None;
-    }
-    ends.sort();
-    for (end, requests) in ends {
-        used -= requests;
-        if used + need.requests <= window.requests {
-            return Some(end);
-        }
-    }
-    unreachable!("an empty window admits what fits into it")
+fn span(window: &Window) -> Micros {
+    window.span.as_micros() as Micros
 }
 
 /// At most `burst` ahead of the spread: whatever was sent from some request on, this one included, is no more than

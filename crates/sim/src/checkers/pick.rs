@@ -1,9 +1,11 @@
 //! Promise 3: at every pick the best runnable task, found by scoring all of them again; and no slot that idles while
 //! one is runnable.
 //!
-//! Runnable: a slot is free (who only publishes holds none, and not too many do), the breaker lets it, the source is not paused, the permits to start are there, and nobody
-//! ahead of it keeps it from them. Ahead are tasks that were passed for one full window, and requests of running
-//! attempts that wait. Everything is worked out anew from the facts so far.
+//! Runnable: a slot is free and not set aside for another priority (who only publishes holds none, and not too many do), the
+//! breaker lets it, the source is not paused, the permits to start are there, and nobody ahead of it keeps it from them.
+//! Ahead are tasks that were passed for one full window, and requests of running attempts that wait; but what takes only
+//! permits that are set aside for its priority takes nothing from others, passes none of them and is kept back by none.
+//! Everything is worked out anew from the facts so far.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,8 +14,9 @@ use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Answer, RetryAfter, Settlement};
 use adce_core::queue::{Charge, Gate, Start, Waiting};
 use adce_core::record::Change;
+use adce_core::spec::PriorityLevel;
 
-use super::breakers::{Breaker, is_failure, verdict};
+use super::breakers::{Breaker, Crashes, Met, of_answer, verdict};
 use super::limits::{Brackets, HowLong, Need, Refusal, Whose};
 use super::order::{Order, Rank};
 use crate::clocks::Clocks;
@@ -31,6 +34,8 @@ pub struct Picks {
     waiters: BTreeSet<(usize, AttemptId)>,
     brackets: Brackets,
     breakers: Vec<Breaker>,
+    /// By collector.
+    crashes: HashMap<String, Crashes>,
     order: Order,
     clocks: Clocks,
     /// The last answer was that nothing can start, for these reasons.
@@ -55,6 +60,10 @@ struct Running {
     saw_answers: bool,
     /// Its collector is done, and what it left is being published.
     publishes: bool,
+    /// Its last answer was the source's failure.
+    was_refused: bool,
+    /// A request of it waits behind a breaker or a pause.
+    shut_out: bool,
 }
 
 /// A ready task, and what keeps it.
@@ -66,12 +75,17 @@ struct Candidate<'a> {
     patience: Option<Micros>,
     /// Breaker or pause.
     is_shut: bool,
+    /// The free ones are set aside for other priorities.
+    no_slot: bool,
+    /// It takes no permits from other priorities.
+    within_its_share: bool,
     refusals: Vec<Refusal>,
 }
 
 /// Lower-ranked tasks are kept from permits.
 struct Claim {
     rank: Rank,
+    priority: PriorityLevel,
     source: usize,
     everywhere: bool,
     only_permits: bool,
@@ -102,6 +116,7 @@ impl Picks {
             waiters: BTreeSet::new(),
             brackets: Brackets::new(scenario),
             breakers: scenario.sources.iter().map(|source| Breaker::new(source.breaker)).collect(),
+            crashes: scenario.collectors.iter().map(|known| (known.name.clone(), Crashes::new(known.breaker))).collect(),
             order: Order::new(scenario),
             clocks: Clocks::default(),
             idle: None,
@@ -121,10 +136,10 @@ impl Picks {
         let source = self.source_of(task)?;
         let collector = self.scenario.collectors.iter().find(|known| known.name == task.collector).expect("a known collector");
         match collector.kind {
-            Kind::Http | Kind::Gateway { .. } => Some(Need { source, requests: 1, alone: true }),
+            Kind::Http | Kind::Gateway { .. } => Some(Need { source, priority: task.priority, requests: 1, alone: true }),
             Kind::Charged => {
                 let requests = collector.requests.of(task.gaps.len()) as u32;
-                (requests > 0).then_some(Need { source, requests, alone: requests == 1 })
+                (requests > 0).then_some(Need { source, priority: task.priority, requests, alone: requests == 1 })
             }
         }
     }
@@ -133,20 +148,23 @@ impl Picks {
 
     /// All ready tasks, the best first.
     fn candidates(&self, moment: Moment) -> Vec<Candidate<'_>> {
-        let mut known: HashMap<Need, Vec<Refusal>> = HashMap::new();
+        let mut known: HashMap<Need, (Vec<Refusal>, bool)> = HashMap::new();
         let mut candidates: Vec<Candidate<'_>> = Vec::new();
         for queued in self.queued.values().filter(|queued| queued.is_ready) {
             let task = &queued.task;
             let (need, source) = (self.need_of(task), self.source_of(task));
-            let refusals = need.map(|need| known.entry(need).or_insert_with(|| self.brackets.refusals(need, moment.at)).clone());
+            let look = |need| (self.brackets.refusals(need, moment.at), self.brackets.is_within_its_share(need, moment.at));
+            let (refusals, within_its_share) = need.map(|need| known.entry(need).or_insert_with(|| look(need)).clone()).unwrap_or_default();
             candidates.push(Candidate {
                 rank: self.order.rank(task, moment.now.wall),
                 task,
                 need,
                 source,
                 patience: queued.patience,
-                is_shut: source.is_some_and(|source| self.is_shut(source, moment.at)),
-                refusals: refusals.unwrap_or_default(),
+                is_shut: self.keeps_crashing(task, moment.at) || source.is_some_and(|source| self.is_shut(source, moment.at)),
+                no_slot: !self.has_slot(task.priority),
+                within_its_share,
+                refusals,
             });
         }
         candidates.sort_by(|one, other| other.rank.cmp(&one.rank));
@@ -157,6 +175,9 @@ impl Picks {
     fn anything_fits(&self, moment: Moment) -> bool {
         let mut known: HashMap<Need, bool> = HashMap::new();
         self.queued.values().filter(|queued| queued.is_ready).any(|queued| {
+            if !self.has_slot(queued.task.priority) || self.keeps_crashing(&queued.task, moment.at) {
+                return false;
+            }
             let Some(source) = self.source_of(&queued.task) else { return true };
             if self.is_shut(source, moment.at) {
                 return false;
@@ -164,6 +185,26 @@ impl Picks {
             let Some(need) = self.need_of(&queued.task) else { return true };
             *known.entry(need).or_insert_with(|| self.brackets.refusals(need, moment.at).is_empty())
         })
+    }
+
+    /// Among those who collect, and among twice as many who are under way: each priority counts at least as many as are set
+    /// aside for it, its share rounded up.
+    fn has_slot(&self, priority: PriorityLevel) -> bool {
+        let fits = |places: u32, counts: &dyn Fn(&Running) -> bool| {
+            let counted = |of: PriorityLevel| {
+                let running = self.running.values().filter(|running| running.task.priority == of && counts(running)).count() as u32;
+                let own = self.scenario.reserve.shares().find(|(owner, _)| *owner == of);
+                let share = own.map_or(0, |(_, permille)| (places * permille).div_ceil(1_000));
+                (running + u32::from(of == priority)).max(share)
+            };
+            PriorityLevel::ALL.into_iter().map(counted).sum::<u32>() <= places
+        };
+        let slots = self.scenario.slots;
+        fits(slots, &|running| !running.publishes) && fits(2 * slots, &|_| true)
+    }
+
+    fn keeps_crashing(&self, task: &Task, at: Micros) -> bool {
+        !self.crashes[&task.collector].breaker.lets_pass(None, at)
     }
 
     /// By its breaker, or because it asked for a pause.
@@ -178,16 +219,19 @@ impl Picks {
             if !self.breakers[*source].lets_pass(Some(*attempt), moment.at) || self.brackets.paused_for(*source, moment.at) {
                 return None;
             }
-            let refusals = self.brackets.refusals(Need { source: *source, requests: 1, alone: true }, moment.at);
+            let need = Need { source: *source, priority: task.priority, requests: 1, alone: true };
+            let refusals = self.brackets.refusals(need, moment.at);
             let everywhere = longest(&refusals).is_none_or(|refusal| refusal.of_all);
-            Some(Claim { rank: self.order.rank(task, moment.now.wall), source: *source, everywhere, only_permits: true })
+            let (rank, priority) = (self.order.rank(task, moment.now.wall), task.priority);
+            Some(Claim { rank, priority, source: *source, everywhere, only_permits: true })
         });
         let impatient = candidates.iter().filter_map(|candidate| {
             let is_over = candidate.patience.is_some_and(|until| until <= moment.at);
             let never = candidate.longest().is_some_and(|refusal| refusal.how_long == HowLong::Never);
             let everywhere = candidate.longest().is_some_and(|refusal| refusal.of_all);
-            let claim = || Claim { rank: candidate.rank.clone(), source: candidate.source.unwrap_or(0), everywhere, only_permits: false };
-            (is_over && !never && !candidate.is_shut && candidate.source.is_some()).then(claim)
+            let (source, priority) = (candidate.source.unwrap_or(0), candidate.task.priority);
+            let claim = || Claim { rank: candidate.rank.clone(), priority, source, everywhere, only_permits: false };
+            (is_over && !never && !candidate.is_shut && !candidate.no_slot && candidate.source.is_some()).then(claim)
         });
         waiting.chain(impatient).collect()
     }
@@ -212,10 +256,13 @@ impl Picks {
             claims.iter().any(|claim| {
                 let same = claim.source == source && (candidate.need.is_some() || !claim.only_permits);
                 let other = claim.everywhere && candidate.need.is_some();
-                (same || other) && claim.rank > candidate.rank
+                let takes = !candidate.within_its_share || claim.priority == candidate.task.priority;
+                takes && (same || other) && claim.rank > candidate.rank
             })
         };
-        candidates.iter().find(|candidate| !candidate.is_shut && candidate.refusals.is_empty() && !is_claimed(candidate))
+        candidates
+            .iter()
+            .find(|candidate| !candidate.is_shut && !candidate.no_slot && candidate.refusals.is_empty() && !is_claimed(candidate))
     }
 
     fn check_pick(&mut self, start: &Start, moment: Moment, wrong: &mut Vec<Wrong>) {
@@ -243,7 +290,13 @@ impl Picks {
         let is_passed = |candidate: &&Candidate<'_>| {
             let by_all = candidate.longest().is_some_and(|refusal| refusal.of_all);
             let competes = candidate.source.is_some() && (candidate.source == started.source || by_all && started.need.is_some());
-            candidate.rank > started.rank && competes && !candidate.is_shut && candidate.permits() > started.permits()
+            let takes = !started.within_its_share || candidate.task.priority == started.task.priority;
+            candidate.rank > started.rank
+                && competes
+                && takes
+                && !candidate.is_shut
+                && !candidate.no_slot
+                && candidate.permits() > started.permits()
         };
         let shortest =
             |candidate: &Candidate<'_>| candidate.refusals.iter().filter_map(|refusal| refusal.window).map(|window| window.span).min();
@@ -294,7 +347,10 @@ impl Picks {
         disk.tasks.values().for_each(|task| self.put(task, moment));
         self.brackets.restart(disk, clocks, &self.names, moment);
         for (source, name) in self.names.iter().enumerate() {
-            self.breakers[source].restart(disk.sources.get(name), moment);
+            self.breakers[source].restart(disk.sources.get(name).map(|record| &record.breaker), moment);
+        }
+        for (name, crashes) in &mut self.crashes {
+            crashes.restart(disk.collectors.get(name), moment);
         }
         self.order.restart(&disk.success);
         self.idle = None;
@@ -329,11 +385,21 @@ impl Picks {
             (None, _) => false,
         };
         if let Some(source) = source {
-            self.breakers[source].passed(start.attempt);
+            self.breakers[source].passed(start.attempt, moment.at);
         }
+        self.crashes_of(&start.task).breaker.passed(start.attempt, moment.at);
         self.queued.remove(&start.task.id);
-        self.running
-            .insert(start.attempt, Running { task: start.task.clone(), source, first, charged, saw_answers: false, publishes: false });
+        let running = Running {
+            task: start.task.clone(),
+            source,
+            first,
+            charged,
+            saw_answers: false,
+            publishes: false,
+            was_refused: false,
+            shut_out: false,
+        };
+        self.running.insert(start.attempt, running);
     }
 
     fn ended(&mut self, attempt: AttemptId, outcomes: &[(adce_core::ids::GapId, Outcome)], at: Micros) {
@@ -354,16 +420,23 @@ impl Picks {
                     self.brackets.paused(source, at + seconds * SECOND);
                 }
             }
-            if let Some(failure) = verdict(outcomes).filter(|_| !ended.saw_answers) {
-                self.breakers[source].met(attempt, failure, at);
+            if let Some(met) = verdict(outcomes).filter(|_| !ended.saw_answers) {
+                self.breakers[source].met(attempt, met, at);
             }
         }
+        let for_the_source = ended.was_refused || ended.shut_out;
+        self.crashes_of(&ended.task).met(attempt, ended.task.gaps[0], outcomes, for_the_source, at);
         self.breakers.iter_mut().for_each(|breaker| breaker.ended(attempt, at));
+        self.crashes.values_mut().for_each(|crashes| crashes.breaker.ended(attempt, at));
         let counts = |outcome: &Outcome| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Failed(_));
         if outcomes.iter().any(|(_, outcome)| counts(outcome)) {
             let filled = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged));
             self.order.attempted(&ended.task.collector, filled);
         }
+    }
+
+    fn crashes_of(&mut self, task: &Task) -> &mut Crashes {
+        self.crashes.get_mut(&task.collector).expect("a known collector")
     }
 
     fn granted(&mut self, attempt: AttemptId, source: usize, whose: Whose, moment: Moment, wrong: &mut Vec<Wrong>) {
@@ -374,19 +447,19 @@ impl Picks {
         if self.brackets.paused_for(source, moment.at) {
             is_wrong(format!("{}: a request is granted while the source is paused", self.names[source]));
         }
-        let need = Need { source, requests: 1, alone: true };
+        let priority = self.running.get(&attempt).map_or(PriorityLevel::default(), |running| running.task.priority);
+        let need = Need { source, priority, requests: 1, alone: true };
         if !self.brackets.knows(whose) {
             if let Some(refusal) = self.brackets.refusals(need, moment.at).first() {
                 is_wrong(format!("{}: a request is granted that a limit refuses: {refusal:?}", self.names[source]));
             }
             self.brackets.granted(whose, need);
         }
-        self.breakers[source].passed(attempt);
+        self.breakers[source].passed(attempt, moment.at);
         self.waiters.remove(&(source, attempt));
-        if let Some(running) = self.running.get_mut(&attempt)
-            && running.first == Some(whose)
-        {
-            running.first = None;
+        if let Some(running) = self.running.get_mut(&attempt) {
+            running.shut_out = false;
+            running.first = running.first.filter(|first| *first != whose);
         }
     }
 }
@@ -418,7 +491,14 @@ impl Checker for Picks {
             }
             Fact::Slept if self.idle.is_some() => self.check_idle(moment, wrong),
             Fact::Granted { attempt, source, permit } => self.granted(*attempt, *source, Whose::Permit(*permit), moment, wrong),
-            Fact::Waits { attempt, source } => drop(self.waiters.insert((*source, *attempt))),
+            Fact::Waits { attempt, source } => {
+                self.waiters.insert((*source, *attempt));
+                let by_breaker = !self.breakers[*source].lets_pass(Some(*attempt), moment.at);
+                let shut_out = by_breaker || self.brackets.paused_for(*source, moment.at);
+                if let Some(running) = self.running.get_mut(attempt) {
+                    running.shut_out = shut_out;
+                }
+            }
             Fact::Sent { permit, .. } => self.brackets.sent(Whose::Permit(*permit), moment.at),
             Fact::Settled { permit, how } => match how {
                 Settlement::Unsent => self.brackets.unsent(Whose::Permit(*permit)),
@@ -430,9 +510,11 @@ impl Checker for Picks {
                 {
                     self.brackets.paused(*source, moment.at + seconds * SECOND);
                 }
-                self.breakers[*source].met(*attempt, is_failure(*answer), moment.at);
+                let met = of_answer(*answer);
+                self.breakers[*source].met(*attempt, met, moment.at);
                 if let Some(running) = self.running.get_mut(attempt) {
                     running.saw_answers = true;
+                    running.was_refused = met != Met::Good;
                 }
             }
             Fact::Collected { attempt } => {

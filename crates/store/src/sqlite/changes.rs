@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use adce_core::record::{
-    AttemptRecord, Change, Closed, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
+    AttemptRecord, BreakerRecord, Change, Closed, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
 };
 use adce_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, params};
@@ -45,6 +45,7 @@ pub(super) fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
         Change::PutHeldPicture(Some(held)) => put_picture(db, "held", &json(held)),
         Change::PutHeldPicture(None) => run(db, "DELETE FROM picture WHERE standing = 'held'", []).map(drop),
         Change::PutSource(name, record) => put_source(db, name, record),
+        Change::PutCollector(name, record) => put_collector(db, name, record),
         Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
         Change::Started(process) => started(db, process),
         Change::Publishing { token, staged, .. } => publishing(db, *token, staged),
@@ -197,8 +198,15 @@ fn attempt_json(record: &AttemptRecord) -> String {
 fn put_item(db: &Connection, item: ItemId, record: &ItemRecord) -> Result<(), Trouble> {
     run(
         db,
-        "INSERT OR REPLACE INTO item (id, confirmed, absent, suspect_etag, episodes) VALUES (?, ?, ?, ?, ?)",
-        params![item.0, record.confirmed.map(micros), record.absent.as_ref().map(json), record.suspect_etag, record.episodes],
+        "INSERT OR REPLACE INTO item (id, confirmed, absent, suspect_etag, episodes, losses) VALUES (?, ?, ?, ?, ?, ?)",
+        params![
+            item.0,
+            record.confirmed.map(micros),
+            record.absent.as_ref().map(json),
+            record.suspect_etag,
+            record.episodes,
+            (!record.losses.is_empty()).then(|| json(&record.losses)),
+        ],
     )
     .map(drop)
 }
@@ -211,7 +219,16 @@ fn put_source(db: &Connection, name: &str, record: &SourceRecord) -> Result<(), 
     run(
         db,
         "INSERT OR REPLACE INTO source (name, failures, open_until, paused_until, body) VALUES (?, ?, ?, ?, ?)",
-        params![name, record.failures, record.open_until.map(micros), record.paused_until.map(micros), json(record)],
+        params![name, record.breaker.failures, record.breaker.open_until.map(micros), record.paused_until.map(micros), json(record)],
+    )
+    .map(drop)
+}
+
+fn put_collector(db: &Connection, name: &str, record: &BreakerRecord) -> Result<(), Trouble> {
+    run(
+        db,
+        "INSERT OR REPLACE INTO collector (name, failures, open_until, body) VALUES (?, ?, ?, ?)",
+        params![name, record.failures, record.open_until.map(micros), json(record)],
     )
     .map(drop)
 }

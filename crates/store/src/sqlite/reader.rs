@@ -8,7 +8,8 @@ use adce_core::gap::{Gap, Task};
 use adce_core::ids::{FencingToken, GapId, ItemId, TaskId};
 use adce_core::ports::StoreError;
 use adce_core::record::{
-    AttemptRecord, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation, SettledReservation, SourceRecord,
+    AttemptRecord, BreakerRecord, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation,
+    SettledReservation, SourceRecord,
 };
 use adce_core::time::{BootId, Boottime};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
@@ -77,6 +78,7 @@ fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
         processes: processes(db)?,
         reservations: reservations(db)?,
         sources: sources(db)?,
+        collectors: collectors(db)?,
         success: success(db)?,
         latest: Columns("meta").instant_if(latest)?,
     })
@@ -111,13 +113,14 @@ fn tasks(db: &Connection, open: &[Gap]) -> Result<Vec<Task>, Trouble> {
 
 fn items(db: &Connection) -> Result<HashMap<ItemId, ItemRecord>, Trouble> {
     let columns = Columns("item");
-    let rows = each(db, "SELECT id, confirmed, absent, suspect_etag, episodes FROM item", [], |row| {
-        let absent: Option<String> = row.get(2)?;
+    let rows = each(db, "SELECT id, confirmed, absent, suspect_etag, episodes, losses FROM item", [], |row| {
+        let (absent, losses): (Option<String>, Option<String>) = (row.get(2)?, row.get(5)?);
         let record = ItemRecord {
             confirmed: columns.instant_if(row.get(1)?)?,
             absent: absent.map(|body| columns.json(&body)).transpose()?,
             suspect_etag: row.get(3)?,
             episodes: columns.small(row.get(4)?)?,
+            losses: losses.map(|body| columns.json(&body)).transpose()?.unwrap_or_default(),
         };
         Ok((columns.item(&blob(row, 0)?)?, record))
     })?;
@@ -181,6 +184,14 @@ fn sources(db: &Connection) -> Result<HashMap<String, SourceRecord>, Trouble> {
     let rows = each(db, "SELECT name, body FROM source", [], |row| {
         let body: String = row.get(1)?;
         Ok((row.get(0)?, Columns("source").json(&body)?))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+fn collectors(db: &Connection) -> Result<HashMap<String, BreakerRecord>, Trouble> {
+    let rows = each(db, "SELECT name, body FROM collector", [], |row| {
+        let body: String = row.get(1)?;
+        Ok((row.get(0)?, Columns("collector").json(&body)?))
     })?;
     Ok(rows.into_iter().collect())
 }

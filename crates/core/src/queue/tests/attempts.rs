@@ -1,9 +1,9 @@
 //! What a start pays, and what becomes of its gaps.
 
 use super::world::*;
-use crate::gap::{Fault, GapState, Outcome, Standing};
+use crate::gap::{Fault, Gap, GapState, Outcome, Progress, Standing};
 use crate::ports::{Answer, RetryAfter, Settlement};
-use crate::queue::{Acquire, Charge, Charging, Gate, Paid, Pick, Rules};
+use crate::queue::{Acquire, Charge, Charging, Dispatcher, Gate, Paid, Pick, Rules};
 use crate::spec::{BreakerPolicy, Limits, PriorityLevel};
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ fn what_the_source_refused_uses_up_no_attempt() {
 #[test]
 fn an_open_breaker_costs_no_attempts_and_one_probe_finds_out() {
     let mut rules = one_source(Charging::EachRequest, 1);
-    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 2, cooldown: Duration::from_secs(600) });
+    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 2, cooldown: Duration::from_secs(600), ..BreakerPolicy::default() });
     let mut world = World::new(rules, now_at(0));
     gaps(&mut world, &["a", "b", "c", "d"]);
     for at in [0, 1] {
@@ -101,7 +101,7 @@ fn an_open_breaker_costs_no_attempts_and_one_probe_finds_out() {
 #[test]
 fn a_probe_by_a_command_that_says_source_down_opens_the_breaker_again() {
     let mut rules = one_source(Charging::Ahead, 1);
-    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 1, cooldown: Duration::from_secs(600) });
+    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 1, cooldown: Duration::from_secs(600), ..BreakerPolicy::default() });
     let mut world = World::new(rules, now_at(0));
     gaps(&mut world, &["a", "b", "c"]);
     let first = world.start(now_at(0));
@@ -109,7 +109,100 @@ fn a_probe_by_a_command_that_says_source_down_opens_the_breaker_again() {
     let probe = world.start(now_at(600_000));
     world.end(&probe, &failed(Fault::Source), now_at(600_000));
     assert!(matches!(world.pick(now_at(600_001)), Pick::Idle(_)));
-    assert!(matches!(world.pick(now_at(1_200_000)), Pick::Start(_)));
+    assert!(matches!(world.pick(now_at(1_799_999)), Pick::Idle(_)), "twice as long as before");
+    assert!(matches!(world.pick(now_at(1_800_000)), Pick::Start(_)));
+}
+
+#[test]
+fn a_restart_keeps_a_breaker_open_and_knows_since_when_and_why() {
+    let mut rules = one_source(Charging::Ahead, 1);
+    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 1, ..BreakerPolicy::default() });
+    rules.collectors["c"].breaker = Some(BreakerPolicy { failures: 2, ..BreakerPolicy::of_collector() });
+    let mut world = World::new(rules.clone(), now_at(0));
+    gaps(&mut world, &["a", "b", "c", "d"]);
+    let [first, second, third] = [0, 1, 2].map(|_| world.start(now_at(0)));
+    world.end(&first, &failed(Fault::Collector), now_at(1_000));
+    world.end(&second, &failed(Fault::Collector), now_at(2_000));
+    world.end(&third, &failed(Fault::Source), now_at(3_000));
+    let gates = |dispatcher: &Dispatcher| {
+        let now = now_at(4_000);
+        (dispatcher.figures(now)[0].gate.clone().unwrap(), dispatcher.collectors(now)[0].gate.clone().unwrap())
+    };
+    let before = gates(&world.dispatcher);
+    let Gate::CollectorBreaker { collector, until, since, reason } = &before.1 else { panic!("{before:?}") };
+    assert_eq!((collector.as_str(), *until, *since), ("c", Some(now_at(62_000).wall), now_at(2_000).wall));
+    assert_eq!(reason, "2 failures in a row, the last: it did not work");
+    let (again, _) = Dispatcher::new(rules, &mut world.memory.remembered(now_at(4_000).wall), boot_id(), now_at(4_000));
+    assert_eq!(gates(&again), before);
+}
+
+#[test]
+fn a_collector_that_crashes_on_everything_is_not_started_until_a_probe_has_shown_that_it_works() {
+    let mut rules = one_source(Charging::Ahead, 1).collector("other", 1, Charging::Ahead).dataset("o", Some("espn"), Some("other"));
+    rules.collectors["c"].breaker = Some(BreakerPolicy { failures: 3, ..BreakerPolicy::of_collector() });
+    let mut world = World::new(rules, now_at(0));
+    world.dispatcher.rules.slots = 1;
+    gaps(&mut world, &["a", "b", "c", "d", "e", "f"]);
+    world.open(vec![gap("o", "another", PriorityLevel::Low, now_at(0))], now_at(0));
+    for _ in 0..3 {
+        let start = world.start(now_at(0));
+        world.end(&start, &failed(Fault::Collector), now_at(0));
+        assert_eq!(world.dispatcher.gap(start.gaps[0].id).unwrap().progress.attempts, 1, "a crash uses up an attempt");
+    }
+    let start = world.start(now_at(1));
+    assert_eq!(start.task.key, "o/another", "the others go on");
+    world.end(&start, &done(), now_at(1));
+    let Pick::Idle(idle) = world.pick(now_at(2)) else { panic!("it is started although it crashes") };
+    assert!(matches!(idle.waiting[0].gate, Gate::CollectorBreaker { .. }), "{idle:?}");
+    assert_eq!(idle.wake_at, Some(now_at(60_000).boot));
+    let waiting = world.dispatcher.gaps().into_iter().find(|gap| gap.key == "d/f").unwrap().id;
+    assert_eq!(world.dispatcher.gap_state(waiting, now_at(2)), Some(GapState::Held));
+    world.dispatcher.rules.slots = 5;
+    assert_eq!(world.starts(now_at(60_000)).len(), 1, "one probe");
+    let probe = world.dispatcher.running()[0].clone();
+    world.end_with(probe.attempt, &[(probe.gaps[0], done())], now_at(60_001));
+    assert!(world.dispatcher.collectors(now_at(60_001))[0].gate.is_none());
+    assert!(world.starts(now_at(60_001)).len() > 1);
+}
+
+#[test]
+fn one_bad_task_alone_never_opens_the_breaker_of_its_collector() {
+    let mut rules = one_source(Charging::Ahead, 1);
+    rules.collectors["c"].breaker = Some(BreakerPolicy { failures: 2, ..BreakerPolicy::of_collector() });
+    let mut world = World::new(rules, now_at(0));
+    gaps(&mut world, &["bad"]);
+    for hour in 0..40 {
+        let now = now_at(hour * 25 * 3_600_000);
+        let start = world.start(now);
+        world.end(&start, &failed(Fault::Collector), now);
+    }
+    assert!(world.dispatcher.collectors(now_at(0))[0].gate.is_none());
+    gaps(&mut world, &["good"]);
+    let now = now_at(2_000 * 3_600_000);
+    let started = world.starts(now);
+    assert_eq!(started.len(), 2, "{started:?}");
+}
+
+#[test]
+fn what_an_item_or_the_source_did_is_no_crash_of_the_collector() {
+    let mut rules = one_source(Charging::EachRequest, 2);
+    rules.collectors["c"].breaker = Some(BreakerPolicy { failures: 1, ..BreakerPolicy::of_collector() });
+    let mut world = World::new(rules, now_at(0));
+    gaps(&mut world, &["a", "b", "c", "d", "e", "f", "g", "h"]);
+    let opened = |world: &World| world.dispatcher.collectors(now_at(0))[0].gate.is_some();
+    let ends = |world: &mut World, outcomes: [Outcome; 2]| {
+        let start = world.start(now_at(0));
+        let outcomes: Vec<_> = start.gaps.iter().map(|gap| gap.id).zip(outcomes).collect();
+        world.end_with(start.attempt, &outcomes, now_at(0));
+    };
+    ends(&mut world, [failed(Fault::Item), failed(Fault::Collector)]);
+    ends(&mut world, [failed(Fault::Source), failed(Fault::Source)]);
+    let start = world.start(now_at(0));
+    world.dispatcher.answered(start.attempt, "espn", Answer::Status { code: 503, retry_after: None }, now_at(0));
+    world.end(&start, &failed(Fault::Collector), now_at(0));
+    assert!(!opened(&world), "it fell over what the source had answered");
+    ends(&mut world, [failed(Fault::Collector), failed(Fault::Collector)]);
+    assert!(opened(&world));
 }
 
 #[test]
@@ -132,6 +225,32 @@ fn an_exhausted_gap_is_told_and_revived() {
     world.end(&start, &failed(Fault::Item), now_at(at));
     let progress = world.dispatcher.gap(gap.id).unwrap().progress;
     assert_eq!((progress.attempts, progress.exhausted, progress.standing), (1, 1, Standing::Open));
+}
+
+#[test]
+fn a_contested_gap_is_held_by_itself_until_a_day_has_passed_or_somebody_says_so() {
+    let hours = |hours: u64| now_at(hours * 3_600_000);
+    let contested = |name: &str| {
+        let progress = Progress { standing: Standing::Contested, next_try: Some(hours(24).wall), ..Progress::default() };
+        Gap { progress, ..gap("d", name, PriorityLevel::High, now_at(0)) }
+    };
+    let mut world = World::new(one_source(Charging::Ahead, 3), now_at(0));
+    world.open(vec![contested("a"), contested("b"), gap("d", "c", PriorityLevel::High, now_at(0))], now_at(0));
+    assert_eq!(world.starts(now_at(0)), ["d/c"], "the others of its batch do not wait for it");
+    let [a, b] = ["a", "b"].map(|name| gap("d", name, PriorityLevel::High, now_at(0)).id);
+    assert_eq!(world.dispatcher.gap_state(a, hours(23)), Some(GapState::Held));
+    assert_eq!(world.dispatcher.why_gap(a, hours(23)), Some(Gate::Contested { until: hours(24).wall }));
+    assert_eq!(world.dispatcher.contested(hours(23)).len(), 2);
+    assert_eq!(world.dispatcher.counts(hours(23)).held, 2);
+    let changes = world.dispatcher.release(a, hours(23));
+    world.memory.apply(&changes);
+    assert_eq!(world.memory.gaps[&a].progress, Progress::default());
+    assert_eq!(world.starts(hours(23)), ["d/a"], "and b goes on being left alone");
+    assert_eq!(world.dispatcher.release(a, hours(23)), [], "it runs");
+    assert_eq!(world.dispatcher.gap_state(b, hours(24)), Some(GapState::Queued));
+    let start = world.start(hours(24));
+    world.end(&start, &failed(Fault::Item), hours(24));
+    assert_eq!(world.dispatcher.gap(b).unwrap().progress.standing, Standing::Open);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is remembered, against what is there; restarts at any point.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -10,7 +11,7 @@ use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::ports::{Answer, PermitId, Settlement};
 use crate::queue::{Acquire, Charging, Dispatcher, GapNews, Pick, Rules};
 use crate::record::{Change, Closed};
-use crate::spec::PriorityLevel;
+use crate::spec::{AbsentPolicy, PriorityLevel};
 use crate::time::Now;
 
 fn rules() -> Rules {
@@ -24,6 +25,11 @@ fn rules() -> Rules {
         .dataset("more", Some("b"), Some("bulk"))
         .dataset("watched", Some("b"), None);
     rules.limits = limits(&[per(60, 60)]);
+    // Absences are put on record at once, and many of them are doubted.
+    for dataset in ["bulk", "more"] {
+        rules.datasets[dataset].absent =
+            AbsentPolicy { after: Duration::ZERO, recheck_min: Duration::from_secs(100), ..AbsentPolicy::default() };
+    }
     rules
 }
 
@@ -314,8 +320,8 @@ fn topping_up_does_not_change_a_tasks_name() {
 fn a_batch_is_cut_to_what_the_windows_can_admit() {
     let mut rules = rules().dataset("d", Some("b"), Some("large")).collector("large", 50, Charging::Ahead);
     rules.collectors["large"].requests.per_task = 2;
-    assert_eq!(crate::queue::largest_batch(&rules, Some("b"), "large"), 5);
-    assert_eq!(crate::queue::largest_batch(&rules, None, "large"), 50);
+    assert_eq!(crate::queue::largest_batch(&rules, Some("b"), "large", PriorityLevel::Low), 5);
+    assert_eq!(crate::queue::largest_batch(&rules, None, "large", PriorityLevel::Low), 50);
     let mut world = World::new(rules, now_at(0));
     let open = (0..12).map(|n| gap("d", &format!("{n:02}"), PriorityLevel::High, now_at(0))).collect();
     world.open(open, now_at(0));

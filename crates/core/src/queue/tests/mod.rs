@@ -1,8 +1,10 @@
 //! The dispatcher against worlds that it does not know.
 
 mod attempts;
+mod doubts;
 mod foresight;
 mod memory;
 mod order;
 mod permits;
+mod reserve;
 mod world;

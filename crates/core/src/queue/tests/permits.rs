@@ -242,7 +242,7 @@ fn a_charge_of_many_starts_beside_a_request_that_waits_for_its_distance() {
 #[test]
 fn a_request_behind_a_breaker_keeps_nobody_of_another_source_from_starting() {
     let mut rules = no_rules().source("espn", Limits::default()).source("other", limits(&[per(20, 60)]));
-    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 1, cooldown: Duration::from_secs(600) });
+    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 1, cooldown: Duration::from_secs(600), ..BreakerPolicy::default() });
     let rules = rules.collector("c", 1, Charging::EachRequest).dataset("d", Some("espn"), Some("c")).dataset("o", Some("other"), Some("c"));
     let mut world = World::new(rules, now_at(0));
     world.open(vec![gap("d", "critical", PriorityLevel::Critical, now_at(0))], now_at(0));

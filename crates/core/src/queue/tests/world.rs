@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::gap::{Failure, Fault, Gap, Outcome, Progress, Reason, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId, Uuid};
 use crate::queue::{Charging, CollectorRules, DatasetRules, Dispatcher, GapNews, Pick, Rules, SourceRules, Start};
-use crate::record::{Change, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
+use crate::record::{BreakerRecord, Change, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
 use crate::spec::{AbsentPolicy, Limits, PriorityLevel, Requests, RetryPolicy, Weighting, Window};
 use crate::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
 
@@ -33,6 +33,7 @@ pub(super) fn limits(windows: &[Window]) -> Limits {
 pub(super) fn no_rules() -> Rules {
     Rules {
         slots: 5,
+        reserve: Default::default(),
         sources: Default::default(),
         limits: Limits::default(),
         collectors: Default::default(),
@@ -49,7 +50,7 @@ impl Rules {
     }
 
     pub(super) fn collector(mut self, name: &str, batch: u32, charge: Charging) -> Self {
-        let rules = CollectorRules { batch, requests: Requests::default(), charge, retry: RetryPolicy::default() };
+        let rules = CollectorRules { batch, requests: Requests::default(), charge, retry: RetryPolicy::default(), breaker: None };
         self.collectors.insert(name.into(), rules);
         self
     }
@@ -99,6 +100,7 @@ pub(super) struct Memory {
     pub leases: BTreeMap<AttemptId, Lease>,
     pub reservations: BTreeMap<u64, Reservation>,
     pub sources: BTreeMap<String, SourceRecord>,
+    pub collectors: BTreeMap<String, BreakerRecord>,
     pub success: BTreeMap<String, Vec<bool>>,
     pub items: BTreeMap<ItemId, ItemRecord>,
     tokens: u64,
@@ -114,6 +116,7 @@ impl Memory {
                 Change::RemoveTask(task) => assert!(self.tasks.remove(&task).is_some(), "{task} was not there"),
                 Change::PutItem(item, record) => drop(self.items.insert(item, record)),
                 Change::PutSource(name, record) => drop(self.sources.insert(name, record)),
+                Change::PutCollector(name, record) => drop(self.collectors.insert(name, record)),
                 Change::PutSuccess(name, attempts) => drop(self.success.insert(name, attempts)),
                 Change::Finish(record) => drop(self.leases.remove(&record.attempt)),
                 Change::Reserve(reservation) => drop(self.reservations.insert(reservation.id, reservation)),
@@ -146,6 +149,7 @@ impl Memory {
             leases: self.leases.values().cloned().collect(),
             reservations: self.reservations.values().cloned().collect(),
             sources: self.sources.clone().into_iter().collect(),
+            collectors: self.collectors.clone().into_iter().collect(),
             success: self.success.clone().into_iter().collect(),
             latest: Some(latest),
             ..Remembered::default()

@@ -7,7 +7,7 @@ use crate::spec::decode::{Given, Name, OneOrMore, Section, Text};
 use crate::spec::problem::{Place, Problem};
 use crate::spec::raw::{OutputWord, RawCollector, RawHeader, RawHttp, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
-use crate::spec::{Batch, Collector, Environment, How, Http, Output, Requests, RetryPolicy, Secretive, Via};
+use crate::spec::{Batch, BreakerPolicy, Collector, Environment, How, Http, Output, Requests, RetryPolicy, Secretive, Via};
 
 impl Loader<'_> {
     /// Those that have names; datasets add their inline ones.
@@ -74,6 +74,7 @@ impl Loader<'_> {
             },
             timeout,
             retry,
+            breaker: self.breaker(what, raw.breaker.as_ref(), BreakerPolicy::of_collector()),
             environment,
             cwd: raw.cwd.as_ref().map_or_else(|| self.folder.to_owned(), |text| absolute(self.folder, &text.text)),
         })

@@ -1,8 +1,8 @@
 //! `engine` and `priority_weighting`.
 
 use super::Loader;
-use crate::spec::raw::RawSurprise;
-use crate::spec::{BaseScores, Engine, SizeBand, SizeBound, Surprise, Weighting};
+use crate::spec::raw::{RawReserve, RawSurprise};
+use crate::spec::{BaseScores, Engine, PriorityLevel, Reserve, SizeBand, SizeBound, Surprise, Weighting};
 
 /// Each attempt holds a thread while it runs, and another may hold one while it publishes.
 const SLOTS_AT_MOST: u32 = 1_000;
@@ -30,11 +30,44 @@ impl Loader<'_> {
             let message = format!("`engine.max_concurrent`: expected at most {SLOTS_AT_MOST}, found `{}`", slots.value.0);
             self.error_with(&slots.at, message, "what an upstream is asked at once is set by its source's `limits`");
         }
+        let slots = raw.max_concurrent.as_ref().map_or(default.max_concurrent, |given| given.value.0);
         Engine {
-            max_concurrent: raw.max_concurrent.as_ref().map_or(default.max_concurrent, |given| given.value.0),
+            max_concurrent: slots,
             reconcile_every: raw.reconcile_every.as_ref().map_or(default.reconcile_every, |given| given.value.0),
             surprise: raw.surprise.as_ref().map_or(default.surprise, surprise),
+            reserve: raw.reserve.as_ref().map_or(default.reserve, |raw| self.reserve(raw, slots)),
         }
+    }
+
+    /// Something has to be left for everybody else, of the slots too.
+    fn reserve(&mut self, raw: &RawReserve, slots: u32) -> Reserve {
+        let given = [
+            (PriorityLevel::Critical, &raw.critical),
+            (PriorityLevel::High, &raw.high),
+            (PriorityLevel::Medium, &raw.medium),
+            (PriorityLevel::Low, &raw.low),
+        ];
+        let mut reserve = Reserve::default();
+        let (mut sum, mut last) = (0, None);
+        for (priority, given) in given {
+            let Some(given) = given else { continue };
+            reserve = reserve.with(priority, given.value.permille);
+            sum += given.value.permille;
+            last = Some((priority, given));
+        }
+        let Some((priority, given)) = last else { return reserve };
+        let in_slots: u32 = reserve.shares().map(|(priority, _)| reserve.of_slots(priority, slots)).sum();
+        let what = format!("`engine.reserve.{}`", priority.word());
+        if sum >= Reserve::WHOLE {
+            let (sum, rest) = (sum / 10, sum % 10);
+            let sum = if rest > 0 { format!("{sum}.{rest}") } else { sum.to_string() };
+            let message = format!("{what}: {sum} % are set aside in all, and nothing is left for other tasks");
+            self.error_with(&given.at, message, "all shares together must be less than 100 %: `reserve: { critical: 20% }`");
+        } else if in_slots >= slots {
+            let message = format!("{what}: rounded up, {in_slots} of {slots} slots are set aside, and none is left for other tasks");
+            self.error_with(&given.at, message, "raise `engine.max_concurrent`, or set less aside");
+        }
+        reserve
     }
 
     pub(super) fn weighting(&mut self) -> Weighting {

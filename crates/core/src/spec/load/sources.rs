@@ -8,8 +8,8 @@ use url::Url;
 use super::{Loader, entries};
 use crate::spec::decode::{Name, Text};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::raw::{Bracket, Off, RawBreaker, RawLimits, RawMargin, RawSource};
-use crate::spec::{BreakerPolicy, Limits, Margin, Source, Window};
+use crate::spec::raw::{Bracket, Off, RawBreaker, RawBreakerPolicy, RawLimits, RawMargin, RawSource};
+use crate::spec::{BreakerPolicy, FailureRate, Limits, Margin, Source, Window};
 
 pub(super) fn limits(raw: &RawLimits) -> Limits {
     let default = Limits::default();
@@ -34,21 +34,46 @@ pub(super) fn limits(raw: &RawLimits) -> Limits {
     }
 }
 
-fn breaker(raw: Option<&RawBreaker>) -> Option<BreakerPolicy> {
-    let default = BreakerPolicy::default();
-    match raw {
-        None => Some(default),
-        Some(RawBreaker::Word(word)) => match word.value {
-            Off::Off => None,
-        },
-        Some(RawBreaker::Map(raw)) => Some(BreakerPolicy {
-            failures: raw.failures.as_ref().map_or(default.failures, |given| given.value.0),
-            cooldown: raw.cooldown.as_ref().map_or(default.cooldown, |given| given.value.0),
-        }),
-    }
+/// Whoever says something of it wants it.
+fn rate(raw: &RawBreakerPolicy, default: Option<FailureRate>) -> Option<FailureRate> {
+    let said = raw.rate.is_some() || raw.of.is_some() || raw.within.is_some();
+    let default = default.or(said.then(FailureRate::default))?;
+    Some(FailureRate {
+        permille: raw.rate.as_ref().map_or(default.permille, |given| given.value.permille),
+        of: raw.of.as_ref().map_or(default.of, |given| given.value.0),
+        within: raw.within.as_ref().map_or(default.within, |given| given.value.0),
+    })
 }
 
 impl Loader<'_> {
+    /// `what`: whose it is. `default`: what is not given.
+    pub(super) fn breaker(&mut self, what: &str, raw: Option<&RawBreaker>, default: BreakerPolicy) -> Option<BreakerPolicy> {
+        let raw = match raw {
+            None => return Some(default),
+            Some(RawBreaker::Word(word)) => match word.value {
+                Off::Off => return None,
+            },
+            Some(RawBreaker::Map(raw)) => raw,
+        };
+        let cooldown = raw.cooldown.as_ref().map_or(default.cooldown, |given| given.value.0);
+        if let Some(longest) = raw.cooldown_max.as_ref().filter(|longest| longest.value.0 < cooldown) {
+            self.error_with(
+                &longest.at,
+                format!("{what}: `breaker.cooldown_max` is shorter than `cooldown`, the first pause"),
+                "the pause doubles from `cooldown` to `cooldown_max` while the tries after it fail",
+            );
+        }
+        if let Some(rate) = raw.rate.as_ref().filter(|rate| rate.value.permille == 0) {
+            self.error_with(&rate.at, format!("{what}: `breaker.rate`: expected more than 0 %"), "half of all is `50%`");
+        }
+        Some(BreakerPolicy {
+            failures: raw.failures.as_ref().map_or(default.failures, |given| given.value.0),
+            cooldown,
+            cooldown_max: raw.cooldown_max.as_ref().map_or(default.cooldown_max.max(cooldown), |given| given.value.0),
+            rate: rate(raw, default.rate),
+        })
+    }
+
     pub(super) fn sources(&mut self) -> IndexMap<String, Source> {
         let raw = self.raw;
         let mut sources = IndexMap::new();
@@ -63,7 +88,7 @@ impl Loader<'_> {
                 hosts,
                 importance: raw.importance.as_ref().map_or(1.0, |given| given.value.0),
                 limits: raw.limits.as_ref().map(limits).unwrap_or_default(),
-                breaker: breaker(raw.breaker.as_ref()),
+                breaker: self.breaker(&format!("source `{}`", name.text), raw.breaker.as_ref(), BreakerPolicy::default()),
             };
             sources.insert(name.text.clone(), source);
         }

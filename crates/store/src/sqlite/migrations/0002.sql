@@ -10,3 +10,15 @@ ALTER TABLE lease ADD COLUMN staged BLOB NOT NULL DEFAULT x'';
 -- second. Who asks for one task's history reads through all of it, which is bounded: a tenth of a second at most.
 DROP INDEX attempt_of_task;
 DROP INDEX event_of_task;
+
+-- When an item's object was found gone that had been filled within a day before: instants as JSON, oldest first. NULL, as
+-- for nearly all items: never.
+ALTER TABLE item ADD COLUMN losses TEXT;
+
+-- Breakers of collectors, as `source` has those of sources.
+CREATE TABLE collector (
+    name       TEXT PRIMARY KEY,
+    failures   INTEGER NOT NULL,
+    open_until INTEGER,
+    body       TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
