@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adce_api::{RunSummary, SourceUse, WindowUse};
-use adce_core::figures::{grouped, percent, span};
+use adce_core::figures::{counted, grouped, percent, span};
 use adce_core::spec::{Spec, Window};
 use adce_engine::{Ending, SourceLine};
 
@@ -72,12 +72,12 @@ pub fn print(summary: &RunSummary, ending: &Ending, format: Format) {
 fn text(summary: &RunSummary, ending: &Ending) -> Vec<String> {
     let mut lines = vec![verdict(summary)];
     lines.push(format!(
-        "{} filled, {} absent upstream · {} attempts, {} of them failed · {} requests · {}",
+        "{} filled, {} absent upstream · {}, {} of them failed · {} · {}",
         grouped(summary.filled),
         grouped(summary.absent),
-        grouped(summary.attempts),
+        counted(summary.attempts, "attempt"),
         grouped(summary.failed),
-        grouped(summary.requests),
+        counted(summary.requests, "request"),
         took(ending.elapsed)
     ));
     for (name, used) in &summary.sources {
@@ -112,7 +112,7 @@ fn verdict(summary: &RunSummary) -> String {
 }
 
 fn source_lines(name: &str, used: &SourceUse) -> Vec<String> {
-    let mut first = format!("{name}: {} requests", grouped(used.requests));
+    let mut first = format!("{name}: {}", counted(used.requests, "request"));
     if let (Some(quota), Some(share)) = (used.quota_used, used.quota_share) {
         first.push_str(&format!(" · {:.1} % of the quota, {:.1} % of what exact windows leave of it", quota * 100.0, share * 100.0));
     }
@@ -143,7 +143,12 @@ fn what_remains(summary: &RunSummary, ending: &Ending) -> Vec<String> {
         ];
         let kinds: Vec<String> =
             kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{} {kind}", grouped(*count))).collect();
-        lines.push(format!("{} gaps remain: {} → `adce gaps`", grouped(summary.remaining), kinds.join(", ")));
+        lines.push(format!(
+            "{} remain{}: {} → `adce gaps`",
+            counted(summary.remaining, "gap"),
+            if summary.remaining == 1 { "s" } else { "" },
+            kinds.join(", ")
+        ));
     }
     lines
 }

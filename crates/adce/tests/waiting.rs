@@ -23,7 +23,7 @@ fn tried(place: &Place) -> usize {
 #[test]
 fn once_tries_what_can_be_tried_now_and_waits_for_no_retry() {
     let place = patient("100ms..200ms");
-    place.adce(&["run", "--once"]).ends_with(2).says("1 gaps remain: 1 waiting for a later try");
+    place.adce(&["run", "--once"]).ends_with(2).says("1 gap remains: 1 waiting for a later try");
     assert_eq!(tried(&place), 1);
     place.adce(&["run", "--once", "--max-wait", "1m"]).ends_with(64).says("--max-wait");
 }
@@ -95,7 +95,7 @@ fn sigterm_once_finishes_what_runs_and_ends_with_143() {
     signal(&engine, "-TERM");
     wait_for("the engine to drain", || is_stopping(&place));
     place.write("go", "");
-    ended(engine).ends_with(143).says("INTERRUPTED 50.00 % · 1 of 2 objects").says("1 gaps remain: 1 queued");
+    ended(engine).ends_with(143).says("INTERRUPTED 50.00 % · 1 of 2 objects").says("1 gap remains: 1 queued");
     assert_eq!(place.read("started").lines().count(), 1, "nothing was started after it");
     is_clean(&place);
 }

@@ -17,6 +17,11 @@ pub fn grouped(figure: u64) -> String {
     text
 }
 
+/// `1 gap`, `1,234 gaps`.
+pub fn counted(figure: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(figure), if figure == 1 { "" } else { "s" })
+}
+
 /// `part` of `whole` as `97.60 %`; exactly `100 %` and `0 %` only if it is exactly that. `None` for a share of nothing.
 pub fn percent(part: u64, whole: u64) -> Option<String> {
     if whole == 0 {

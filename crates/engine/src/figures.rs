@@ -26,6 +26,7 @@ pub(crate) struct Figures {
     pub totals: Totals,
     pub sources: IndexMap<String, SourceUse>,
     pub recent: VecDeque<FailureLine>,
+    /// Of those that started for the first time.
     pub longest_wait: Duration,
     pub started: Now,
     /// Present, absent and open items change between cycles; by dataset: filled, absent.
@@ -117,9 +118,12 @@ impl Figures {
     /// Where the attempt says how far it is.
     pub fn started(&mut self, start: &Start, now: Now) -> LatestProgress {
         self.totals.attempts += 1;
-        let since = start.task.detected_at.max(self.started.wall);
-        let waited = Duration::try_from(now.wall.duration_since(since)).unwrap_or_default();
-        self.longest_wait = self.longest_wait.max(waited);
+        // A retry waits because it is to wait.
+        if start.gaps.iter().all(|gap| gap.progress.attempts_total == 0) {
+            let since = start.task.detected_at.max(self.started.wall);
+            let waited = Duration::try_from(now.wall.duration_since(since)).unwrap_or_default();
+            self.longest_wait = self.longest_wait.max(waited);
+        }
         let ahead = match start.charge {
             Charge::Ahead(requests) => requests,
             Charge::Nothing | Charge::First(_) => 0,

@@ -37,6 +37,27 @@ async fn a_panic_of_an_attempt_ends_the_run_as_a_bug_and_loses_nothing() {
     assert_eq!((place.objects().len(), place.gaps().await, ending.snapshot.totals.attempts), (3, Vec::new(), 2));
 }
 
+#[tokio::test]
+async fn who_waits_for_a_retry_did_not_wait_for_a_first_start() {
+    let hour = std::time::Duration::from_secs(3_600);
+    let mut place = Place::new(
+        "datasets:\n  web:\n    key: web/{number}.txt\n    for: number\n    collector:\n      command: [unused]\n      \
+         retry: { attempts: 3, backoff: 1h..1h }\n",
+    );
+    place.max_wait = 2 * hour;
+    let running = place.run(async |scene| if scene.number == 0 { Report::default() } else { scene.staged() }).await;
+    running.have_begun(3).await;
+    until("one waits for its retry", async || {
+        place.store.load().await.unwrap().gaps.iter().filter(|gap| gap.progress.next_try.is_some()).count() == 1
+            && place.objects().len() == 2
+    })
+    .await;
+    place.clock.advance(hour);
+    let ending = running.end().await.unwrap();
+    assert!(ending.cycle.complete && ending.snapshot.totals.attempts == 4);
+    assert!(ending.longest_wait < hour, "{:?}", ending.longest_wait);
+}
+
 /// What an engine does that took the state over meanwhile: it ends the lease, and gives the gaps to somebody else.
 async fn taken_over(store: &impl Store, attempt: AttemptId) -> (AttemptId, FencingToken) {
     let lease = store.load().await.unwrap().leases.into_iter().find(|lease| lease.attempt == attempt).unwrap();

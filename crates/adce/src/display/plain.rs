@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use adce_core::figures::{grouped, span};
+use adce_core::figures::{counted, grouped, span};
 use adce_core::time::Timestamp;
-use adce_engine::{Notice, Snapshot};
+use adce_engine::{Notice, Phase, Snapshot};
 use tokio::sync::{mpsc, watch};
 
 const BETWEEN_REPORTS: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ fn said(notice: &Notice) -> Option<String> {
         Notice::Absent { key } => format!("absent {key}: upstream has no such thing"),
         Notice::Failed { key, collector, message } => format!("failed {key} ({collector}): {}", message.replace('\n', " ")),
         Notice::Looked { complete: true, .. } => "looked: complete".into(),
-        Notice::Looked { gaps, .. } => format!("looked: {} gaps", grouped(*gaps)),
+        Notice::Looked { gaps, .. } => format!("looked: {}", counted(*gaps, "gap")),
         Notice::NotListed { prefix, error } => format!("could not list `{prefix}`: {error}; nothing is concluded from that"),
         Notice::LookFailed(error) => format!("could not look again: {error}; what was seen before stays in force"),
         Notice::ManyGaps(gaps) => format!("{} gaps are started for the first time", grouped(*gaps)),
@@ -64,15 +64,18 @@ fn said(notice: &Notice) -> Option<String> {
 
 fn how_far(snapshot: &Snapshot) -> String {
     let totals = &snapshot.totals;
-    let eta =
-        snapshot.eta.map(|eta| format!(", about {} left", span(Duration::try_from(eta.duration_since(snapshot.at)).unwrap_or_default())));
+    let onward = match (&snapshot.phase, snapshot.eta) {
+        (Phase::Waiting { until }, _) => format!(", the next try is at {}", until.strftime("%H:%M:%S")),
+        (_, Some(eta)) => format!(", about {} left", span(Duration::try_from(eta.duration_since(snapshot.at)).unwrap_or_default())),
+        (_, None) => String::new(),
+    };
     format!(
-        "{} filled, {} absent, {} attempts failed; {} gaps to go, {} running{}",
+        "{} filled, {} absent, {} failed; {} to go, {} running{}",
         grouped(totals.filled),
         grouped(totals.absent),
-        grouped(totals.failed),
-        grouped(snapshot.gaps.open()),
+        counted(totals.failed, "attempt"),
+        counted(snapshot.gaps.open(), "gap"),
         snapshot.running.len(),
-        eta.unwrap_or_default()
+        onward
     )
 }

@@ -28,6 +28,8 @@ pub struct Place {
     spec: Arc<Spec>,
     pub store: MemoryStore,
     pub clock: Arc<HandClock>,
+    /// How far ahead a retry may lie that a run waits for.
+    pub max_wait: Duration,
 }
 
 /// What one attempt of a script sees of the world.
@@ -56,7 +58,7 @@ impl Place {
         let file = ConfigFile { name: "adce.yaml".into(), text };
         let spec = spec::load(&[file], folder.path(), &|_| None, &ConfigFolder::new(folder.path())).spec();
         let spec = Arc::new(spec.unwrap_or_else(|problems| panic!("{problems:#?}")));
-        Place { folder, spec, store: MemoryStore::new(), clock: HandClock::new() }
+        Place { folder, spec, store: MemoryStore::new(), clock: HandClock::new(), max_wait: Duration::ZERO }
     }
 
     pub fn lake(&self) -> LocalLake {
@@ -90,7 +92,7 @@ impl Place {
             attempts_folder: self.folder.path().join("attempts"),
             logs_folder: self.folder.path().join("logs"),
         };
-        let options = Options { max_wait: Duration::ZERO, select: None, attempts: None, seed: 1, confirm: None };
+        let options = Options { max_wait: self.max_wait, select: None, attempts: None, seed: 1, confirm: None };
         let remembered = self.store.load().await.unwrap();
         let (notices, _) = mpsc::unbounded_channel();
         let engine = Engine::new(self.spec.clone(), ports, options, inbox, remembered, notices).await.unwrap();
