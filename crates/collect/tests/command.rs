@@ -438,7 +438,7 @@ async fn what_an_attempt_staged_and_printed_is_not_there_for_the_next_one() {
     let (_, report) = row.sh(r#"find "$ADCE_OUT/.." -type f"#, &["a/l"]).await;
     assert_eq!(row.free(), 1, "the folder was not used again");
     assert_eq!((report.items.len(), report.strays.len()), (0, 0), "{report:?}");
-    row.sh(r#"mv "$ADCE_OUT/../items.jsonl" "$ADCE_OUT/a/m"; mkdir "$ADCE_OUT/../log""#, &["a/m"]).await;
+    row.sh(r#"mv "$ADCE_OUT/../items.jsonl" "$ADCE_OUT/a/m""#, &["a/m"]).await;
     let (text, _) = row.sh(r#"cp "$ADCE_ITEMS" "$ADCE_OUT/a/n""#, &["a/n"]).await;
     assert!(text.is_some_and(|text| text.lines().count() == 1 && text.contains("a/n")));
 }
@@ -450,6 +450,9 @@ async fn a_folder_in_which_anything_else_was_left_is_not_used_again() {
         r#"rmdir "$ADCE_OUT/a""#,
         r#"touch "$ADCE_OUT/other""#,
         r#"mkdir "$ADCE_OUT/a/k""#,
+        r#"rmdir "$ADCE_OUT/a"; mkdir "$ADCE_OUT/b""#,
+        r#"touch "$ADCE_OUT/../cookies""#,
+        r#"mkdir "$ADCE_OUT/../log""#,
         r#"mv "$ADCE_OUT" "$ADCE_OUT.moved"; ln -s "$ADCE_OUT.moved" "$ADCE_OUT""#,
         "kill -9 $$",
     ];

@@ -10,7 +10,7 @@
 //!
 //! Always true: no lease stands ahead for a gap that goes to another task, is closed or starts under another one
 //! (`a_lease_ahead_is_given_back_when_its_task_changes`); those that are left are given back at the end. After a kill they
-//! look like attempts that the engine's end cut short, which costs a look at each of their objects.
+//! look like attempts that the engine's end cut short, which costs a look at the object of each of their gaps.
 
 use std::collections::HashMap;
 
@@ -25,8 +25,9 @@ use crate::ledger::{Leasing, Ledger};
 /// Short attempts use up a lease a slot in two or three milliseconds, and a commit that nobody waits for may take six. The
 /// fewest must last until those that are asked for then are written.
 const FEWEST_A_SLOT: usize = 4;
-/// So many at most, however many slots there are: after a kill each costs a look into the lake.
+/// So many at most, however many slots there are, and for so many gaps: after a kill each gap costs a look into the lake.
 const MOST: usize = 64;
+const MOST_GAPS: usize = 256;
 
 #[derive(Default)]
 pub(crate) struct Ahead {
@@ -70,7 +71,12 @@ impl Ahead {
         if self.leases.len() >= fewest {
             return;
         }
+        let mut gaps: usize = self.leases.values().map(|prepared| prepared.gaps.len()).sum();
         for task in dispatcher.next_up(2 * fewest, now) {
+            gaps += if self.leases.contains_key(&task.id) { 0 } else { task.gaps.len() };
+            if gaps > MOST_GAPS {
+                return;
+            }
             self.leases.entry(task.id).or_insert_with(|| {
                 let attempt = AttemptId(Uuid::now_v7());
                 let lease = Lease {

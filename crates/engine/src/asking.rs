@@ -16,6 +16,7 @@ use adce_core::ids::AttemptId;
 use adce_core::ports::{PermitId, PermitRefused, Settlement, StoreError};
 use adce_core::queue::{Acquire, Gate, Paid};
 use adce_core::record::{Change, Reservation};
+use adce_core::spec::PriorityLevel;
 use adce_core::time::{Boottime, Now};
 use tokio::sync::oneshot;
 
@@ -64,7 +65,8 @@ impl Engine {
     pub(crate) fn grant_what_can(&mut self) {
         let now = self.now();
         let mut waiting = VecDeque::new();
-        let mut shut: HashMap<String, Gate> = HashMap::new();
+        // What is set aside for a priority is there for it also where the others of the source have to wait.
+        let mut shut: HashMap<(String, PriorityLevel), Gate> = HashMap::new();
         let mut held_up = HashSet::new();
         let mut earliest = None;
         while let Some(asking) = self.line.asking.pop_front() {
@@ -73,7 +75,8 @@ impl Engine {
                 continue;
             }
             let has_paid = self.dispatcher.has_paid(asking.attempt, &asking.source);
-            if let Some(gate) = shut.get(&asking.source).filter(|_| !has_paid) {
+            let queue = (asking.source.clone(), self.dispatcher.priority_of(asking.attempt));
+            if let Some(gate) = shut.get(&queue).filter(|_| !has_paid) {
                 held_up.extend(self.held_up_by(gate, &asking));
                 waiting.push_back(asking);
                 continue;
@@ -85,7 +88,7 @@ impl Engine {
                     earliest = earliest.into_iter().chain(until).min();
                     held_up.extend(self.held_up_by(&gate, &asking));
                     if !has_paid {
-                        shut.insert(asking.source.clone(), gate);
+                        shut.insert(queue, gate);
                     }
                     waiting.push_back(asking);
                 }
@@ -106,8 +109,7 @@ impl Engine {
     /// The attempt, if this gate is a limit and all that it waits for. A source that fails or asks for a pause is the
     /// source's doing: whom that costs his time is not blamed for it anyway.
     fn held_up_by(&self, gate: &Gate, asking: &Asking) -> Option<AttemptId> {
-        let is_limit = matches!(gate, Gate::Limit { .. });
-        (is_limit && self.dispatcher.is_held_up(asking.attempt, &asking.source)).then_some(asking.attempt)
+        (gate.is_limit() && self.dispatcher.is_held_up(asking.attempt, &asking.source)).then_some(asking.attempt)
     }
 
     fn tell_who_is_held_up(&mut self, held_up: HashSet<AttemptId>, now: Now) {

@@ -1,6 +1,6 @@
 //! One run of a task from lease to outcomes: lease, order, collect, deliver. The loop decides what it means.
 //!
-//! The lease is on disk before anything is started under it, and the attempt's own folder is gone when it is over; only
+//! The lease is on disk before anything is started under it, and the folder in which it worked is given back when it is over; only
 //! its log stays. It has a thread of its own that may block: processes are started and files checked right here.
 
 use std::collections::HashSet;

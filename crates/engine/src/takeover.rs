@@ -28,18 +28,16 @@ use crate::engine::EngineError;
 /// Call when the predecessor's processes are gone: nothing changes these objects any more.
 pub(crate) async fn suspect_what_predecessors_changed(spec: &Spec, ports: &Ports, remembered: &mut Remembered) -> Result<(), EngineError> {
     let mut changes = Vec::new();
-    for lease in &remembered.leases {
-        if !may_have_written(spec, lease) {
-            continue;
-        }
-        let in_question = |gap: &&Gap| lease.gaps.contains(&gap.id) && !lease.staged.contains(&gap.id);
-        for gap in remembered.gaps.iter().filter(in_question) {
-            let before = Before { etag: gap.etag.as_deref(), last_modified: gap.last_modified };
-            if let Some(object) = changed(&*ports.lake, &gap.key, before).await.map_err(EngineError::Lake)? {
-                let record = remembered.items.entry(gap.item()).or_default();
-                record.suspect_etag = Some(object.etag);
-                changes.push(Change::PutItem(gap.item(), record.clone()));
-            }
+    let mut in_question: HashSet<GapId> = HashSet::new();
+    for lease in remembered.leases.iter().filter(|lease| may_have_written(spec, lease)) {
+        in_question.extend(lease.gaps.iter().filter(|gap| !lease.staged.contains(gap)));
+    }
+    for gap in remembered.gaps.iter().filter(|gap| in_question.contains(&gap.id)) {
+        let before = Before { etag: gap.etag.as_deref(), last_modified: gap.last_modified };
+        if let Some(object) = changed(&*ports.lake, &gap.key, before).await.map_err(EngineError::Lake)? {
+            let record = remembered.items.entry(gap.item()).or_default();
+            record.suspect_etag = Some(object.etag);
+            changes.push(Change::PutItem(gap.item(), record.clone()));
         }
     }
     if changes.is_empty() { Ok(()) } else { ports.store.apply(changes).await.map_err(EngineError::State) }

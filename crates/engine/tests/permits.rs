@@ -224,3 +224,37 @@ async fn a_wall_clock_that_jumps_lets_nothing_through_and_loses_nothing() {
         assert_eq!((place.objects().len(), place.gaps().await.len(), ending.cycle.complete), (3, 0, true), "{hours} h");
     }
 }
+
+#[tokio::test]
+async fn who_has_a_share_set_aside_does_not_wait_behind_those_who_have_used_theirs() {
+    let place = Place::new(
+        "sources:\n  up:\n    hosts: [up.example]\n    limits: { per_minute: 4 }\n\
+         datasets:\n  old:\n    source: up\n    key: old/{number}.txt\n    for: number\n    where: number == \"1\"\n    priority: low\n    \
+         collector: slow\n  tonight:\n    source: up\n    key: tonight/{number}.txt\n    for: number\n    where: number == \"1\"\n    \
+         priority: critical\n    collector: slow\ncollectors:\n  slow:\n    command: [unused]\n    via: gateway\n\
+         engine: { max_concurrent: 2, reserve: { critical: 50% } }\n",
+    );
+    let go_on = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = go_on.clone();
+    let running = place
+        .run(move |scene: Scene| {
+            let gate = gate.clone();
+            async move {
+                if scene.order.items[0].key.starts_with("tonight") {
+                    send(&scene, 1).await;
+                    gate.acquire().await.unwrap().forget();
+                    send(&scene, 1).await;
+                } else {
+                    send(&scene, 3).await;
+                }
+                scene.staged()
+            }
+        })
+        .await;
+    let handle = running.handle.clone();
+    until("the old one waits for what is set aside for others", async || snapshot(&handle).await.sources[0].asking == 1).await;
+    go_on.add_permits(1);
+    until("tonight's is there", async || place.objects() == ["tonight/1.txt"]).await;
+    place.clock.advance(Duration::from_secs(120));
+    assert!(running.end().await.unwrap().cycle.complete);
+}

@@ -27,8 +27,8 @@ pub(crate) struct Staged {
     /// Relative to `out/`.
     pub(crate) strays: Vec<String>,
     pub(crate) strays_not_named: u64,
-    /// `out/` itself is one.
-    pub(crate) folders: usize,
+    /// Relative to `out/`, which is among them as the empty path.
+    pub(crate) folders: HashSet<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -129,7 +129,7 @@ pub(crate) fn look(order: &Order) -> io::Result<Staged> {
     let mut staged = Staged::default();
     let mut folders = vec![out.clone()];
     while let Some(folder) = folders.pop() {
-        staged.folders += 1;
+        staged.folders.insert(folder.strip_prefix(&out).unwrap_or(&folder).to_owned());
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let (path, kind) = (entry.path(), entry.file_type()?);

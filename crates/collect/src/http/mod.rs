@@ -68,6 +68,12 @@ impl Fetches {
             Ok(prepared) => prepared,
             Err(why) => return not_started(why),
         };
+        // A full disk is this machine's trouble, not the collector's.
+        if let Err(why) = make_folders(&folders(&order)) {
+            let message = format!("not started: its folder could not be prepared: {why}");
+            let rest = Rest::Failed(Failure { fault: Fault::Later, message, retry_after_s: None });
+            return Report { ended: "not started".into(), rest, ..Report::default() };
+        }
         let fetch = Fetch {
             client,
             permits: &self.permits,
@@ -90,7 +96,6 @@ impl Fetches {
         let (headers, secrets) = headers(http, &self.own)?;
         let urls = order.items.iter().filter_map(|item| item.url.as_deref());
         let client = self.client.as_ref().map_err(|why| format!("no HTTP client: {why}"))?.for_urls(urls)?;
-        make_folders(&folders(order)).map_err(|why| format!("its folder could not be prepared: {why}"))?;
         Ok((client, upstream, headers, Redactor::of(&secrets)))
     }
 }

@@ -123,6 +123,11 @@ pub enum Turn {
 }
 
 impl Breaker {
+    /// `breaker: off` keeps one closed for ever.
+    pub fn is_on(&self) -> bool {
+        self.policy.is_some()
+    }
+
     pub fn new(policy: Option<BreakerPolicy>) -> Self {
         Breaker { policy, state: State::Closed { failures: 0 }, latest: VecDeque::new(), throttled: None, asked: HashMap::new() }
     }

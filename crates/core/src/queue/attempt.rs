@@ -134,7 +134,8 @@ impl Dispatcher {
         }
     }
 
-    fn priority_of(&self, attempt: AttemptId) -> PriorityLevel {
+    /// That of the task which it runs.
+    pub fn priority_of(&self, attempt: AttemptId) -> PriorityLevel {
         self.running.get(&attempt).map_or(PriorityLevel::default(), |running| self.priority_of_task(running.task))
     }
 
@@ -209,6 +210,7 @@ impl Dispatcher {
             _ => (breaker::Met::Answer, String::new()),
         };
         match met {
+            _ if !state.breaker.is_on() => return Vec::new(),
             breaker::Met::Answer => state.crashed_on.clear(),
             _ if state.breaker.is_closed() && state.crashed_on.contains(&first) => return Vec::new(),
             _ => state.crashed_on.push(first),

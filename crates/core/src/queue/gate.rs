@@ -50,6 +50,13 @@ pub enum Gate {
     Turn { ahead: u64 },
 }
 
+impl Gate {
+    /// Declared by the user, and nobody's fault: who waits for nothing else is not blamed for the time.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Gate::Limit { .. } | Gate::SetAside { .. })
+    }
+}
+
 /// What waiting can still bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prospect {
