@@ -137,7 +137,7 @@ impl Engine {
         }
         self.figures.sent(permit, paid, &asking, now);
         // If nobody waits for it any more, the grant comes back unsent by itself.
-        let _ = asking.reply.send(Ok(Granted::new(permit, self.to_loop.clone())));
+        let _ = asking.reply.send(Ok(Granted::new(permit, self.mail.clone())));
     }
 
     pub(crate) fn reserved(&mut self, reservation: u64, recorded: Result<(), StoreError>, now: Now) {

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use adce_core::coverage::Expected;
 use adce_core::gap::{Failure, Fault, Gap, Outcome};
@@ -14,13 +15,16 @@ use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Sai
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
 use adce_core::spec::{Collector, How, Spec};
-use tokio::sync::mpsc;
 
 use crate::deliver::{Delivered, Delivery, failure, of_lake};
 use crate::figures::LatestProgress;
+use crate::helm::Helm;
 use crate::inbox::{Ended, Message};
 use crate::ledger::Leasing;
 use crate::takeover::settle;
+
+/// After a shorter attempt that staged nothing, the look into the lake takes less time than giving the slot away before it.
+const WORTH_A_TURN: Duration = Duration::from_millis(10);
 
 /// What every attempt needs of the world.
 #[derive(Clone)]
@@ -43,22 +47,21 @@ pub(crate) struct Attempt {
     pub start: Start,
     /// Items of it whose objects an earlier attempt may have changed.
     pub in_doubt: HashSet<ItemId>,
-    pub to_loop: mpsc::UnboundedSender<Message>,
     pub stop: Stop,
     pub progress: LatestProgress,
 }
 
 impl Attempt {
-    pub async fn run(self, leasing: Leasing) {
+    /// What it was comes back as a message.
+    pub async fn run(self, leasing: Leasing, helm: &Arc<Helm>) -> Message {
         let attempt = self.start.attempt;
-        let message = match leasing.await {
-            Ok(token) => Message::Ended(Box::new(self.under_lease(token).await)),
+        match leasing.await {
+            Ok(token) => Message::Ended(Box::new(self.under_lease(token, helm).await)),
             Err(error) => Message::LeaseRefused { attempt, error },
-        };
-        let _ = self.to_loop.send(message);
+        }
     }
 
-    async fn under_lease(&self, token: FencingToken) -> Ended {
+    async fn under_lease(&self, token: FencingToken, helm: &Arc<Helm>) -> Ended {
         let attempt = self.start.attempt;
         let mut record = AttemptRecord {
             attempt,
@@ -85,7 +88,7 @@ impl Attempt {
                 self.ports.collect.take_back(&order.folder);
                 all_failed(&self.start.gaps, &failure(Fault::Stopped, "stopped before it started".into()))
             }
-            Ok(order) => self.collect(order, &mut record).await,
+            Ok(order) => self.collect(order, &mut record, helm).await,
         };
         delivered.gone = gone.iter().map(|gap| gap.id).collect();
         record.outcomes = delivered.outcomes.clone();
@@ -93,7 +96,7 @@ impl Attempt {
         Ended { record, delivered }
     }
 
-    async fn collect(&self, mut order: Order, record: &mut AttemptRecord) -> Delivered {
+    async fn collect(&self, mut order: Order, record: &mut AttemptRecord, helm: &Arc<Helm>) -> Delivered {
         let attempt = self.start.attempt;
         let left = match settle(&*self.ports.lake, &mut order, &self.in_doubt).await {
             Ok(left) => left,
@@ -104,18 +107,19 @@ impl Attempt {
         };
         let proxied = matches!(order.collector.how, How::Command(_));
         order.gateway = proxied.then(|| self.ports.gate.admit(attempt)).flatten();
-        let to_loop = self.to_loop.clone();
-        let listener = move |told| match told {
-            Told::Started(process) => drop(to_loop.send(Message::Process(process))),
+        let listener = |told| match told {
+            Told::Started(process) => helm.tell(Message::Process(process)),
             Told::Progress(progress) => self.progress.set(progress),
         };
+        let began = self.ports.clock.now().boot;
         let report = self.ports.collect.collect(order.clone(), &listener, self.stop.clone()).await;
         if proxied {
             self.ports.gate.dismiss(attempt);
         }
-        // The next attempt need not wait for the disk or the lake to take this one's objects.
-        if report.items.iter().any(|item| matches!(item.said, Said::Staged(_))) {
-            let _ = self.to_loop.send(Message::Collected(attempt));
+        // The next attempt need not wait for the disk or the lake to take or show this one's objects.
+        let has_staged = report.items.iter().any(|item| matches!(item.said, Said::Staged(_)));
+        if has_staged || self.ports.clock.now().boot.since(began) >= WORTH_A_TURN {
+            helm.steer_for(Message::Collected(attempt));
         }
         let delivery = Delivery { lake: &*self.ports.lake, store: &*self.ports.store, order: &order };
         let mut delivered = delivery.deliver(&report).await;

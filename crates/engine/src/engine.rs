@@ -1,13 +1,13 @@
 //! The loop: observe → diff → enqueue → lease → run → verify, and again.
 //!
-//! One task owns the dispatcher and handles one message at a time; attempts, cycles and writes run beside it and report
-//! back. It contains no rule about what runs next or when a request may be sent: `core::queue` decides, this obeys.
+//! One at a time handles what has happened and starts what can; attempts, cycles and writes run beside it and report back.
+//! Mostly that is the loop, for the end of an attempt its own thread ([`crate::helm`]). It contains no rule about what runs next or when a request may be sent: `core::queue` decides, this obeys.
 //!
 //! Always true: nothing starts before its lease is on disk; a result whose token is not current changes nothing; after
 //! `Drain` nothing starts, after `Stop` everything that runs is ended.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +26,11 @@ use crate::asking::{Asking, Line};
 use crate::attempt::{Attempt, Ports};
 use crate::cycle::CycleFigures;
 use crate::figures::Figures;
+use crate::helm::{Broken, Helm, Job};
 use crate::inbox::{Inbox, Interrupt, Message};
 use crate::ledger::{Leasing, Ledger};
 use crate::looking::CycleState;
+use crate::mail::Mail;
 use crate::snapshot::{Notice, Phase, Snapshot};
 use crate::stop::StopSwitch;
 
@@ -85,8 +87,7 @@ pub struct Engine {
     pub(crate) spec: Arc<Spec>,
     pub(crate) ports: Ports,
     pub(crate) options: Options,
-    messages: mpsc::UnboundedReceiver<Message>,
-    pub(crate) to_loop: mpsc::UnboundedSender<Message>,
+    pub(crate) mail: Mail,
     pub(crate) ledger: Ledger,
     ahead: Ahead,
     pub(crate) dispatcher: Dispatcher,
@@ -104,6 +105,7 @@ pub struct Engine {
     pub(crate) closing: bool,
     pub(crate) consent: Consent,
     pub(crate) failed: Option<EngineError>,
+    loop_wakes_at: Boottime,
     snapshots: watch::Sender<Snapshot>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     pub(crate) random: rand::rngs::SmallRng,
@@ -127,7 +129,6 @@ impl Engine {
         mut remembered: Remembered,
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Result<Self, EngineError> {
-        let Inbox { to_loop, messages } = inbox;
         let now = ports.clock.now();
         crate::takeover::suspect_what_predecessors_changed(&spec, &ports, &mut remembered).await?;
         let items = std::mem::take(&mut remembered.items);
@@ -145,8 +146,7 @@ impl Engine {
             spec,
             ports,
             options,
-            messages,
-            to_loop,
+            mail: inbox.mail,
             ledger,
             ahead: Ahead::default(),
             dispatcher,
@@ -162,6 +162,7 @@ impl Engine {
             closing: false,
             consent: Consent::Given,
             failed: None,
+            loop_wakes_at: Boottime::default(),
             snapshots,
             notices,
             random,
@@ -177,31 +178,24 @@ impl Engine {
     pub async fn run(mut self) -> Result<Ending, EngineError> {
         let started = self.now().boot;
         let mut alarm = Alarm::new(self.ports.clock.clone());
+        let mail = self.mail.clone();
         self.begin_cycle();
-        loop {
-            self.renew_if_due();
-            let idle = self.start_what_can();
-            self.show(&idle);
-            if self.is_over(&idle) {
-                break;
+        let helm = Helm::of(self);
+        while let Some(wake) = helm.take(Engine::turn).map_err(|Broken| EngineError::Bug)? {
+            if !mail.is_empty() {
+                // Put there while this loop had the helm: nobody else looks.
+                continue;
             }
-            let wake = self.wake_at(&idle);
             tokio::select! {
-                Some(message) = self.messages.recv() => {
-                    self.handle(message);
-                    // Whatever else has happened meanwhile is handled before the next decision.
-                    while let Ok(message) = self.messages.try_recv() {
-                        self.handle(message);
-                    }
-                }
-                Some(reserved) = self.ledger.reserved() => self.handle(reserved),
+                () = mail.loop_is_called() => {}
+                reserved = poll_fn(|context| helm.poll_reserved(context)) => helm.tell(reserved),
                 () = alarm.rings_by(wake) => {}
             }
-            self.grant_what_can();
-            if let Some(error) = self.ledger.failure() {
-                self.fail(EngineError::State(error));
-            }
         }
+        helm.end().map_err(|Broken| EngineError::Bug)?.end(started).await
+    }
+
+    async fn end(mut self, started: Boottime) -> Result<Ending, EngineError> {
         let now = self.now();
         let ending = Ending {
             interrupted: self.interrupted.is_some(),
@@ -216,6 +210,37 @@ impl Engine {
         self.failed.map_or(written, Err).map(|()| ending)
     }
 
+    /// The loop's turn: when to have another if nothing happens; `None`: it is over.
+    fn turn(&mut self, launch: &mut dyn FnMut(Job)) -> Option<Boottime> {
+        self.handle_mail();
+        self.renew_if_due();
+        let idle = self.start_what_can(launch);
+        self.show(&idle);
+        if self.is_over(&idle) {
+            return None;
+        }
+        self.loop_wakes_at = self.wake_at(&idle);
+        Some(self.loop_wakes_at)
+    }
+
+    /// The turn of a thread that brings news; whether the loop must have one, too.
+    pub(crate) fn turn_between(&mut self, launch: &mut dyn FnMut(Job)) -> bool {
+        self.handle_mail();
+        let idle = self.start_what_can(launch);
+        self.stops.is_empty() || self.ledger.is_reserving_more() || self.next_event(&idle).is_some_and(|event| event < self.loop_wakes_at)
+    }
+
+    /// Whatever has happened is handled before the next decision.
+    fn handle_mail(&mut self) {
+        while let Some(message) = self.mail.take() {
+            self.handle(message);
+        }
+        self.grant_what_can();
+        if let Some(error) = self.ledger.failure() {
+            self.fail(EngineError::State(error));
+        }
+    }
+
     pub(crate) fn now(&self) -> Now {
         self.ports.clock.now()
     }
@@ -223,7 +248,7 @@ impl Engine {
     // ------------------------------------------------------------------------------------------------------ starting
 
     /// Starts the best runnable tasks until none is left or no slot is free.
-    fn start_what_can(&mut self) -> Option<Idle> {
+    fn start_what_can(&mut self, launch: &mut dyn FnMut(Job)) -> Option<Idle> {
         if self.consent != Consent::Given
             || self.closing
             || self.interrupted.is_some()
@@ -248,7 +273,7 @@ impl Engine {
                 None => AttemptId(Uuid::now_v7()),
             };
             match self.dispatcher.pick(now, name_attempt) {
-                Pick::Start(start) => self.start(*start, leasing, now),
+                Pick::Start(start) => launch(self.start(*start, leasing, now)),
                 Pick::Idle(idle) => {
                     self.ahead.refill(&self.dispatcher, &self.ledger, now);
                     return Some(idle);
@@ -261,11 +286,10 @@ impl Engine {
         self.options.attempts.is_some_and(|attempts| self.figures.totals.attempts >= attempts)
     }
 
-    /// `leasing`: the lease that was written ahead for it; what needs permits has none.
-    fn start(&mut self, start: Start, leasing: Option<Leasing>, now: Now) {
+    /// What is to be done. `leasing`: the lease that was written ahead for it; what needs permits has none.
+    fn start(&mut self, start: Start, leasing: Option<Leasing>, now: Now) -> Job {
         self.ahead.let_go(&self.dispatcher, &mut self.ledger);
         let progress = self.figures.started(&start, now);
-        let id = start.attempt;
         let stop = Arc::new(StopSwitch::default());
         self.stops.insert(start.attempt, stop.clone());
         let leasing = leasing.unwrap_or_else(|| self.ledger.lease(start.before.clone(), start.lease.clone()));
@@ -275,20 +299,10 @@ impl Engine {
             expected: self.cycle.expected.clone(),
             in_doubt: start.gaps.iter().map(Gap::item).filter(|item| self.is_in_doubt(*item)).collect(),
             start,
-            to_loop: self.to_loop.clone(),
             stop,
             progress,
         };
-        let to_loop = self.to_loop.clone();
-        // A collector may block. On a thread of its own a short attempt is done without another: handing it from thread to
-        // thread would cost more than the attempt.
-        let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || {
-            let ran = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(attempt.run(leasing))));
-            if ran.is_err() {
-                let _ = to_loop.send(Message::Panicked { attempt: Some(id) });
-            }
-        });
+        Job { attempt, leasing }
     }
 
     // ------------------------------------------------------------------------------------------------------- messages
@@ -390,12 +404,13 @@ impl Engine {
             self.begin_cycle();
         }
         let show = now.boot + Duration::from_millis(if self.snapshots.receiver_count() > 0 { 100 } else { 1_000 });
+        self.next_event(idle).into_iter().fold(show, Boottime::min).max(now.boot + Duration::from_micros(200))
+    }
+
+    /// When something may start, may be sent or changes its state by time alone.
+    fn next_event(&self, idle: &Option<Idle>) -> Option<Boottime> {
         let wake = idle.as_ref().and_then(|idle| idle.wake_at);
-        [wake, self.line.next_grant(), self.next_renewal(now)]
-            .into_iter()
-            .flatten()
-            .fold(show, Boottime::min)
-            .max(now.boot + Duration::from_micros(200))
+        [wake, self.line.next_grant(), self.next_renewal(self.now())].into_iter().flatten().min()
     }
 
     fn show(&mut self, idle: &Option<Idle>) {

@@ -1,15 +1,16 @@
-//! Everything that can happen to a running engine, as messages to its one loop. The loop alone changes the dispatcher,
-//! so no decision is ever made on a half-changed picture.
+//! Everything that can happen to a running engine, as messages. Whoever has the helm handles them one after the other, so no
+//! decision is ever made on a half-changed picture.
 
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
 use adce_core::queue::{CollectorFigures, SourceFigures};
 use adce_core::record::{AttemptRecord, ProcessRecord};
 use adce_core::time::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::cycle::{CycleFigures, Observed};
 use crate::deliver::Delivered;
+use crate::mail::Mail;
 use crate::permits::{Granted, PermitDesk};
 use crate::snapshot::Snapshot;
 use crate::why::{GapView, TaskView, Why};
@@ -98,44 +99,37 @@ pub struct StatusView {
     pub next_cycle: Timestamp,
 }
 
-/// The way into the engine's loop, before the engine itself exists: the gateway needs permits, and the engine the gateway.
+/// The way to the engine, before the engine itself exists: the gateway needs permits, and the engine the gateway.
+#[derive(Default)]
 pub struct Inbox {
-    pub(crate) to_loop: mpsc::UnboundedSender<Message>,
-    pub(crate) messages: mpsc::UnboundedReceiver<Message>,
-}
-
-impl Default for Inbox {
-    fn default() -> Self {
-        let (to_loop, messages) = mpsc::unbounded_channel();
-        Inbox { to_loop, messages }
-    }
+    pub(crate) mail: Mail,
 }
 
 impl Inbox {
     pub fn permits(&self) -> PermitDesk {
-        PermitDesk { to_loop: self.to_loop.clone() }
+        PermitDesk { mail: self.mail.clone() }
     }
 
     pub fn handle(&self) -> Handle {
-        Handle { to_loop: self.to_loop.clone() }
+        Handle { mail: self.mail.clone() }
     }
 }
 
 /// For signals and questions from outside.
 #[derive(Clone)]
 pub struct Handle {
-    to_loop: mpsc::UnboundedSender<Message>,
+    mail: Mail,
 }
 
 impl Handle {
     pub fn interrupt(&self, how: Interrupt) {
-        let _ = self.to_loop.send(Message::Interrupt(how));
+        let _ = self.mail.send(Message::Interrupt(how));
     }
 
     /// `None`: the engine has ended meanwhile.
     pub async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.to_loop.send(Message::Query(question(reply))).ok()?;
+        self.mail.send(Message::Query(question(reply))).ok()?;
         answer.await.ok()
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Ledger {
     recording: VecDeque<BoxFuture<'static, Result<(), StoreError>>>,
     /// What the loop waits for.
     reserving: FuturesUnordered<BoxFuture<'static, Message>>,
+    /// Among them is one that the loop does not know of yet.
+    is_reserving_more: bool,
 }
 
 /// A lease that is being written.
@@ -33,7 +35,7 @@ pub(crate) type Leasing = BoxFuture<'static, Result<FencingToken, StoreError>>;
 
 impl Ledger {
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Ledger { store, recording: VecDeque::new(), reserving: FuturesUnordered::new() }
+        Ledger { store, recording: VecDeque::new(), reserving: FuturesUnordered::new(), is_reserving_more: false }
     }
 
     /// A failure comes out of [`Ledger::failure`] or [`Ledger::finish`].
@@ -71,12 +73,22 @@ impl Ledger {
     /// Comes out of [`Ledger::reserved`] as [`Message::Reserved`].
     pub fn reserve(&mut self, reservation: u64, change: Change) {
         let store = self.store.clone();
+        self.is_reserving_more = true;
         self.reserving.push(begun(async move { Message::Reserved { reservation, recorded: store.apply(vec![change]).await } }));
     }
 
-    /// The next reservation that is durable, or is not; `None` when none is under way. May be dropped and called again.
-    pub async fn reserved(&mut self) -> Option<Message> {
-        self.reserving.next().await
+    /// A reservation that is durable, or is not. The loop is woken when there is another.
+    pub fn poll_reserved(&mut self, context: &mut Context<'_>) -> Poll<Message> {
+        self.is_reserving_more = false;
+        match self.reserving.poll_next_unpin(context) {
+            Poll::Ready(Some(reserved)) => Poll::Ready(reserved),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Since the loop last asked, a reservation was begun.
+    pub fn is_reserving_more(&self) -> bool {
+        self.is_reserving_more
     }
 
     /// For a start that lies ahead.

@@ -49,13 +49,13 @@ impl Engine {
         self.cycle.landed.clear();
         self.cycle.attempts_since = 0;
         let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), self.gaps_in_doubt());
-        let to_loop = self.to_loop.clone();
+        let mail = self.mail.clone();
         tokio::spawn(async move {
             let message = match AssertUnwindSafe(observing).catch_unwind().await {
                 Ok(observed) => Message::Observed(Box::new(observed)),
                 Err(_) => Message::Panicked { attempt: None },
             };
-            let _ = to_loop.send(message);
+            let _ = mail.send(message);
         });
     }
 
@@ -100,9 +100,9 @@ impl Engine {
         let Some((above, confirm)) = self.options.confirm.take() else { return };
         if new > above && self.held.is_none() && self.failed.is_none() {
             self.consent = Consent::Asked;
-            let to_loop = self.to_loop.clone();
+            let mail = self.mail.clone();
             tokio::task::spawn_blocking(move || {
-                let _ = to_loop.send(Message::Confirmed(confirm(new)));
+                let _ = mail.send(Message::Confirmed(confirm(new)));
             });
         }
     }

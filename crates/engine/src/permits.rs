@@ -6,25 +6,26 @@
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, PermitRefused, Permits, Settlement};
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::inbox::Message;
+use crate::mail::Mail;
 
 /// The engine's counter for permits.
 #[derive(Clone)]
 pub struct PermitDesk {
-    pub(crate) to_loop: mpsc::UnboundedSender<Message>,
+    pub(crate) mail: Mail,
 }
 
 /// A permit on its way to the one who asked.
 pub(crate) struct Granted {
     permit: Option<PermitId>,
-    to_loop: mpsc::UnboundedSender<Message>,
+    mail: Mail,
 }
 
 impl Granted {
-    pub(crate) fn new(permit: PermitId, to_loop: mpsc::UnboundedSender<Message>) -> Self {
-        Granted { permit: Some(permit), to_loop }
+    pub(crate) fn new(permit: PermitId, mail: Mail) -> Self {
+        Granted { permit: Some(permit), mail }
     }
 
     fn take(mut self) -> Option<PermitId> {
@@ -35,7 +36,7 @@ impl Granted {
 impl Drop for Granted {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
-            let _ = self.to_loop.send(Message::Settle { permit, how: Settlement::Unsent });
+            let _ = self.mail.send(Message::Settle { permit, how: Settlement::Unsent });
         }
     }
 }
@@ -45,16 +46,16 @@ impl Permits for PermitDesk {
     async fn acquire(&self, attempt: AttemptId, source: &str) -> Result<PermitId, PermitRefused> {
         let (reply, answer) = oneshot::channel();
         let ask = Message::Acquire { attempt, source: source.to_owned(), reply };
-        self.to_loop.send(ask).map_err(|_| PermitRefused::Stopping)?;
+        self.mail.send(ask).map_err(|_| PermitRefused::Stopping)?;
         let granted = answer.await.unwrap_or(Err(PermitRefused::Stopping))?;
         granted.take().ok_or(PermitRefused::Stopping)
     }
 
     fn settle(&self, permit: PermitId, how: Settlement) {
-        let _ = self.to_loop.send(Message::Settle { permit, how });
+        let _ = self.mail.send(Message::Settle { permit, how });
     }
 
     fn answered(&self, attempt: AttemptId, source: &str, answer: Answer) {
-        let _ = self.to_loop.send(Message::Answered { attempt, source: source.to_owned(), answer });
+        let _ = self.mail.send(Message::Answered { attempt, source: source.to_owned(), answer });
     }
 }

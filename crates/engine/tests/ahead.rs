@@ -101,7 +101,7 @@ async fn a_lease_ahead_is_given_back_when_its_task_changes() {
     running.have_begun(1).await;
     until("the one that comes next is leased", async || leased(&place).await.len() == 2).await;
     place.clock.advance(AN_HOUR_AND_MORE);
-    until("the other joins it", async || leased(&place).await.iter().any(|gaps| gaps.len() == 2 && !gaps.is_empty())).await;
+    until("the other joins it", async || leased(&place).await.iter().filter(|gaps| gaps.len() == 2).count() == 2).await;
     go_on.add_permits(1);
     running.end().await.unwrap();
     let begun = begun.lock().unwrap().clone();

@@ -70,11 +70,24 @@ impl Place {
     where
         F: Future<Output = Report> + Send + 'static,
     {
-        self.run_over(Arc::new(self.lake()), script).await
+        self.run_on(Arc::new(self.lake()), Arc::new(self.store.clone()), script).await
     }
 
     /// As [`Place::run`], over a lake with moods of its own.
     pub async fn run_over<F>(&self, lake: Arc<dyn Lake>, script: impl Fn(Scene) -> F + Send + Sync + 'static) -> Running
+    where
+        F: Future<Output = Report> + Send + 'static,
+    {
+        self.run_on(lake, Arc::new(self.store.clone()), script).await
+    }
+
+    /// As [`Place::run`], with a state that has moods as well.
+    pub async fn run_on<F>(
+        &self,
+        lake: Arc<dyn Lake>,
+        store: Arc<dyn Store>,
+        script: impl Fn(Scene) -> F + Send + Sync + 'static,
+    ) -> Running
     where
         F: Future<Output = Report> + Send + 'static,
     {
@@ -85,7 +98,7 @@ impl Place {
         let ports = Ports {
             clock: self.clock.clone(),
             lake,
-            store: Arc::new(self.store.clone()),
+            store,
             collect: Arc::new(collect),
             gate: Arc::new(NoGate),
             tables: Arc::new(ConfigFolder::new(self.folder.path())),

@@ -1,0 +1,131 @@
+//! Who steers the engine: one at a time, the loop, or for a moment the thread whose attempt has just ended.
+//!
+//! A loop that is told of every end, decides, and hands the next start to another thread costs a short attempt two waits for
+//! a processor, and while the loop waits for one all slots stand still. A turn blocks nowhere and takes some ten
+//! microseconds; so the thread that brings the news takes the helm, handles whatever else has happened meanwhile, and goes
+//! on with the task that starts in its slot.
+//!
+//! Always true: nothing that was put into the mail stays there. Whoever finds the helm taken goes away, because whoever has
+//! it looks into the mail once more after letting go.
+//!
+//! What takes long, or waits, is the loop's alone: full cycles, displays, the end.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll};
+
+use crate::attempt::Attempt;
+use crate::engine::Engine;
+use crate::inbox::Message;
+use crate::ledger::Leasing;
+use crate::mail::Mail;
+
+/// Whoever steers has a job of its own to go on with.
+const TURNS_IN_A_ROW: u32 = 4;
+
+pub(crate) struct Helm {
+    /// `None`: the engine has ended.
+    engine: Mutex<Option<Engine>>,
+    mail: Mail,
+}
+
+/// A start, and the lease under which it happens.
+pub(crate) struct Job {
+    pub attempt: Attempt,
+    pub leasing: Leasing,
+}
+
+/// A turn panicked: what it left behind cannot be trusted.
+pub(crate) struct Broken;
+
+impl Helm {
+    pub fn of(engine: Engine) -> Arc<Self> {
+        let mail = engine.mail.clone();
+        Arc::new(Helm { engine: Mutex::new(Some(engine)), mail })
+    }
+
+    /// For the loop: waits for whoever has the helm, which is never long.
+    pub fn take<T>(self: &Arc<Self>, turn: impl FnOnce(&mut Engine, &mut dyn FnMut(Job)) -> T) -> Result<T, Broken> {
+        let mut engine = self.engine.lock().map_err(|_| Broken)?;
+        let engine = engine.as_mut().ok_or(Broken)?;
+        Ok(turn(engine, &mut |job| self.launch(job)))
+    }
+
+    pub fn poll_reserved(&self, context: &mut Context<'_>) -> Poll<Message> {
+        match self.engine.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(engine) => engine.ledger.poll_reserved(context),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Nobody steers any more.
+    pub fn end(&self) -> Result<Engine, Broken> {
+        let engine = self.engine.lock().map_err(|_| Broken)?.take().ok_or(Broken)?;
+        self.mail.shut();
+        Ok(engine)
+    }
+
+    /// For the loop to hear; the caller goes on at once.
+    pub fn tell(&self, message: Message) {
+        // An engine that has ended needs no news.
+        let _ = self.mail.send(message);
+    }
+
+    /// The caller may steer, and has something else to do afterwards: what starts is begun on other threads.
+    pub fn steer_for(self: &Arc<Self>, message: Message) {
+        self.steer(message, &mut |job| self.launch(job));
+    }
+
+    /// A thread of its own, that may block, for this job and whatever starts when it is over.
+    fn launch(self: &Arc<Self>, job: Job) {
+        let helm = self.clone();
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let mut next = Some(job);
+            while let Some(Job { attempt, leasing }) = next.take() {
+                let id = attempt.start.attempt;
+                let run = AssertUnwindSafe(|| runtime.block_on(attempt.run(leasing, &helm)));
+                let message = std::panic::catch_unwind(run).unwrap_or(Message::Panicked { attempt: Some(id) });
+                helm.steer(message, &mut |job| match next {
+                    None => next = Some(job),
+                    Some(_) => helm.launch(job),
+                });
+            }
+        });
+    }
+
+    /// Takes the helm if it is free. If it is not, whoever has it will find the message.
+    fn steer(self: &Arc<Self>, message: Message, launch: &mut dyn FnMut(Job)) {
+        if self.mail.put(message).is_err() {
+            return;
+        }
+        for _ in 0..TURNS_IN_A_ROW {
+            let Some(mut engine) = self.free_helm() else { return };
+            let turn = AssertUnwindSafe(|| engine.as_mut().is_some_and(|engine| engine.turn_between(launch)));
+            let loop_is_wanted = std::panic::catch_unwind(turn).unwrap_or_else(|panic| {
+                // The helm is poisoned when this thread lets go of it; the loop waits for that.
+                self.mail.call_loop();
+                std::panic::resume_unwind(panic)
+            });
+            drop(engine);
+            if loop_is_wanted {
+                self.mail.call_loop();
+            }
+            if self.mail.is_empty() {
+                return;
+            }
+        }
+        self.mail.call_loop();
+    }
+
+    fn free_helm(&self) -> Option<MutexGuard<'_, Option<Engine>>> {
+        match self.engine.try_lock() {
+            Ok(engine) => Some(engine),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(_)) => {
+                self.mail.call_loop();
+                None
+            }
+        }
+    }
+}

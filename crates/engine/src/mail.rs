@@ -1,0 +1,79 @@
+//! What has happened and is not handled yet, in the order in which it happened.
+//!
+//! A channel would wake the loop for every message. The end of a short attempt needs nobody else: its own thread takes the
+//! helm and handles it, and only if that fails somebody has to be called.
+//!
+//! Always true: a message that was put here is handled by whoever has the helm then or takes it next, until the engine
+//! ends; what comes later goes nowhere, and its sender is told.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::inbox::Message;
+
+#[derive(Clone, Default)]
+pub(crate) struct Mail {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// `None`: the engine has ended.
+    waiting: Mutex<Option<VecDeque<Message>>>,
+    call: Notify,
+}
+
+/// The engine has ended.
+#[derive(Debug)]
+pub(crate) struct HasEnded;
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared { waiting: Mutex::new(Some(VecDeque::new())), call: Notify::new() }
+    }
+}
+
+impl Mail {
+    /// The loop will look at it.
+    pub fn send(&self, message: Message) -> Result<(), HasEnded> {
+        self.put(message)?;
+        self.call_loop();
+        Ok(())
+    }
+
+    /// For whoever takes the helm right after it.
+    pub fn put(&self, message: Message) -> Result<(), HasEnded> {
+        self.waiting().as_mut().ok_or(HasEnded)?.push_back(message);
+        Ok(())
+    }
+
+    pub fn take(&self) -> Option<Message> {
+        self.waiting().as_mut()?.pop_front()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting().as_ref().is_none_or(VecDeque::is_empty)
+    }
+
+    /// Also if it is busy now: it will have another turn.
+    pub fn call_loop(&self) {
+        self.shared.call.notify_one();
+    }
+
+    /// Returns once the loop was called since it last returned. May be dropped and called again.
+    pub async fn loop_is_called(&self) {
+        self.shared.call.notified().await;
+    }
+
+    /// Drops what nobody will handle: who waits for an answer learns that there is none.
+    pub fn shut(&self) {
+        let unhandled = self.waiting().take();
+        // A message may send another when it is dropped.
+        drop(unhandled);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<VecDeque<Message>>> {
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
