@@ -12,6 +12,7 @@ mod assess;
 mod brief;
 mod contract;
 mod environment;
+mod folder;
 mod output;
 mod program;
 mod spawn;

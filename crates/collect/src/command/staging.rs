@@ -14,6 +14,7 @@ use adce_core::spec::Output;
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
+use crate::command::folder::{Kind, entries};
 use crate::command::workplaces::{Skeleton, Workplaces};
 
 /// More strange files than this are only counted.
@@ -130,15 +131,15 @@ pub(crate) fn look(order: &Order) -> io::Result<Staged> {
     let mut folders = vec![out.clone()];
     while let Some(folder) = folders.pop() {
         staged.folders.insert(folder.strip_prefix(&out).unwrap_or(&folder).to_owned());
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            let (path, kind) = (entry.path(), entry.file_type()?);
-            match expected.get(&path) {
-                Some(item) if kind.is_file() => {
-                    let size = entry.metadata()?.len();
+        let mut found = Vec::new();
+        entries(&folder, |name, kind| found.push((folder.join(name), kind)))?;
+        for (path, kind) in found {
+            match (expected.get(&path), kind) {
+                (Some(item), Kind::File) => {
+                    let size = fs::symlink_metadata(&path)?.len();
                     staged.files.insert(*item, (path, size));
                 }
-                _ if kind.is_dir() => folders.push(path),
+                (_, Kind::Folder) => folders.push(path),
                 _ => staged.stray(&path, &out),
             }
         }

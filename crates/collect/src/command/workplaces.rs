@@ -17,6 +17,7 @@ use std::sync::{Mutex, MutexGuard};
 use adce_core::ids::{AttemptId, ItemId};
 use adce_core::ports::{Order, OrderItem, staged_path};
 
+use crate::command::folder::{Kind, entries};
 use crate::command::staging::Staged;
 
 /// More would only lie about.
@@ -71,7 +72,7 @@ impl Workplaces {
     pub(crate) fn leave(&self, order: &Order, mut skeleton: Skeleton, staged: &Staged, log: Option<&Path>) {
         skeleton.served.extend(order.items.iter().map(|item| item.item));
         skeleton.left = staged.files.values().map(|(file, _)| file.clone()).chain(log.map(Path::to_owned)).collect();
-        let is_as_made = staged.folders == skeleton.folders && is_folder(&order.out_folder()) && holds_nothing_else(&order.folder);
+        let is_as_made = staged.folders == skeleton.folders && holds_nothing_else(&order.folder);
         let is_small = skeleton.folders.len() <= FOLDERS_AT_MOST && skeleton.served.len() <= ITEMS_AT_MOST;
         if is_as_made && is_small {
             self.lock().lent.insert(order.folder.clone(), skeleton);
@@ -131,16 +132,14 @@ fn is_removed(file: &Path) -> bool {
 
 /// Beside `out/` only what we put there ourselves: scratch files and cookies of one attempt are nothing to the next.
 fn holds_nothing_else(folder: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(folder) else { return false };
-    entries.into_iter().all(|entry| {
-        entry.is_ok_and(|entry| {
-            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            entry.file_name() == "out" || (is_file && ["items.jsonl", "log"].iter().any(|own| entry.file_name() == *own))
-        })
-    })
-}
-
-/// Links to folders are none.
-fn is_folder(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+    let mut holds_more = false;
+    let looked = entries(folder, |name, kind| {
+        let is_ours = match kind {
+            Kind::Folder => name == "out",
+            Kind::File => name == "items.jsonl" || name == "log",
+            Kind::Other => false,
+        };
+        holds_more |= !is_ours;
+    });
+    looked.is_ok() && !holds_more
 }
