@@ -188,9 +188,14 @@ impl Shared {
     }
 
     fn root_is_there(&self) -> Result<(), LakeError> {
+        // Only a link has to be followed, name by name.
+        let found = match self.files.look(&self.root) {
+            Ok(Stat { kind: Kind::Link, .. }) => self.files.look_through(&self.root).map(|(_, stat)| stat),
+            looked => looked,
+        };
         let root = self.root.display().to_string();
-        match self.files.look_through(&self.root) {
-            Ok((_, stat)) if stat.kind == Kind::Folder => Ok(()),
+        match found {
+            Ok(stat) if stat.kind == Kind::Folder => Ok(()),
             Ok(_) => Err(LakeError::Refused { what: format!("lake `{root}`"), detail: "it is not a folder".into() }),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(LakeError::Gone(root)),
             Err(error) => Err(doing(format!("lake `{root}`"), error)),
