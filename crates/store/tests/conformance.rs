@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use adce_core::coverage::Picture;
-use adce_core::gap::Task;
+use adce_core::gap::{Gap, Task};
 use adce_core::ids::FencingToken;
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{
     AbsentMark, BreakerRecord, Change, Closed, HeldPicture, History, ItemRecord, Lease, Remembered, Reservation, SourceRecord,
 };
+use adce_core::spec::PriorityLevel;
 use adce_store::memory::MemoryStore;
 use adce_store::sqlite::{self, Opening};
 use adce_store::{Identity, Retention};
@@ -65,6 +66,7 @@ claims! {
     a_closed_gap_leaves_the_state_and_its_task
     a_closed_gap_leaves_a_line_in_its_tasks_history
     a_gap_is_in_the_task_it_was_put_into_last
+    a_large_batch_means_what_its_changes_mean_one_by_one
     a_gap_has_one_owner
     a_lease_for_one_gap_twice_is_refused
     a_refused_lease_takes_none_of_its_gaps
@@ -202,6 +204,31 @@ async fn a_gap_is_in_the_task_it_was_put_into_last<B: Backend>() {
     assert_eq!(tasks, [Task { gaps: vec![gap_id(1)], ..task(&[1]) }, task(&[5, 2, 3, 4])]);
     put(&store, [Change::RemoveTask(task_id(5)), Change::PutTask(task(&[3, 2]))]).await;
     assert_eq!(store.load().await.unwrap().tasks.len(), 2);
+}
+
+/// As a first picture fills a state, and as a second one changes it.
+async fn a_large_batch_means_what_its_changes_mean_one_by_one<B: Backend>() {
+    let known = |number: u32| Change::PutTask(known_task(&[number]));
+    let renamed = |number: u32, key: &str| Change::PutGap(Gap { key: key.into(), ..gap(number) });
+    let mut changes: Vec<Change> = (0..200).rev().flat_map(|number| [Change::PutGap(gap(number)), known(number)]).collect();
+    changes.extend([renamed(3, "once"), renamed(9, "other"), renamed(3, "twice")]);
+    changes.extend([Change::PutTask(Task { gaps: Vec::new(), ..known_task(&[5]) }), Change::PutTask(known_task(&[7, 5]))]);
+    changes.extend([Change::PutTask(known_task(&[150, 40])), Change::PutTask(Task { gaps: Vec::new(), ..known_task(&[40]) })]);
+    changes.push(Change::PutTask(Task { priority: PriorityLevel::Low, ..known_task(&[11]) }));
+    let (at_once, one_by_one) = (B::new().open(), B::new().open());
+    put(&at_once, changes.clone()).await;
+    for change in changes {
+        put(&one_by_one, [change]).await;
+    }
+    let in_order = |mut remembered: Remembered| {
+        remembered.gaps.sort_by_key(|gap| gap.id);
+        remembered.tasks.sort_by_key(|task| task.id);
+        remembered
+    };
+    let remembered = in_order(at_once.load().await.unwrap());
+    assert!(remembered == in_order(one_by_one.load().await.unwrap()), "200 gaps, too many to print");
+    assert_eq!((remembered.gaps.len(), remembered.tasks.len()), (200, 198));
+    assert!(remembered.gaps.iter().any(|gap| gap.key == "twice") && remembered.tasks.contains(&known_task(&[7, 5])));
 }
 
 async fn a_gap_has_one_owner<B: Backend>() {

@@ -3,6 +3,7 @@
 //! Nothing is checked here: who may finish, publish or own a process, the writer knows before it writes
 //! ([`super::owners`]).
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use adce_core::gap::{Gap, Task};
@@ -15,6 +16,9 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::columns::{Columns, gap_bytes, json, micros, signed};
 use super::fault::Trouble;
+
+/// Fewer rows lie in so many places anyway.
+const WORTH_SORTING: usize = 64;
 
 /// Writes a lease with the token given.
 pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Result<(), Trouble> {
@@ -34,7 +38,37 @@ pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Resu
     .map(drop)
 }
 
-pub(super) fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
+/// All of a batch. What fills the tables of a first picture goes in by the order of their keys: a tree that is filled at
+/// random places reads and splits a page for nearly every row.
+pub(super) fn make_all(db: &Connection, changes: &[Change]) -> Result<(), Trouble> {
+    let fills = |change: &Change| matches!(change, Change::PutGap(_) | Change::PutTask(_));
+    for run in changes.chunk_by(|one, next| fills(one) && fills(next)) {
+        if run.len() < WORTH_SORTING {
+            run.iter().try_for_each(|change| make(db, change))?;
+            continue;
+        }
+        let mut gaps: Vec<&Gap> = run.iter().filter_map(|change| if let Change::PutGap(gap) = change { Some(gap) } else { None }).collect();
+        let mut tasks: Vec<&Task> =
+            run.iter().filter_map(|change| if let Change::PutTask(task) = change { Some(task) } else { None }).collect();
+        // A gap that is put twice stands there as it was put last.
+        gaps.sort_by_key(|gap| gap.id);
+        if have_nothing_in_common(&tasks) {
+            tasks.sort_by_key(|task| task.id);
+        }
+        gaps.into_iter().try_for_each(|gap| put_gap(db, gap))?;
+        tasks.into_iter().try_for_each(|task| put_task(db, task))?;
+    }
+    Ok(())
+}
+
+/// No task twice, and no gap in two: then their order means nothing.
+fn have_nothing_in_common(tasks: &[&Task]) -> bool {
+    let mut ids = HashSet::with_capacity(tasks.len());
+    let mut gaps = HashSet::with_capacity(tasks.len());
+    tasks.iter().all(|task| ids.insert(task.id)) && tasks.iter().flat_map(|task| &task.gaps).all(|gap| gaps.insert(*gap))
+}
+
+fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
     match change {
         Change::PutGap(gap) => put_gap(db, gap),
         Change::CloseGap { gap, at, why } => close_gap(db, *gap, *at, *why),
@@ -96,18 +130,24 @@ fn put_task(db: &Connection, task: &Task) -> Result<(), Trouble> {
     }
     // Its gaps stand in `task_gap` alone, so that there is one truth about them.
     let body = json(&Task { gaps: Vec::new(), ..task.clone() });
-    // A task that is tried again is nearly always the same: reading costs less than writing three pages.
-    if is_written(db, task, &body)? {
-        return Ok(());
+    match written(db, task, &body)? {
+        // A task that is tried again is nearly always the same: reading costs less than writing three pages.
+        Written::AsItIs => return Ok(()),
+        Written::Otherwise => drop(run(db, "DELETE FROM task_gap WHERE task = ?", [task.id.0])?),
+        Written::Not => {}
     }
-    run(db, "DELETE FROM task_gap WHERE task = ?", [task.id.0])?;
     for (position, gap) in (0_i64..).zip(&task.gaps) {
-        leave_task(db, *gap)?;
-        run(
-            db,
-            "INSERT INTO task_gap (item, episode, task, position) VALUES (?, ?, ?, ?)",
-            params![gap.item.0, gap.episode, task.id.0, position],
-        )?;
+        let joins = || {
+            run(
+                db,
+                "INSERT OR IGNORE INTO task_gap (item, episode, task, position) VALUES (?, ?, ?, ?)",
+                params![gap.item.0, gap.episode, task.id.0, position],
+            )
+        };
+        if joins()? == 0 {
+            leave_task(db, *gap)?;
+            joins()?;
+        }
     }
     run(
         db,
@@ -119,25 +159,33 @@ fn put_task(db: &Connection, task: &Task) -> Result<(), Trouble> {
     .map(drop)
 }
 
-/// Whether the task stands there as it is.
-fn is_written(db: &Connection, task: &Task, body: &str) -> Result<bool, Trouble> {
-    let written = db
+/// How a task stands there.
+enum Written {
+    Not,
+    Otherwise,
+    AsItIs,
+}
+
+fn written(db: &Connection, task: &Task, body: &str) -> Result<Written, Trouble> {
+    let is_same = db
         .prepare_cached("SELECT body = ? FROM task WHERE id = ?")?
         .query_row(params![body, task.id.0], |row| row.get::<_, bool>(0))
         .optional()?;
-    if written != Some(true) {
-        return Ok(false);
+    match is_same {
+        None => return Ok(Written::Not),
+        Some(false) => return Ok(Written::Otherwise),
+        Some(true) => {}
     }
     let mut gaps = db.prepare_cached("SELECT item, episode FROM task_gap WHERE task = ? ORDER BY position")?;
     let mut rows = gaps.query([task.id.0])?;
     for gap in &task.gaps {
-        let Some(row) = rows.next()? else { return Ok(false) };
+        let Some(row) = rows.next()? else { return Ok(Written::Otherwise) };
         let is_it = row.get_ref(0)?.as_blob().is_ok_and(|item| item == gap.item.0) && row.get::<_, u32>(1)? == gap.episode;
         if !is_it {
-            return Ok(false);
+            return Ok(Written::Otherwise);
         }
     }
-    Ok(rows.next()?.is_none())
+    Ok(if rows.next()?.is_none() { Written::AsItIs } else { Written::Otherwise })
 }
 
 fn remove_task(db: &Connection, task: TaskId) -> Result<(), Trouble> {

@@ -180,7 +180,7 @@ impl Writer {
                 Ok(Done::Leased(token))
             }
             Work::Apply(changes, _) => {
-                changes.iter().try_for_each(|change| changes::make(&self.db, change))?;
+                changes::make_all(&self.db, changes)?;
                 self.owners.applied(changes);
                 self.latest = self.latest.max(latest_of(changes));
                 Ok(Done::Applied)
