@@ -53,19 +53,23 @@ impl Owners {
 
     /// Refuses a batch with a change that only the holder of a current token may make, and whose attempt does not hold it.
     pub(crate) fn may_apply(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let mut finished = HashSet::new();
+        let mut over = HashSet::new();
         for change in changes {
             let (attempt, holds) = match change {
+                Change::Release(attempt) => {
+                    over.insert(*attempt);
+                    continue;
+                }
                 Change::Started(process) => (process.attempt, self.leases.contains_key(&process.attempt)),
                 Change::Publishing { attempt, token, .. } => (*attempt, self.holds(*attempt, *token)),
                 Change::Finish(record) => (record.attempt, self.may_finish(record)),
                 _ => continue,
             };
-            if !holds || finished.contains(&attempt) {
+            if !holds || over.contains(&attempt) {
                 return Err(StoreError::StaleToken(attempt));
             }
             if matches!(change, Change::Finish(_)) {
-                finished.insert(attempt);
+                over.insert(attempt);
             }
         }
         Ok(())

@@ -77,6 +77,7 @@ claims! {
     an_unfinished_lease_is_remembered_with_its_process
     a_stale_result_takes_its_whole_batch_with_it
     a_result_counts_once
+    what_is_given_back_has_no_result
     a_result_for_a_gap_outside_its_lease_is_stale
     publishing_needs_the_current_token
     a_process_needs_a_lease
@@ -336,6 +337,17 @@ async fn a_result_counts_once<B: Backend>() {
     put(&store, [finish.clone()]).await;
     store.apply(vec![finish]).await.unwrap_err();
     assert_eq!(store.history(task_id(1)).await.unwrap().attempts.len(), 1);
+}
+
+/// Also where both stand in one batch.
+async fn what_is_given_back_has_no_result<B: Backend>() {
+    let store = B::new().open();
+    let token = store.lease(lease(1, &[1])).await.unwrap();
+    let (release, finish) = (Change::Release(attempt(1)), Change::Finish(ended(1, token, &[1])));
+    store.apply(vec![release.clone(), finish.clone()]).await.unwrap_err();
+    assert_eq!(store.load().await.unwrap().leases.len(), 1, "the whole batch is refused");
+    put(&store, [release]).await;
+    store.apply(vec![finish]).await.unwrap_err();
 }
 
 async fn a_result_for_a_gap_outside_its_lease_is_stale<B: Backend>() {
