@@ -24,9 +24,10 @@ pub const FORMAT: u32 = MIGRATIONS.len() as u32;
 /// "adce" as SQLite's `application_id`: tells our file from any other database.
 const APPLICATION_ID: i32 = 0x6164_6365;
 
-/// The write-ahead log is folded back into the database at this size, in pages of 4 KiB: rarely enough not to be seen
-/// in commit times, often enough that reading through it stays cheap.
-const CHECKPOINT_PAGES: u32 = 4_000;
+/// The write-ahead log is folded back into the database at this size, in pages of 4 KiB: rarely enough that one large
+/// commit does not bring it about, often enough that reading through it stays cheap, and no more than is kept of it
+/// anyway (`journal_size_limit`).
+const CHECKPOINT_PAGES: u32 = 16_000;
 
 /// What a file turned out to be.
 enum Found {
