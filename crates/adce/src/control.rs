@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use adce_api::{Accepted, Answers, Bounds, GapLine, LimitsReport, Refusal, Server, Status, TaskDetail, TaskLine, Why};
+use adce_api::{Accepted, Answers, Bounds, GapLine, LimitsReport, Refusal, RetryLine, Server, Status, TaskDetail, TaskLine, Why};
 use adce_core::ids::TaskId;
 use adce_core::ports::{Clock, Store};
 use adce_core::record::{AttemptRecord, History};
 use adce_core::spec::Spec;
-use adce_engine::{Handle, Query};
+use adce_engine::{Handle, Query, Retried};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::clock::MachineClock;
-use crate::commands::accept;
+use crate::commands::{accept, retry};
 use crate::config::Edition;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -88,11 +88,20 @@ impl Answers for EngineAnswers {
         Ok(views::why(what, &why, MachineClock.now()))
     }
 
-    async fn accept(&self, key: Option<&str>) -> Result<Accepted, Refusal> {
-        let Some(key) = key else { return Ok(Accepted { surprises: self.ask(Query::Accept).await?, ..Accepted::default() }) };
-        match self.ask(|reply| Query::Release(key.to_owned(), reply)).await? {
-            true => Ok(Accepted { released: vec![key.to_owned()], ..Accepted::default() }),
-            false => Err(Refusal::usage(accept::not_contested(key))),
+    async fn accept(&self, what: Option<&str>) -> Result<Accepted, Refusal> {
+        let Some(what) = what else { return Ok(Accepted { surprises: self.ask(Query::Accept).await?, ..Accepted::default() }) };
+        match self.ask(|reply| Query::Release(what.to_owned(), reply)).await? {
+            Some(released) if !released.is_empty() => Ok(views::released(released)),
+            _ => Err(Refusal::usage(accept::not_contested(what))),
+        }
+    }
+
+    async fn retry(&self, what: Option<&str>) -> Result<Box<dyn Iterator<Item = RetryLine> + Send>, Refusal> {
+        let what_for = what.map(String::from);
+        match self.ask(|reply| Query::Retry(what_for, reply)).await? {
+            Retried::Asked(asked) => Ok(Box::new(views::retry_lines(asked).into_iter())),
+            Retried::LeftAside => Err(Refusal::failed("the run under way leaves it alone: its `--select` does not mean it")),
+            Retried::Unknown => Err(Refusal::usage(retry::no_such_thing(what.unwrap_or_default()))),
         }
     }
 }

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use adce_api::{
-    CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, ReserveShare, RunningAttempt,
-    Share, SourceLimits, SourceStatus, Status, TaskLine, WindowNow,
+    Accepted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, ReserveShare,
+    RetryLine, RunningAttempt, Share, SourceLimits, SourceStatus, Status, TaskLine, WindowNow,
 };
 use adce_core::figures::{grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
-use adce_core::queue::Gate;
+use adce_core::queue::{Asked, Came, Gate};
 use adce_core::record::ItemRecord;
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
@@ -337,6 +337,55 @@ pub fn limits(view: &LimitsView, spec: &Spec, now: Now) -> LimitsReport {
         Some((figures.source.clone(), limits))
     });
     LimitsReport { sources: sources.collect(), collectors: collectors(&crashing), ..declared_limits(spec) }
+}
+
+/// Contested objects that a person has released.
+pub fn released(gaps: Vec<Gap>) -> Accepted {
+    let mut released: Vec<String> = gaps.into_iter().map(|gap| gap.key).collect();
+    released.sort_unstable();
+    Accepted { released, ..Accepted::default() }
+}
+
+/// What came of asking for gaps to be tried at once, by key. Of many, those that waited for nothing of their own are not
+/// worth a line.
+pub fn retry_lines(asked: Vec<Asked>) -> Vec<RetryLine> {
+    let alone = asked.len() == 1;
+    let is_told = |asked: &Asked| alone || !matches!(asked.came, Came::Runs | Came::Waits | Came::OnlyWatched);
+    let mut lines: Vec<RetryLine> = asked.into_iter().filter(is_told).map(retry_line).collect();
+    lines.sort_by(|a, b| a.key.cmp(&b.key));
+    lines
+}
+
+fn retry_line(asked: Asked) -> RetryLine {
+    let Asked { gap, task, came } = asked;
+    let until = |until: Timestamp| clock(until);
+    let (was, why_not) = match came {
+        Came::Retried if gap.progress.standing == Standing::Exhausted => (GapState::Exhausted, None),
+        Came::Retried if gap.progress.standing == Standing::Doubted => (GapState::Held, None),
+        Came::Retried => (GapState::Waiting, None),
+        Came::Runs => (GapState::Running, Some("it runs now".into())),
+        Came::Waits => (GapState::Queued, Some(format!("it waits for no retry; `adce why {}` says what holds it", gap.key))),
+        Came::OnlyWatched => (GapState::Held, Some("its dataset has no collector: it is only watched".into())),
+        Came::Contested { until: at } => {
+            (GapState::Held, Some(format!("contested until {}; `adce accept {}` releases it", until(at), gap.key)))
+        }
+        Came::Doubted { until: at } => {
+            let why =
+                format!("absent, but of too many at once to be believed, until {}; `adce retry {}` asks for it alone", until(at), gap.key);
+            (GapState::Held, Some(why))
+        }
+    };
+    RetryLine {
+        item: gap.item(),
+        task,
+        retried: came == Came::Retried,
+        was,
+        attempts: gap.progress.attempts,
+        next_try: gap.progress.next_try,
+        why_not,
+        dataset: gap.dataset,
+        key: gap.key,
+    }
 }
 
 /// What the config allows, nothing used.

@@ -1,7 +1,7 @@
 //! What a running engine says about itself: `status`, `tasks`, `limits`, `why`.
 
 use adce_core::gap::{GapState, Outcome};
-use adce_core::ids::{AttemptId, GapId, TaskId};
+use adce_core::ids::{AttemptId, GapId, ItemId, TaskId};
 use adce_core::ports::Progress;
 use adce_core::spec::PriorityLevel;
 use adce_core::time::Timestamp;
@@ -300,4 +300,23 @@ pub struct Accepted {
     /// Keys of contested objects that may be fetched again.
     #[serde(default)]
     pub released: Vec<String>,
+}
+
+/// A line of `adce retry --format json`: a gap that waited for a time of its own, and what came of asking for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryLine {
+    pub item: ItemId,
+    pub dataset: String,
+    pub key: String,
+    /// The one that it is in now.
+    pub task: Option<TaskId>,
+    pub retried: bool,
+    /// Before: `waiting` for a retry, or `exhausted`; of one that was not retried, where it stands.
+    pub was: GapState,
+    /// Used up of this round before.
+    pub attempts: u32,
+    /// When it would have been tried.
+    pub next_try: Option<Timestamp>,
+    /// Of one that was not retried: why.
+    pub why_not: Option<String>,
 }

@@ -15,7 +15,7 @@ use super::form::{Edit, ask_of, terms};
 use super::grants::Grants;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
 use super::{Charge, GapNews, Rules, Score};
-use crate::gap::{Failure, Fault, Gap, Outcome, Standing, Task};
+use crate::gap::{Failure, Fault, Gap, Outcome, Task};
 use crate::ids::{AttemptId, GapId, TaskId};
 use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
@@ -292,24 +292,6 @@ impl Dispatcher {
             (None, _) => drop(edit.pool.insert(slot)),
         }
         edit.changes.push(Change::PutGap(self.plain_gap(slot)));
-    }
-
-    /// A person says that a contested gap may be tried. Nothing changes for any other gap, or while it runs.
-    pub fn release(&mut self, gap: GapId, now: Now) -> Vec<Change> {
-        let is_contested = |gap: &GapSlot| {
-            let progress = self.book.gap(*gap).progress.as_deref();
-            progress.is_some_and(|progress| progress.standing == Standing::Contested) && !self.runs(*gap)
-        };
-        let Some(slot) = self.book.find_gap(gap).filter(is_contested) else { return Vec::new() };
-        let mut edit = Edit::default();
-        self.touch_task_of(slot, &mut edit);
-        self.book.gap_mut(slot).progress = None;
-        match self.collector_of_bucket(self.book.gap(slot).bucket) {
-            Some(collector) => edit.release(&mut self.book, slot, &collector),
-            None => drop(edit.pool.insert(slot)),
-        }
-        edit.changes.push(Change::PutGap(self.plain_gap(slot)));
-        self.finish(edit, now)
     }
 
     /// Starts nothing of this dataset (`None`: nothing at all) until `unhold`.

@@ -1,6 +1,7 @@
 //! The dispatcher against worlds that it does not know.
 
 mod attempts;
+mod by_hand;
 mod doubts;
 mod foresight;
 mod memory;
