@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::columns::{Columns, gap_bytes, json, micros, signed};
 use super::fault::Trouble;
+use super::history::Written;
 
 /// Writes a lease with the token given.
 pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Result<(), Trouble> {
@@ -34,10 +35,19 @@ pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Resu
     .map(drop)
 }
 
-pub(super) fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
+/// Returns what it adds to the history.
+pub(super) fn make(db: &Connection, change: &Change) -> Result<Written, Trouble> {
+    match change {
+        Change::CloseGap { gap, at, why } => close_gap(db, *gap, *at, *why),
+        Change::Finish(record) => finish(db, record),
+        Change::Event(event) => put_event(db, event),
+        other => make_other(db, other).map(|()| Written::default()),
+    }
+}
+
+fn make_other(db: &Connection, change: &Change) -> Result<(), Trouble> {
     match change {
         Change::PutGap(gap) => put_gap(db, gap),
-        Change::CloseGap { gap, at, why } => close_gap(db, *gap, *at, *why),
         Change::PutTask(task) => put_task(db, task),
         Change::RemoveTask(task) => remove_task(db, *task),
         Change::PutItem(item, record) => put_item(db, *item, record),
@@ -49,13 +59,12 @@ pub(super) fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
         Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
         Change::Started(process) => started(db, process),
         Change::Publishing { token, staged, .. } => publishing(db, *token, staged),
-        Change::Finish(record) => finish(db, record),
         // Without an index: there are never more leases than a few for each slot.
         Change::Release(attempt) => run(db, "DELETE FROM lease WHERE attempt = ?", [attempt_bytes(attempt)]).map(drop),
         Change::Reserve(reservation) => reserve(db, reservation),
         Change::SettleReservation { id, settled } => settle(db, *id, settled),
         Change::ForgetReservation(id) => run(db, "DELETE FROM reservation WHERE id = ?", [signed(*id)]).map(drop),
-        Change::Event(event) => put_event(db, event),
+        Change::CloseGap { .. } | Change::Finish(_) | Change::Event(_) => make(db, change).map(drop),
     }
 }
 
@@ -81,10 +90,10 @@ fn put_gap(db: &Connection, gap: &Gap) -> Result<(), Trouble> {
     .map(drop)
 }
 
-fn close_gap(db: &Connection, gap: GapId, at: Timestamp, why: Closed) -> Result<(), Trouble> {
+fn close_gap(db: &Connection, gap: GapId, at: Timestamp, why: Closed) -> Result<Written, Trouble> {
     let closed = run(db, "DELETE FROM gap WHERE item = ? AND episode = ?", params![gap.item.0, gap.episode])?;
     if closed == 0 {
-        return Ok(());
+        return Ok(Written::default());
     }
     let task = leave_task(db, gap)?;
     put_event(db, &Event { at, task, gap: Some(gap), text: format!("gap closed: {}", why.word()) })
@@ -171,15 +180,17 @@ fn publishing(db: &Connection, token: FencingToken, staged: &[GapId]) -> Result<
     run(db, "UPDATE lease SET staged = ? WHERE token = ?", params![gap_bytes(staged), signed(token.0)]).map(drop)
 }
 
-fn finish(db: &Connection, record: &AttemptRecord) -> Result<(), Trouble> {
+fn finish(db: &Connection, record: &AttemptRecord) -> Result<Written, Trouble> {
     run(db, "DELETE FROM lease WHERE token = ?", [signed(record.token.0)])?;
     run(db, "DELETE FROM process WHERE attempt = ?", [attempt_bytes(&record.attempt)])?;
+    let body = attempt_json(record);
+    let written = Written::row(body.len());
     run(
         db,
         "INSERT INTO attempt (task, collector, started_at, ended_at, body) VALUES (?, ?, ?, ?, ?)",
-        params![record.task.0, record.collector, micros(record.started_at), micros(record.ended_at), attempt_json(record)],
-    )
-    .map(drop)
+        params![record.task.0, record.collector, micros(record.started_at), micros(record.ended_at), body],
+    )?;
+    Ok(written)
 }
 
 /// JSON has no bytes: a log whose path is not UTF-8 is kept under the nearest name.
@@ -272,7 +283,7 @@ fn settle(db: &Connection, id: u64, settled: &SettledReservation) -> Result<(), 
     .map(drop)
 }
 
-fn put_event(db: &Connection, event: &Event) -> Result<(), Trouble> {
+fn put_event(db: &Connection, event: &Event) -> Result<Written, Trouble> {
     run(
         db,
         "INSERT INTO event (at, task, item, episode, text) VALUES (?, ?, ?, ?, ?)",
@@ -283,8 +294,8 @@ fn put_event(db: &Connection, event: &Event) -> Result<(), Trouble> {
             event.gap.map(|gap| gap.episode),
             event.text,
         ],
-    )
-    .map(drop)
+    )?;
+    Ok(Written::row(event.text.len()))
 }
 
 /// Returns how many rows it changed.

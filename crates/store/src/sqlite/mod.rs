@@ -57,10 +57,20 @@ pub struct SqliteStore {
 ///
 /// Blocks while it reads through a state whose engine was killed: some seconds for a gigabyte.
 pub fn open(path: &Path, opening: &Opening) -> Result<SqliteStore, StoreError> {
+    let opened = std::time::Instant::now();
+    open_by(path, opening, move || opened.elapsed())
+}
+
+/// As [`open`], with somebody's own idea of how much time has passed since: a simulated year takes moments.
+pub fn open_by(
+    path: &Path,
+    opening: &Opening,
+    since_opening: impl Fn() -> std::time::Duration + Send + 'static,
+) -> Result<SqliteStore, StoreError> {
     make_folder(path)?;
     let ownership = Ownership::take(path, opening.now)?;
     let db = schema::open_to_write(path, &opening.identity, &opening.boot_id.0)?;
-    let writer = Writer::new(db, path.to_owned(), ownership, opening.now, opening.retention)?;
+    let writer = Writer::new(db, path.to_owned(), ownership, opening, Box::new(since_opening))?;
     let gone = || StoreError::Corrupt(format!("`{}` vanished while it was opened", path.display()));
     let reader = open_to_read(path, &opening.identity)?.ok_or_else(gone)?;
     let (to_writer, sent) = mailbox();
