@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    accept::AcceptArgs, completions::CompletionsArgs, demo::DemoArgs, man::ManArgs, retry::RetryArgs, run::RunArgs, tasks::TasksArgs,
-    try_one::TryArgs, why::WhyArgs,
+    accept::AcceptArgs, completions::CompletionsArgs, demo::DemoArgs, man::ManArgs, retry::RetryArgs, run::RunArgs, state::StateArgs,
+    tasks::TasksArgs, try_one::TryArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -107,6 +107,10 @@ pub enum Command {
         Limits, pauses and breakers hold as before; contested objects take `adce accept`.\n\
         Asks the running engine; without one the next `adce run` tries them.")]
     Retry(RetryArgs),
+
+    /// adce's own database: whether it is whole, and copies of it.
+    #[command(after_help = "Examples:\n  adce state check\n  adce state backup /backup/adce-state.db")]
+    State(StateArgs),
 
     /// A script by which a shell completes adce's commands and options.
     #[command(after_help = "Examples:\n  adce completions bash > ~/.local/share/bash-completion/completions/adce\n  \

@@ -13,6 +13,7 @@ pub mod man;
 pub mod plan;
 pub mod retry;
 pub mod run;
+pub mod state;
 pub mod status;
 pub mod tasks;
 pub mod try_one;

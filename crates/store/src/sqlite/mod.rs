@@ -4,7 +4,9 @@
 //! a kill or a power cut at any instruction leaves whole batches only. One thread writes and shares an fsync between
 //! callers (`writer`); everybody else reads through connections that cannot write (`reader`).
 
+mod backup;
 mod changes;
+mod checkup;
 mod columns;
 mod fault;
 mod history;
@@ -26,6 +28,8 @@ use adce_core::time::{BootId, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
+pub use self::backup::{BackupError, Overwrite, backup};
+pub use self::checkup::{Checkup, check};
 use self::mailbox::{Post, mailbox};
 pub use self::ownership::Holder;
 use self::ownership::Ownership;

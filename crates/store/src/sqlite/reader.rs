@@ -65,7 +65,7 @@ impl Reader {
     }
 }
 
-fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
+pub(super) fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
     let latest: Option<i64> = db.query_row("SELECT latest FROM meta", [], |row| row.get(0))?;
     let gaps = gaps(db)?;
     Ok(Remembered {
