@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    accept::AcceptArgs, completions::CompletionsArgs, demo::DemoArgs, man::ManArgs, retry::RetryArgs, run::RunArgs, state::StateArgs,
-    tasks::TasksArgs, try_one::TryArgs, why::WhyArgs,
+    accept::AcceptArgs, completions::CompletionsArgs, demo::DemoArgs, man::ManArgs, mark_absent::MarkAbsentArgs, retry::RetryArgs,
+    run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -107,6 +107,13 @@ pub enum Command {
         Limits, pauses and breakers hold as before; contested objects take `adce accept`.\n\
         Asks the running engine; without one the next `adce run` tries them.")]
     Retry(RetryArgs),
+
+    /// Upstream does not have an object and never will: says so in the dataset's list of known absences (`absent.known`).
+    #[command(after_help = "Examples:\n  adce mark-absent box/401705123.html --reason 'game was cancelled'\n  \
+        adce mark-absent events/2019-03-10T02.json.gz --reason 'no such hour' --by ann --format json\n\n\
+        The list is a CSV file beside the config, `key,reason,date,by`, for version control. What it names is absent from the\n\
+        next look on and never asked for; taking its line out makes it a gap again. An object that is there outranks it.")]
+    MarkAbsent(MarkAbsentArgs),
 
     /// adce's own database: whether it is whole, and copies of it.
     #[command(after_help = "Examples:\n  adce state check\n  adce state backup /backup/adce-state.db")]

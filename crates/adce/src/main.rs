@@ -75,6 +75,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Why(args) => commands::why::run(&args, config::spec(&config)?, format).await,
         Command::Accept(args) => commands::accept::run(&args, config::spec(&config)?, format).await,
         Command::Retry(args) => commands::retry::run(&args, config::spec(&config)?, format).await,
+        Command::MarkAbsent(args) => commands::mark_absent::run(&args, &config::spec(&config)?, format, adce_core::time::Timestamp::now()),
         Command::State(args) => {
             let spec = config::spec(&config)?;
             commands::state::run(&args, &spec, format)

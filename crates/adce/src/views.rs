@@ -421,7 +421,14 @@ pub fn why(what: &str, why: &Why, now: Now) -> adce_api::Why {
         Why::Gap(view) => why_gap(what, view, now),
         Why::Task(view) => why_task(what, view, now),
         Why::Dataset { dataset, gates } => why_dataset(dataset, gates, now),
-        Why::NoGap { state, key } => {
+        Why::NoGap { state: ItemState::Absent, key, known: Some(known) } => {
+            let by = [known.date.as_str(), known.by.as_str()].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
+            let by = if by.is_empty() { by } else { format!(" ({by})") };
+            let said =
+                format!("`{key}` is expected and no gap: {}:{} says that it is absent: {}{by}", known.at.file, known.at.line, known.reason);
+            answer(what, said, Vec::new(), vec![format!("take line {} out of {} to have it collected", known.at.line, known.at.file)])
+        }
+        Why::NoGap { state, key, .. } => {
             answer(what, format!("`{key}` is expected and no gap: it is {}", state_words(*state)), Vec::new(), Vec::new())
         }
         Why::Unknown => answer(

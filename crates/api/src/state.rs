@@ -1,5 +1,6 @@
-//! `adce state check` and `adce state backup`.
+//! `adce state check`, `adce state backup` and `adce mark-absent`.
 
+use adce_core::ids::ItemId;
 use adce_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -40,4 +41,20 @@ pub struct StateBackup {
     /// The copy.
     pub file: String,
     pub bytes: u64,
+}
+
+/// `adce mark-absent KEY --format json`: what its line in the list says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkedAbsent {
+    pub key: String,
+    pub dataset: String,
+    pub item: ItemId,
+    /// The list, as the config names it.
+    pub file: String,
+    /// It was there before, and nothing was written.
+    pub already: bool,
+    pub reason: String,
+    /// `2025-03-09`; of a line by hand perhaps empty.
+    pub date: String,
+    pub by: String,
 }

@@ -10,6 +10,7 @@ pub mod idle;
 pub mod init;
 pub mod limits;
 pub mod man;
+pub mod mark_absent;
 pub mod plan;
 pub mod retry;
 pub mod run;

@@ -372,6 +372,14 @@ impl Default for AbsentPolicy {
     }
 }
 
+/// A list of keys beside the config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownFile {
+    /// Relative to the config's folder.
+    pub path: String,
+    pub at: super::problem::Place,
+}
+
 #[derive(Clone, Debug)]
 pub struct Dataset {
     pub name: String,
@@ -387,6 +395,8 @@ pub struct Dataset {
     pub min_size: u64,
     pub valid: Option<Validity>,
     pub absent: AbsentPolicy,
+    /// `absent.known`: items that a person knows to be absent.
+    pub known: Option<KnownFile>,
     pub priority: Priority,
     /// `None`: only watched.
     pub collector: Option<String>,

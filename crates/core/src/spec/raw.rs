@@ -188,8 +188,10 @@ raw! {
         pub after: Option<Given<Span>>,
         /// The pauses between looks. Default: 1h..30d.
         pub recheck: Option<Given<SpanRange>>,
+        /// A CSV file of objects that upstream is known not to have (`key,reason,date,by`): they are absent from the start, and
+        /// never asked for. `adce mark-absent` adds to it.
+        pub known: Option<Text>,
     }
-    later { known }
 
     /// The highest that holds, else low.
     pub struct RawPriorityLevels {
