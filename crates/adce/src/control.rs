@@ -74,8 +74,9 @@ impl Answers for EngineAnswers {
             }
             None => Vec::new(),
         };
-        let now = MachineClock.now().wall;
-        Ok(detail(task.map(|view| views::task_line(&view, now)), gaps, history))
+        let now = MachineClock.now();
+        let held_by = task.as_ref().and_then(|view| view.gate.as_ref()).map(|gate| views::sentence(gate, now));
+        Ok(detail(task.map(|view| views::task_line(&view, now.wall)), held_by, gaps, history))
     }
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {
@@ -107,12 +108,13 @@ impl Answers for EngineAnswers {
 }
 
 /// A task's story, from a running engine or from the state alone.
-pub fn detail(task: Option<TaskLine>, gaps: Vec<GapLine>, history: History) -> TaskDetail {
+pub fn detail(task: Option<TaskLine>, held_by: Option<String>, gaps: Vec<GapLine>, history: History) -> TaskDetail {
     TaskDetail {
         task,
+        held_by,
         gaps,
         attempts: history.attempts.into_iter().map(attempt).collect(),
-        events: history.events.into_iter().map(|event| adce_api::EventLine { at: event.at, text: event.text }).collect(),
+        events: history.events.into_iter().map(|event| adce_api::EventLine { at: event.at, gap: event.gap, text: event.text }).collect(),
     }
 }
 
@@ -125,6 +127,7 @@ fn attempt(record: AttemptRecord) -> adce_api::AttemptLine {
         requests: record.requests,
         outcomes: record.outcomes.into_iter().map(|(gap, outcome)| adce_api::OutcomeLine { gap, outcome }).collect(),
         log_tail: record.log_tail,
+        story: record.story.map(|story| views::story(story, record.started_at)),
         // Logs are pruned apart from the record: by their size together, too.
         log: record.log.filter(|log| log.exists()).map(|log| log.display().to_string()),
     }

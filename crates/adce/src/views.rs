@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, ReserveShare,
-    RetryLine, RunningAttempt, Share, SourceLimits, SourceStatus, Status, TaskLine, WindowNow,
+    Accepted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, ItemStory, LimitsReport, LookAt,
+    ReserveShare, RetryLine, RunningAttempt, Share, SourceLimits, SourceStatus, Status, StoryLine, TaskLine, WaitedLine, WindowNow,
 };
 use adce_core::figures::{grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
 use adce_core::queue::{Asked, Came, Gate};
-use adce_core::record::ItemRecord;
+use adce_core::record::{ItemRecord, Story};
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_engine::{
@@ -552,6 +552,50 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         ),
         Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
         Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),
+    }
+}
+
+/// An attempt's story; `started`: when it began.
+pub fn story(story: Story, started: Timestamp) -> StoryLine {
+    let waited = story.waited.map(|waited| WaitedLine {
+        since: waited.since,
+        seconds: started.duration_since(waited.since).as_secs_f64().max(0.0),
+        reason: held_back(&waited.gate),
+    });
+    let items = story.gaps.into_iter().map(|gap| ItemStory {
+        gap: gap.gap,
+        key: gap.key,
+        reason: gap.reason,
+        detected_at: gap.detected_at,
+        revived: gap.was == Standing::Exhausted,
+        attempts_before: if gap.was == Standing::Exhausted { 0 } else { gap.attempts },
+        attempts: gap.left.as_ref().map(|left| left.attempts),
+        state: gap.left.as_ref().map(|left| match (left.standing, left.next_try) {
+            (Standing::Exhausted, _) => GapState::Exhausted,
+            (Standing::Contested | Standing::Doubted, _) => GapState::Held,
+            (Standing::Open | Standing::NotYet, Some(_)) => GapState::Waiting,
+            (Standing::Open | Standing::NotYet, None) => GapState::Queued,
+        }),
+        next_try: gap.left.as_ref().and_then(|left| left.next_try),
+        task: gap.left.and_then(|left| left.task),
+    });
+    StoryLine { score: story.score.total as f64 / 1e6, rank: story.rank, ready: story.ready, waited, items: items.collect() }
+}
+
+/// What held a task back, when that is over.
+fn held_back(gate: &Gate) -> String {
+    let whose = |source: &Option<String>| source.as_ref().map_or("of all sources together".into(), |source| format!("of `{source}`"));
+    match gate {
+        Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` ({reason})"),
+        Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of its collector `{collector}` ({reason})"),
+        Gate::RetryAfter { source, .. } => format!("a pause that `{source}` asked for"),
+        Gate::Limit { source, limit, .. } => format!("the limit {limit} {}", whose(source)),
+        Gate::SetAside { source, limit, for_priorities, .. } => {
+            format!("what is set aside of the limit {limit} {} for {}", whose(source), named(for_priorities))
+        }
+        Gate::SlotsSetAside { for_priorities, .. } => format!("the slots that are set aside for {}", named(for_priorities)),
+        Gate::Reserved { source, .. } => format!("a better-scored task that waited for permits of `{source}`"),
+        other => sentence(other, Now { wall: Timestamp::UNIX_EPOCH, boot: Boottime(0) }),
     }
 }
 

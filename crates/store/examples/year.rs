@@ -101,6 +101,7 @@ fn one(store: &Arc<sqlite::SqliteStore>, number: u64, second: u64) -> impl Futur
             outcomes: vec![(gap, Outcome::Done { etag: format!("{number:032x}"), size: 4_096, last_modified: now })],
             log_tail: String::new(),
             log: None,
+            story: None,
         };
         store.apply(vec![Change::Finish(record)]).await.expect("an end");
     }

@@ -15,12 +15,12 @@ use super::form::{Edit, ask_of, terms};
 use super::grants::Grants;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
 use super::{Charge, GapNews, Rules, Score};
-use crate::gap::{Failure, Fault, Gap, Outcome, Task};
+use crate::gap::{Failure, Fault, Gap, Outcome, Standing, Task};
 use crate::ids::{AttemptId, GapId, TaskId};
 use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
 use crate::ports::PermitId;
-use crate::record::{AttemptRecord, BreakerRecord, Change, Closed, Lease, Remembered, SourceRecord};
+use crate::record::{AttemptRecord, BreakerRecord, Change, Closed, Event, Lease, Remembered, SourceRecord, Waited};
 use crate::spec::PriorityLevel;
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
@@ -44,6 +44,8 @@ pub struct Dispatcher {
     pub(super) waiters: BTreeSet<(SourceIx, AttemptId)>,
     /// Who has each permit that was asked for and is not settled.
     pub(super) holders: HashMap<PermitId, AttemptId>,
+    /// What holds back the first task of a class, and since when; for stories only.
+    pub(super) held: HashMap<ClassKey, Waited>,
 }
 
 /// What a surprise keeps from starting.
@@ -91,6 +93,16 @@ pub(super) struct Attempt {
     pub requests: u64,
     pub met: Met,
     pub stage: Stage,
+    pub began: Began,
+}
+
+/// How it came to start, for its story.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Began {
+    pub score: Score,
+    pub rank: u32,
+    pub ready: u64,
+    pub waited: Option<Waited>,
 }
 
 /// What an attempt is doing.
@@ -129,6 +141,7 @@ impl Attempt {
             requests: u64::from(charged),
             met: Met::default(),
             stage: Stage::Collecting,
+            began: Began::default(),
         }
     }
 }
@@ -157,6 +170,7 @@ impl Dispatcher {
             running: BTreeMap::new(),
             waiters: BTreeSet::new(),
             holders: HashMap::new(),
+            held: HashMap::new(),
             rules,
         };
         let names: Vec<_> = dispatcher.rules.sources.keys().cloned().collect();
@@ -256,6 +270,7 @@ impl Dispatcher {
                 Some(slot) => self.change(slot, gap, &mut edit),
                 None => {
                     edit.changes.push(Change::PutGap(gap.clone()));
+                    edit.changes.extend(contested(&gap, now));
                     let slot = self.add_gap(gap);
                     edit.pool.insert(slot);
                 }
@@ -532,6 +547,13 @@ fn unqueue(book: &mut Book, classes: &mut Classes, timers: &mut BTreeSet<(Timest
     }
 }
 
+/// It has no task yet: its own name tells whose story it belongs to.
+fn contested(gap: &Gap, now: Now) -> Option<Change> {
+    let until = gap.progress.next_try.filter(|_| gap.progress.standing == Standing::Contested)?;
+    let text = format!("{}: contested, filled and gone three times in a day; left alone until {until}", gap.key);
+    Some(Change::Event(Event { at: now.wall, task: None, gap: Some(gap.id), text }))
+}
+
 /// How an attempt ends whose engine ended: whatever it did, the next cycle sees.
 pub(super) fn died(lease: Lease, now: Now) -> AttemptRecord {
     let stopped = || Outcome::Failed(Failure { fault: Fault::Stopped, message: "the engine ended meanwhile".into(), retry_after_s: None });
@@ -547,5 +569,6 @@ pub(super) fn died(lease: Lease, now: Now) -> AttemptRecord {
         outcomes: lease.gaps.into_iter().map(|gap| (gap, stopped())).collect(),
         log_tail: String::new(),
         log: None,
+        story: None,
     }
 }

@@ -8,4 +8,5 @@ mod memory;
 mod order;
 mod permits;
 mod reserve;
+mod story;
 mod world;
