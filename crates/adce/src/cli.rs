@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    accept::AcceptArgs, completions::CompletionsArgs, demo::DemoArgs, man::ManArgs, run::RunArgs, tasks::TasksArgs, try_one::TryArgs,
-    why::WhyArgs,
+    accept::AcceptArgs, completions::CompletionsArgs, demo::DemoArgs, man::ManArgs, mark_absent::MarkAbsentArgs, retry::RetryArgs,
+    run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -94,11 +94,30 @@ pub enum Command {
     #[command(after_help = "Examples:\n  adce why espn/play_by_play/2024-25/401705123.json\n  adce why play_by_play")]
     Why(WhyArgs),
 
-    /// A held surprise is right: let it be in force. With a key: a contested object may be fetched again.
-    #[command(after_help = "Examples:\n  adce plan      # says what is held, and why\n  adce accept\n  adce accept box/401705123.html\n\n\
+    /// A held surprise is right: let it be in force. With a key, a task or a dataset: its contested objects may be fetched again.
+    #[command(after_help = "Examples:\n  adce plan      # says what is held, and why\n  adce accept\n  adce accept box/401705123.html\n  \
+        adce accept box_scores\n\n\
         A surprise is a table or a listing that lost much at once, or very many gaps that opened at once.\n\
         An object is contested when it was filled and gone three times in a day: somebody else takes it away.")]
     Accept(AcceptArgs),
+
+    /// What waits for a retry or is exhausted is tried at once; an exhausted gap has all its attempts again.
+    #[command(after_help = "Examples:\n  adce retry box/401705123.html\n  adce retry t_eb3c5de456ab0c8c04c655b446\n  \
+        adce retry box_scores\n  adce retry --all --format json | jq -r 'select(.retried).key'\n\n\
+        Limits, pauses and breakers hold as before; contested objects take `adce accept`.\n\
+        Asks the running engine; without one the next `adce run` tries them.")]
+    Retry(RetryArgs),
+
+    /// Upstream does not have an object and never will: says so in the dataset's list of known absences (`absent.known`).
+    #[command(after_help = "Examples:\n  adce mark-absent box/401705123.html --reason 'game was cancelled'\n  \
+        adce mark-absent events/2019-03-10T02.json.gz --reason 'no such hour' --by ann --format json\n\n\
+        The list is a CSV file beside the config, `key,reason,date,by`, for version control. What it names is absent from the\n\
+        next look on and never asked for; taking its line out makes it a gap again. An object that is there outranks it.")]
+    MarkAbsent(MarkAbsentArgs),
+
+    /// adce's own database: whether it is whole, and copies of it.
+    #[command(after_help = "Examples:\n  adce state check\n  adce state backup /backup/adce-state.db")]
+    State(StateArgs),
 
     /// A script by which a shell completes adce's commands and options.
     #[command(after_help = "Examples:\n  adce completions bash > ~/.local/share/bash-completion/completions/adce\n  \

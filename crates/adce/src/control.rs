@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use adce_api::{Accepted, Answers, Bounds, GapLine, LimitsReport, Refusal, Server, Status, TaskDetail, TaskLine, Why};
+use adce_api::{Accepted, Answers, Bounds, GapLine, LimitsReport, Refusal, RetryLine, Server, Status, TaskDetail, TaskLine, Why};
 use adce_core::ids::TaskId;
 use adce_core::ports::{Clock, Store};
 use adce_core::record::{AttemptRecord, History};
 use adce_core::spec::Spec;
-use adce_engine::{Handle, Query};
+use adce_engine::{Handle, Query, Retried};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::clock::MachineClock;
-use crate::commands::accept;
+use crate::commands::{accept, retry};
 use crate::config::Edition;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -74,8 +74,9 @@ impl Answers for EngineAnswers {
             }
             None => Vec::new(),
         };
-        let now = MachineClock.now().wall;
-        Ok(detail(task.map(|view| views::task_line(&view, now)), gaps, history))
+        let now = MachineClock.now();
+        let held_by = task.as_ref().and_then(|view| view.gate.as_ref()).map(|gate| views::sentence(gate, now));
+        Ok(detail(task.map(|view| views::task_line(&view, now.wall)), held_by, gaps, history))
     }
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {
@@ -88,22 +89,32 @@ impl Answers for EngineAnswers {
         Ok(views::why(what, &why, MachineClock.now()))
     }
 
-    async fn accept(&self, key: Option<&str>) -> Result<Accepted, Refusal> {
-        let Some(key) = key else { return Ok(Accepted { surprises: self.ask(Query::Accept).await?, ..Accepted::default() }) };
-        match self.ask(|reply| Query::Release(key.to_owned(), reply)).await? {
-            true => Ok(Accepted { released: vec![key.to_owned()], ..Accepted::default() }),
-            false => Err(Refusal::usage(accept::not_contested(key))),
+    async fn accept(&self, what: Option<&str>) -> Result<Accepted, Refusal> {
+        let Some(what) = what else { return Ok(Accepted { surprises: self.ask(Query::Accept).await?, ..Accepted::default() }) };
+        match self.ask(|reply| Query::Release(what.to_owned(), reply)).await? {
+            Some(released) if !released.is_empty() => Ok(views::released(released)),
+            _ => Err(Refusal::usage(accept::not_contested(what))),
+        }
+    }
+
+    async fn retry(&self, what: Option<&str>) -> Result<Box<dyn Iterator<Item = RetryLine> + Send>, Refusal> {
+        let what_for = what.map(String::from);
+        match self.ask(|reply| Query::Retry(what_for, reply)).await? {
+            Retried::Asked(asked) => Ok(Box::new(views::retry_lines(asked).into_iter())),
+            Retried::LeftAside => Err(Refusal::failed("the run under way leaves it alone: its `--select` does not mean it")),
+            Retried::Unknown => Err(Refusal::usage(retry::no_such_thing(what.unwrap_or_default()))),
         }
     }
 }
 
 /// A task's story, from a running engine or from the state alone.
-pub fn detail(task: Option<TaskLine>, gaps: Vec<GapLine>, history: History) -> TaskDetail {
+pub fn detail(task: Option<TaskLine>, held_by: Option<String>, gaps: Vec<GapLine>, history: History) -> TaskDetail {
     TaskDetail {
         task,
+        held_by,
         gaps,
         attempts: history.attempts.into_iter().map(attempt).collect(),
-        events: history.events.into_iter().map(|event| adce_api::EventLine { at: event.at, text: event.text }).collect(),
+        events: history.events.into_iter().map(|event| adce_api::EventLine { at: event.at, gap: event.gap, text: event.text }).collect(),
     }
 }
 
@@ -116,6 +127,7 @@ fn attempt(record: AttemptRecord) -> adce_api::AttemptLine {
         requests: record.requests,
         outcomes: record.outcomes.into_iter().map(|(gap, outcome)| adce_api::OutcomeLine { gap, outcome }).collect(),
         log_tail: record.log_tail,
+        story: record.story.map(|story| views::story(story, record.started_at)),
         // Logs are pruned apart from the record: by their size together, too.
         log: record.log.filter(|log| log.exists()).map(|log| log.display().to_string()),
     }

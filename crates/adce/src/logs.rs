@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use adce_core::ids::Uuid;
-use adce_store::Retention;
+use adce_core::spec::Retention;
 use tokio::task::JoinHandle;
 
 /// So long no log is surplus. Between a log's last byte and its attempt's record lie some fsyncs.
 const FRESH: Duration = Duration::from_secs(60);
 /// What is written between two looks may come on top of what is kept.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(60);
+
+/// However short they are: a folder of more is slow to look through.
+const LOGS_AT_MOST: usize = 100_000;
 
 struct Log {
     path: PathBuf,
@@ -82,12 +85,12 @@ fn prune(folder: &Path, keep: Retention, now: SystemTime) -> io::Result<()> {
 fn surplus(mut logs: Vec<Log>, keep: Retention, now: SystemTime) -> Vec<PathBuf> {
     let age = |log: &Log| now.duration_since(log.written).unwrap_or_default();
     logs.sort_by(|a, b| b.written.cmp(&a.written).then_with(|| b.path.cmp(&a.path)));
-    let (mut kept, mut bytes) = (0, 0);
+    let (mut kept, mut bytes) = (0_usize, 0);
     let surplus = logs.into_iter().filter(|log| {
-        let fits = kept < keep.attempts && bytes + log.bytes <= keep.log_bytes && age(log) <= keep.age;
+        let fits = kept < LOGS_AT_MOST && bytes + log.bytes <= keep.bytes && age(log) <= keep.age;
         let stays = fits || age(log) < FRESH;
         // Once one does not fit, no older one does.
-        kept = if stays { kept + 1 } else { keep.attempts };
+        kept = if stays { kept + 1 } else { LOGS_AT_MOST };
         bytes += log.bytes;
         !stays
     });
@@ -107,12 +110,14 @@ mod tests {
 
     #[test]
     fn only_the_oldest_logs_go_and_never_a_fresh_one() {
-        let keep = Retention { age: Duration::from_secs(1_000), attempts: 3, events: 0, log_bytes: 100 };
+        let keep = Retention { age: Duration::from_secs(1_000), bytes: 100 };
         let logs = [("new", 10, 10), ("old", 500, 10), ("older", 900, 10), ("too-old", 1_001, 10)];
         assert_eq!(gone(&logs, keep), ["too-old"]);
-        assert_eq!(gone(&logs, Retention { attempts: 2, ..keep }), ["older", "too-old"]);
-        assert_eq!(gone(&logs, Retention { log_bytes: 20, ..keep }), ["older", "too-old"]);
+        assert_eq!(gone(&logs, Retention { bytes: 20, ..keep }), ["older", "too-old"]);
         assert_eq!(gone(&[("new", 100, 10), ("large", 500, 95), ("small", 900, 1)], keep), ["large", "small"], "no holes");
         assert_eq!(gone(&[("fresh", 1, 500), ("fresher", 0, 500)], keep), Vec::<String>::new());
+        let many: Vec<String> = (0..LOGS_AT_MOST + 2).map(|number| format!("{number:06}")).collect();
+        let many: Vec<(&str, u64, u64)> = many.iter().map(|name| (name.as_str(), 100, 0)).collect();
+        assert_eq!(gone(&many, keep), ["000001", "000000"], "however short they are");
     }
 }

@@ -74,6 +74,12 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Limits => commands::limits::run(&config::spec(&config)?, format),
         Command::Why(args) => commands::why::run(&args, config::spec(&config)?, format).await,
         Command::Accept(args) => commands::accept::run(&args, config::spec(&config)?, format).await,
+        Command::Retry(args) => commands::retry::run(&args, config::spec(&config)?, format).await,
+        Command::MarkAbsent(args) => commands::mark_absent::run(&args, &config::spec(&config)?, format, adce_core::time::Timestamp::now()),
+        Command::State(args) => {
+            let spec = config::spec(&config)?;
+            commands::state::run(&args, &spec, format)
+        }
         Command::Completions(args) => commands::completions::run(&args),
         Command::Man(args) => commands::man::run(&args, format),
         Command::DemoScraper => commands::demo::scraper().await,

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use adce_api::{
-    CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, LimitsReport, LookAt, ReserveShare, RunningAttempt,
-    Share, SourceLimits, SourceStatus, Status, TaskLine, WindowNow,
+    Accepted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, ItemStory, LimitsReport, LookAt,
+    ReserveShare, RetryLine, RunningAttempt, Share, SourceLimits, SourceStatus, Status, StoryLine, TaskLine, WaitedLine, WindowNow,
 };
 use adce_core::figures::{grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
-use adce_core::queue::Gate;
-use adce_core::record::ItemRecord;
+use adce_core::queue::{Asked, Came, Gate};
+use adce_core::record::{ItemRecord, Story};
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_engine::{
@@ -339,6 +339,55 @@ pub fn limits(view: &LimitsView, spec: &Spec, now: Now) -> LimitsReport {
     LimitsReport { sources: sources.collect(), collectors: collectors(&crashing), ..declared_limits(spec) }
 }
 
+/// Contested objects that a person has released.
+pub fn released(gaps: Vec<Gap>) -> Accepted {
+    let mut released: Vec<String> = gaps.into_iter().map(|gap| gap.key).collect();
+    released.sort_unstable();
+    Accepted { released, ..Accepted::default() }
+}
+
+/// What came of asking for gaps to be tried at once, by key. Of many, those that waited for nothing of their own are not
+/// worth a line.
+pub fn retry_lines(asked: Vec<Asked>) -> Vec<RetryLine> {
+    let alone = asked.len() == 1;
+    let is_told = |asked: &Asked| alone || !matches!(asked.came, Came::Runs | Came::Waits | Came::OnlyWatched);
+    let mut lines: Vec<RetryLine> = asked.into_iter().filter(is_told).map(retry_line).collect();
+    lines.sort_by(|a, b| a.key.cmp(&b.key));
+    lines
+}
+
+fn retry_line(asked: Asked) -> RetryLine {
+    let Asked { gap, task, came } = asked;
+    let until = |until: Timestamp| clock(until);
+    let (was, why_not) = match came {
+        Came::Retried if gap.progress.standing == Standing::Exhausted => (GapState::Exhausted, None),
+        Came::Retried if gap.progress.standing == Standing::Doubted => (GapState::Held, None),
+        Came::Retried => (GapState::Waiting, None),
+        Came::Runs => (GapState::Running, Some("it runs now".into())),
+        Came::Waits => (GapState::Queued, Some(format!("it waits for no retry; `adce why {}` says what holds it", gap.key))),
+        Came::OnlyWatched => (GapState::Held, Some("its dataset has no collector: it is only watched".into())),
+        Came::Contested { until: at } => {
+            (GapState::Held, Some(format!("contested until {}; `adce accept {}` releases it", until(at), gap.key)))
+        }
+        Came::Doubted { until: at } => {
+            let why =
+                format!("absent, but of too many at once to be believed, until {}; `adce retry {}` asks for it alone", until(at), gap.key);
+            (GapState::Held, Some(why))
+        }
+    };
+    RetryLine {
+        item: gap.item(),
+        task,
+        retried: came == Came::Retried,
+        was,
+        attempts: gap.progress.attempts,
+        next_try: gap.progress.next_try,
+        why_not,
+        dataset: gap.dataset,
+        key: gap.key,
+    }
+}
+
 /// What the config allows, nothing used.
 pub fn declared_limits(spec: &Spec) -> LimitsReport {
     let (reserve, slots) = (&spec.engine.reserve, spec.engine.max_concurrent);
@@ -372,7 +421,14 @@ pub fn why(what: &str, why: &Why, now: Now) -> adce_api::Why {
         Why::Gap(view) => why_gap(what, view, now),
         Why::Task(view) => why_task(what, view, now),
         Why::Dataset { dataset, gates } => why_dataset(dataset, gates, now),
-        Why::NoGap { state, key } => {
+        Why::NoGap { state: ItemState::Absent, key, known: Some(known) } => {
+            let by = [known.date.as_str(), known.by.as_str()].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
+            let by = if by.is_empty() { by } else { format!(" ({by})") };
+            let said =
+                format!("`{key}` is expected and no gap: {}:{} says that it is absent: {}{by}", known.at.file, known.at.line, known.reason);
+            answer(what, said, Vec::new(), vec![format!("take line {} out of {} to have it collected", known.at.line, known.at.file)])
+        }
+        Why::NoGap { state, key, .. } => {
             answer(what, format!("`{key}` is expected and no gap: it is {}", state_words(*state)), Vec::new(), Vec::new())
         }
         Why::Unknown => answer(
@@ -496,6 +552,50 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         ),
         Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
         Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),
+    }
+}
+
+/// An attempt's story; `started`: when it began.
+pub fn story(story: Story, started: Timestamp) -> StoryLine {
+    let waited = story.waited.map(|waited| WaitedLine {
+        since: waited.since,
+        seconds: started.duration_since(waited.since).as_secs_f64().max(0.0),
+        reason: held_back(&waited.gate),
+    });
+    let items = story.gaps.into_iter().map(|gap| ItemStory {
+        gap: gap.gap,
+        key: gap.key,
+        reason: gap.reason,
+        detected_at: gap.detected_at,
+        revived: gap.was == Standing::Exhausted,
+        attempts_before: if gap.was == Standing::Exhausted { 0 } else { gap.attempts },
+        attempts: gap.left.as_ref().map(|left| left.attempts),
+        state: gap.left.as_ref().map(|left| match (left.standing, left.next_try) {
+            (Standing::Exhausted, _) => GapState::Exhausted,
+            (Standing::Contested | Standing::Doubted, _) => GapState::Held,
+            (Standing::Open | Standing::NotYet, Some(_)) => GapState::Waiting,
+            (Standing::Open | Standing::NotYet, None) => GapState::Queued,
+        }),
+        next_try: gap.left.as_ref().and_then(|left| left.next_try),
+        task: gap.left.and_then(|left| left.task),
+    });
+    StoryLine { score: story.score.total as f64 / 1e6, rank: story.rank, ready: story.ready, waited, items: items.collect() }
+}
+
+/// What held a task back, when that is over.
+fn held_back(gate: &Gate) -> String {
+    let whose = |source: &Option<String>| source.as_ref().map_or("of all sources together".into(), |source| format!("of `{source}`"));
+    match gate {
+        Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` ({reason})"),
+        Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of its collector `{collector}` ({reason})"),
+        Gate::RetryAfter { source, .. } => format!("a pause that `{source}` asked for"),
+        Gate::Limit { source, limit, .. } => format!("the limit {limit} {}", whose(source)),
+        Gate::SetAside { source, limit, for_priorities, .. } => {
+            format!("what is set aside of the limit {limit} {} for {}", whose(source), named(for_priorities))
+        }
+        Gate::SlotsSetAside { for_priorities, .. } => format!("the slots that are set aside for {}", named(for_priorities)),
+        Gate::Reserved { source, .. } => format!("a better-scored task that waited for permits of `{source}`"),
+        other => sentence(other, Now { wall: Timestamp::UNIX_EPOCH, boot: Boottime(0) }),
     }
 }
 

@@ -10,8 +10,8 @@ use adce_core::spec::{LakeUrl, Spec};
 use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
 use adce_gateway::{Gateway, Route};
 use adce_lake::tables::ConfigFolder;
+use adce_store::Identity;
 use adce_store::sqlite::{self, Opening};
-use adce_store::{Identity, Retention};
 use tokio::sync::mpsc;
 
 use crate::clock::MachineClock;
@@ -56,7 +56,7 @@ pub async fn wire(spec: Arc<Spec>, options: Options) -> Result<Wired, Failure> {
     let place = StatePlace::of(&spec);
     remove_leftovers(&place.attempts());
     lake.sweep().await?;
-    let logs = LogKeeper::start(place.logs(), Retention::default()).await;
+    let logs = LogKeeper::start(place.logs(), spec.engine.logs).await;
     let wired = assemble(spec, options, lake, store, Folders { attempts: place.attempts(), logs: place.logs() }).await?;
     Ok(Wired { logs: Some(logs), ..wired })
 }
@@ -75,7 +75,7 @@ fn remove_leftovers(attempts: &Path) {
 pub async fn take_state(spec: &Spec, lake: &dyn Lake) -> Result<Arc<dyn Store>, Failure> {
     let clock = MachineClock;
     let opening =
-        Opening { identity: identity(spec, lake), boot_id: clock.boot_id(), now: clock.now().wall, retention: Retention::default() };
+        Opening { identity: identity(spec, lake), boot_id: clock.boot_id(), now: clock.now().wall, retention: spec.engine.history };
     let path = StatePlace::of(spec).state().to_owned();
     let store: Arc<dyn Store> = Arc::new(blocking(move || sqlite::open(&path, &opening)).await?);
     let remembered = store.load().await?;

@@ -36,6 +36,22 @@ fn logs_that_are_too_old_or_too_large_together_go_and_nothing_else() {
 }
 
 #[test]
+fn history_and_logs_are_kept_as_the_config_says() {
+    let place = Place::new(&format!("{CONFIG}engine: {{ history: {{ size: 1B }}, logs: {{ keep: 2d, size: 300MiB }} }}\n"));
+    let id = |number: u32| format!("0192e4a0-0000-7000-8000-{number:012}.log");
+    let old = log(&place, &id(1), DAY * 3, 10);
+    let large = log(&place, &id(2), DAY, 200 << 20);
+    let young = log(&place, &id(3), DAY / 2, 200 << 20);
+    place.adce(&["run"]).ends_with(2);
+    assert_eq!([&old, &large, &young].map(|name| place.has(name)), [false, false, true]);
+    let kept = || place.adce(&["state", "check", "--format", "json"]).ends_with(0).json();
+    assert_eq!(kept()["attempts"], 1, "what was written last is pruned by what comes after it");
+    place.adce(&["accept"]).ends_with(0);
+    place.adce(&["retry", "--all"]).ends_with(0);
+    assert_eq!((&kept()["attempts"], &kept()["gaps"]), (&0.into(), &1.into()), "and nothing else is");
+}
+
+#[test]
 fn a_log_that_was_pruned_is_not_shown_any_more() {
     let place = Place::new(CONFIG);
     place.adce(&["run"]).ends_with(2);

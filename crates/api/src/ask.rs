@@ -23,10 +23,14 @@ pub enum Request {
     Why {
         what: String,
     },
-    /// Takes held surprises for facts; with a key, lets a contested object be fetched.
+    /// Takes held surprises for facts; with a key, a task or a dataset, lets its contested objects be fetched.
     Accept {
         #[serde(default)]
         key: Option<String>,
+    },
+    /// Lets what waits be tried at once: of a key, a task or a dataset; without one, everything.
+    Retry {
+        what: Option<String>,
     },
 }
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::ask::{Line, Request, read_line};
 use crate::place::Reachable;
-use crate::{Accepted, GapLine, LimitsReport, Refusal, Status, TaskDetail, TaskLine, Why};
+use crate::{Accepted, GapLine, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine, Why};
 
 /// A connection to a running engine.
 pub struct Client {
@@ -76,8 +76,14 @@ impl Client {
         self.one(&Request::Why { what: what.into() })
     }
 
-    pub fn accept(&mut self, key: Option<&str>) -> Result<Accepted, AskError> {
-        self.one(&Request::Accept { key: key.map(Into::into) })
+    /// Held surprises; or contested objects: of a key, a task or a dataset.
+    pub fn accept(&mut self, what: Option<&str>) -> Result<Accepted, AskError> {
+        self.one(&Request::Accept { key: what.map(Into::into) })
+    }
+
+    /// Hands over what came of each gap that is meant and waited for a time of its own.
+    pub fn retry(&mut self, what: Option<&str>, each: impl FnMut(RetryLine)) -> Result<(), AskError> {
+        self.ask(&Request::Retry { what: what.map(Into::into) }, each)
     }
 
     fn one<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, AskError> {

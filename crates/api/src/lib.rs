@@ -10,6 +10,7 @@ mod place;
 mod refusal;
 mod run;
 mod server;
+mod state;
 mod status;
 
 pub use ask::Request;
@@ -18,4 +19,5 @@ pub use coverage::*;
 pub use refusal::*;
 pub use run::*;
 pub use server::{Answers, Bounds, Server};
+pub use state::*;
 pub use status::*;

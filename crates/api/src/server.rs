@@ -22,7 +22,7 @@ use adce_core::ids::TaskId;
 
 use crate::ask::{Line, Request, write_line};
 use crate::place::Reachable;
-use crate::{Accepted, GapLine, LimitsReport, Refusal, Status, TaskDetail, TaskLine, Why};
+use crate::{Accepted, GapLine, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine, Why};
 
 /// What an engine knows how to answer. Each call sees one moment of the engine.
 #[async_trait]
@@ -41,8 +41,11 @@ pub trait Answers: Send + Sync + 'static {
 
     async fn why(&self, what: &str) -> Result<Why, Refusal>;
 
-    /// Held surprises, or with a key a contested object.
-    async fn accept(&self, key: Option<&str>) -> Result<Accepted, Refusal>;
+    /// Held surprises; or contested objects: of a key, a task or a dataset.
+    async fn accept(&self, what: Option<&str>) -> Result<Accepted, Refusal>;
+
+    /// Lets what waits be tried at once: of a key, a task or a dataset, or everything.
+    async fn retry(&self, what: Option<&str>) -> Result<Box<dyn Iterator<Item = RetryLine> + Send>, Refusal>;
 }
 
 /// What clients may cost the engine.
@@ -190,6 +193,7 @@ async fn answer_one(request: &Request, answers: &dyn Answers, to: &mut Answer) -
         Request::Limits => to.one(answers.limits().await).await,
         Request::Why { what } => to.one(answers.why(what).await).await,
         Request::Accept { key } => to.one(answers.accept(key.as_deref()).await).await,
+        Request::Retry { what } => to.many(answers.retry(what.as_deref()).await).await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a running engine says about itself: `status`, `tasks`, `limits`, `why`.
 
-use adce_core::gap::{GapState, Outcome};
-use adce_core::ids::{AttemptId, GapId, TaskId};
+use adce_core::gap::{GapState, Outcome, Reason};
+use adce_core::ids::{AttemptId, GapId, ItemId, TaskId};
 use adce_core::ports::Progress;
 use adce_core::spec::PriorityLevel;
 use adce_core::time::Timestamp;
@@ -198,6 +198,9 @@ pub struct TaskLine {
 pub struct TaskDetail {
     /// `null`: the task is done; its history is kept for a while.
     pub task: Option<TaskLine>,
+    /// Of a task that a running engine knows: the first gate that holds it, in words.
+    #[serde(default)]
+    pub held_by: Option<String>,
     pub gaps: Vec<GapLine>,
     /// Oldest first.
     pub attempts: Vec<AttemptLine>,
@@ -215,6 +218,51 @@ pub struct AttemptLine {
     pub outcomes: Vec<OutcomeLine>,
     pub log_tail: String,
     pub log: Option<String>,
+    /// `null`: its engine was killed, or was older than this is told.
+    #[serde(default)]
+    pub story: Option<StoryLine>,
+}
+
+/// What the queue knew of an attempt when it began, and what became of its gaps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoryLine {
+    /// In points.
+    pub score: f64,
+    /// Its place among the best tasks of all kinds that were ready; 1: nothing that was held back scored higher.
+    pub rank: u32,
+    /// Tasks that were ready, itself included.
+    pub ready: u64,
+    /// `null`: nothing held it back while it was the next of its kind.
+    pub waited: Option<WaitedLine>,
+    pub items: Vec<ItemStory>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WaitedLine {
+    pub since: Timestamp,
+    pub seconds: f64,
+    /// For a person: what held it back at last.
+    pub reason: String,
+}
+
+/// One gap of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemStory {
+    pub gap: GapId,
+    pub key: String,
+    pub reason: Reason,
+    pub detected_at: Timestamp,
+    /// It was exhausted, and this attempt began a new round.
+    pub revived: bool,
+    /// Used up of its round, before and after.
+    pub attempts_before: u32,
+    /// `null`: it is closed.
+    pub attempts: Option<u32>,
+    /// Where it stood afterwards; `null`: it is closed.
+    pub state: Option<GapState>,
+    pub next_try: Option<Timestamp>,
+    /// The task that went on with it, if that is another one.
+    pub task: Option<TaskId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -227,6 +275,8 @@ pub struct OutcomeLine {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {
     pub at: Timestamp,
+    #[serde(default)]
+    pub gap: Option<GapId>,
     pub text: String,
 }
 
@@ -300,4 +350,23 @@ pub struct Accepted {
     /// Keys of contested objects that may be fetched again.
     #[serde(default)]
     pub released: Vec<String>,
+}
+
+/// A line of `adce retry --format json`: a gap that waited for a time of its own, and what came of asking for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryLine {
+    pub item: ItemId,
+    pub dataset: String,
+    pub key: String,
+    /// The one that it is in now.
+    pub task: Option<TaskId>,
+    pub retried: bool,
+    /// Before: `waiting` for a retry, or `exhausted`; of one that was not retried, where it stands.
+    pub was: GapState,
+    /// Used up of this round before.
+    pub attempts: u32,
+    /// When it would have been tried.
+    pub next_try: Option<Timestamp>,
+    /// Of one that was not retried: why.
+    pub why_not: Option<String>,
 }

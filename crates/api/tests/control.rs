@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Answers, AskError, Bounds, Client, Counts, GapCounts, GapLine, LimitsReport, Refusal, Server, Share, Status, TaskDetail,
-    TaskLine, Why,
+    Accepted, Answers, AskError, Bounds, Client, Counts, GapCounts, GapLine, LimitsReport, Refusal, RetryLine, Server, Share, Status,
+    TaskDetail, TaskLine, Why,
 };
 use adce_core::gap::{GapState, Reason};
 use adce_core::ids::{GapId, ItemId, TaskId};
@@ -97,7 +97,7 @@ impl Answers for Engine {
         if id != task(1).id {
             return Err(Refusal::usage(format!("no task `{id}`")).with_hint("`adce tasks` lists them"));
         }
-        Ok(TaskDetail { task: Some(task(1)), gaps: vec![gap(1)], attempts: vec![], events: vec![] })
+        Ok(TaskDetail { task: Some(task(1)), held_by: None, gaps: vec![gap(1)], attempts: vec![], events: vec![] })
     }
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {
@@ -110,6 +110,21 @@ impl Answers for Engine {
 
     async fn accept(&self, key: Option<&str>) -> Result<Accepted, Refusal> {
         Ok(Accepted { surprises: vec!["`box_scores` lost 12 %".into()], released: key.map(String::from).into_iter().collect() })
+    }
+
+    async fn retry(&self, what: Option<&str>) -> Result<Box<dyn Iterator<Item = RetryLine> + Send>, Refusal> {
+        let line = |key: &str| RetryLine {
+            item: ItemId::of("d", [key]),
+            dataset: "d".into(),
+            key: key.into(),
+            task: None,
+            retried: true,
+            was: GapState::Exhausted,
+            attempts: 3,
+            next_try: None,
+            why_not: None,
+        };
+        Ok(Box::new([what.unwrap_or("all"), "more"].map(line).into_iter()))
     }
 }
 
@@ -154,6 +169,11 @@ async fn every_question_gets_its_answer_over_one_connection() {
         assert_eq!(client.why("box/1 ü.json").unwrap().what, "box/1 ü.json");
         assert_eq!(client.accept(None).unwrap().surprises.len(), 1);
         assert_eq!(client.accept(Some("box/1.html")).unwrap().released, ["box/1.html"]);
+        for (what, first) in [(Some("box/1.html"), "box/1.html"), (None, "all")] {
+            let mut retried = Vec::new();
+            client.retry(what, |line| retried.push(line.key)).unwrap();
+            assert_eq!(retried, [first, "more"]);
+        }
     })
     .await;
 }

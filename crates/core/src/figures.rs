@@ -22,6 +22,20 @@ pub fn counted(figure: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(figure), if figure == 1 { "" } else { "s" })
 }
 
+/// `71 B`, `1.2 kB`, `268 MB`, `1.5 GB`.
+pub fn bytes(figure: u64) -> String {
+    let (unit, name) = match figure {
+        0..1_000 => return format!("{figure} B"),
+        1_000..1_000_000 => (1_000, "kB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    match figure / unit {
+        whole @ 0..10 => format!("{whole}.{} {name}", figure % unit * 10 / unit),
+        whole => format!("{} {name}", grouped(whole)),
+    }
+}
+
 /// `part` of `whole` as `97.60 %`; exactly `100 %` and `0 %` only if it is exactly that. `None` for a share of nothing.
 pub fn percent(part: u64, whole: u64) -> Option<String> {
     if whole == 0 {
@@ -60,6 +74,12 @@ pub fn span(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_two_figures_that_matter_and_are_never_rounded_up() {
+        let shown = [0, 71, 999, 1_000, 1_290, 9_999, 10_999, 268_435_456, 1_599_999_999, 5_000_000_000_000].map(bytes);
+        assert_eq!(shown, ["0 B", "71 B", "999 B", "1.0 kB", "1.2 kB", "9.9 kB", "10 kB", "268 MB", "1.5 GB", "5,000 GB"]);
+    }
 
     #[test]
     fn thousands_are_set_apart() {

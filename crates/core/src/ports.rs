@@ -352,7 +352,7 @@ pub trait Store: Send + Sync {
         self.apply(changes).await
     }
 
-    /// What happened to a task, oldest first: its attempts and events.
+    /// What happened to a task, oldest first: its attempts and events, also what happened to its gaps before they were in a task.
     async fn history(&self, task: TaskId) -> Result<History, StoreError>;
 }
 

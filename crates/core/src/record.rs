@@ -4,13 +4,14 @@
 //! its effect (a lease before the spawn, a reservation before the first request under it), and everything else can be
 //! worked out again from the lake.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::coverage::Picture;
-use crate::gap::{Gap, Outcome, Task};
+use crate::gap::{Gap, Outcome, Reason, Standing, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
+use crate::queue::{Gate, Score};
 use crate::time::{BootId, Boottime, Timestamp};
 
 /// Everything a starting engine needs from its predecessor.
@@ -240,6 +241,54 @@ pub struct AttemptRecord {
     /// Tail of its log, for `tasks show`.
     pub log_tail: String,
     pub log: Option<std::path::PathBuf>,
+    /// `None`: its engine was killed, or is older than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub story: Option<Story>,
+}
+
+/// What the queue knew of an attempt when it began, and decided when it was over. It is part of the attempt's own record:
+/// events of their own would cost as many rows as attempts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Story {
+    pub score: Score,
+    /// Its place among the best tasks of all kinds that were ready; 1: nothing that was held back scored higher.
+    pub rank: u32,
+    /// Tasks that were ready, itself included.
+    pub ready: u64,
+    /// What last held back its kind of task, while it was the next one of that kind.
+    pub waited: Option<Waited>,
+    pub gaps: Vec<GapStory>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waited {
+    pub since: Timestamp,
+    pub gate: Gate,
+}
+
+/// One gap in the story of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapStory {
+    pub gap: GapId,
+    pub key: String,
+    pub reason: Reason,
+    pub detected_at: Timestamp,
+    /// Where it stood before: an exhausted one was revived by this attempt.
+    pub was: Standing,
+    /// Used up of its round before.
+    pub attempts: u32,
+    /// `None`: it is closed.
+    pub left: Option<Left>,
+}
+
+/// Where an attempt left a gap that stays open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    pub standing: Standing,
+    pub attempts: u32,
+    pub next_try: Option<Timestamp>,
+    /// The task that has it now, if that is another one.
+    pub task: Option<TaskId>,
 }
 
 /// A line of the history.
@@ -256,4 +305,14 @@ pub struct Event {
 pub struct History {
     pub attempts: Vec<AttemptRecord>,
     pub events: Vec<Event>,
+}
+
+impl History {
+    /// Keeps of events that name no task only those of gaps that these attempts tried, or that are in the task now.
+    pub fn of_one_task(mut self, gaps_now: impl IntoIterator<Item = GapId>) -> History {
+        let tried = self.attempts.iter().flat_map(|attempt| attempt.outcomes.iter().map(|(gap, _)| *gap));
+        let gaps: HashSet<GapId> = tried.chain(gaps_now).collect();
+        self.events.retain(|event| event.task.is_some() || event.gap.is_some_and(|gap| gaps.contains(&gap)));
+        self
+    }
 }

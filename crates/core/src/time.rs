@@ -76,9 +76,27 @@ impl Now {
         self.wall.checked_add(SignedDuration::from_micros(ahead)).unwrap_or(Timestamp::MAX)
     }
 
-    /// The boottime at which the wall clock will show `wall` if nobody sets it; `self.boot` if that has passed.
+    /// The first boottime at which the wall clock will have reached `wall` if nobody sets it; `self.boot` if that has passed. A
+    /// microsecond earlier whoever waits for it would find that it is not time yet, and wait for the same instant for ever.
     pub fn boot_at(&self, wall: Timestamp) -> Boottime {
-        let ahead = wall.duration_since(self.wall);
-        self.boot + Duration::try_from(ahead).unwrap_or(Duration::ZERO)
+        let ahead = Duration::try_from(wall.duration_since(self.wall)).unwrap_or(Duration::ZERO);
+        let parts = Duration::from_nanos(u64::from(ahead.subsec_nanos() % 1_000));
+        let whole = if parts.is_zero() { ahead } else { ahead - parts + Duration::from_micros(1) };
+        self.boot + whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_sleeps_until_an_instant_finds_that_it_has_come() {
+        let now = Now { wall: "2025-03-09T14:00:00.000000700Z".parse().unwrap(), boot: Boottime(5) };
+        for (ahead, micros) in [(-1, 0), (0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2), (90_000_000_300, 90_000_001)] {
+            let then = now.wall + SignedDuration::from_nanos(ahead);
+            assert_eq!(now.boot_at(then), Boottime(5 + micros), "{ahead} ns");
+            assert!(now.wall_at(now.boot_at(then)) >= then, "{ahead} ns");
+        }
     }
 }

@@ -57,7 +57,10 @@ fn checked(files: &[ConfigFile]) -> (Loaded, Option<String>) {
     let mut summary = None;
     if let Some(draft) = &loaded.draft {
         match expand(draft, &Beside, NOW.parse().unwrap()) {
-            Ok(expected) => summary = Some(format!("{} datasets, {} items", expected.datasets().len(), expected.len())),
+            Ok(expected) => {
+                summary = Some(format!("{} datasets, {} items", expected.datasets().len(), expected.len()));
+                loaded.add(expected.warnings().to_vec());
+            }
             Err(problems) => loaded.add(problems),
         }
     }

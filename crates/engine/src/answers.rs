@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use adce_core::queue::{CollectorFigures, Dispatcher, Gate, Idle, SourceFigures};
+use adce_core::gap::Gap;
+use adce_core::queue::{CollectorFigures, Dispatcher, Gate, Idle, Meant, SourceFigures};
 use adce_core::record::Change;
 use adce_core::time::Now;
 
 use crate::engine::{Consent, Engine};
-use crate::inbox::{LimitsView, Query, StatusView};
+use crate::inbox::{LimitsView, Query, Retried, StatusView};
 use crate::snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine,
 };
@@ -52,8 +53,11 @@ impl Engine {
             Query::Accept(reply) => {
                 let _ = reply.send(self.accept());
             }
-            Query::Release(key, reply) => {
-                let _ = reply.send(self.release(&key, now));
+            Query::Release(name, reply) => {
+                let _ = reply.send(self.release(&name, now));
+            }
+            Query::Retry(name, reply) => {
+                let _ = reply.send(self.retry(name.as_deref(), now));
             }
         }
     }
@@ -70,16 +74,21 @@ impl Engine {
         surprises
     }
 
-    /// A person says that a contested object may be fetched; `false`: none lies at that key.
-    fn release(&mut self, key: &str, now: Now) -> bool {
-        let contested = self.dispatcher.contested(now).into_iter().map(|(gap, _)| gap);
-        let Some(gap) = contested.into_iter().find(|gap| gap.key == key) else { return false };
-        let record = self.items.entry(gap.item()).or_default();
-        record.release();
-        let mut changes = vec![Change::PutItem(gap.item(), record.clone())];
-        changes.extend(self.dispatcher.release(gap.id, now));
+    /// A person says that contested objects may be fetched; `None`: nothing has this name.
+    fn release(&mut self, name: &str, now: Now) -> Option<Vec<Gap>> {
+        let (released, changes) = self.dispatcher.release(Meant::Named(name), &mut self.items, now)?;
         self.ledger.record(changes);
-        true
+        Some(released)
+    }
+
+    /// A person wants what waits tried at once; no name: everything.
+    fn retry(&mut self, name: Option<&str>, now: Now) -> Retried {
+        if self.aside.values().any(|gap| Some(gap.key.as_str()) == name) {
+            return Retried::LeftAside;
+        }
+        let Some((asked, changes)) = self.dispatcher.retry(name.map_or(Meant::All, Meant::Named), now) else { return Retried::Unknown };
+        self.ledger.record(changes);
+        Retried::Asked(asked)
     }
 
     pub(crate) fn phase(&self, idle: &Option<Idle>, now: Now) -> Phase {

@@ -75,6 +75,7 @@ impl Attempt {
             outcomes: Vec::new(),
             log_tail: String::new(),
             log: None,
+            story: None,
         };
         // Items may have left the config since their task was formed: the rest of the task goes on without them.
         let (wanted, gone): (Vec<&Gap>, Vec<&Gap>) = self.start.gaps.iter().partition(|gap| self.expected.find(&gap.key).is_some());

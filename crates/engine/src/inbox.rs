@@ -1,9 +1,10 @@
 //! Everything that can happen to a running engine, as messages. Whoever has the helm handles them one after the other, so no
 //! decision is ever made on a half-changed picture.
 
+use adce_core::gap::Gap;
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
-use adce_core::queue::{CollectorFigures, SourceFigures};
+use adce_core::queue::{Asked, CollectorFigures, SourceFigures};
 use adce_core::record::{AttemptRecord, ProcessRecord};
 use adce_core::time::Timestamp;
 use tokio::sync::oneshot;
@@ -80,8 +81,21 @@ pub enum Query {
     Why(String, oneshot::Sender<Why>),
     /// A person believes the held picture; the surprises that were accepted.
     Accept(oneshot::Sender<Vec<String>>),
-    /// A person wants the contested object at this key fetched; `false`: it is not contested.
-    Release(String, oneshot::Sender<bool>),
+    /// A person wants contested objects fetched: those of a task or a dataset, or the one at a key. The gaps that were
+    /// released; `None`: nothing has this name.
+    Release(String, oneshot::Sender<Option<Vec<Gap>>>),
+    /// A person wants tried at once what waits: of a task, a dataset or a key, or everything.
+    Retry(Option<String>, oneshot::Sender<Retried>),
+}
+
+/// What came of [`Query::Retry`].
+#[derive(Clone, Debug)]
+pub enum Retried {
+    Asked(Vec<Asked>),
+    /// The run under way was told to leave this one alone (`--select`).
+    LeftAside,
+    /// Nothing here has this name.
+    Unknown,
 }
 
 /// Everything that `limits` shows.

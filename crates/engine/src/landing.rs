@@ -41,6 +41,7 @@ impl Engine {
         let absent: Vec<Gap> =
             outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Absent).filter_map(|(gap, _)| self.dispatcher.gap(*gap)).collect();
         let random = &mut self.random;
+        let mut story = self.dispatcher.story(record.attempt);
         let mut changes = vec![Change::Finish(record.clone())];
         let doubted_before = self.dispatcher.doubts(now);
         changes.extend(self.dispatcher.ended(record.attempt, &outcomes, &mut self.items, now, || rand::Rng::random(random)));
@@ -57,6 +58,10 @@ impl Engine {
             if let (false, Some(record)) = (said, self.items.get(&item)) {
                 changes.push(Change::PutItem(item, record.clone()));
             }
+        }
+        if let (Some(story), Some(Change::Finish(finished))) = (&mut story, changes.first_mut()) {
+            self.dispatcher.tell_the_end(story, finished.task);
+            finished.story = Some(story.clone());
         }
         if delivered.fenced {
             changes.retain(|change| !matches!(change, Change::Finish(_)));

@@ -29,7 +29,7 @@ pub use answers::{collector_line, doubts};
 pub use attempt::Ports;
 pub use cycle::{CycleFigures, Look, look};
 pub use engine::{Confirm, Ending, Engine, EngineError, Options};
-pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, StatusView};
+pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
 pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::mem::Discriminant;
 
-use adce_core::coverage::{Coverage, Expected};
+use adce_core::coverage::{Coverage, Expected, KnownAbsent};
 use adce_core::gap::{Gap, GapState, ItemState, Task};
 use adce_core::ids::{ItemId, TaskId};
 use adce_core::ports::Progress;
@@ -45,6 +45,8 @@ pub enum Why {
     NoGap {
         state: ItemState,
         key: String,
+        /// A person said that it is absent.
+        known: Option<KnownAbsent>,
     },
     /// Kinds of gates that hold a dataset's gaps, each with one of them and how many gaps it holds, most first.
     Dataset {
@@ -68,7 +70,7 @@ pub fn why(dispatcher: &Dispatcher, records: &Records, expected: &Expected, cove
     match expected.find(what) {
         Some(item) => {
             let state = coverage.map_or(ItemState::Unknown, |coverage| coverage.state(item));
-            Why::NoGap { state, key: what.to_owned() }
+            Why::NoGap { state, key: what.to_owned(), known: expected.known_absent(item).cloned() }
         }
         None => Why::Unknown,
     }

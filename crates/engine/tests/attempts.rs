@@ -79,6 +79,7 @@ fn ended(lease: &Lease) -> AttemptRecord {
         outcomes: lease.gaps.iter().map(|gap| (*gap, Outcome::Unchanged)).collect(),
         log_tail: String::new(),
         log: None,
+        story: None,
     }
 }
 

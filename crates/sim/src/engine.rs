@@ -457,6 +457,7 @@ impl World {
             outcomes: outcomes.clone(),
             log_tail: String::new(),
             log: None,
+            story: None,
         }));
         self.tell(&Fact::Ended { attempt: id, outcomes: &outcomes });
         self.decided(changes, None, Then::Gone(id));

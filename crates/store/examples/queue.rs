@@ -245,6 +245,7 @@ fn record(start: &Start, token: adce_core::ids::FencingToken, outcomes: &[(GapId
         outcomes: outcomes.to_vec(),
         log_tail: String::new(),
         log: None,
+        story: None,
     }
 }
 

@@ -95,5 +95,6 @@ fn result(lease: &Lease, token: FencingToken) -> AttemptRecord {
         outcomes: lease.gaps.iter().map(|gap| (*gap, Outcome::Failed(failure.clone()))).collect(),
         log_tail: String::new(),
         log: None,
+        story: None,
     }
 }

@@ -17,7 +17,6 @@ use adce_core::record::{
 use adce_core::time::Timestamp;
 use async_trait::async_trait;
 
-use crate::Retention;
 use crate::instants::latest_of;
 use crate::owners::Owners;
 
@@ -45,8 +44,11 @@ struct State {
     last_token: u64,
     attempts: VecDeque<AttemptRecord>,
     events: VecDeque<Event>,
-    retention: Retention,
 }
+
+/// A simulated day has fewer; a simulated year forgets its beginning.
+const ATTEMPTS_KEPT: usize = 100_000;
+const EVENTS_KEPT: usize = 200_000;
 
 impl MemoryStore {
     pub fn new() -> Self {
@@ -81,10 +83,12 @@ impl Store for MemoryStore {
 
     async fn history(&self, task: TaskId) -> Result<History, StoreError> {
         let state = self.state();
-        Ok(History {
+        let of_task = |event: &&Event| event.task == Some(task) || (event.task.is_none() && event.gap.is_some());
+        let history = History {
             attempts: state.attempts.iter().filter(|record| record.task == task).cloned().collect(),
-            events: state.events.iter().filter(|event| event.task == Some(task)).cloned().collect(),
-        })
+            events: state.events.iter().filter(of_task).cloned().collect(),
+        };
+        Ok(history.of_one_task(state.tasks.get(&task).map(|task| task.gaps.clone()).unwrap_or_default()))
     }
 }
 
@@ -202,8 +206,8 @@ impl State {
     }
 
     fn prune(&mut self) {
-        let excess = |kept: usize, allowed: u64| kept.saturating_sub(usize::try_from(allowed).unwrap_or(usize::MAX));
-        self.attempts.drain(..excess(self.attempts.len(), self.retention.attempts));
-        self.events.drain(..excess(self.events.len(), self.retention.events));
+        let excess = |kept: usize, allowed: usize| kept.saturating_sub(allowed);
+        self.attempts.drain(..excess(self.attempts.len(), ATTEMPTS_KEPT));
+        self.events.drain(..excess(self.events.len(), EVENTS_KEPT));
     }
 }

@@ -11,7 +11,7 @@ use adce_core::gap::{Gap, Task};
 use adce_core::ids::FencingToken;
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{
-    AbsentMark, BreakerRecord, Change, Closed, HeldPicture, History, ItemRecord, Lease, Remembered, Reservation, SourceRecord,
+    AbsentMark, BreakerRecord, Change, Closed, Event, HeldPicture, History, ItemRecord, Lease, Remembered, Reservation, SourceRecord,
 };
 use adce_core::spec::PriorityLevel;
 use adce_store::memory::MemoryStore;
@@ -82,6 +82,7 @@ claims! {
     publishing_needs_the_current_token
     a_process_needs_a_lease
     history_tells_attempts_and_events_in_order
+    a_task_tells_what_happened_to_its_gaps_before_it_had_them
     reservations_stay_until_they_are_forgotten
     the_latest_instant_is_that_of_what_happened
 }
@@ -394,6 +395,18 @@ async fn history_tells_attempts_and_events_in_order<B: Backend>() {
     let history = backend.open().history(task_id(1)).await.unwrap();
     assert_eq!(history.attempts, records);
     assert_eq!(history.events, [event(1, "first"), event(1, "second")]);
+}
+
+async fn a_task_tells_what_happened_to_its_gaps_before_it_had_them<B: Backend>() {
+    let store = B::new().open();
+    let of_gap = |number: u32| Event { task: None, gap: Some(gap_id(number)), ..event(1, &format!("of gap {number}")) };
+    let of_nobody = Event { task: None, gap: None, ..event(1, "of a source") };
+    put(&store, [Change::Event(of_gap(1)), Change::Event(of_gap(2)), Change::Event(of_gap(3)), Change::Event(of_nobody)]).await;
+    put(&store, [Change::PutGap(gap(1)), Change::PutTask(task(&[1]))]).await;
+    assert_eq!(store.history(task_id(1)).await.unwrap().events, [of_gap(1)], "of a gap that it has");
+    let token = store.lease(lease(1, &[1, 2])).await.unwrap();
+    put(&store, [Change::Finish(ended(1, token, &[1, 2]))]).await;
+    assert_eq!(store.history(task_id(1)).await.unwrap().events, [of_gap(1), of_gap(2)], "and of one that it tried");
 }
 
 async fn reservations_stay_until_they_are_forgotten<B: Backend>() {

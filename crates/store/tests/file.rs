@@ -4,12 +4,14 @@ mod sample;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use adce_core::coverage::Picture;
 use adce_core::ids::FencingToken;
 use adce_core::ports::{Store, StoreError};
-use adce_core::record::{AbsentMark, BreakerRecord, Change, HeldPicture, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
+use adce_core::record::{
+    AbsentMark, AttemptRecord, BreakerRecord, Change, Event, HeldPicture, ItemRecord, Lease, Remembered, Reservation, SourceRecord,
+};
 use adce_store::sqlite::{self, Opening, SqliteStore};
 use adce_store::{Identity, Retention};
 use sample::*;
@@ -43,6 +45,10 @@ impl Place {
         store.apply((0..300).map(|number| Change::PutGap(gap(number))).collect()).await.unwrap();
         store.close();
         place
+    }
+
+    fn figure(&self, sql: &str) -> u64 {
+        rusqlite::Connection::open(self.path()).unwrap().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap().unsigned_abs()
     }
 
     fn sql(&self, sql: &str) {
@@ -213,18 +219,14 @@ async fn a_state_with_other_tables_than_its_format_has_is_refused_and_left_as_it
     assert_eq!(place.open().unwrap().load().await.unwrap().gaps.len(), 300, "what a person added is nobody's business");
 }
 
-#[tokio::test]
-async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
-    let place = Place::new();
-    place.sql(include_str!("formats/0001.sql"));
-    let told = refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake")));
-    assert!(matches!(told, StoreError::Older { found: 1, known: sqlite::FORMAT, .. }), "a reader changes nothing: {told}");
-    let store = place.open().unwrap();
+/// What the dumps of older formats hold, as far as the first format could say it.
+fn left_by_format_1() -> Remembered {
     let picture =
         Picture { taken_at: Some(at(1)), items: 7, gaps: 2, objects: [("box_scores".to_owned(), 5)].into(), ..Picture::default() };
     let mark = AbsentMark { since: at(0), recheck_at: at(9), confirmed: 3, fingerprint: u64::MAX - 1 };
     let surprises = vec!["`box_scores` lost 12 %".into()];
-    let expected = Remembered {
+    let breaker = BreakerRecord { failures: 5, open_until: Some(at(600)), reason: Some("5 failures".into()), ..BreakerRecord::default() };
+    Remembered {
         picture: Some(picture.clone()),
         held: Some(HeldPicture { picture, first_seen: at(2), surprises, accepted: true }),
         gaps: vec![gap(2), gap(1)],
@@ -238,28 +240,52 @@ async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
         leases: vec![Lease { token: FencingToken(2), staged: vec![], ..lease(2, &[1, 2]) }],
         processes: vec![process(2)],
         reservations: vec![reservation(7), Reservation { settled: Some(settled()), ..reservation(8) }],
-        sources: [(
-            "espn".into(),
-            SourceRecord {
-                breaker: BreakerRecord {
-                    failures: 5,
-                    open_until: Some(at(600)),
-                    reason: Some("5 failures".into()),
-                    ..BreakerRecord::default()
-                },
-                paused_until: None,
-            },
-        )]
-        .into(),
+        sources: [("espn".into(), SourceRecord { breaker, paused_until: None })].into(),
         success: [("bbref".into(), vec![true, false, true])].into(),
         latest: Some(at(5)),
         ..Remembered::default()
+    }
+}
+
+/// What format 2 could say in addition.
+fn left_by_format_2() -> Remembered {
+    let mut left = left_by_format_1();
+    left.leases[0].staged = vec![gap_id(1)];
+    left.items.get_mut(&item(1)).unwrap().losses = vec![at(4)];
+    let source = left.sources.get_mut("espn").unwrap();
+    (source.breaker.since, source.breaker.probes_failed) = (Some(at(2)), 1);
+    let crashing = BreakerRecord {
+        failures: 3,
+        open_until: Some(at(900)),
+        reason: Some("exit 1".into()),
+        since: Some(at(3)),
+        ..BreakerRecord::default()
     };
-    assert_eq!(store.load().await.unwrap(), expected);
-    let history = store.history(task_id(1)).await.unwrap();
-    assert_eq!((history.attempts, history.events), (vec![ended(1, FencingToken(1), &[1, 2])], vec![event(1, "queued")]));
-    store.close();
-    assert_eq!(place.open().unwrap().load().await.unwrap(), expected, "once more, as what it is now");
+    left.collectors = [("bbref".into(), crashing)].into();
+    left
+}
+
+#[tokio::test]
+async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
+    let formats = [(1, include_str!("formats/0001.sql"), left_by_format_1()), (2, include_str!("formats/0002.sql"), left_by_format_2())];
+    assert_eq!(formats.len(), sqlite::FORMAT as usize - 1, "one for each older format");
+    for (format, dump, expected) in formats {
+        let place = Place::new();
+        place.sql(dump);
+        let told = refusal(sqlite::open_to_read(&place.path(), &identity("prod", "/lake")));
+        assert!(
+            matches!(told, StoreError::Older { found, known: sqlite::FORMAT, .. } if found == format),
+            "a reader changes nothing: {told}"
+        );
+        let store = place.open().unwrap();
+        assert_eq!(store.load().await.unwrap(), expected, "of format {format}");
+        let history = store.history(task_id(1)).await.unwrap();
+        assert_eq!((history.attempts, history.events), (vec![ended(1, FencingToken(1), &[1, 2])], vec![event(1, "queued")]));
+        store.close();
+        let written: u64 = place.figure("SELECT octet_length(body) + 64 + (SELECT octet_length(text) + 64 FROM event) FROM attempt");
+        assert_eq!(place.figure("SELECT history_bytes FROM meta"), written, "of format {format}");
+        assert_eq!(place.open().unwrap().load().await.unwrap(), expected, "once more, as what it is now");
+    }
 }
 
 #[tokio::test]
@@ -344,8 +370,11 @@ async fn a_flipped_byte_anywhere_is_harmless_or_an_error() {
     assert!(refused > 0);
 }
 
+/// What an event of one letter takes of the history's size.
+const EVENT_BYTES: u64 = 65;
+
 #[tokio::test]
-async fn history_is_pruned_by_age_and_count_and_nothing_else_is() {
+async fn history_is_pruned_by_age_and_size_and_nothing_else_is() {
     let place = Place::new();
     let store = place.open().unwrap();
     let mut changes: Vec<_> = (0..1_500).map(|number| Change::Event(event(number, "x"))).collect();
@@ -355,7 +384,7 @@ async fn history_is_pruned_by_age_and_count_and_nothing_else_is() {
 
     // Of a hundred that are young enough, forty are to stay.
     let day = 24 * 3600;
-    let retention = Retention { age: std::time::Duration::from_secs(day), attempts: 10, events: 40, ..Retention::default() };
+    let retention = Retention { age: std::time::Duration::from_secs(day), bytes: 40 * EVENT_BYTES };
     let later = Opening { now: at(i64::try_from(day).unwrap() + 1_400), retention, ..opening("prod", "/lake") };
     let mut left = usize::MAX;
     for _ in 0..8 {
@@ -364,11 +393,72 @@ async fn history_is_pruned_by_age_and_count_and_nothing_else_is() {
         assert_eq!(store.load().await.unwrap().gaps.len(), 10);
     }
     assert_eq!(left, 40);
-    let by_age = Retention { events: 10_000, ..retention };
+    let by_age = Retention { bytes: u64::MAX, ..retention };
     // Half a second before the border, because the writer's clock goes on while it opens the file.
     let now = at(i64::try_from(day).unwrap() + 1_480) - adce_core::time::SignedDuration::from_millis(500);
     let store = sqlite::open(&place.path(), &Opening { now, retention: by_age, ..later }).unwrap();
     let events = store.recent(10_000).await.unwrap().events;
     assert_eq!(events.first(), Some(&event(1_480, "x")));
     assert_eq!(events.len(), 20);
+    drop(store);
+    assert_eq!(place.figure("SELECT history_bytes FROM meta"), 20 * EVENT_BYTES);
+}
+
+#[tokio::test]
+async fn a_batch_that_was_refused_or_had_no_room_counts_for_no_history() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    store.apply(vec![Change::Event(event(1, "x"))]).await.unwrap();
+    let stale = Change::Publishing { attempt: attempt(1), token: FencingToken(9), staged: vec![] };
+    assert!(store.apply(vec![Change::Event(event(2, "x")), stale]).await.is_err());
+    store.apply(vec![Change::Event(event(3, "x"))]).await.unwrap();
+    drop(store);
+    assert_eq!(place.figure("SELECT history_bytes FROM meta"), 2 * EVENT_BYTES);
+}
+
+/// A year of attempts under one engine: the bytes of the state after each week.
+async fn year(a_week: u32, retention: Retention) -> Vec<u64> {
+    const TOGETHER: u32 = 50;
+    let (place, since) = (Place::new(), Arc::new(AtomicU64::new(0)));
+    let clock = {
+        let since = Arc::clone(&since);
+        move || std::time::Duration::from_secs(since.load(Ordering::Relaxed))
+    };
+    let store = Arc::new(sqlite::open_by(&place.path(), &Opening { retention, ..opening("prod", "/lake") }, clock).unwrap());
+    let mut sizes = Vec::new();
+    for week in 0..52_u32 {
+        for first in (0..a_week).step_by(TOGETHER as usize) {
+            let second = (u64::from(week) * u64::from(a_week) + u64::from(first)) * WEEK / u64::from(a_week);
+            since.store(second, Ordering::Relaxed);
+            let now = at(i64::try_from(second).unwrap());
+            let mut running = tokio::task::JoinSet::new();
+            for name in (first..a_week.min(first + TOGETHER)).map(|number| week * a_week + number) {
+                let store = Arc::clone(&store);
+                running.spawn(async move {
+                    let token = store.lease(Lease { started_at: now, ..lease(name, &[name]) }).await.unwrap();
+                    let record = AttemptRecord { started_at: now, ended_at: now, ..ended(name, token, &[name]) };
+                    let told = Event { at: now, ..event(0, "a task's story has lines beside its attempts") };
+                    store.apply(vec![Change::Finish(record), Change::Event(told)]).await.unwrap();
+                });
+            }
+            while let Some(one) = running.join_next().await {
+                one.unwrap();
+            }
+        }
+        sizes.push(place.figure("PRAGMA page_count") * 4096);
+    }
+    sizes
+}
+
+const WEEK: u64 = 7 * 24 * 3600;
+
+#[tokio::test]
+async fn a_year_of_attempts_fits_into_a_file_that_stops_growing() {
+    let by_age = year(200, Retention { age: std::time::Duration::from_secs(90 * 24 * 3600), bytes: u64::MAX }).await;
+    let by_size = year(200, Retention { age: std::time::Duration::MAX, bytes: 512 << 10 }).await;
+    for (sizes, full_after) in [(&by_age, 17), (&by_size, 10)] {
+        assert!(sizes[3] > sizes[0] + (200 << 10), "it grows in the beginning: {sizes:?}");
+        let (full, last) = (sizes[full_after], sizes[51]);
+        assert!(last - full <= 64 << 10, "{sizes:?}");
+    }
 }

@@ -1,31 +1,31 @@
-//! `adce accept`: a person says that a held surprise is right, or that a contested object may be fetched once more.
+//! `adce accept`: a person says that a held surprise is right, or that contested objects may be fetched once more.
 
 use std::sync::Arc;
 
 use adce_api::Accepted;
-use adce_core::gap::{Progress, Standing};
-use adce_core::ports::Store;
+use adce_core::queue::Meant;
 use adce_core::record::Change;
 use adce_core::spec::Spec;
 use clap::Args;
 
 use crate::cli::Format;
 use crate::commands::ask;
+use crate::commands::idle::IdleState;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::wiring;
+use crate::views;
 
 #[derive(Args, Debug)]
 pub struct AcceptArgs {
-    /// Of a contested object: it may be fetched again. Without it, held surprises are accepted.
-    pub key: Option<String>,
+    /// A key, a task or a dataset: its contested objects may be fetched again. Without it, held surprises are accepted.
+    pub what: Option<String>,
 }
 
 pub async fn run(args: &AcceptArgs, spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
-    let accepted = match (ask::engine(&spec)?, &args.key) {
-        (Some(mut engine), key) => ask::answered(engine.accept(key.as_deref()))?,
+    let accepted = match (ask::engine(&spec)?, &args.what) {
+        (Some(mut engine), what) => ask::answered(engine.accept(what.as_deref()))?,
         (None, None) => surprises(&spec).await?,
-        (None, Some(key)) => contested(&spec, key).await?,
+        (None, Some(what)) => contested(&spec, what).await?,
     };
     match format {
         Format::Json => println!("{}", serde_json::to_string(&accepted).unwrap_or_default()),
@@ -50,36 +50,26 @@ async fn surprises(spec: &Arc<Spec>) -> Result<Accepted, Failure> {
     if nothing {
         return Ok(Accepted::default());
     }
-    let store = take_state(spec).await?;
-    let Some(mut held) = store.load().await?.held else { return Ok(Accepted::default()) };
+    let Some(mut state) = IdleState::take(spec).await? else { return Ok(Accepted::default()) };
+    let Some(mut held) = state.rest.held.take() else { return Ok(Accepted::default()) };
     held.accepted = true;
     let surprises = held.surprises.clone();
-    store.apply(vec![Change::PutHeldPicture(Some(held))]).await?;
+    state.write(vec![Change::PutHeldPicture(Some(held))]).await?;
     Ok(Accepted { surprises, ..Accepted::default() })
 }
 
-async fn contested(spec: &Arc<Spec>, key: &str) -> Result<Accepted, Failure> {
-    if ask::state(spec)?.is_none() {
-        return Err(Failure::new(Exit::Usage, not_contested(key)));
+async fn contested(spec: &Arc<Spec>, what: &str) -> Result<Accepted, Failure> {
+    let not_contested = || Failure::new(Exit::Usage, not_contested(what));
+    let Some(mut state) = IdleState::take(spec).await? else { return Err(not_contested()) };
+    match state.queue.release(Meant::Named(what), &mut state.rest.items, state.now) {
+        Some((released, changes)) if !released.is_empty() => {
+            state.write(changes).await?;
+            Ok(views::released(released))
+        }
+        _ => Err(not_contested()),
     }
-    let store = take_state(spec).await?;
-    let mut remembered = store.load().await?;
-    let is_it = |gap: &adce_core::gap::Gap| gap.key == key && gap.progress.standing == Standing::Contested;
-    let Some(mut gap) = remembered.gaps.into_iter().find(is_it) else {
-        return Err(Failure::new(Exit::Usage, not_contested(key)));
-    };
-    let mut record = remembered.items.remove(&gap.item()).unwrap_or_default();
-    record.release();
-    gap.progress = Progress::default();
-    store.apply(vec![Change::PutItem(gap.item(), record), Change::PutGap(gap)]).await?;
-    Ok(Accepted { released: vec![key.to_owned()], ..Accepted::default() })
 }
 
-async fn take_state(spec: &Arc<Spec>) -> Result<Arc<dyn Store>, Failure> {
-    let lake = adce_lake::open(&spec.lake)?;
-    wiring::take_state(spec, &*lake).await
-}
-
-pub fn not_contested(key: &str) -> String {
-    format!("`{key}` is no key of a contested object; `adce gaps --state held` names what is held")
+pub fn not_contested(what: &str) -> String {
+    format!("no object of `{what}` is contested; `adce gaps --state held` names what is held")
 }

@@ -34,7 +34,10 @@ pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Fa
     let mut items = None;
     if let Some(draft) = &loaded.draft {
         match expand(draft, &ConfigFolder::new(&draft.folder), now) {
-            Ok(expected) => items = Some(expected.len()),
+            Ok(expected) => {
+                items = Some(expected.len());
+                loaded.add(expected.warnings().to_vec());
+            }
             Err(problems) => loaded.add(problems),
         }
     }

@@ -1,15 +1,18 @@
 //! `adce tasks`: what is queued and runs, best first; `adce tasks show ID`: one task's story.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use adce_api::{Client, TaskDetail, TaskLine};
-use adce_core::figures::{grouped, progress};
-use adce_core::gap::Outcome;
-use adce_core::ids::TaskId;
+use adce_api::{AttemptLine, Client, StoryLine, TaskDetail, TaskLine};
+use adce_core::figures::{counted, grouped, progress};
+use adce_core::gap::{GapState, Outcome};
+use adce_core::ids::{GapId, ItemId, TaskId};
 use adce_core::ports::{Clock, Progress};
 use adce_core::spec::Spec;
+use adce_core::time::Timestamp;
 use clap::{Args, Subcommand};
 use console::style;
+use indexmap::IndexMap;
 
 use crate::cli::Format;
 use crate::clock::MachineClock;
@@ -84,7 +87,7 @@ async fn story(id: TaskId, spec: Arc<Spec>) -> Result<TaskDetail, Failure> {
     }
     let gaps = remembered.gaps.iter().filter(|gap| task.is_some_and(|task| task.gaps.contains(&gap.id)));
     let gaps = gaps.map(|gap| views::remembered_gap(gap, remembered.items.get(&gap.item()), task, now)).collect();
-    Ok(control::detail(task.map(|task| views::remembered_task(task, 0.0, now)), gaps, history))
+    Ok(control::detail(task.map(|task| views::remembered_task(task, 0.0, now)), None, gaps, history))
 }
 
 fn print_list(lines: &[TaskLine], all: bool, format: Format) {
@@ -147,27 +150,93 @@ fn print_detail(detail: &TaskDetail, format: Format) {
         let error = gap.last_error.as_ref().map(|error| format!(" · {error}")).unwrap_or_default();
         println!("  {} {} · {} · {} attempts{error}", gap.key, gap.reason.word(), gap.state.word(), gap.attempts);
     }
-    for attempt in &detail.attempts {
-        let took = attempt.ended_at.duration_since(attempt.started_at).as_secs_f64();
-        println!(
-            "{}  {}: {} after {took:.1} s, {} requests",
-            attempt.started_at.strftime("%Y-%m-%d %H:%M:%S"),
-            attempt.attempt,
-            attempt.ended,
-            attempt.requests
-        );
-        outcomes(attempt).iter().for_each(|line| println!("    {line}"));
-        attempt.log_tail.lines().rev().take(10).collect::<Vec<_>>().iter().rev().for_each(|line| println!("    │ {line}"));
-        if let Some(log) = &attempt.log {
-            println!("    log: {log}");
+    if let Some(held_by) = &detail.held_by {
+        println!("now: {held_by}");
+    }
+    story_of(detail).into_iter().flat_map(|(_, lines)| lines).for_each(|line| println!("{line}"));
+}
+
+fn clock(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Everything that happened, oldest first, each with its time.
+fn story_of(detail: &TaskDetail) -> Vec<(Timestamp, Vec<String>)> {
+    let mut keys: HashMap<GapId, &str> = HashMap::new();
+    // Seen by its gaps: those that are open, and those of its attempts.
+    let mut seen: BTreeMap<Timestamp, IndexMap<(ItemId, &str), ()>> = BTreeMap::new();
+    for item in detail.attempts.iter().filter_map(|attempt| attempt.story.as_ref()).flat_map(|story| &story.items) {
+        keys.insert(item.gap, &item.key);
+        seen.entry(item.detected_at).or_default().entry((item.gap.item, item.reason.word())).or_default();
+    }
+    for gap in &detail.gaps {
+        seen.entry(gap.detected_at).or_default().entry((gap.item, gap.reason.word())).or_default();
+    }
+    let mut story: Vec<(Timestamp, Vec<String>)> = Vec::new();
+    for (at, items) in seen {
+        let mut reasons: IndexMap<&str, u64> = IndexMap::new();
+        items.keys().for_each(|(_, reason)| *reasons.entry(*reason).or_default() += 1);
+        let reasons: Vec<String> = reasons.into_iter().map(|(reason, count)| format!("{} {reason}", grouped(count))).collect();
+        story.push((at, vec![format!("{}  seen first: {}", clock(at), reasons.join(", "))]));
+    }
+    story.extend(detail.attempts.iter().map(|attempt| (attempt.started_at, told(attempt))));
+    story.extend(detail.events.iter().map(|event| {
+        let key = event.gap.and_then(|gap| keys.get(&gap)).filter(|key| !event.text.contains(**key));
+        let whose = key.map(|key| format!("{key}: ")).unwrap_or_default();
+        (event.at, vec![format!("{}  {whose}{}", clock(event.at), event.text)])
+    }));
+    story.sort_by_key(|(at, _)| *at);
+    story
+}
+
+/// One attempt: how it came to start, how it ended, and what became of its items.
+fn told(attempt: &AttemptLine) -> Vec<String> {
+    let took = attempt.ended_at.duration_since(attempt.started_at).as_secs_f64();
+    let requests = counted(attempt.requests, "request");
+    let mut lines =
+        vec![format!("{}  attempt {}: {} after {took:.1} s, {requests}", clock(attempt.started_at), attempt.attempt, attempt.ended)];
+    if let Some(story) = &attempt.story {
+        let waited = story.waited.as_ref().map(|waited| format!("; held back for {:.1} s, at last by {}", waited.seconds, waited.reason));
+        let of = counted(story.ready, "ready task");
+        lines.push(format!("    score {:.1}, rank {} of {of}{}", story.score, story.rank, waited.unwrap_or_default()));
+        let revived = story.items.iter().filter(|item| item.revived).count() as u64;
+        if revived > 0 {
+            lines.push(format!("    revived: {} had been exhausted", counted(revived, "item")));
         }
     }
-    detail.events.iter().for_each(|event| println!("{}  {}", event.at.strftime("%Y-%m-%d %H:%M:%S"), event.text));
+    lines.extend(outcomes(attempt).into_iter().map(|line| format!("    {line}")));
+    lines.extend(attempt.story.iter().flat_map(left).map(|line| format!("    {line}")));
+    let tail: Vec<&str> = attempt.log_tail.lines().collect();
+    lines.extend(tail[tail.len().saturating_sub(10)..].iter().map(|line| format!("    │ {line}")));
+    lines.extend(attempt.log.iter().map(|log| format!("    log: {log}")));
+    lines
+}
+
+/// What is left open, items that wait for the same together.
+fn left(story: &StoryLine) -> Vec<String> {
+    let mut kinds: IndexMap<String, Vec<&str>> = IndexMap::new();
+    for item in &story.items {
+        let Some(state) = item.state else { continue };
+        let next = item.next_try.map(|at| format!(" {}", clock(at)));
+        let what = match (state, next) {
+            (GapState::Exhausted, next) => format!("exhausted, revived{}", next.unwrap_or_default()),
+            (GapState::Held, next) => format!("held until{}", next.unwrap_or_default()),
+            (_, Some(next)) => format!("tried again{next}"),
+            (_, None) => "tried again at once".into(),
+        };
+        let task = item.task.map(|task| format!(" by {task}")).unwrap_or_default();
+        kinds.entry(what + &task).or_default().push(&item.key);
+    }
+    let line = |(what, keys): (String, Vec<&str>)| match keys[..] {
+        [key] => format!("{key}: {what}"),
+        _ => format!("{}: {what}", counted(keys.len() as u64, "item")),
+    };
+    kinds.into_iter().map(line).collect()
 }
 
 /// What came of the items, equal ones together.
-fn outcomes(attempt: &adce_api::AttemptLine) -> Vec<String> {
-    let mut kinds: indexmap::IndexMap<String, u64> = indexmap::IndexMap::new();
+fn outcomes(attempt: &AttemptLine) -> Vec<String> {
+    let mut kinds: IndexMap<String, u64> = IndexMap::new();
     for line in &attempt.outcomes {
         let kind = match &line.outcome {
             Outcome::Done { .. } => "done".into(),

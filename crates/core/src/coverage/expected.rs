@@ -19,6 +19,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 pub use build::{expand, expand_after};
 
+use super::known::Known;
 use super::values::DimensionValues;
 use super::writer::{Digits, KeyWriter, MOST_DIMENSIONS};
 use crate::gap::Reason;
@@ -43,6 +44,7 @@ pub struct Expected {
     /// Places of items, by the hash of their keys.
     by_key: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    pub(super) known: Known,
 }
 
 /// The items of one dataset.

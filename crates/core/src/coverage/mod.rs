@@ -8,6 +8,7 @@ mod contested;
 mod expected;
 mod gaps;
 mod inventory;
+mod known;
 mod picture;
 mod rows;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod writer;
 pub use expected::*;
 pub use gaps::{GapDiff, gaps};
 pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Unexpected};
+pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line};
 pub use picture::*;
 pub use select::Selection;
 pub use sketch::Sketch;

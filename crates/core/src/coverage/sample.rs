@@ -127,6 +127,7 @@ impl Sample {
             min_size: 1,
             valid: None,
             absent: AbsentPolicy::default(),
+            known: None,
             priority: Priority::Always(PriorityLevel::Medium),
             collector: None,
             at: place(name),

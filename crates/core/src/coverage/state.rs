@@ -77,6 +77,8 @@ pub struct Facts<'a> {
     pub min_size: u64,
     pub sight: Sight,
     pub record: Option<&'a ItemRecord>,
+    /// A person knows that upstream does not have it.
+    pub known_absent: bool,
     /// The dataset's, now: an absence recorded under another one is void.
     pub fingerprint: u64,
 }
@@ -90,7 +92,7 @@ pub fn state_of(facts: &Facts<'_>, now: Timestamp) -> ItemState {
     }
     match facts.sight {
         Sight::NotSeen => ItemState::Unknown,
-        Sight::NotThere if is_absent(facts, now) => ItemState::Absent,
+        Sight::NotThere if facts.known_absent || is_absent(facts, now) => ItemState::Absent,
         Sight::NotThere => ItemState::Missing,
         Sight::There(found) if is_suspect(facts.record, found) => ItemState::Suspect,
         Sight::There(found) if found.size < facts.min_size => ItemState::Undersized,
@@ -104,6 +106,7 @@ pub fn changes_at(facts: &Facts<'_>, now: Timestamp) -> Option<Timestamp> {
     let later = |at: Option<Timestamp>| at.filter(|at| *at > now);
     match state_of(facts, now) {
         ItemState::NotDue => facts.due.instant(),
+        ItemState::Absent if facts.known_absent => None,
         ItemState::Absent => later(facts.record.and_then(|record| record.absent.as_ref()).map(|mark| mark.recheck_at)),
         ItemState::Present => match facts.sight {
             Sight::There(found) => later(stale_from(facts.fresh, confirmed(facts.record, found), now)),
@@ -182,8 +185,15 @@ mod tests {
         Sight::There(Found { size, last_modified: at(modified), etag: EtagDigest::of("one") })
     }
 
-    const MISSING: Facts<'static> =
-        Facts { due: Due::AtOnce, fresh: Fresh::Always, min_size: 1, sight: Sight::NotThere, record: None, fingerprint: 7 };
+    const MISSING: Facts<'static> = Facts {
+        due: Due::AtOnce,
+        fresh: Fresh::Always,
+        min_size: 1,
+        sight: Sight::NotThere,
+        record: None,
+        known_absent: false,
+        fingerprint: 7,
+    };
 
     fn absent_until(recheck: i64) -> ItemRecord {
         let mark = AbsentMark { since: at(0), recheck_at: at(recheck), confirmed: 1, fingerprint: 7 };
@@ -215,6 +225,12 @@ mod tests {
         facts.sight = Sight::NotThere;
         assert_eq!(state_of(&facts, at(100)), ItemState::Absent);
         facts.record = None;
+        facts.known_absent = true;
+        assert_eq!((state_of(&facts, at(100)), changes_at(&facts, at(100))), (ItemState::Absent, None), "and no time changes that");
+        facts.sight = object(1, 0);
+        assert_eq!(state_of(&facts, at(100)), ItemState::Present);
+        facts.sight = Sight::NotThere;
+        facts.known_absent = false;
         assert_eq!(state_of(&facts, at(100)), ItemState::Missing);
         facts.sight = Sight::NotSeen;
         assert_eq!(state_of(&facts, at(100)), ItemState::Unknown);

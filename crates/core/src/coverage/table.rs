@@ -146,17 +146,17 @@ fn is_renamed(table: &Table, column: &str) -> bool {
 
 /// Problems of one table: a few by name, the rest by number.
 #[derive(Default)]
-struct Complaints {
+pub(super) struct Complaints {
     named: Vec<Problem>,
     more: usize,
 }
 
 impl Complaints {
-    fn add(&mut self, problem: Problem) {
+    pub(super) fn add(&mut self, problem: Problem) {
         if self.named.len() < MOST_PROBLEMS { self.named.push(problem) } else { self.more += 1 }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.named.is_empty()
     }
 
@@ -165,7 +165,7 @@ impl Complaints {
         std::mem::take(self).into_result(())
     }
 
-    fn into_result<T>(mut self, result: T) -> Result<T, Vec<Problem>> {
+    pub(super) fn into_result<T>(mut self, result: T) -> Result<T, Vec<Problem>> {
         if self.named.is_empty() {
             return Ok(result);
         }
@@ -177,7 +177,7 @@ impl Complaints {
 }
 
 /// The text of one line, as errors show it.
-fn at_line(file: &str, bytes: &[u8], line: u64, message: String) -> Problem {
+pub(super) fn at_line(file: &str, bytes: &[u8], line: u64, message: String) -> Problem {
     let text = usize::try_from(line).ok().and_then(|line| bytes.split(|byte| *byte == b'\n').nth(line.saturating_sub(1)));
     let shown = text.map(|text| String::from_utf8_lossy(text).trim_end().chars().take(160).collect::<String>());
     let length = shown.as_ref().map_or(1, |text| text.chars().count().max(1));
@@ -186,9 +186,9 @@ fn at_line(file: &str, bytes: &[u8], line: u64, message: String) -> Problem {
     Problem { line: shown, ..Problem::error(&place, message) }
 }
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-fn reader(bytes: &[u8]) -> csv::Reader<&[u8]> {
+pub(super) fn reader(bytes: &[u8]) -> csv::Reader<&[u8]> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes)
 }
@@ -198,7 +198,7 @@ fn read_headers(files: &[TableFile], problems: &mut Complaints) -> Vec<Vec<Strin
     files.iter().map(|file| read_header(file, problems)).collect()
 }
 
-fn read_header(file: &TableFile, problems: &mut Complaints) -> Vec<String> {
+pub(super) fn read_header(file: &TableFile, problems: &mut Complaints) -> Vec<String> {
     let fail = |message: String| at_line(&file.name, &file.bytes, 1, message);
     if file.bytes.starts_with(b"\xff\xfe") || file.bytes.starts_with(b"\xfe\xff") {
         problems.add(fail(format!("`{}` is UTF-16", file.name)).hint("save it as UTF-8"));
@@ -228,7 +228,7 @@ fn read_header(file: &TableFile, problems: &mut Complaints) -> Vec<String> {
     names
 }
 
-fn unreadable_record(error: &csv::Error) -> String {
+pub(super) fn unreadable_record(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "this row is not UTF-8".into(),
         _ => format!("this row cannot be read: {error}"),
@@ -367,7 +367,7 @@ fn takes(rule: &ColumnRule, column: &str) -> bool {
 }
 
 /// The reader stops behind a row's first line-end character; blank lines may follow.
-fn newlines_before_text(bytes: &[u8], from: usize) -> u64 {
+pub(super) fn newlines_before_text(bytes: &[u8], from: usize) -> u64 {
     let ends = bytes.get(from..).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
     ends.filter(|byte| **byte == b'\n').count() as u64
 }

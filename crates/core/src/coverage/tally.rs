@@ -285,14 +285,19 @@ impl<'a> Tally<'a> {
             Sight::There(_) => self.fresh(dataset, item, due),
             Sight::NotThere | Sight::NotSeen => Fresh::Always,
         };
-        let facts = Facts { due, fresh, min_size: self.min_size, sight, record, fingerprint: dataset.fingerprint };
+        let known_absent = expected.known_absent(item).is_some();
+        let facts = Facts { due, fresh, min_size: self.min_size, sight, record, known_absent, fingerprint: dataset.fingerprint };
         let state = state_of(&facts, self.now);
         if let Some(at) = changes_at(&facts, self.now) {
             self.changes_at = Some(self.changes_at.map_or(at, |earlier| earlier.min(at)));
         }
         let state = match (state, id) {
             (ItemState::NotDue, _) | (_, None) => state,
-            (ItemState::Unknown, Some(id)) => self.before.state(item, id, gap, &facts),
+            (ItemState::Unknown, Some(id)) => match self.before.state(item, id, gap, &facts) {
+                // Nobody could look, and nobody needs to.
+                ItemState::Missing if known_absent => ItemState::Absent,
+                before => before,
+            },
             (_, Some(id)) => {
                 self.before.saw(id, gap, &facts);
                 state

@@ -384,7 +384,8 @@ impl Dispatcher {
         let (Standing::Exhausted, Some(until)) = (progress.standing, progress.next_try) else { return None };
         let entry = self.book.gap(gap);
         let why = progress.last_error.as_deref().unwrap_or("no reason given");
-        let text = format!("{}: exhausted after {} attempts ({why}); tried again {until}", entry.key, progress.attempts);
+        let attempts = crate::figures::counted(progress.attempts.into(), "attempt");
+        let text = format!("{}: exhausted after {attempts} ({why}); tried again {until}", entry.key);
         Some(Change::Event(Event { at: now.wall, task: Some(self.book.task(task).id), gap: Some(entry.id), text }))
     }
 

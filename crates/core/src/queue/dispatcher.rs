@@ -20,7 +20,7 @@ use crate::ids::{AttemptId, GapId, TaskId};
 use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
 use crate::ports::PermitId;
-use crate::record::{AttemptRecord, BreakerRecord, Change, Closed, Lease, Remembered, SourceRecord};
+use crate::record::{AttemptRecord, BreakerRecord, Change, Closed, Event, Lease, Remembered, SourceRecord, Waited};
 use crate::spec::PriorityLevel;
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
@@ -44,6 +44,8 @@ pub struct Dispatcher {
     pub(super) waiters: BTreeSet<(SourceIx, AttemptId)>,
     /// Who has each permit that was asked for and is not settled.
     pub(super) holders: HashMap<PermitId, AttemptId>,
+    /// What holds back the first task of a class, and since when; for stories only.
+    pub(super) held: HashMap<ClassKey, Waited>,
 }
 
 /// What a surprise keeps from starting.
@@ -91,6 +93,16 @@ pub(super) struct Attempt {
     pub requests: u64,
     pub met: Met,
     pub stage: Stage,
+    pub began: Began,
+}
+
+/// How it came to start, for its story.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Began {
+    pub score: Score,
+    pub rank: u32,
+    pub ready: u64,
+    pub waited: Option<Waited>,
 }
 
 /// What an attempt is doing.
@@ -129,6 +141,7 @@ impl Attempt {
             requests: u64::from(charged),
             met: Met::default(),
             stage: Stage::Collecting,
+            began: Began::default(),
         }
     }
 }
@@ -157,6 +170,7 @@ impl Dispatcher {
             running: BTreeMap::new(),
             waiters: BTreeSet::new(),
             holders: HashMap::new(),
+            held: HashMap::new(),
             rules,
         };
         let names: Vec<_> = dispatcher.rules.sources.keys().cloned().collect();
@@ -256,6 +270,7 @@ impl Dispatcher {
                 Some(slot) => self.change(slot, gap, &mut edit),
                 None => {
                     edit.changes.push(Change::PutGap(gap.clone()));
+                    edit.changes.extend(contested(&gap, now));
                     let slot = self.add_gap(gap);
                     edit.pool.insert(slot);
                 }
@@ -292,24 +307,6 @@ impl Dispatcher {
             (None, _) => drop(edit.pool.insert(slot)),
         }
         edit.changes.push(Change::PutGap(self.plain_gap(slot)));
-    }
-
-    /// A person says that a contested gap may be tried. Nothing changes for any other gap, or while it runs.
-    pub fn release(&mut self, gap: GapId, now: Now) -> Vec<Change> {
-        let is_contested = |gap: &GapSlot| {
-            let progress = self.book.gap(*gap).progress.as_deref();
-            progress.is_some_and(|progress| progress.standing == Standing::Contested) && !self.runs(*gap)
-        };
-        let Some(slot) = self.book.find_gap(gap).filter(is_contested) else { return Vec::new() };
-        let mut edit = Edit::default();
-        self.touch_task_of(slot, &mut edit);
-        self.book.gap_mut(slot).progress = None;
-        match self.collector_of_bucket(self.book.gap(slot).bucket) {
-            Some(collector) => edit.release(&mut self.book, slot, &collector),
-            None => drop(edit.pool.insert(slot)),
-        }
-        edit.changes.push(Change::PutGap(self.plain_gap(slot)));
-        self.finish(edit, now)
     }
 
     /// Starts nothing of this dataset (`None`: nothing at all) until `unhold`.
@@ -550,6 +547,13 @@ fn unqueue(book: &mut Book, classes: &mut Classes, timers: &mut BTreeSet<(Timest
     }
 }
 
+/// It has no task yet: its own name tells whose story it belongs to.
+fn contested(gap: &Gap, now: Now) -> Option<Change> {
+    let until = gap.progress.next_try.filter(|_| gap.progress.standing == Standing::Contested)?;
+    let text = format!("{}: contested, filled and gone three times in a day; left alone until {until}", gap.key);
+    Some(Change::Event(Event { at: now.wall, task: None, gap: Some(gap.id), text }))
+}
+
 /// How an attempt ends whose engine ended: whatever it did, the next cycle sees.
 pub(super) fn died(lease: Lease, now: Now) -> AttemptRecord {
     let stopped = || Outcome::Failed(Failure { fault: Fault::Stopped, message: "the engine ended meanwhile".into(), retry_after_s: None });
@@ -565,5 +569,6 @@ pub(super) fn died(lease: Lease, now: Now) -> AttemptRecord {
         outcomes: lease.gaps.into_iter().map(|gap| (gap, stopped())).collect(),
         log_tail: String::new(),
         log: None,
+        story: None,
     }
 }

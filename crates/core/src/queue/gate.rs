@@ -51,6 +51,17 @@ pub enum Gate {
 }
 
 impl Gate {
+    /// The same thing holds, whatever has become of its times.
+    pub fn is_like(&self, other: &Gate) -> bool {
+        let what = |gate: &Gate| match gate {
+            Gate::Breaker { source, .. } | Gate::RetryAfter { source, .. } | Gate::Reserved { source, .. } => (Some(source.clone()), None),
+            Gate::CollectorBreaker { collector, .. } => (Some(collector.clone()), None),
+            Gate::Limit { source, limit, .. } | Gate::SetAside { source, limit, .. } => (source.clone(), Some(limit.clone())),
+            _ => (None, None),
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && what(self) == what(other)
+    }
+
     /// Declared by the user, and nobody's fault: who waits for nothing else is not blamed for the time.
     pub fn is_limit(&self) -> bool {
         matches!(self, Gate::Limit { .. } | Gate::SetAside { .. })

@@ -20,25 +20,27 @@
 //! The pick looks at the first task of each class that has any, and at nothing else, so its cost grows with the number of
 //! classes and as the logarithm of the number of tasks. It equals a re-scoring of all tasks (`pick_equals_brute_force`).
 
+use std::collections::HashSet;
+
 use super::Dispatcher;
 use super::classes::{ClassKey, CollectorIx, TaskSlot};
 use super::score::Rank;
 use super::start::{Idle, Waiting};
 use super::{Charge, Gate, Pick, Start};
 use crate::gap::Task;
-use crate::ids::{AttemptId, FencingToken};
+use crate::ids::{AttemptId, FencingToken, TaskId};
 use crate::limits::breaker::{self, Breaker, Trip};
 use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
 use crate::queue::book::Phase;
-use crate::queue::dispatcher::{Attempt, Stage};
-use crate::record::Lease;
+use crate::queue::dispatcher::{Attempt, Began, Stage};
+use crate::record::{GapStory, Lease, Left, Story, Waited};
 use crate::spec::{PriorityLevel, Reserve};
 use crate::time::{Boottime, Now};
 
 /// What a look at the classes found.
 pub(super) enum Choice {
-    Start { task: TaskSlot, rank: Rank, ask: Option<Ask>, passed: Vec<Refused> },
-    Nothing { wake_at: Option<Boottime>, waiting: Vec<Waiting> },
+    Start { task: TaskSlot, rank: Rank, ahead: usize, ask: Option<Ask>, passed: Vec<Refused>, held: Vec<(ClassKey, Gate)> },
+    Nothing { wake_at: Option<Boottime>, waiting: Vec<Waiting>, held: Vec<(ClassKey, Gate)> },
 }
 
 /// A class whose first task would have been better, but for a limit.
@@ -105,8 +107,66 @@ impl Dispatcher {
     pub fn pick(&mut self, now: Now, name_attempt: impl FnOnce(&Task) -> AttemptId) -> Pick {
         self.wake(now);
         match self.choose(now) {
-            Choice::Start { task, rank, ask, passed } => Pick::Start(Box::new(self.start(task, &rank, ask, &passed, name_attempt, now))),
-            Choice::Nothing { wake_at, waiting } => Pick::Idle(Idle { wake_at, waiting }),
+            Choice::Start { task, rank, ahead, ask, passed, held } => {
+                self.note_held(held, now);
+                let began = self.began(task, &rank, ahead, now);
+                let start = self.start(task, &rank, ask, &passed, name_attempt, now);
+                self.running.get_mut(&start.attempt).expect("it has just begun").began = began;
+                Pick::Start(Box::new(start))
+            }
+            Choice::Nothing { wake_at, waiting, held } => {
+                self.note_held(held, now);
+                Pick::Idle(Idle { wake_at, waiting })
+            }
+        }
+    }
+
+    /// What holds the first task of each class, since when.
+    fn note_held(&mut self, held: Vec<(ClassKey, Gate)>, now: Now) {
+        for (key, gate) in held {
+            match self.held.get_mut(&key) {
+                Some(waited) if waited.gate.is_like(&gate) => waited.gate = gate,
+                _ => drop(self.held.insert(key, Waited { since: now.wall, gate })),
+            }
+        }
+        if !self.held.is_empty() {
+            let occupied: HashSet<ClassKey> = self.classes.occupied().map(|(_, key, _)| *key).collect();
+            self.held.retain(|key, _| occupied.contains(key));
+        }
+    }
+
+    fn began(&mut self, task: TaskSlot, rank: &Rank, ahead: usize, now: Now) -> Began {
+        let ready = self.classes.occupied().map(|(_, _, class)| class.tasks()).sum();
+        // It cannot have waited in line before it stood there.
+        let in_line = self.book.ready_at(task).max(Some(rank.place.detected_at));
+        let waited = self
+            .held
+            .remove(&self.class_key(task))
+            .map(|waited| Waited { since: in_line.map_or(waited.since, |at| at.max(waited.since)), ..waited });
+        let waited = waited.filter(|waited| waited.since < now.wall);
+        Began { score: self.score_of(task, now), rank: ahead as u32 + 1, ready, waited }
+    }
+
+    /// What is to be told of an attempt that is about to be over, but for what is left of its gaps.
+    pub fn story(&self, attempt: AttemptId) -> Option<Story> {
+        let running = self.running.get(&attempt)?;
+        let gaps = self.book.task(running.task).gaps.iter().map(|gap| {
+            let gap = self.book.gap(*gap);
+            let (was, attempts) = gap.progress.as_deref().map(|progress| (progress.standing, progress.attempts)).unwrap_or_default();
+            GapStory { gap: gap.id, key: gap.key.to_string(), reason: gap.reason, detected_at: gap.detected_at, was, attempts, left: None }
+        });
+        let Began { score, rank, ready, waited } = running.began.clone();
+        Some(Story { score, rank, ready, waited, gaps: gaps.collect() })
+    }
+
+    /// Fills in what became of its gaps, now that it is over. `of`: the task that it was an attempt at.
+    pub fn tell_the_end(&self, story: &mut Story, of: TaskId) {
+        for gap in &mut story.gaps {
+            let Some(slot) = self.book.find_gap(gap.gap) else { continue };
+            let entry = self.book.gap(slot);
+            let progress = entry.progress.as_deref().cloned().unwrap_or_default();
+            let task = entry.task.map(|task| self.book.task(task).id).filter(|task| *task != of);
+            gap.left = Some(Left { standing: progress.standing, attempts: progress.attempts, next_try: progress.next_try, task });
         }
     }
 
@@ -164,20 +224,21 @@ impl Dispatcher {
 
     pub(super) fn choose(&self, now: Now) -> Choice {
         if let Some(gate) = self.slots_gate() {
-            return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate) };
+            return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate), held: Vec::new() };
         }
         let timer = self.timers.first().map(|(at, _)| now.boot_at(*at));
         if self.holds.all {
-            return Choice::Nothing { wake_at: None, waiting: self.all_ready(Gate::Surprise { dataset: None }) };
+            let waiting = self.all_ready(Gate::Surprise { dataset: None });
+            return Choice::Nothing { wake_at: None, waiting, held: Vec::new() };
         }
         let mut survey = Survey { wake_at: timer, ..self.survey(now) };
-        for (class, rank, task) in self.heads(now) {
+        for (ahead, (class, rank, task)) in self.heads(now).into_iter().enumerate() {
             if self.look_at(class, &rank, now, &mut survey) {
                 let ask = self.classes.class(class).0.ask;
-                return Choice::Start { task, rank, ask, passed: survey.passed };
+                return Choice::Start { task, rank, ahead, ask, passed: survey.passed, held: survey.held };
             }
         }
-        Choice::Nothing { wake_at: survey.wake_at, waiting: survey.waiting }
+        Choice::Nothing { wake_at: survey.wake_at, waiting: survey.waiting, held: survey.held }
     }
 
     /// The first task of every class, the best one first.
@@ -199,7 +260,7 @@ impl Dispatcher {
     fn look_at(&self, at: u32, rank: &Rank, now: Now, survey: &mut Survey) -> bool {
         let (key, class) = self.classes.class(at);
         if let Some((gate, wake_at)) = self.shut(key, now) {
-            survey.waits(gate, wake_at, class.tasks(), class.gaps());
+            survey.waits(key, gate, wake_at, class.tasks(), class.gaps());
             return false;
         }
         let refusal = key.ask.and_then(|ask| self.grants.limiter().could_acquire(&ask, now.boot).err());
@@ -208,7 +269,7 @@ impl Dispatcher {
                 Some(refusal) => (self.limit_gate(key.source, key.priority, &refusal), refusal.at()),
                 None => (self.slots_set_aside(key.priority), None),
             };
-            survey.waits(gate, wake_at, class.tasks(), class.gaps());
+            survey.waits(key, gate, wake_at, class.tasks(), class.gaps());
             return false;
         }
         let claimed = survey.claims.against(rank, key, self.is_within_its_share(key, now)).map(|claim| claim.task);
@@ -225,11 +286,11 @@ impl Dispatcher {
             (None, Some(task)) => {
                 let source = key.source.map_or("", |source| self.source_name(source)).into();
                 let gate = Gate::Reserved { source, task: self.book.task(task).id };
-                survey.waits(gate, None, class.tasks(), class.gaps());
+                survey.waits(key, gate, None, class.tasks(), class.gaps());
                 false
             }
             (Some(refusal), _) => {
-                survey.waits(self.limit_gate(key.source, key.priority, &refusal), refusal.at(), class.tasks(), class.gaps());
+                survey.waits(key, self.limit_gate(key.source, key.priority, &refusal), refusal.at(), class.tasks(), class.gaps());
                 survey.passed.push(Refused { class: at, key: *key, by_all: is_of_all(&refusal) });
                 false
             }
@@ -300,7 +361,14 @@ impl Dispatcher {
 
     /// What a look at the classes begins with.
     fn survey(&self, now: Now) -> Survey {
-        Survey { wake_at: None, waiting: Vec::new(), slots: self.slots_taken(), claims: self.claims_of_waiters(now), passed: Vec::new() }
+        Survey {
+            wake_at: None,
+            waiting: Vec::new(),
+            slots: self.slots_taken(),
+            claims: self.claims_of_waiters(now),
+            passed: Vec::new(),
+            held: Vec::new(),
+        }
     }
 
     /// Requests of running attempts that wait for a permit.
@@ -421,10 +489,12 @@ struct Survey {
     slots: SlotsTaken,
     claims: Claims,
     passed: Vec<Refused>,
+    held: Vec<(ClassKey, Gate)>,
 }
 
 impl Survey {
-    fn waits(&mut self, gate: Gate, wake_at: Option<Boottime>, tasks: u64, gaps: u64) {
+    fn waits(&mut self, key: &ClassKey, gate: Gate, wake_at: Option<Boottime>, tasks: u64, gaps: u64) {
+        self.held.push((*key, gate.clone()));
         self.wake_at = self.wake_at.into_iter().chain(wake_at).min();
         match self.waiting.iter_mut().find(|waiting| waiting.gate == gate) {
             Some(waiting) => {

@@ -372,6 +372,14 @@ impl Default for AbsentPolicy {
     }
 }
 
+/// A list of keys beside the config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownFile {
+    /// Relative to the config's folder.
+    pub path: String,
+    pub at: super::problem::Place,
+}
+
 #[derive(Clone, Debug)]
 pub struct Dataset {
     pub name: String,
@@ -387,6 +395,8 @@ pub struct Dataset {
     pub min_size: u64,
     pub valid: Option<Validity>,
     pub absent: AbsentPolicy,
+    /// `absent.known`: items that a person knows to be absent.
+    pub known: Option<KnownFile>,
     pub priority: Priority,
     /// `None`: only watched.
     pub collector: Option<String>,
@@ -418,6 +428,10 @@ pub struct Engine {
     pub reconcile_every: Duration,
     pub surprise: Surprise,
     pub reserve: super::Reserve,
+    /// Of attempts and events in the state.
+    pub history: Retention,
+    /// Of logs of attempts beside it.
+    pub logs: Retention,
 }
 
 impl Default for Engine {
@@ -427,7 +441,25 @@ impl Default for Engine {
             reconcile_every: Duration::from_secs(15 * 60),
             surprise: Surprise::default(),
             reserve: super::Reserve::default(),
+            history: Retention::default(),
+            logs: Retention { bytes: 512 << 20, ..Retention::default() },
         }
+    }
+}
+
+/// How much of what is over is kept. Nothing that decides is ever forgotten by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub age: Duration,
+    /// Of all of it together; the oldest goes first.
+    pub bytes: u64,
+}
+
+impl Default for Retention {
+    /// A quarter of a year answers "what happened to it last month". 256 MiB are half a million attempts of one item, and
+    /// are read through in half a second when one task's story is asked for.
+    fn default() -> Self {
+        Retention { age: Duration::from_secs(90 * 86_400), bytes: 256 << 20 }
     }
 }
 

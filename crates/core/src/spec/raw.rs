@@ -188,8 +188,10 @@ raw! {
         pub after: Option<Given<Span>>,
         /// The pauses between looks. Default: 1h..30d.
         pub recheck: Option<Given<SpanRange>>,
+        /// A CSV file of objects that upstream is known not to have (`key,reason,date,by`): they are absent from the start, and
+        /// never asked for. `adce mark-absent` adds to it.
+        pub known: Option<Text>,
     }
-    later { known }
 
     /// The highest that holds, else low.
     pub struct RawPriorityLevels {
@@ -287,6 +289,18 @@ raw! {
         pub surprise: Option<RawSurprise>,
         /// What is set aside for a priority, and idles while it is not needed. Default: nothing.
         pub reserve: Option<RawReserve>,
+        /// How much of its history the state keeps: attempts that ended, and what happened. Default: 90d, 256MiB.
+        pub history: Option<RawRetention>,
+        /// How much of the logs of attempts beside the state is kept. Default: 90d, 512MiB.
+        pub logs: Option<RawRetention>,
+    }
+
+    /// How much is kept: whatever is older, or too much together, goes, the oldest first.
+    pub struct RawRetention {
+        /// What is older goes.
+        pub keep: Option<Given<Span>>,
+        /// Bytes of all of it together.
+        pub size: Option<Given<Size>>,
     }
 
     /// Shares of each window (rounded down) and of the slots (rounded up) that are set aside for a priority.

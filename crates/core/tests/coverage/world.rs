@@ -388,6 +388,7 @@ impl Plan {
             min_size: self.min_size,
             valid: None,
             absent: AbsentPolicy::default(),
+            known: None,
             priority: match self.high_below {
                 None => Priority::Always(PriorityLevel::Critical),
                 Some(below) => Priority::When(vec![

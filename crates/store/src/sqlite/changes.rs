@@ -16,6 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::columns::{Columns, gap_bytes, json, micros, signed};
 use super::fault::Trouble;
+use super::history::Written;
 
 /// Fewer rows lie in so many places anyway.
 const WORTH_SORTING: usize = 64;
@@ -39,12 +40,15 @@ pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Resu
 }
 
 /// All of a batch. What fills the tables of a first picture goes in by the order of their keys: a tree that is filled at
-/// random places reads and splits a page for nearly every row.
-pub(super) fn make_all(db: &Connection, changes: &[Change]) -> Result<(), Trouble> {
+/// random places reads and splits a page for nearly every row. Returns what it adds to the history.
+pub(super) fn make_all(db: &Connection, changes: &[Change]) -> Result<Written, Trouble> {
+    let mut written = Written::default();
     let fills = |change: &Change| matches!(change, Change::PutGap(_) | Change::PutTask(_));
     for run in changes.chunk_by(|one, next| fills(one) && fills(next)) {
         if run.len() < WORTH_SORTING {
-            run.iter().try_for_each(|change| make(db, change))?;
+            for change in run {
+                written += make(db, change)?;
+            }
             continue;
         }
         let mut gaps: Vec<&Gap> = run.iter().filter_map(|change| if let Change::PutGap(gap) = change { Some(gap) } else { None }).collect();
@@ -58,7 +62,7 @@ pub(super) fn make_all(db: &Connection, changes: &[Change]) -> Result<(), Troubl
         gaps.into_iter().try_for_each(|gap| put_gap(db, gap))?;
         tasks.into_iter().try_for_each(|task| put_task(db, task))?;
     }
-    Ok(())
+    Ok(written)
 }
 
 /// No task twice, and no gap in two: then their order means nothing.
@@ -68,10 +72,19 @@ fn have_nothing_in_common(tasks: &[&Task]) -> bool {
     tasks.iter().all(|task| ids.insert(task.id)) && tasks.iter().flat_map(|task| &task.gaps).all(|gap| gaps.insert(*gap))
 }
 
-fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
+/// Returns what it adds to the history.
+fn make(db: &Connection, change: &Change) -> Result<Written, Trouble> {
+    match change {
+        Change::CloseGap { gap, at, why } => close_gap(db, *gap, *at, *why),
+        Change::Finish(record) => finish(db, record),
+        Change::Event(event) => put_event(db, event),
+        other => make_other(db, other).map(|()| Written::default()),
+    }
+}
+
+fn make_other(db: &Connection, change: &Change) -> Result<(), Trouble> {
     match change {
         Change::PutGap(gap) => put_gap(db, gap),
-        Change::CloseGap { gap, at, why } => close_gap(db, *gap, *at, *why),
         Change::PutTask(task) => put_task(db, task),
         Change::RemoveTask(task) => remove_task(db, *task),
         Change::PutItem(item, record) => put_item(db, *item, record),
@@ -83,13 +96,12 @@ fn make(db: &Connection, change: &Change) -> Result<(), Trouble> {
         Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
         Change::Started(process) => started(db, process),
         Change::Publishing { token, staged, .. } => publishing(db, *token, staged),
-        Change::Finish(record) => finish(db, record),
         // Without an index: there are never more leases than a few for each slot.
         Change::Release(attempt) => run(db, "DELETE FROM lease WHERE attempt = ?", [attempt_bytes(attempt)]).map(drop),
         Change::Reserve(reservation) => reserve(db, reservation),
         Change::SettleReservation { id, settled } => settle(db, *id, settled),
         Change::ForgetReservation(id) => run(db, "DELETE FROM reservation WHERE id = ?", [signed(*id)]).map(drop),
-        Change::Event(event) => put_event(db, event),
+        Change::CloseGap { .. } | Change::Finish(_) | Change::Event(_) => make(db, change).map(drop),
     }
 }
 
@@ -115,10 +127,10 @@ fn put_gap(db: &Connection, gap: &Gap) -> Result<(), Trouble> {
     .map(drop)
 }
 
-fn close_gap(db: &Connection, gap: GapId, at: Timestamp, why: Closed) -> Result<(), Trouble> {
+fn close_gap(db: &Connection, gap: GapId, at: Timestamp, why: Closed) -> Result<Written, Trouble> {
     let closed = run(db, "DELETE FROM gap WHERE item = ? AND episode = ?", params![gap.item.0, gap.episode])?;
     if closed == 0 {
-        return Ok(());
+        return Ok(Written::default());
     }
     let task = leave_task(db, gap)?;
     put_event(db, &Event { at, task, gap: Some(gap), text: format!("gap closed: {}", why.word()) })
@@ -130,11 +142,11 @@ fn put_task(db: &Connection, task: &Task) -> Result<(), Trouble> {
     }
     // Its gaps stand in `task_gap` alone, so that there is one truth about them.
     let body = json(&Task { gaps: Vec::new(), ..task.clone() });
-    match written(db, task, &body)? {
+    match found(db, task, &body)? {
         // A task that is tried again is nearly always the same: reading costs less than writing three pages.
-        Written::AsItIs => return Ok(()),
-        Written::Otherwise => drop(run(db, "DELETE FROM task_gap WHERE task = ?", [task.id.0])?),
-        Written::Not => {}
+        Found::AsItIs => return Ok(()),
+        Found::Otherwise => drop(run(db, "DELETE FROM task_gap WHERE task = ?", [task.id.0])?),
+        Found::Nothing => {}
     }
     for (position, gap) in (0_i64..).zip(&task.gaps) {
         let joins = || {
@@ -160,32 +172,32 @@ fn put_task(db: &Connection, task: &Task) -> Result<(), Trouble> {
 }
 
 /// How a task stands there.
-enum Written {
-    Not,
+enum Found {
+    Nothing,
     Otherwise,
     AsItIs,
 }
 
-fn written(db: &Connection, task: &Task, body: &str) -> Result<Written, Trouble> {
+fn found(db: &Connection, task: &Task, body: &str) -> Result<Found, Trouble> {
     let is_same = db
         .prepare_cached("SELECT body = ? FROM task WHERE id = ?")?
         .query_row(params![body, task.id.0], |row| row.get::<_, bool>(0))
         .optional()?;
     match is_same {
-        None => return Ok(Written::Not),
-        Some(false) => return Ok(Written::Otherwise),
+        None => return Ok(Found::Nothing),
+        Some(false) => return Ok(Found::Otherwise),
         Some(true) => {}
     }
     let mut gaps = db.prepare_cached("SELECT item, episode FROM task_gap WHERE task = ? ORDER BY position")?;
     let mut rows = gaps.query([task.id.0])?;
     for gap in &task.gaps {
-        let Some(row) = rows.next()? else { return Ok(Written::Otherwise) };
+        let Some(row) = rows.next()? else { return Ok(Found::Otherwise) };
         let is_it = row.get_ref(0)?.as_blob().is_ok_and(|item| item == gap.item.0) && row.get::<_, u32>(1)? == gap.episode;
         if !is_it {
-            return Ok(Written::Otherwise);
+            return Ok(Found::Otherwise);
         }
     }
-    Ok(if rows.next()?.is_none() { Written::AsItIs } else { Written::Otherwise })
+    Ok(if rows.next()?.is_none() { Found::AsItIs } else { Found::Otherwise })
 }
 
 fn remove_task(db: &Connection, task: TaskId) -> Result<(), Trouble> {
@@ -219,15 +231,17 @@ fn publishing(db: &Connection, token: FencingToken, staged: &[GapId]) -> Result<
     run(db, "UPDATE lease SET staged = ? WHERE token = ?", params![gap_bytes(staged), signed(token.0)]).map(drop)
 }
 
-fn finish(db: &Connection, record: &AttemptRecord) -> Result<(), Trouble> {
+fn finish(db: &Connection, record: &AttemptRecord) -> Result<Written, Trouble> {
     run(db, "DELETE FROM lease WHERE token = ?", [signed(record.token.0)])?;
     run(db, "DELETE FROM process WHERE attempt = ?", [attempt_bytes(&record.attempt)])?;
+    let body = attempt_json(record);
+    let written = Written::row(body.len());
     run(
         db,
         "INSERT INTO attempt (task, collector, started_at, ended_at, body) VALUES (?, ?, ?, ?, ?)",
-        params![record.task.0, record.collector, micros(record.started_at), micros(record.ended_at), attempt_json(record)],
-    )
-    .map(drop)
+        params![record.task.0, record.collector, micros(record.started_at), micros(record.ended_at), body],
+    )?;
+    Ok(written)
 }
 
 /// JSON has no bytes: a log whose path is not UTF-8 is kept under the nearest name.
@@ -320,7 +334,7 @@ fn settle(db: &Connection, id: u64, settled: &SettledReservation) -> Result<(), 
     .map(drop)
 }
 
-fn put_event(db: &Connection, event: &Event) -> Result<(), Trouble> {
+fn put_event(db: &Connection, event: &Event) -> Result<Written, Trouble> {
     run(
         db,
         "INSERT INTO event (at, task, item, episode, text) VALUES (?, ?, ?, ?, ?)",
@@ -331,8 +345,8 @@ fn put_event(db: &Connection, event: &Event) -> Result<(), Trouble> {
             event.gap.map(|gap| gap.episode),
             event.text,
         ],
-    )
-    .map(drop)
+    )?;
+    Ok(Written::row(event.text.len()))
 }
 
 /// Returns how many rows it changed.

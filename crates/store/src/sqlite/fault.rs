@@ -53,7 +53,7 @@ pub(super) fn corrupt(path: &Path, detail: &str) -> StoreError {
     let beside = |suffix| with_suffix(path, suffix).display().to_string();
     StoreError::Corrupt(format!(
         "`{}`: {detail}; move it away, with `{}` and `{}` if they exist: the next run rebuilds it from the config and the lake, \
-         and only the history and the counts of attempts are lost",
+         and only the history and the counts of attempts are lost; or put a copy that `adce state backup` made in its place",
         path.display(),
         beside("-wal"),
         beside("-shm"),

@@ -4,7 +4,9 @@
 //! a kill or a power cut at any instruction leaves whole batches only. One thread writes and shares an fsync between
 //! callers (`writer`); everybody else reads through connections that cannot write (`reader`).
 
+mod backup;
 mod changes;
+mod checkup;
 mod columns;
 mod fault;
 mod history;
@@ -26,6 +28,8 @@ use adce_core::time::{BootId, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
+pub use self::backup::{BackupError, Overwrite, backup};
+pub use self::checkup::{Checkup, check};
 use self::mailbox::{Post, mailbox};
 pub use self::ownership::Holder;
 use self::ownership::Ownership;
@@ -57,10 +61,20 @@ pub struct SqliteStore {
 ///
 /// Blocks while it reads through a state whose engine was killed: some seconds for a gigabyte.
 pub fn open(path: &Path, opening: &Opening) -> Result<SqliteStore, StoreError> {
+    let opened = std::time::Instant::now();
+    open_by(path, opening, move || opened.elapsed())
+}
+
+/// As [`open`], with somebody's own idea of how much time has passed since: a simulated year takes moments.
+pub fn open_by(
+    path: &Path,
+    opening: &Opening,
+    since_opening: impl Fn() -> std::time::Duration + Send + 'static,
+) -> Result<SqliteStore, StoreError> {
     make_folder(path)?;
     let ownership = Ownership::take(path, opening.now)?;
     let db = schema::open_to_write(path, &opening.identity, &opening.boot_id.0)?;
-    let writer = Writer::new(db, path.to_owned(), ownership, opening.now, opening.retention)?;
+    let writer = Writer::new(db, path.to_owned(), ownership, opening, Box::new(since_opening))?;
     let gone = || StoreError::Corrupt(format!("`{}` vanished while it was opened", path.display()));
     let reader = open_to_read(path, &opening.identity)?.ok_or_else(gone)?;
     let (to_writer, sent) = mailbox();

@@ -36,10 +36,16 @@ impl Reader {
     /// What happened to a task, oldest first.
     pub fn history(&self, task: TaskId) -> Result<History, StoreError> {
         self.at_one_moment(|db| {
-            Ok(History {
+            let of_task = "SELECT at, task, item, episode, text FROM event
+                           WHERE task = ? OR (task IS NULL AND item IS NOT NULL) ORDER BY seq";
+            let history = History {
                 attempts: attempts(db, "SELECT body FROM attempt WHERE task = ? ORDER BY seq", [task.0])?,
-                events: events(db, "SELECT at, task, item, episode, text FROM event WHERE task = ? ORDER BY seq", [task.0])?,
-            })
+                events: events(db, of_task, [task.0])?,
+            };
+            let gaps = each(db, "SELECT item, episode FROM task_gap WHERE task = ?", [task.0], |row| {
+                Columns("task_gap").gap(&blob(row, 0)?, row.get(1)?)
+            })?;
+            Ok(history.of_one_task(gaps))
         })
     }
 
@@ -65,7 +71,7 @@ impl Reader {
     }
 }
 
-fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
+pub(super) fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
     let latest: Option<i64> = db.query_row("SELECT latest FROM meta", [], |row| row.get(0))?;
     let gaps = gaps(db)?;
     Ok(Remembered {

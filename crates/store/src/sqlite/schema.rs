@@ -16,7 +16,8 @@ use crate::Identity;
 
 /// One script per format, in order; a state of format n needs those from n on. None of these is ever changed
 /// (`a_script_stays_what_it_was_when_states_of_its_format_were_made`): a change is one more script.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
 
 /// The format that this adce writes (`PRAGMA user_version`).
 pub const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -63,6 +64,18 @@ fn fold_log_on_close(db: &Connection, fold: bool) -> rusqlite::Result<()> {
 
 /// Opens what is there for reading; `None` if no engine ever wrote a state here. Creates no database.
 pub(super) fn open_to_read(path: &Path, identity: &Identity) -> Result<Option<Connection>, StoreError> {
+    match open_whatever_format(path, identity)? {
+        Some((_, found)) if found < FORMAT => Err(StoreError::Older { state: path.display().to_string(), found, known: FORMAT }),
+        opened => Ok(opened.map(|(db, _)| db)),
+    }
+}
+
+/// As [`open_to_read`], for who only wants the file: also one of an older format.
+pub(super) fn open_as_it_is(path: &Path, identity: &Identity) -> Result<Option<Connection>, StoreError> {
+    Ok(open_whatever_format(path, identity)?.map(|(db, _)| db))
+}
+
+fn open_whatever_format(path: &Path, identity: &Identity) -> Result<Option<(Connection, u32)>, StoreError> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::Unreachable(format!("`{}`: {error}", path.display()))),
@@ -71,12 +84,9 @@ pub(super) fn open_to_read(path: &Path, identity: &Identity) -> Result<Option<Co
     let db = connect_to_read(path).map_err(|trouble| trouble.at(path))?;
     match examine(&db, path)? {
         Found::Nothing => Ok(None),
-        Found::State { format } if format < FORMAT => {
-            Err(StoreError::Older { state: path.display().to_string(), found: format, known: FORMAT })
-        }
-        Found::State { .. } => {
+        Found::State { format } => {
             check_identity(&db, path, identity)?;
-            Ok(Some(db))
+            Ok(Some((db, format)))
         }
     }
 }
@@ -199,11 +209,15 @@ fn check_identity(db: &Connection, path: &Path, configured: &Identity) -> Result
     })
 }
 
-/// A state whose engine was killed is read through once, because a kill may have been a crash of the whole machine.
+/// A state that is read through in a moment is read through at every start.
+const SOON_READ_BYTES: u64 = 32 << 20;
+
+/// A state whose engine was killed is read through once, because a kill may have been a crash of the whole machine; a
+/// small one each time, because disks lose what was written well.
 fn check_whole(db: &Connection, path: &Path) -> Result<(), StoreError> {
     let check = || -> rusqlite::Result<Option<String>> {
         let clean: bool = db.query_row("SELECT ended_clean FROM meta", [], |row| row.get(0))?;
-        if clean {
+        if clean && std::fs::metadata(path).is_ok_and(|file| file.len() > SOON_READ_BYTES) {
             return Ok(None);
         }
         let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -259,7 +273,8 @@ mod tests {
     #[test]
     fn a_script_stays_what_it_was_when_states_of_its_format_were_made() {
         // Dumps of whole states, one per format but the newest.
-        let made: [&str; MIGRATIONS.len() - 1] = [include_str!("../../tests/formats/0001.sql")];
+        let made: [&str; MIGRATIONS.len() - 1] =
+            [include_str!("../../tests/formats/0001.sql"), include_str!("../../tests/formats/0002.sql")];
         for (format, made) in (1..).zip(made) {
             let (was, is) = (Connection::open_in_memory().unwrap(), Connection::open_in_memory().unwrap());
             was.execute_batch(made).unwrap();

@@ -5,7 +5,7 @@
 //! of its neighbours with it (`a_refused_batch_does_not_harm_its_neighbours`).
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use adce_core::ids::FencingToken;
 use adce_core::ports::StoreError;
@@ -14,20 +14,17 @@ use adce_core::time::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
+use super::Opening;
 use super::changes;
 use super::columns::{micros, signed, unsigned};
 use super::fault::Trouble;
-use super::history::prune_a_step;
+use super::history::Ledger;
 use super::mailbox::Mailbox;
 use super::ownership::Ownership;
 use super::queue::Queue;
 use super::reader::leases;
-use crate::Retention;
 use crate::instants::latest_of;
 use crate::owners::Owners;
-
-/// Batches between two looks at the history for what may be pruned.
-const PRUNE_EVERY: usize = 512;
 
 pub(super) enum Sent {
     Job(Job),
@@ -69,27 +66,30 @@ pub(super) struct Writer {
     owners: Owners,
     last_token: u64,
     latest: Option<Timestamp>,
-    opened: (Timestamp, Instant),
-    retention: Retention,
-    until_prune: usize,
+    opened: Timestamp,
+    since_opening: SinceOpening,
+    history: Ledger,
 }
+
+/// How long ago the state was opened. A wall clock that is set meanwhile prunes nothing.
+pub(super) type SinceOpening = Box<dyn Fn() -> Duration + Send>;
 
 impl Writer {
     pub(super) fn new(
         db: Connection,
         path: PathBuf,
         ownership: Ownership,
-        now: Timestamp,
-        retention: Retention,
+        opening: &Opening,
+        since_opening: SinceOpening,
     ) -> Result<Self, StoreError> {
         let (token, latest): (i64, Option<i64>) = db
             .query_row("SELECT last_token, latest FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(|error| Trouble::from(error).at(&path))?;
         let latest = latest.and_then(|micros| Timestamp::from_microsecond(micros).ok());
-        let opened = (now, Instant::now());
         let owners = Owners::of(&leases(&db).map_err(|trouble| trouble.at(&path))?);
-        let mut writer =
-            Writer { db, path, ownership, owners, last_token: unsigned(token), latest, opened, retention, until_prune: PRUNE_EVERY };
+        let history = Ledger::of(&db, opening.retention).map_err(|trouble| trouble.at(&path))?;
+        let last_token = unsigned(token);
+        let mut writer = Writer { db, path, ownership, owners, last_token, latest, opened: opening.now, since_opening, history };
         writer.prune();
         Ok(writer)
     }
@@ -116,10 +116,7 @@ impl Writer {
             return Vec::new();
         }
         match (self.commit_together(&group), group.len()) {
-            (Ok(verdicts), batches) => {
-                self.until_prune = self.until_prune.saturating_sub(batches);
-                group.into_iter().zip(verdicts).collect()
-            }
+            (Ok(verdicts), _) => group.into_iter().zip(verdicts).collect(),
             (Err(trouble), 1) => group.pop().map(|job| (job, Err(trouble.at(&self.path)))).into_iter().collect(),
             // One batch may be too large for the disk, or broken: each gets its own commit and its own verdict.
             (Err(_), _) => group.into_iter().flat_map(|job| self.commit(vec![job])).collect(),
@@ -136,6 +133,7 @@ impl Writer {
                 self.leave_transaction()?;
                 // Nothing of the group was kept, so what it changed in memory is not true either.
                 self.owners = Owners::of(&leases(&self.db)?);
+                self.history.take_back(&self.db)?;
                 Err(trouble)
             }
             verdicts => verdicts,
@@ -155,9 +153,11 @@ impl Writer {
                 None => Ok(self.write(job)?),
             });
         }
-        self.db
-            .prepare_cached("UPDATE meta SET last_token = ?, latest = ?")?
-            .execute(params![signed(self.last_token), self.latest.map(micros)])?;
+        self.db.prepare_cached("UPDATE meta SET last_token = ?, latest = ?, history_bytes = ?")?.execute(params![
+            signed(self.last_token),
+            self.latest.map(micros),
+            signed(self.history.bytes())
+        ])?;
         Ok(verdicts)
     }
 
@@ -180,7 +180,8 @@ impl Writer {
                 Ok(Done::Leased(token))
             }
             Work::Apply(changes, _) => {
-                changes::make_all(&self.db, changes)?;
+                let written = changes::make_all(&self.db, changes)?;
+                self.history.add(written);
                 self.owners.applied(changes);
                 self.latest = self.latest.max(latest_of(changes));
                 Ok(Done::Applied)
@@ -194,17 +195,15 @@ impl Writer {
     }
 
     fn prune_now_and_then(&mut self) {
-        if self.until_prune == 0 {
+        if self.history.is_due() {
             self.prune();
         }
     }
 
     fn prune(&mut self) {
-        let passed = SignedDuration::try_from(self.opened.1.elapsed()).unwrap_or_default();
-        let now = self.opened.0.checked_add(passed).unwrap_or(self.opened.0);
-        let pruned = prune_a_step(&self.db, self.retention, now);
-        self.until_prune = if matches!(pruned, Ok(true)) { 1 } else { PRUNE_EVERY };
-        if let Err(trouble) = pruned {
+        let passed = SignedDuration::try_from((self.since_opening)()).unwrap_or_default();
+        let now = self.opened.checked_add(passed).unwrap_or(self.opened);
+        if let Err(trouble) = self.history.prune(&self.db, now) {
             // History that stays too long harms nobody; the next batch meets the same trouble and says so.
             tracing::warn!(error = %trouble.at(&self.path), "old history was not pruned");
         }
@@ -241,14 +240,16 @@ mod tests {
     use adce_core::record::{AttemptRecord, Event, ItemRecord};
 
     use super::*;
-    use crate::Identity;
     use crate::sqlite::schema;
+    use crate::{Identity, Retention};
 
     fn writer(path: &Path) -> Writer {
         let identity = Identity { name: "prod".into(), lake: "/lake".into() };
         let ownership = Ownership::take(path, Timestamp::UNIX_EPOCH).unwrap();
         let db = schema::open_to_write(path, &identity, "boot").unwrap();
-        Writer::new(db, path.to_owned(), ownership, Timestamp::UNIX_EPOCH, Retention::default()).unwrap()
+        let boot_id = adce_core::time::BootId("boot".into());
+        let opening = Opening { identity, boot_id, now: Timestamp::UNIX_EPOCH, retention: Retention::default() };
+        Writer::new(db, path.to_owned(), ownership, &opening, Box::new(|| Duration::ZERO)).unwrap()
     }
 
     fn batch(changes: Vec<Change>) -> Job {
@@ -308,6 +309,7 @@ mod tests {
         let answers = verdicts(writer.commit(vec![line(10), line(100_000), line(10)]));
         assert!(matches!(answers[..], [Ok(()), Err(StoreError::NoRoom(_)), Ok(())]), "{answers:?}");
         assert_eq!(count(&writer, "event"), 2);
+        assert_eq!(count(&writer, "meta WHERE history_bytes = 2 * (10 + 64)"), 1, "what was not kept counts for nothing");
     }
 
     #[test]
@@ -368,6 +370,7 @@ mod tests {
             outcomes: vec![],
             log_tail: String::new(),
             log: Some(std::ffi::OsString::from_vec(b"logs/\xff".to_vec()).into()),
+            story: None,
         };
         let group = vec![job(Work::Lease(lease, oneshot::channel().0)), batch(vec![Change::Finish(record)])];
         assert!(verdicts(writer.commit(group)).iter().all(Result::is_ok));

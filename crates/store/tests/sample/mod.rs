@@ -100,6 +100,7 @@ pub fn ended(number: u32, token: FencingToken, gaps: &[u32]) -> AttemptRecord {
         outcomes: gaps.iter().map(|gap| (gap_id(*gap), Outcome::Failed(failure.clone()))).collect(),
         log_tail: "done\n".into(),
         log: Some("logs/a.log".into()),
+        story: None,
     }
 }
 

@@ -8,6 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::collisions::Collisions;
 use super::{Across, Expected, ExpectedDataset, describe};
+use crate::coverage::known::Known;
 use crate::coverage::picture::Picture;
 use crate::coverage::table::TableFiles;
 use crate::coverage::values::DimensionValues;
@@ -64,14 +65,16 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
         return Err(problems);
     }
     let table_rows = table_rows(&builder.dimensions);
-    Ok(Expected {
+    let expected = Expected {
         table_rows,
         prefixes: prefixes(spec),
         dimensions: builder.dimensions,
         datasets: builder.datasets,
         by_key: builder.by_key,
         hasher: builder.hasher,
-    })
+        known: Known::default(),
+    };
+    expected.with_known(spec, files)
 }
 
 fn no_values(dimension: &Dimension) -> Problem {

@@ -3,7 +3,7 @@
 use super::world::*;
 use crate::gap::{Fault, Gap, GapState, Outcome, Progress, Standing};
 use crate::ports::{Answer, RetryAfter, Settlement};
-use crate::queue::{Acquire, Charge, Charging, Dispatcher, Gate, Paid, Pick, Rules};
+use crate::queue::{Acquire, Charge, Charging, Dispatcher, Gate, Meant, Paid, Pick, Rules};
 use crate::spec::{BreakerPolicy, Limits, PriorityLevel};
 use std::time::Duration;
 
@@ -242,11 +242,12 @@ fn a_contested_gap_is_held_by_itself_until_a_day_has_passed_or_somebody_says_so(
     assert_eq!(world.dispatcher.why_gap(a, hours(23)), Some(Gate::Contested { until: hours(24).wall }));
     assert_eq!(world.dispatcher.contested(hours(23)).len(), 2);
     assert_eq!(world.dispatcher.counts(hours(23)).held, 2);
-    let changes = world.dispatcher.release(a, hours(23));
+    let (released, changes) = world.dispatcher.release(Meant::Named("d/a"), &mut world.items, hours(23)).unwrap();
+    assert_eq!(released.iter().map(|gap| gap.id).collect::<Vec<_>>(), [a]);
     world.memory.apply(&changes);
     assert_eq!(world.memory.gaps[&a].progress, Progress::default());
     assert_eq!(world.starts(hours(23)), ["d/a"], "and b goes on being left alone");
-    assert_eq!(world.dispatcher.release(a, hours(23)), [], "it runs");
+    assert_eq!(world.dispatcher.release(Meant::Named("d/a"), &mut world.items, hours(23)), Some((vec![], vec![])), "it runs");
     assert_eq!(world.dispatcher.gap_state(b, hours(24)), Some(GapState::Queued));
     let start = world.start(hours(24));
     world.end(&start, &failed(Fault::Item), hours(24));

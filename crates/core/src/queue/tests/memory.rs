@@ -9,7 +9,7 @@ use super::world::*;
 use crate::gap::{Fault, Gap, Outcome, Task};
 use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::ports::{Answer, PermitId, Settlement};
-use crate::queue::{Acquire, Charging, Dispatcher, GapNews, Pick, Rules};
+use crate::queue::{Acquire, Charging, Dispatcher, GapNews, Meant, Pick, Rules};
 use crate::record::{Change, Closed};
 use crate::spec::{AbsentPolicy, PriorityLevel};
 use crate::time::Now;
@@ -47,6 +47,8 @@ enum Step {
     Close {
         gap: usize,
     },
+    /// By hand; `None`: everything.
+    Retry(Option<usize>),
     Wait(u64),
     Pick,
     Ask {
@@ -70,6 +72,7 @@ fn plain_step() -> impl Strategy<Value = Step> {
         3 => prop::collection::vec(new, 1..12).prop_map(Step::Open),
         2 => (any::<usize>(), 0usize..2, 0u8..2, 1u64..3).prop_map(|(gap, priority, group, fingerprint)| Step::Change { gap, priority, group, fingerprint }),
         1 => any::<usize>().prop_map(|gap| Step::Close { gap }),
+        1 => prop::option::weighted(0.8, any::<usize>()).prop_map(Step::Retry),
         3 => prop_oneof![0u64..2_000, 100_000u64..4_000_000].prop_map(Step::Wait),
         6 => Just(Step::Pick),
         3 => (0usize..5).prop_map(|running| Step::Ask { running }),
@@ -134,6 +137,11 @@ impl Drive {
             Step::Close { gap } => {
                 let Some(gap) = self.gap_at(*gap) else { return Vec::new() };
                 self.world.dispatcher.reconcile(GapNews { closed: vec![(gap.id, Closed::FoundFilled)], ..GapNews::default() }, now)
+            }
+            Step::Retry(gap) => {
+                let key = gap.and_then(|gap| self.gap_at(gap)).map(|gap| gap.key);
+                let meant = key.as_deref().map_or(Meant::All, Meant::Named);
+                self.world.dispatcher.retry(meant, now).map(|(_, changes)| changes).unwrap_or_default()
             }
             Step::Wait(millis) => {
                 self.now += millis;

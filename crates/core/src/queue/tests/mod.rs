@@ -1,10 +1,12 @@
 //! The dispatcher against worlds that it does not know.
 
 mod attempts;
+mod by_hand;
 mod doubts;
 mod foresight;
 mod memory;
 mod order;
 mod permits;
 mod reserve;
+mod story;
 mod world;

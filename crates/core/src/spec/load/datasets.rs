@@ -11,7 +11,7 @@ use crate::spec::names::{Columns, DimensionNames, Names};
 use crate::spec::problem::{Place, Problem, known_names};
 use crate::spec::raw::{RawAbsent, RawCollector, RawCollectorUse, RawDataset, RawPriority, RawValid, RawValidText, ValidWord};
 use crate::spec::template::{Purpose, Template};
-use crate::spec::{AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, Priority, PriorityLevel, Source, Validity};
+use crate::spec::{AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, KnownFile, Priority, PriorityLevel, Source, Validity};
 
 /// A part of a dataset that may be wrong.
 enum Part<T> {
@@ -100,12 +100,27 @@ impl Loader<'_> {
             min_size: raw.min_size.as_ref().map_or(1, |given| given.value.0.max(1)),
             valid,
             absent: absent(raw.absent.as_ref()),
+            known: raw.absent.as_ref().and_then(|raw| raw.known.as_ref()).and_then(|known| self.known_file(&what, known)),
             priority,
             collector,
             at: name.at.clone(),
             key_at: raw.key.0.as_ref().map(|text| text.at.clone()).unwrap_or_default(),
             fingerprint,
         })
+    }
+
+    fn known_file(&mut self, what: &str, known: &Text) -> Option<KnownFile> {
+        if known.text.starts_with("lake:") {
+            let wrong = not_supported(&known.at, &format!("{what}: `absent.known`: a list in the lake"));
+            self.problems.push(wrong.hint("use a path relative to this file, under version control"));
+            return None;
+        }
+        if known.text.contains(['*', '?', '[', '{']) {
+            let message = format!("{what}: `absent.known`: expected one file, found the pattern `{}`", known.text);
+            self.error_with(&known.at, message, "`adce mark-absent` must know where to add a line");
+            return None;
+        }
+        Some(KnownFile { path: known.text.clone(), at: known.at.clone() })
     }
 
     /// `None`: one of them is not defined.

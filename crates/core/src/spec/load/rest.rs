@@ -1,8 +1,8 @@
 //! `engine` and `priority_weighting`.
 
 use super::Loader;
-use crate::spec::raw::{RawReserve, RawSurprise};
-use crate::spec::{BaseScores, Engine, PriorityLevel, Reserve, SizeBand, SizeBound, Surprise, Weighting};
+use crate::spec::raw::{RawReserve, RawRetention, RawSurprise};
+use crate::spec::{BaseScores, Engine, PriorityLevel, Reserve, Retention, SizeBand, SizeBound, Surprise, Weighting};
 
 /// Each attempt holds a thread while it runs, and another may hold one while it publishes.
 const SLOTS_AT_MOST: u32 = 1_000;
@@ -16,6 +16,14 @@ fn surprise(raw: &RawSurprise) -> Surprise {
             lost_permille: raw.lost.as_ref().map_or(default.lost_permille, |given| given.value.permille),
             at_least: raw.at_least.as_ref().map_or(default.at_least, |given| u64::from(given.value.0)),
         },
+    }
+}
+
+fn retention(raw: Option<&RawRetention>, default: Retention) -> Retention {
+    let Some(raw) = raw else { return default };
+    Retention {
+        age: raw.keep.as_ref().map_or(default.age, |given| given.value.0),
+        bytes: raw.size.as_ref().map_or(default.bytes, |given| given.value.0),
     }
 }
 
@@ -36,6 +44,8 @@ impl Loader<'_> {
             reconcile_every: raw.reconcile_every.as_ref().map_or(default.reconcile_every, |given| given.value.0),
             surprise: raw.surprise.as_ref().map_or(default.surprise, surprise),
             reserve: raw.reserve.as_ref().map_or(default.reserve, |raw| self.reserve(raw, slots)),
+            history: retention(raw.history.as_ref(), default.history),
+            logs: retention(raw.logs.as_ref(), default.logs),
         }
     }
 

@@ -1,0 +1,150 @@
+//! `adce state`: is adce's own database whole, and a copy of it. Both while an engine holds it.
+
+use std::path::{Path, PathBuf};
+
+use adce_api::{StateBackup, StateReport};
+use adce_core::figures::{bytes, counted, grouped};
+use adce_core::spec::Spec;
+use adce_store::sqlite::{self, BackupError, Checkup, Overwrite};
+use clap::{Args, Subcommand};
+
+use crate::cli::Format;
+use crate::commands::ask;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::state_place::StatePlace;
+use crate::wiring;
+
+#[derive(Args, Debug)]
+pub struct StateArgs {
+    #[command(subcommand)]
+    pub what: What,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum What {
+    /// Reads through all of it: is every page whole, do its rows fit together, and whose is it?
+    #[command(after_help = "Examples:\n  adce state check\n  adce state check --format json | jq -r '.problems[]'\n\n\
+        Exit codes: 0 whole, or there is none yet · 69 damaged, or not of this lake\n\
+        Changes nothing, and an engine may run meanwhile.")]
+    Check,
+
+    /// A copy of it as it is at one moment, in one file.
+    #[command(after_help = "Examples:\n  adce state backup /backup/adce-state.db\n  adce state backup --force /backup/adce-state.db\n\n\
+        An engine may run meanwhile. To go back to a copy: end the engine, move the state away with its -wal and -shm, and\n\
+        put the copy in its place. docs/state.md says what is lost then.")]
+    Backup {
+        file: PathBuf,
+
+        /// Replaces the file if it is there already.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+pub fn run(args: &StateArgs, spec: &Spec, format: Format) -> Result<Exit, Failure> {
+    match &args.what {
+        What::Check => check(spec, format),
+        What::Backup { file, force } => backup(spec, file, *force, format),
+    }
+}
+
+fn check(spec: &Spec, format: Format) -> Result<Exit, Failure> {
+    let lake = adce_lake::open(&spec.lake)?;
+    let identity = wiring::identity(spec, &*lake);
+    let place = StatePlace::of(spec);
+    let path = place.state();
+    let checkup = sqlite::check(path, &identity)?;
+    let is_whole = checkup.as_ref().is_none_or(|checkup| checkup.problems.is_empty());
+    let exists = checkup.is_some();
+    let Checkup { bytes, log_bytes, gaps, tasks, leases, attempts, events, history_bytes, history_since, problems } =
+        checkup.unwrap_or_default();
+    let report = StateReport {
+        state: path.display().to_string(),
+        exists,
+        whole: is_whole,
+        name: identity.name,
+        lake: identity.lake,
+        format: sqlite::FORMAT,
+        engine_runs: ask::engine(spec)?.is_some(),
+        bytes,
+        log_bytes,
+        gaps,
+        tasks,
+        leases,
+        attempts,
+        events,
+        history_bytes,
+        history_since,
+        problems,
+    };
+    match format {
+        Format::Json => println!("{}", serde_json::to_string(&report).unwrap_or_default()),
+        Format::Text => print(&report),
+    }
+    if report.whole {
+        return Ok(Exit::Complete);
+    }
+    if format == Format::Text {
+        eprintln!("{} {}", console::style("hint:").for_stderr().cyan(), way_back(path));
+    }
+    Ok(Exit::Unreachable)
+}
+
+fn print(report: &StateReport) {
+    if !report.exists {
+        println!("{}: there is no state yet; the first `adce run` makes it", report.state);
+        return;
+    }
+    println!("{}: {}", report.state, if report.whole { "whole" } else { "damaged" });
+    report.problems.iter().for_each(|problem| println!("  {problem}"));
+    let runs = if report.engine_runs { "an engine runs on it" } else { "no engine runs on it" };
+    println!(
+        "{} · {} · format {} · {} and {} of log · {runs}",
+        report.name,
+        report.lake,
+        report.format,
+        bytes(report.bytes),
+        bytes(report.log_bytes)
+    );
+    if report.whole {
+        let since = report.history_since.map_or_else(String::new, |at| format!(" since {}", at.strftime("%Y-%m-%d")));
+        println!(
+            "{} in {}, {} under way · history: {} and {}{since}, {}",
+            counted(report.gaps, "gap"),
+            counted(report.tasks, "task"),
+            grouped(report.leases),
+            counted(report.attempts, "attempt"),
+            counted(report.events, "event"),
+            bytes(report.history_bytes),
+        );
+    }
+}
+
+fn way_back(path: &Path) -> String {
+    let shown = path.display();
+    format!(
+        "end the engine, and move `{shown}` away with `{shown}-wal` and `{shown}-shm`: the next run rebuilds it from the config and the lake, and \
+         only the history and the counts of attempts are lost; or put a copy that `adce state backup` made in its place"
+    )
+}
+
+fn backup(spec: &Spec, to: &Path, force: bool, format: Format) -> Result<Exit, Failure> {
+    let lake = adce_lake::open(&spec.lake)?;
+    let place = StatePlace::of(spec);
+    let overwrite = if force { Overwrite::Yes } else { Overwrite::Never };
+    let copied = sqlite::backup(place.state(), &wiring::identity(spec, &*lake), to, overwrite).map_err(|error| match error {
+        BackupError::State(error) => error.into(),
+        BackupError::Exists(_) => Failure::caused(Exit::Usage, &error).hint("another name, or `--force` to replace it"),
+        BackupError::Target(..) => Failure::caused(Exit::Unfinished, &error),
+    })?;
+    let Some(size) = copied else {
+        return Err(Failure::new(Exit::Unreachable, format!("there is no state at `{}` yet: nothing was copied", place.state().display())));
+    };
+    let copy = StateBackup { state: place.state().display().to_string(), file: to.display().to_string(), bytes: size };
+    match format {
+        Format::Json => println!("{}", serde_json::to_string(&copy).unwrap_or_default()),
+        Format::Text => println!("copied {} to {}: {}", copy.state, copy.file, bytes(size)),
+    }
+    Ok(Exit::Complete)
+}

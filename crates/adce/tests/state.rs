@@ -1,0 +1,107 @@
+//! The state under care: checked, copied, damaged, moved away, and gone back to.
+
+mod support;
+
+use support::place::{Place, wait_for};
+
+/// Each fetch leaves a line in `fetched`.
+const COUNTED: &str = r#"
+version: 1
+name: prod
+lake: ./lake
+dimensions: { n: [1, 2, 3, 4] }
+datasets: { files: { key: "{n}.txt", for: n, where: "n in LIST", collector: counting } }
+collectors:
+  counting: { command: [sh, -c, "echo {n} >> fetched; echo {n} > {out}"] }
+"#;
+
+fn config(list: &str) -> String {
+    COUNTED.replace("LIST", list)
+}
+
+/// What was fetched so far, in order.
+fn fetched(place: &Place) -> Vec<String> {
+    let mut fetched: Vec<String> = place.read("fetched").lines().map(String::from).collect();
+    fetched.sort();
+    fetched
+}
+
+fn damage(place: &Place) {
+    let path = place.path(".adce/state.db");
+    let mut whole = std::fs::read(&path).unwrap();
+    let pages = whole.len() / 4096;
+    (1..pages).for_each(|page| whole[page * 4096..page * 4096 + 64].fill(0));
+    std::fs::write(path, whole).unwrap();
+}
+
+#[test]
+fn a_damaged_state_is_named_moved_away_and_rebuilt_and_nothing_in_the_lake_is_fetched_again() {
+    let place = Place::new(&config("['1', '2']"));
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!(fetched(&place), ["1", "2"]);
+    damage(&place);
+    place.write("adce.yaml", &config("['1', '2', '3', '4']"));
+    let state = place.path(".adce/state.db").display().to_string();
+    for command in [["run"].as_slice(), &["status"], &["tasks"], &["retry", "--all"], &["state", "check"]] {
+        let said = place.adce(command);
+        said.ends_with(69).says(&state).says("only the history and the counts of attempts are lost").says("adce state backup");
+    }
+    let json = place.adce(&["state", "check", "--format", "json"]);
+    assert_eq!(json.code, Some(69), "{}", json.out);
+    assert_eq!(fetched(&place), ["1", "2"], "nothing was started on it");
+    // What the message says.
+    for suffix in ["", "-wal", "-shm"] {
+        let from = place.path(&format!(".adce/state.db{suffix}"));
+        if from.exists() {
+            std::fs::rename(from, place.path(&format!("damaged{suffix}"))).unwrap();
+        }
+    }
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!(fetched(&place), ["1", "2", "3", "4"]);
+    place.adce(&["state", "check"]).ends_with(0).says("whole");
+}
+
+#[test]
+fn a_copy_takes_the_place_of_a_damaged_state_with_its_history() {
+    let place = Place::new(&config("['1', '2']"));
+    place.adce(&["run"]).ends_with(0);
+    let copied = place.adce(&["state", "backup", "copy.db"]);
+    assert!(copied.ends_with(0).out.starts_with("copied ") && copied.out.contains(" to copy.db: "), "{}", copied.out);
+    place.adce(&["state", "backup", "copy.db"]).ends_with(64).says("`copy.db` is there already").says("--force");
+    let json = place.adce(&["state", "backup", "--force", "copy.db", "--format", "json"]);
+    let size = std::fs::metadata(place.path("copy.db")).unwrap().len();
+    assert_eq!(json.ends_with(0).json()["bytes"], size);
+    damage(&place);
+    place.write("adce.yaml", &config("['1', '2', '3', '4']"));
+    place.adce(&["run"]).ends_with(69);
+    std::fs::rename(place.path("copy.db"), place.path(".adce/state.db")).unwrap();
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!(fetched(&place), ["1", "2", "3", "4"]);
+    let report = place.adce(&["state", "check", "--format", "json"]).ends_with(0).json();
+    assert_eq!((report["attempts"].as_u64(), report["gaps"].as_u64(), report["problems"].as_array().unwrap().len()), (Some(4), Some(0), 0));
+}
+
+#[test]
+fn a_state_is_checked_and_copied_while_an_engine_runs_on_it() {
+    let place = Place::new(&config("['1']").replace("echo {n} > {out}", "while [ ! -e go ]; do sleep 0.01; done; echo {n} > {out}"));
+    let said = place.adce(&["state", "check"]);
+    let state =
+        place.path(".adce/state.db").canonicalize().unwrap_or_else(|_| place.folder().canonicalize().unwrap().join(".adce/state.db"));
+    assert!(said.ends_with(0).out.ends_with(".adce/state.db: there is no state yet; the first `adce run` makes it\n"), "{}", said.out);
+    place.adce(&["state", "backup", "copy.db"]).ends_with(69).says("there is no state at");
+    let mut run = place.start(&["run"]);
+    wait_for("an attempt", || place.has("fetched"));
+    let said = place.adce(&["state", "check"]);
+    let text = &said.ends_with(0).out;
+    assert!(text.contains("an engine runs on it") && text.contains("1 gap in 1 task, 1 under way · history: 0 attempts"), "{text}");
+    place.adce(&["state", "backup", "copy.db"]).ends_with(0);
+    place.write("go", "");
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    let said = place.adce(&["state", "check"]);
+    let text = &said.ends_with(0).out;
+    assert!(text.contains("no engine runs on it") && text.contains("0 gaps in 0 tasks, 0 under way · history: 1 attempt"), "{text}");
+    // The copy remembers an attempt under way, which is taken for one that was cut short.
+    std::fs::rename(place.path("copy.db"), &state).unwrap();
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!(fetched(&place), ["1", "1"]);
+}

@@ -1,0 +1,198 @@
+//! What a person changes in the queue: contested gaps that may be fetched again, and waiting ones that are tried at once.
+//!
+//! A running engine and a command on a state that nobody runs do the same through this, so neither leaves a task behind
+//! that waits for what its gaps no longer wait for (`a_released_gap_does_not_wait_with_the_others_of_its_batch`).
+//!
+//! No limit, breaker, pause or surprise gives way to a person here: only the gap's own time does.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::book::GapSlot;
+use super::classes::TaskSlot;
+use super::form::Edit;
+use super::retry;
+use super::{Dispatcher, Rules};
+use crate::figures::{counted, grouped};
+use crate::gap::{Gap, Progress, Standing};
+use crate::ids::{ItemId, TaskId};
+use crate::record::{Change, Event, ItemRecord, Remembered};
+use crate::time::{BootId, Now, Timestamp};
+
+/// Which gaps a person means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meant<'a> {
+    All,
+    /// A task's id, a dataset's name, or a key; the first that it is.
+    Named(&'a str),
+}
+
+/// A gap that a person wanted tried, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// As it was before.
+    pub gap: Gap,
+    /// The one that it is in afterwards.
+    pub task: Option<TaskId>,
+    pub came: Came,
+}
+
+/// What came of asking for a gap to be tried at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// It waits for nothing of its own any more.
+    Retried,
+    /// It runs already.
+    Runs,
+    /// It waited for nothing of its own.
+    Waits,
+    /// Its dataset has no collector.
+    OnlyWatched,
+    /// Somebody else takes its object away, so it takes another word (`release`).
+    Contested { until: Timestamp },
+    /// Of too many at once upstream says that it has no such thing; only who is named alone is asked for again.
+    Doubted { until: Timestamp },
+}
+
+impl Dispatcher {
+    /// Over a state that no engine runs, for a person's change. What a dead engine left under way stays in `remembered`, for
+    /// the next one to take over. The changes must be made before any other.
+    pub fn of_idle_state(rules: Rules, remembered: &mut Remembered, boot: BootId, now: Now) -> (Self, Vec<Change>) {
+        let left = (std::mem::take(&mut remembered.leases), std::mem::take(&mut remembered.reservations));
+        let made = Self::new(rules, remembered, boot, now);
+        (remembered.leases, remembered.reservations) = left;
+        made
+    }
+
+    /// `None`: nothing here has this name.
+    fn meant(&self, meant: Meant<'_>) -> Option<Vec<GapSlot>> {
+        let Meant::Named(name) = meant else { return Some(self.book.gaps().map(|(gap, _)| gap).collect()) };
+        if let Some(task) = name.parse().ok().and_then(|task| self.book.find_task(task)) {
+            return Some(self.book.task(task).gaps.clone());
+        }
+        if let Some(dataset) = self.rules.datasets.get_index_of(name) {
+            return Some(self.book.gaps().filter(|(_, gap)| usize::from(gap.dataset) == dataset).map(|(gap, _)| gap).collect());
+        }
+        let with_key: Vec<GapSlot> = self.book.gaps().filter(|(_, gap)| *gap.key == *name).map(|(gap, _)| gap).collect();
+        (!with_key.is_empty()).then_some(with_key)
+    }
+
+    /// A person says that these contested gaps may be fetched; the ones that were, as they were before. Nothing changes for
+    /// any other gap, or while it runs. `None`: nothing here has this name.
+    pub fn release(&mut self, meant: Meant<'_>, items: &mut HashMap<ItemId, ItemRecord>, now: Now) -> Option<(Vec<Gap>, Vec<Change>)> {
+        let contested = self.meant(meant)?.into_iter().filter(|gap| self.standing(*gap) == Standing::Contested && !self.runs(*gap));
+        let contested: Vec<GapSlot> = contested.collect();
+        let mut edit = Edit::default();
+        let mut released = Vec::new();
+        for gap in &contested {
+            released.push(self.plain_gap(*gap));
+            let item = self.book.gap(*gap).id.item;
+            let record = items.entry(item).or_default();
+            record.release();
+            edit.changes.push(Change::PutItem(item, record.clone()));
+            self.touch_task_of(*gap, &mut edit);
+            self.book.gap_mut(*gap).progress = None;
+            edit.changes.push(Change::PutGap(self.plain_gap(*gap)));
+        }
+        self.leave_who_waits(&contested, &mut edit, now);
+        let changes = self.finish(edit, now);
+        let told = self.told_of(&contested, now, |gaps| format!("released by hand: {} contested, may be fetched again", items_of(gaps)));
+        Some((released, changes.into_iter().chain(told).collect()))
+    }
+
+    /// A person wants these gaps tried at once. An exhausted one begins a new round; what else was used up stays so. `None`:
+    /// nothing here has this name.
+    pub fn retry(&mut self, meant: Meant<'_>, now: Now) -> Option<(Vec<Asked>, Vec<Change>)> {
+        let gaps = self.meant(meant)?;
+        let alone = gaps.len() == 1 && meant != Meant::All;
+        let came: Vec<(GapSlot, Gap, Came)> =
+            gaps.iter().map(|gap| (*gap, self.plain_gap(*gap), self.comes_of_retrying(*gap, alone, now))).collect();
+        let retried: Vec<GapSlot> = came.iter().filter(|(_, _, came)| *came == Came::Retried).map(|(gap, _, _)| *gap).collect();
+        let exhausted: BTreeSet<GapSlot> = retried.iter().copied().filter(|gap| self.standing(*gap) == Standing::Exhausted).collect();
+        let mut edit = Edit::default();
+        for gap in &retried {
+            self.touch_task_of(*gap, &mut edit);
+            let entry = self.book.gap_mut(*gap);
+            let progress = entry.progress.as_deref().map(at_once).filter(|progress| *progress != Progress::default());
+            entry.progress = progress.map(Box::new);
+            edit.changes.push(Change::PutGap(self.plain_gap(*gap)));
+        }
+        self.leave_who_waits(&retried, &mut edit, now);
+        let changes = self.finish(edit, now);
+        let told = self.told_of(&retried, now, |gaps| {
+            let anew = gaps.iter().filter(|gap| exhausted.contains(gap)).count();
+            let anew = if anew > 0 { format!(", {} of them from exhaustion", grouped(anew as u64)) } else { String::new() };
+            format!("tried at once by hand: {}{anew}", items_of(gaps))
+        });
+        let changes = changes.into_iter().chain(told).collect();
+        let asked = came.into_iter().map(|(slot, gap, came)| {
+            let task = self.book.gap(slot).task.map(|task| self.book.task(task).id);
+            Asked { gap, task, came }
+        });
+        Some((asked.collect(), changes))
+    }
+
+    fn comes_of_retrying(&self, gap: GapSlot, alone: bool, now: Now) -> Came {
+        let entry = self.book.gap(gap);
+        if entry.task.is_none() {
+            return Came::OnlyWatched;
+        }
+        if self.runs(gap) {
+            return Came::Runs;
+        }
+        let Some(until) = entry.next_try().filter(|until| *until > now.wall) else { return Came::Waits };
+        match self.standing(gap) {
+            Standing::Contested => Came::Contested { until },
+            Standing::Doubted if !alone => Came::Doubted { until },
+            Standing::Doubted | Standing::Open | Standing::NotYet | Standing::Exhausted => Came::Retried,
+        }
+    }
+
+    fn standing(&self, gap: GapSlot) -> Standing {
+        self.book.gap(gap).progress.as_ref().map(|progress| progress.standing).unwrap_or_default()
+    }
+
+    /// These gaps wait no more. Where others of their task do, they leave it, or they would wait with them.
+    fn leave_who_waits(&mut self, gaps: &[GapSlot], edit: &mut Edit, now: Now) {
+        let waits = |task: &TaskSlot| self.book.ready_at(*task).is_some_and(|at| at > now.wall);
+        let waiting: BTreeSet<TaskSlot> = edit.touched.keys().copied().filter(waits).collect();
+        for gap in gaps {
+            let Some(task) = self.book.gap(*gap).task else {
+                edit.pool.insert(*gap);
+                continue;
+            };
+            let collector = self.book.bucket(self.book.task(task).bucket).collector.filter(|_| waiting.contains(&task));
+            if let Some(collector) = collector {
+                let collector = self.collector_name(collector).to_owned();
+                edit.release(&mut self.book, *gap, &collector);
+            }
+        }
+    }
+
+    /// One line of history for each task that has some of these gaps now.
+    fn told_of(&self, gaps: &[GapSlot], now: Now, text: impl Fn(&[GapSlot]) -> String) -> Vec<Change> {
+        let mut by_task: BTreeMap<Option<TaskId>, Vec<GapSlot>> = BTreeMap::new();
+        for gap in gaps {
+            let task = self.book.gap(*gap).task.map(|task| self.book.task(task).id);
+            by_task.entry(task).or_default().push(*gap);
+        }
+        let event = |(task, gaps): (Option<TaskId>, Vec<GapSlot>)| {
+            let only = (gaps.len() == 1).then(|| self.book.gap(gaps[0]).id);
+            Change::Event(Event { at: now.wall, task, gap: only, text: text(&gaps) })
+        };
+        by_task.into_iter().map(event).collect()
+    }
+}
+
+/// The same gap without a time of its own.
+fn at_once(progress: &Progress) -> Progress {
+    match progress.standing {
+        Standing::Exhausted => retry::revived(progress, Timestamp::MAX),
+        // Its answer decides about the others that are doubted.
+        Standing::Doubted => Progress { next_try: None, ..progress.clone() },
+        _ => Progress { next_try: None, standing: Standing::Open, ..progress.clone() },
+    }
+}
+
+fn items_of(gaps: &[GapSlot]) -> String {
+    counted(gaps.len() as u64, "item")
+}
