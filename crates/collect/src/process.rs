@@ -7,21 +7,27 @@
 //! only so long can nobody else have its number. What left its group (`setsid`) is beyond this module.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
+use adce_core::ids::AttemptId;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 /// A process as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) pid: i32,
+    pub(crate) parent: i32,
     pub(crate) group: i32,
+    /// A thread of the kernel, which nobody started.
+    pub(crate) of_the_kernel: bool,
     /// Clock ticks since boot.
     pub(crate) start_ticks: u64,
     pub(crate) dead: bool,
+    /// Waits for something and can be woken.
+    pub(crate) sleeps: bool,
 }
 
 impl Seen {
@@ -35,9 +41,13 @@ impl Seen {
         let after_name = &stat[memchr::memrchr(b')', stat)? + 1..];
         let mut fields = std::str::from_utf8(after_name).ok()?.split_ascii_whitespace();
         let state = fields.next()?;
-        let group = fields.nth(1)?.parse().ok()?;
-        let start_ticks = fields.nth(16)?.parse().ok()?;
-        Some(Seen { pid, group, start_ticks, dead: matches!(state, "Z" | "X" | "x") })
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        let flags: u32 = fields.nth(3)?.parse().ok()?;
+        let start_ticks = fields.nth(12)?.parse().ok()?;
+        let of_the_kernel = flags & KERNEL_THREAD != 0;
+        let (dead, sleeps) = (matches!(state, "Z" | "X" | "x"), matches!(state, "S" | "T" | "t" | "I"));
+        Some(Seen { pid, parent, group, of_the_kernel, start_ticks, dead, sleeps })
     }
 
     /// All processes that this one may see.
@@ -52,12 +62,60 @@ impl Seen {
         Seen::all().into_iter().filter(|seen| seen.group == group && !seen.dead).collect()
     }
 
-    /// Whether its environment, as it was at its start, holds `NAME=value`. False where that cannot be read.
-    pub(crate) fn was_given(&self, variable: &str) -> bool {
-        let environment = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+    /// What its environment, as it was at its start, says of its attempt.
+    pub(crate) fn named(&self) -> Named {
+        let Ok(environment) = self.environment() else { return Named::ByNobody };
+        let mut values = environment.split(|byte| *byte == 0).filter_map(|entry| entry.strip_prefix(b"ADCE_ATTEMPT="));
+        match values.find_map(|value| std::str::from_utf8(value).ok()?.parse().ok()) {
+            Some(attempt) => Named::After(attempt),
+            None if environment.is_empty() && self.begins_a_program() => Named::NotYet,
+            None => Named::ByNobody,
+        }
+    }
+
+    fn environment(&self) -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(format!("/proc/{}/environ", self.pid))?;
+        // In one go: one that begins another program between two reads would seem to end after the first.
+        let mut environment = vec![0; USUAL_ENVIRONMENT_BYTES];
+        let filled = file.read(&mut environment)?;
+        environment.truncate(filled);
+        if filled == USUAL_ENVIRONMENT_BYTES {
+            file.read_to_end(&mut environment)?;
+        }
+        Ok(environment)
+    }
+
+    /// Of one that showed no environment: it has given up its last program, and the next one's environment may not be in
+    /// its place yet. Not so who sleeps and was given an empty one: nobody sleeps between two programs.
+    fn begins_a_program(&self) -> bool {
+        let Ok(stat) = fs::read(format!("/proc/{}/stat", self.pid)) else { return false };
+        let Some(seen) = Seen::parse(self.pid, &stat) else { return false };
+        let mut from_the_end = stat.rsplit(|byte| *byte == b' ').skip(1);
+        let (end, start) = (from_the_end.next(), from_the_end.next());
+        let was_given_none = start == end && end != Some(b"0") && seen.sleeps;
+        !was_given_none && !seen.dead && !seen.of_the_kernel
+    }
+
+    pub(crate) fn is_of(&self, attempt: AttemptId) -> bool {
+        self.named() == Named::After(attempt)
     }
 }
+
+/// To whom a process belongs by its own environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    After(AttemptId),
+    /// It was given no name, or is not ours to look at.
+    ByNobody,
+    /// It is about to begin a program: whoever asks must ask again.
+    NotYet,
+}
+
+/// Far more than nearly everybody has.
+const USUAL_ENVIRONMENT_BYTES: usize = 64 << 10;
+
+/// `PF_KTHREAD` of the flags in /proc/PID/stat.
+const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// A child that leads its own process group. Dropped, the whole group is killed.
 pub(crate) struct Group {
@@ -169,7 +227,8 @@ mod tests {
     #[test]
     fn names_with_parentheses_and_spaces_do_not_shift_the_fields() {
         let stat = b"42 (a ) (b) S 1 40 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 0 0";
-        assert_eq!(Seen::parse(42, stat), Some(Seen { pid: 42, group: 40, start_ticks: 98765, dead: false }));
+        let seen = Seen { pid: 42, parent: 1, group: 40, of_the_kernel: false, start_ticks: 98765, dead: false, sleeps: true };
+        assert_eq!(Seen::parse(42, stat), Some(seen));
         assert_eq!(Seen::parse(42, b"42 (a"), None);
     }
 
@@ -177,6 +236,6 @@ mod tests {
     fn this_process_sees_itself() {
         let me = Seen::by_pid(std::process::id() as i32).unwrap();
         assert!(!me.dead && me.start_ticks > 0);
-        assert!(Seen::living_in(me.group).contains(&me));
+        assert!(Seen::living_in(me.group).iter().any(|seen| (seen.pid, seen.start_ticks) == (me.pid, me.start_ticks)));
     }
 }
