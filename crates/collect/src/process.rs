@@ -4,7 +4,7 @@
 //! believes to be its own. So a group is ended as a whole, and nobody goes on before it is gone.
 //!
 //! Always true: a signal goes to a group only while its leader, dead or alive, is still ours and unreaped, because
-//! only so long can nobody else have its number. What left its group (`setsid`) is beyond this module.
+//! only so long can nobody else have its number. What left its group (`setsid`) is ended by [`crate::orphans`].
 
 use std::fs;
 use std::io::{self, Read};
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use adce_core::ids::AttemptId;
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::orphans::{Left, Membership};
 
 /// A process as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,11 @@ impl Seen {
     }
 }
 
+/// Processes whose parent this is, dead ones too.
+pub fn children_of(parent: i32) -> Vec<i32> {
+    Seen::all().into_iter().filter(|seen| seen.parent == parent).map(|seen| seen.pid).collect()
+}
+
 /// To whom a process belongs by its own environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
@@ -122,13 +129,15 @@ pub(crate) struct Group {
     /// `None` once it is reaped: from then on the number may be somebody else's.
     leader: Option<Child>,
     id: i32,
+    membership: Option<Membership>,
 }
 
 impl Group {
     /// `leader` was spawned with `process_group(0)`.
-    pub(crate) fn led_by(leader: Child) -> Self {
+    pub(crate) fn led_by(leader: Child, membership: Membership) -> Self {
         let id = leader.id() as i32;
-        Group { leader: Some(leader), id }
+        membership.begins(&leader);
+        Group { leader: Some(leader), id, membership: Some(membership) }
     }
 
     pub(crate) fn id(&self) -> i32 {
@@ -168,23 +177,44 @@ impl Group {
         Ok((status, self.gone().await))
     }
 
-    /// Of a group that was killed and whose leader is reaped: waits until nobody of it runs any more, and returns how
-    /// many would not go.
+    /// Of a group that was killed and whose leader is reaped: waits until nobody of it runs any more, nor of those who left
+    /// it, and returns how many would not go.
+    ///
+    /// Polls, because nobody is told when somebody else's child ends. The first look nearly always suffices.
     pub(crate) async fn gone(&self) -> usize {
-        wait_until_gone(self.id).await
+        let mut pauses = Pauses::default();
+        loop {
+            let left = self.left(pauses.so_far);
+            match pauses.next() {
+                Some(pause) if left > 0 => tokio::time::sleep(pause).await,
+                _ => return left,
+            }
+        }
     }
 
-    /// Whether the group has no member any more, after its leader is reaped.
+    /// Whether nobody of it is left, in the group or outside, after its leader is reaped.
     pub(crate) fn is_gone(&self) -> bool {
-        !answers(self.id)
+        self.end_orphans().is_nobody() && !answers(self.id)
+    }
+
+    /// How many there still are after so many looks.
+    fn left(&self, looks: u32) -> usize {
+        let orphans = self.end_orphans();
+        // Zombies that nobody reaps yet answer to signals, but they do no harm: /proc tells them apart.
+        let members = if !answers(self.id) { 0 } else { Seen::living_in(self.id).len().max(usize::from(looks <= 2)) };
+        members + orphans.dying + if looks <= LOOKS_AT_THE_UNCLEAR { orphans.unclear } else { 0 }
+    }
+
+    fn end_orphans(&self) -> Left {
+        self.membership.as_ref().map(Membership::end_orphans).unwrap_or_default()
     }
 
     /// Kills what is left of the group and waits for the leader's end, which comes at once.
     pub(crate) fn kill_and_reap(&mut self) -> io::Result<ExitStatus> {
         self.kill();
-        match self.leader.take() {
-            Some(mut leader) => leader.wait(),
-            None => Err(io::ErrorKind::NotFound.into()),
+        match (self.leader.take(), &self.membership) {
+            (Some(mut leader), Some(membership)) => membership.reap(&mut leader),
+            _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
 }
@@ -192,27 +222,36 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
-        if let Some(mut leader) = self.leader.take() {
+        if let Some(leader) = self.leader.take() {
+            let mut rest = Group { leader: Some(leader), id: self.id, membership: self.membership.take() };
             // It dies at once, but perhaps not within this call: nobody here may wait for it.
-            std::thread::spawn(move || leader.wait());
+            std::thread::spawn(move || {
+                let _ = rest.kill_and_reap();
+                let mut pauses = Pauses::default();
+                while let (1.., Some(pause)) = (rest.left(pauses.so_far), pauses.next()) {
+                    std::thread::sleep(pause);
+                }
+            });
         }
     }
 }
 
-/// Polls, because nobody is told when somebody else's child ends. The first look nearly always suffices.
-async fn wait_until_gone(group: i32) -> usize {
-    const LONGEST_POLL: Duration = Duration::from_millis(50);
-    const POLLS: usize = 200;
-    let mut pause = Duration::from_millis(1);
-    for poll in 0..POLLS {
-        // Zombies that nobody reaps yet answer to signals, but they do no harm: /proc tells them apart.
-        if !answers(group) || (poll > 2 && Seen::living_in(group).is_empty()) {
-            return 0;
-        }
-        tokio::time::sleep(pause).await;
-        pause = LONGEST_POLL.min(pause * 2);
+/// Who is between two programs for longer than so many looks, a quarter of a second, is somebody else's.
+const LOOKS_AT_THE_UNCLEAR: u32 = 10;
+
+/// Between one look and the next: 1 ms, soon 50, for about ten seconds in all.
+#[derive(Default)]
+struct Pauses {
+    so_far: u32,
+}
+
+impl Pauses {
+    fn next(&mut self) -> Option<Duration> {
+        const LONGEST: Duration = Duration::from_millis(50);
+        const AT_MOST: u32 = 200;
+        self.so_far += 1;
+        (self.so_far <= AT_MOST).then(|| LONGEST.min(Duration::from_millis(1 << self.so_far.min(7) >> 1)))
     }
-    Seen::living_in(group).len()
 }
 
 /// Whether the group has a member, be it a zombie. Sends nothing.
