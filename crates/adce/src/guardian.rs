@@ -19,7 +19,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal, kill, raise};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
@@ -65,6 +65,9 @@ pub fn is_above() -> bool {
 /// Starts this program once more, as the engine, and waits until nothing of it is left. The error: there is no engine,
 /// and nothing has changed.
 pub fn guard() -> io::Result<ExitCode> {
+    // Who started this program may ignore the deaths of children, and that is inherited: nobody would learn how they ended.
+    // SAFETY: the default action is no handler that could run at a bad moment.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     nix::sys::prctl::set_child_subreaper(true)?;
     let mine = Mine { others: children().into_iter().collect() };
     let watched = watched();

@@ -158,3 +158,18 @@ fn a_guardian_passes_on_a_death_before_anybody_listens() {
         assert_eq!(guardian.wait().expect("it ends").signal(), Some(number));
     }
 }
+
+#[test]
+fn a_guardian_that_was_started_by_one_who_ignores_dead_children_hears_of_its_engine() {
+    let place = daemons("exit 0", "");
+    let ignoring = "trap '' CHLD; exec \"$0\" run > said 2>&1";
+    let mut command = Command::new("bash");
+    let mut guardian = command.args(["-c", ignoring, env!("CARGO_BIN_EXE_adce")]).current_dir(place.folder()).spawn().expect("bash");
+    let mut ended = None;
+    wait_for("the guardian's end", || {
+        ended = guardian.try_wait().expect("a child");
+        ended.is_some()
+    });
+    assert_eq!(ended.and_then(|status| status.code()), Some(0), "{}", place.read("said"));
+    nothing_was_left(&place);
+}
