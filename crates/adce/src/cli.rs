@@ -133,6 +133,13 @@ pub enum Command {
     DemoScraper,
 }
 
+impl Command {
+    /// Whether it may start collectors.
+    pub fn runs_an_engine(&self) -> bool {
+        matches!(self, Command::Run(_) | Command::Try(_) | Command::Demo(_))
+    }
+}
+
 /// `30s`, `10m`, `1h`, `2d`.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
     adce_core::spec::parse_duration(text).ok_or_else(|| format!("`{text}` is no span; write for example 30s, 10m or 1h"))

@@ -9,6 +9,8 @@ mod demo_scraper;
 mod display;
 mod exit;
 mod failure;
+mod guardian;
+mod interrupts;
 mod logs;
 mod problems;
 mod screen;
@@ -28,9 +30,15 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    // Two crypto libraries in one process would leave rustls without a default: this is the one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let is_guarded = guardian::is_above();
     match Cli::try_parse() {
+        Ok(cli) if cli.command.runs_an_engine() && !is_guarded => match guardian::guard() {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("warning: no guardian ({error}): if adce is killed, its collectors live on until its next start");
+                start(cli).into()
+            }
+        },
         Ok(cli) => start(cli).into(),
         Err(error) => refused(&error).into(),
     }
@@ -40,6 +48,12 @@ fn main() -> ExitCode {
 const THREADS_AT_MOST: usize = 4_096;
 
 fn start(cli: Cli) -> Exit {
+    if cli.command.runs_an_engine() {
+        // What leaves an attempt's group and loses its parent comes to this process, which ends it with its attempt.
+        let _ = nix::sys::prctl::set_child_subreaper(true);
+    }
+    // Two crypto libraries in one process would leave rustls without a default: this is the one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(THREADS_AT_MOST).build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_collect::{Collectors, Setting, Upstream, end_predecessors};
+use adce_collect::{Collectors, Setting, Upstream, end_predecessors, end_strays};
 use adce_core::ports::{Clock, Lake, Store};
+use adce_core::record::Remembered;
 use adce_core::spec::{LakeUrl, Spec};
 use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
 use adce_gateway::{Gateway, Route};
@@ -79,7 +80,7 @@ pub async fn take_state(spec: &Spec, lake: &dyn Lake) -> Result<Arc<dyn Store>, 
     let path = StatePlace::of(spec).state().to_owned();
     let store: Arc<dyn Store> = Arc::new(blocking(move || sqlite::open(&path, &opening)).await?);
     let remembered = store.load().await?;
-    take_over(&remembered.processes).await?;
+    take_over(&remembered).await?;
     Ok(store)
 }
 
@@ -123,16 +124,27 @@ pub async fn assemble(
     Ok(Wired { engine, handle, notices, store, gateway, logs: None })
 }
 
-async fn take_over(processes: &[adce_core::record::ProcessRecord]) -> Result<(), Failure> {
-    let processes = processes.to_vec();
-    let ended = blocking(move || end_predecessors(&processes, &MachineClock.boot_id(), PREDECESSORS_PATIENCE)).await;
-    let alive: Vec<String> = ended.iter().flat_map(|group| &group.survivors).map(ToString::to_string).collect();
+/// Nothing of the attempts that the state remembers runs any more when it returns: neither in the groups that were
+/// recorded nor outside of them.
+async fn take_over(remembered: &Remembered) -> Result<(), Failure> {
+    let processes = remembered.processes.clone();
+    let attempts = remembered.leases.iter().map(|lease| lease.attempt).chain(processes.iter().map(|process| process.attempt)).collect();
+    let (groups, strays) = blocking(move || {
+        let groups = end_predecessors(&processes, &MachineClock.boot_id(), PREDECESSORS_PATIENCE);
+        (groups, end_strays(&attempts, PREDECESSORS_PATIENCE))
+    })
+    .await;
+    let alive = groups.iter().flat_map(|group| &group.survivors).chain(&strays.survivors);
+    let alive: std::collections::BTreeSet<String> = alive.map(ToString::to_string).collect();
     if alive.is_empty() {
         Ok(())
     } else {
         Err(Failure::new(
             Exit::Unfinished,
-            format!("processes of an earlier engine cannot be ended and still hold its work: {}", alive.join(", ")),
+            format!(
+                "processes of an earlier engine cannot be ended and still hold its work: {}",
+                alive.into_iter().collect::<Vec<_>>().join(", ")
+            ),
         ))
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! `ADCE_KILLS=200 cargo test -p adce --test crash -- --nocapture` kills more often than the 20 times of a normal run.
 
+mod support;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,6 +15,7 @@ use adce_demo::{Limit, Moods, Upstream, UpstreamConfig};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use support::place::{children_of, signal, wait_for};
 
 const LIMIT_PER_SECOND: u64 = 60;
 const SLOTS: u64 = 6;
@@ -47,8 +50,8 @@ fn killed_at_any_moment_nothing_is_lost_torn_doubled_or_sent_too_fast() {
         if let Some(ended) = wait_until(&mut engine, begun, Duration::from_millis(after_ms)) {
             break ended;
         }
-        engine.kill().expect("SIGKILL");
-        engine.wait().expect("the engine is reaped");
+        // Half of the kills hit the engine itself, half of them the guardian above it.
+        kill(&mut engine, killed % 2 == 0);
         killed += 1;
     };
     assert_eq!(completed, Some(0), "the last engine completes the lake");
@@ -65,6 +68,18 @@ fn killed_at_any_moment_nothing_is_lost_torn_doubled_or_sent_too_fast() {
         2 * items,
         figures.fullest[0]
     );
+}
+
+/// Returns when neither of the two is there any more. Until it has an engine, a guardian is killed either way.
+fn kill(guardian: &mut Child, rather_the_engine: bool) {
+    let engine = children_of(guardian.id() as i32).first().copied();
+    match engine {
+        Some(engine) if rather_the_engine => signal("-KILL", engine),
+        _ => guardian.kill().expect("SIGKILL"),
+    }
+    guardian.wait().expect("the guardian is reaped");
+    let is_there = || engine.is_some_and(|engine| Path::new(&format!("/proc/{engine}")).exists());
+    wait_for("the engine to go with its guardian", || !is_there());
 }
 
 /// Waits until it has begun, and then for `span`. The code with which it ended by itself meanwhile, if it did.

@@ -121,6 +121,26 @@ fn ctrl_c_twice_ends_with_130_and_a_clean_state() {
     twice("-INT", 130);
 }
 
+#[test]
+fn ctrl_c_on_a_terminal_is_one_signal_although_guardian_and_engine_get_it() {
+    let (place, engine) = working();
+    // That one has made the place; this one runs where a person can type.
+    signal(&engine, "-KILL");
+    ended(engine);
+    std::fs::remove_file(place.path("started")).expect("the note");
+    place.write("terminal.py", include_str!("support/terminal.py"));
+    std::thread::scope(|scope| {
+        let said = scope.spawn(|| on_a_terminal(&place, "", &["run"]));
+        wait_for("the first attempt", || place.has("started") && place.read("started").ends_with('\n'));
+        place.write("interrupt", "");
+        wait_for("the engine to drain", || is_stopping(&place));
+        place.write("go", "");
+        said.join().expect("it ends").ends_with(130).says("RUNNING 0 of 1 slots").says("INTERRUPTED 50.00 %");
+    });
+    assert!(place.has("lake/letters/a.txt"), "what ran was ended: the signal counted twice");
+    assert_eq!(place.read("started").lines().count(), 1, "nothing was started after it");
+}
+
 /// So many items in one task, whose scraper notes that it was started and collects nothing.
 fn many(items: u32) -> Place {
     let place = Place::new(

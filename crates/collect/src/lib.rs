@@ -4,14 +4,16 @@
 //! nothing about retries: whoever gave the order checks, publishes and records.
 //!
 //! Everything that an order started is gone when its report is there. What a killed engine left is ended by
-//! [`end_predecessors`].
+//! [`end_predecessors`] and [`end_strays`].
 
 mod command;
 mod http;
+mod orphans;
 mod predecessor;
 mod process;
 mod redact;
 mod secret;
+mod strays;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ use crate::command::Commands;
 use crate::http::Fetches;
 pub use crate::http::Upstream;
 pub use crate::predecessor::{EndedGroup, end_predecessors};
+pub use crate::process::children_of;
+pub use crate::strays::{EndedStrays, end_strays};
 
 /// How attempts are run, apart from what the config says of each collector.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@
 //! members by `ADCE_ATTEMPT` in the environment they were started with
 //! (`a_process_that_is_not_the_recorded_one_is_never_killed`).
 //!
-//! What left its group, or was started but not yet recorded, is not found here.
+//! What left its group, or was started but not yet recorded, is found by [`crate::end_strays`].
 
 use std::time::{Duration, Instant};
 
@@ -75,16 +75,15 @@ impl Proven {
     /// While the recorded leader has its number, alive or as a zombie, the group cannot be anybody else's; nor can it
     /// when the leader is gone and a member carries the attempt's id, for a number is not given away while in use.
     fn of(record: &ProcessRecord, processes: &[Seen]) -> Self {
-        let variable = format!("ADCE_ATTEMPT={}", record.attempt);
         let members: Vec<&Seen> = processes.iter().filter(|seen| seen.group == record.process_group).collect();
         let has_its_number = processes.iter().find(|seen| seen.pid == record.process_group);
         let scope = match has_its_number {
             Some(seen) if seen.start_ticks == record.start_ticks => Scope::WholeGroup,
             Some(_) => Scope::MembersAlone,
-            None if members.iter().any(|seen| seen.was_given(&variable)) => Scope::WholeGroup,
+            None if members.iter().any(|seen| seen.is_of(record.attempt)) => Scope::WholeGroup,
             None => Scope::MembersAlone,
         };
-        let is_proven = |seen: &&&Seen| matches!(scope, Scope::WholeGroup) || seen.was_given(&variable);
+        let is_proven = |seen: &&&Seen| matches!(scope, Scope::WholeGroup) || seen.is_of(record.attempt);
         let members = members.iter().filter(|seen| !seen.dead).filter(is_proven).map(|seen| seen.pid).collect();
         Proven { members, scope }
     }

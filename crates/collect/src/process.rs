@@ -4,24 +4,32 @@
 //! believes to be its own. So a group is ended as a whole, and nobody goes on before it is gone.
 //!
 //! Always true: a signal goes to a group only while its leader, dead or alive, is still ours and unreaped, because
-//! only so long can nobody else have its number. What left its group (`setsid`) is beyond this module.
+//! only so long can nobody else have its number. What left its group (`setsid`) is ended by [`crate::orphans`].
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
+use adce_core::ids::AttemptId;
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::orphans::{Left, Membership};
 
 /// A process as `/proc/PID/stat` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) pid: i32,
+    pub(crate) parent: i32,
     pub(crate) group: i32,
+    /// A thread of the kernel, which nobody started.
+    pub(crate) of_the_kernel: bool,
     /// Clock ticks since boot.
     pub(crate) start_ticks: u64,
     pub(crate) dead: bool,
+    /// Waits for something and can be woken.
+    pub(crate) sleeps: bool,
 }
 
 impl Seen {
@@ -35,9 +43,13 @@ impl Seen {
         let after_name = &stat[memchr::memrchr(b')', stat)? + 1..];
         let mut fields = std::str::from_utf8(after_name).ok()?.split_ascii_whitespace();
         let state = fields.next()?;
-        let group = fields.nth(1)?.parse().ok()?;
-        let start_ticks = fields.nth(16)?.parse().ok()?;
-        Some(Seen { pid, group, start_ticks, dead: matches!(state, "Z" | "X" | "x") })
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        let flags: u32 = fields.nth(3)?.parse().ok()?;
+        let start_ticks = fields.nth(12)?.parse().ok()?;
+        let of_the_kernel = flags & KERNEL_THREAD != 0;
+        let (dead, sleeps) = (matches!(state, "Z" | "X" | "x"), matches!(state, "S" | "T" | "t" | "I"));
+        Some(Seen { pid, parent, group, of_the_kernel, start_ticks, dead, sleeps })
     }
 
     /// All processes that this one may see.
@@ -52,25 +64,80 @@ impl Seen {
         Seen::all().into_iter().filter(|seen| seen.group == group && !seen.dead).collect()
     }
 
-    /// Whether its environment, as it was at its start, holds `NAME=value`. False where that cannot be read.
-    pub(crate) fn was_given(&self, variable: &str) -> bool {
-        let environment = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+    /// What its environment, as it was at its start, says of its attempt.
+    pub(crate) fn named(&self) -> Named {
+        let Ok(environment) = self.environment() else { return Named::ByNobody };
+        let mut values = environment.split(|byte| *byte == 0).filter_map(|entry| entry.strip_prefix(b"ADCE_ATTEMPT="));
+        match values.find_map(|value| std::str::from_utf8(value).ok()?.parse().ok()) {
+            Some(attempt) => Named::After(attempt),
+            None if environment.is_empty() && self.begins_a_program() => Named::NotYet,
+            None => Named::ByNobody,
+        }
+    }
+
+    fn environment(&self) -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(format!("/proc/{}/environ", self.pid))?;
+        // In one go: one that begins another program between two reads would seem to end after the first.
+        let mut environment = vec![0; USUAL_ENVIRONMENT_BYTES];
+        let filled = file.read(&mut environment)?;
+        environment.truncate(filled);
+        if filled == USUAL_ENVIRONMENT_BYTES {
+            file.read_to_end(&mut environment)?;
+        }
+        Ok(environment)
+    }
+
+    /// Of one that showed no environment: it has given up its last program, and the next one's environment may not be in
+    /// its place yet. Not so who sleeps and was given an empty one: nobody sleeps between two programs.
+    fn begins_a_program(&self) -> bool {
+        let Ok(stat) = fs::read(format!("/proc/{}/stat", self.pid)) else { return false };
+        let Some(seen) = Seen::parse(self.pid, &stat) else { return false };
+        let mut from_the_end = stat.rsplit(|byte| *byte == b' ').skip(1);
+        let (end, start) = (from_the_end.next(), from_the_end.next());
+        let was_given_none = start == end && end != Some(b"0") && seen.sleeps;
+        !was_given_none && !seen.dead && !seen.of_the_kernel
+    }
+
+    pub(crate) fn is_of(&self, attempt: AttemptId) -> bool {
+        self.named() == Named::After(attempt)
     }
 }
+
+/// Processes whose parent this is, dead ones too.
+pub fn children_of(parent: i32) -> Vec<i32> {
+    Seen::all().into_iter().filter(|seen| seen.parent == parent).map(|seen| seen.pid).collect()
+}
+
+/// To whom a process belongs by its own environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    After(AttemptId),
+    /// It was given no name, or is not ours to look at.
+    ByNobody,
+    /// It is about to begin a program: whoever asks must ask again.
+    NotYet,
+}
+
+/// Far more than nearly everybody has.
+const USUAL_ENVIRONMENT_BYTES: usize = 64 << 10;
+
+/// `PF_KTHREAD` of the flags in /proc/PID/stat.
+const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// A child that leads its own process group. Dropped, the whole group is killed.
 pub(crate) struct Group {
     /// `None` once it is reaped: from then on the number may be somebody else's.
     leader: Option<Child>,
     id: i32,
+    membership: Option<Membership>,
 }
 
 impl Group {
     /// `leader` was spawned with `process_group(0)`.
-    pub(crate) fn led_by(leader: Child) -> Self {
+    pub(crate) fn led_by(leader: Child, membership: Membership) -> Self {
         let id = leader.id() as i32;
-        Group { leader: Some(leader), id }
+        membership.begins(&leader);
+        Group { leader: Some(leader), id, membership: Some(membership) }
     }
 
     pub(crate) fn id(&self) -> i32 {
@@ -110,23 +177,44 @@ impl Group {
         Ok((status, self.gone().await))
     }
 
-    /// Of a group that was killed and whose leader is reaped: waits until nobody of it runs any more, and returns how
-    /// many would not go.
+    /// Of a group that was killed and whose leader is reaped: waits until nobody of it runs any more, nor of those who left
+    /// it, and returns how many would not go.
+    ///
+    /// Polls, because nobody is told when somebody else's child ends. The first look nearly always suffices.
     pub(crate) async fn gone(&self) -> usize {
-        wait_until_gone(self.id).await
+        let mut pauses = Pauses::default();
+        loop {
+            let left = self.left(pauses.so_far);
+            match pauses.next() {
+                Some(pause) if left > 0 => tokio::time::sleep(pause).await,
+                _ => return left,
+            }
+        }
     }
 
-    /// Whether the group has no member any more, after its leader is reaped.
+    /// Whether nobody of it is left, in the group or outside, after its leader is reaped.
     pub(crate) fn is_gone(&self) -> bool {
-        !answers(self.id)
+        self.end_orphans().is_nobody() && !answers(self.id)
+    }
+
+    /// How many there still are after so many looks.
+    fn left(&self, looks: u32) -> usize {
+        let orphans = self.end_orphans();
+        // Zombies that nobody reaps yet answer to signals, but they do no harm: /proc tells them apart.
+        let members = if !answers(self.id) { 0 } else { Seen::living_in(self.id).len().max(usize::from(looks <= 2)) };
+        members + orphans.dying + if looks <= LOOKS_AT_THE_UNCLEAR { orphans.unclear } else { 0 }
+    }
+
+    fn end_orphans(&self) -> Left {
+        self.membership.as_ref().map(Membership::end_orphans).unwrap_or_default()
     }
 
     /// Kills what is left of the group and waits for the leader's end, which comes at once.
     pub(crate) fn kill_and_reap(&mut self) -> io::Result<ExitStatus> {
         self.kill();
-        match self.leader.take() {
-            Some(mut leader) => leader.wait(),
-            None => Err(io::ErrorKind::NotFound.into()),
+        match (self.leader.take(), &self.membership) {
+            (Some(mut leader), Some(membership)) => membership.reap(&mut leader),
+            _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
 }
@@ -134,27 +222,36 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
-        if let Some(mut leader) = self.leader.take() {
+        if let Some(leader) = self.leader.take() {
+            let mut rest = Group { leader: Some(leader), id: self.id, membership: self.membership.take() };
             // It dies at once, but perhaps not within this call: nobody here may wait for it.
-            std::thread::spawn(move || leader.wait());
+            std::thread::spawn(move || {
+                let _ = rest.kill_and_reap();
+                let mut pauses = Pauses::default();
+                while let (1.., Some(pause)) = (rest.left(pauses.so_far), pauses.next()) {
+                    std::thread::sleep(pause);
+                }
+            });
         }
     }
 }
 
-/// Polls, because nobody is told when somebody else's child ends. The first look nearly always suffices.
-async fn wait_until_gone(group: i32) -> usize {
-    const LONGEST_POLL: Duration = Duration::from_millis(50);
-    const POLLS: usize = 200;
-    let mut pause = Duration::from_millis(1);
-    for poll in 0..POLLS {
-        // Zombies that nobody reaps yet answer to signals, but they do no harm: /proc tells them apart.
-        if !answers(group) || (poll > 2 && Seen::living_in(group).is_empty()) {
-            return 0;
-        }
-        tokio::time::sleep(pause).await;
-        pause = LONGEST_POLL.min(pause * 2);
+/// Who is between two programs for longer than so many looks, a quarter of a second, is somebody else's.
+const LOOKS_AT_THE_UNCLEAR: u32 = 10;
+
+/// Between one look and the next: 1 ms, soon 50, for about ten seconds in all.
+#[derive(Default)]
+struct Pauses {
+    so_far: u32,
+}
+
+impl Pauses {
+    fn next(&mut self) -> Option<Duration> {
+        const LONGEST: Duration = Duration::from_millis(50);
+        const AT_MOST: u32 = 200;
+        self.so_far += 1;
+        (self.so_far <= AT_MOST).then(|| LONGEST.min(Duration::from_millis(1 << self.so_far.min(7) >> 1)))
     }
-    Seen::living_in(group).len()
 }
 
 /// Whether the group has a member, be it a zombie. Sends nothing.
@@ -169,7 +266,8 @@ mod tests {
     #[test]
     fn names_with_parentheses_and_spaces_do_not_shift_the_fields() {
         let stat = b"42 (a ) (b) S 1 40 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 0 0";
-        assert_eq!(Seen::parse(42, stat), Some(Seen { pid: 42, group: 40, start_ticks: 98765, dead: false }));
+        let seen = Seen { pid: 42, parent: 1, group: 40, of_the_kernel: false, start_ticks: 98765, dead: false, sleeps: true };
+        assert_eq!(Seen::parse(42, stat), Some(seen));
         assert_eq!(Seen::parse(42, b"42 (a"), None);
     }
 
@@ -177,6 +275,6 @@ mod tests {
     fn this_process_sees_itself() {
         let me = Seen::by_pid(std::process::id() as i32).unwrap();
         assert!(!me.dead && me.start_ticks > 0);
-        assert!(Seen::living_in(me.group).contains(&me));
+        assert!(Seen::living_in(me.group).iter().any(|seen| (seen.pid, seen.start_ticks) == (me.pid, me.start_ticks)));
     }
 }

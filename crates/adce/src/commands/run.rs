@@ -14,6 +14,7 @@ use crate::control;
 use crate::display::Display;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::interrupts::Interrupts;
 use crate::summary;
 use crate::wiring::{self, Wired};
 
@@ -85,13 +86,9 @@ fn ask_on_terminal(gaps: u64) -> bool {
 
 /// Ctrl-C or SIGTERM once: finish what runs. Twice: stop it.
 async fn interrupts(handle: adce_engine::Handle) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+    let Ok(mut interrupts) = Interrupts::listen() else { return };
     for how in [Interrupt::Drain, Interrupt::Stop] {
-        let signal = tokio::select! {
-            _ = interrupt.recv() => 130,
-            _ = terminate.recv() => 143,
-        };
+        let signal = interrupts.next().await;
         crate::exit::interrupted_by(signal);
         handle.interrupt(how);
     }

@@ -97,6 +97,18 @@ impl Said {
     }
 }
 
+/// Of its first thread, which for a guardian is the only one.
+pub fn children_of(pid: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
+}
+
+/// To a process, or to a group if the number is negative. `which` as `kill` takes it.
+#[track_caller]
+pub fn signal(which: &str, pid: i32) {
+    assert!(Command::new("kill").args([which, "--", &pid.to_string()]).status().expect("kill").success());
+}
+
 /// Returns when `done`, or fails after a minute.
 #[track_caller]
 pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {

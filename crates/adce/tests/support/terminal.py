@@ -1,7 +1,9 @@
-"""Runs a command on a terminal of its own: `terminal.py ANSWER COMMAND...`. The answer is typed when a question ends in `[y/N] `."""
+"""Runs a command on a terminal of its own: `terminal.py ANSWER COMMAND...`. The answer is typed when a question ends in `[y/N] `,
+and Ctrl-C when there is a file `interrupt`, which is removed."""
 
 import os
 import pty
+import select
 import sys
 
 answer, command = sys.argv[1], sys.argv[2:]
@@ -10,6 +12,11 @@ if child == 0:
     os.execv(command[0], command)
 seen, answered = b"", False
 while True:
+    if os.path.exists("interrupt"):
+        os.remove("interrupt")
+        os.write(terminal, b"\x03")
+    if not select.select([terminal], [], [], 0.02)[0]:
+        continue
     try:
         piece = os.read(terminal, 65536)
     except OSError:  # Nobody has the terminal open any more.

@@ -1,7 +1,7 @@
 //! Runs a scraper: starts it, listens to it, ends it, and says what came of it.
 //!
 //! Whatever it does — hang, flood, fork, die half-way, lie — the attempt ends within its time, its whole process group
-//! is gone when [`Commands::collect`] returns, and each item has at most one report.
+//! and all that left it is gone when [`Commands::collect`] returns, and each item has at most one report.
 //!
 //! Making files, starting a process and following it for its first moments block the thread: whoever calls sees to it
 //! that it may. For the rest of the time it waits as futures do.
@@ -47,6 +47,7 @@ use self::staging::Staged;
 pub(crate) use self::staging::own_folder;
 use self::workplaces::{Skeleton, Workplaces};
 use crate::Setting;
+use crate::orphans::Orphans;
 use crate::process::Group;
 use crate::redact::Redactor;
 
@@ -71,6 +72,7 @@ pub(crate) struct Commands {
     /// What ends within this time is followed on the thread that started it.
     briefly: Duration,
     workplaces: Arc<Workplaces>,
+    orphans: Arc<Orphans>,
 }
 
 /// A command after its first moments.
@@ -110,7 +112,7 @@ enum EndedBy {
 impl Commands {
     pub(crate) fn new(clock: Arc<dyn Clock>, own: Arc<Vec<(OsString, OsString)>>, setting: &Setting) -> Self {
         let Setting { grace, keep_bytes, briefly, .. } = *setting;
-        Commands { clock, own, grace, keep_bytes, briefly, workplaces: Arc::default() }
+        Commands { clock, own, grace, keep_bytes, briefly, workplaces: Arc::default(), orphans: Orphans::of_this_process() }
     }
 
     /// A folder for an order of these items, under `within`.
@@ -184,7 +186,7 @@ impl Commands {
     fn start(&self, order: &Order) -> Result<(Result<Spawned, Lost>, Output), Failure> {
         let environment = ChildEnvironment::of(order, &self.own).map_err(|why| program::not_started(&why))?;
         let redactor = redactor(order, &environment);
-        let spawned = match spawn::spawn(order, &environment, &self.workplaces) {
+        let spawned = match spawn::spawn(order, &environment, &self.workplaces, &self.orphans) {
             Ok(spawned) => Ok(spawned),
             Err(Unfollowed::Lost(lost)) => Err(lost),
             Err(Unfollowed::NotStarted(failure)) => return Err(Failure { message: redactor.text(&failure.message), ..failure }),
@@ -231,6 +233,7 @@ impl Commands {
             _ = leader.readable() => return EndedBy::Itself,
             () = stop.stopped() => EndedBy::Stop,
             ended_by = self.out_of_time(deadline, timeout, stop) => ended_by,
+            ended_by = self.orphans.reap_now_and_then() => ended_by,
         };
         group.terminate();
         let patience = self.clock.now().boot + self.grace;
@@ -276,7 +279,7 @@ async fn give_up(mut lost: Lost, output: &mut Output) -> Ending {
 fn complain_of_hanging(output: &mut Output, hanging: usize) {
     output.finish();
     if hanging > 0 {
-        output.complain(&format!("{hanging} processes of its group hang in the kernel and could not be killed"));
+        output.complain(&format!("{hanging} processes of it hang in the kernel and could not be killed"));
     }
 }
 

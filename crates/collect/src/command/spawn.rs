@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use adce_core::gap::{Failure, Fault};
 use adce_core::ids::AttemptId;
@@ -18,6 +19,7 @@ use crate::command::environment::ChildEnvironment;
 use crate::command::output::From;
 use crate::command::workplaces::{Skeleton, Workplaces};
 use crate::command::{program, staging};
+use crate::orphans::Orphans;
 use crate::process::{Group, Seen};
 
 /// A command that runs, and what of it adce holds.
@@ -60,7 +62,12 @@ impl Spawned {
 }
 
 /// Prepares the attempt's folder and starts its command there. Blocks until the child has begun its program.
-pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, workplaces: &Workplaces) -> Result<Spawned, Unfollowed> {
+pub(crate) fn spawn(
+    order: &Order,
+    environment: &ChildEnvironment,
+    workplaces: &Workplaces,
+    orphans: &Arc<Orphans>,
+) -> Result<Spawned, Unfollowed> {
     let argv0 = order.argv.first().map_or("", String::as_str);
     let folder = &order.collector.cwd;
     let program = program::find(argv0, folder, environment.get("PATH")).map_err(Unfollowed::NotStarted)?;
@@ -69,10 +76,11 @@ pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, workplaces: &
     command.arg0(argv0).args(&order.argv[1..]).current_dir(folder).process_group(0);
     command.env_clear().envs(environment.variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let membership = orphans.expect(order.attempt);
     let started = command.spawn().map_err(|why| program::explain(argv0, &program, folder, &why));
     let mut child = started.map_err(Unfollowed::NotStarted)?;
     let (stdout, stderr) = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
-    let group = Group::led_by(child);
+    let group = Group::led_by(child, membership);
     match group.leader_descriptor() {
         Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, skeleton }),
         Err(why) => Err(Unfollowed::Lost(Lost { group, why })),

@@ -1,0 +1,182 @@
+//! A tiny process above the engine: when the engine is gone, however it went, it ends all that the engine had started.
+//!
+//! An engine that is killed cannot end its scrapers, and what they start may leave its group. So a command that runs an
+//! engine begins as its guardian, starts the same program again as the engine, and does nothing but wait. The kernel
+//! hands every process below it that loses its parent to the guardian (`PR_SET_CHILD_SUBREAPER`), so after the engine's
+//! end all that is left of it are the guardian's children, and theirs once these are dead.
+//!
+//! Always true: when the guardian is gone by itself, nothing that its engine started runs any more
+//! (`nothing_outlives_a_killed_engine`); when the guardian is killed, the engine is, too (`PR_SET_PDEATHSIG`), and the
+//! rest is left to the next start.
+//!
+//! It has one thread and reads neither config nor state. A signal that is sent to it alone is handed on to the engine;
+//! one of the terminal reaches the engine by itself, for both are of one group. How often that is, [`crate::interrupts`]
+//! knows.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, raise};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid, getppid};
+
+/// Holds the guardian's number for the engine. No collector sees it.
+const ANNOUNCEMENT: &str = "ADCE_GUARDIAN";
+
+/// What ends a process unless it is caught, and is handed on.
+const HANDED_ON: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// `si_code` of a signal that a process sent.
+const SENT_BY_A_PROCESS: i32 = 0;
+
+/// So long the last processes get to die of SIGKILL. Only one that hangs in the kernel needs longer than moments.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The signal by which a guardian hands this one on: another one, so that the engine can tell that the same signal did
+/// not come twice. Both end a process that does not listen yet.
+pub fn in_other_words(signal: Signal) -> Signal {
+    match signal {
+        Signal::SIGINT => Signal::SIGUSR1,
+        Signal::SIGTERM => Signal::SIGUSR2,
+        other => other,
+    }
+}
+
+/// Whether this process was started as an engine by its guardian. If so, it dies with it from now on. Call it before
+/// there is a second thread.
+pub fn is_above() -> bool {
+    let Some(guardian) = std::env::var_os(ANNOUNCEMENT) else { return false };
+    // SAFETY: nobody else reads or writes the environment, for there is no other thread yet.
+    unsafe { std::env::remove_var(ANNOUNCEMENT) };
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    if guardian.to_str().and_then(|pid| pid.parse().ok()) != Some(getppid().as_raw()) {
+        // It was killed before it could be told that it should take this process with it.
+        let _ = raise(Signal::SIGKILL);
+    }
+    // They were blocked by the guardian, and masks are inherited.
+    let _ = watched().thread_unblock();
+    true
+}
+
+/// Starts this program once more, as the engine, and waits until nothing of it is left. The error: there is no engine,
+/// and nothing has changed.
+pub fn guard() -> io::Result<ExitCode> {
+    // Who started this program may ignore the deaths of children, and that is inherited: nobody would learn how they ended.
+    // SAFETY: the default action is no handler that could run at a bad moment.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let mine = Mine { others: children().into_iter().collect() };
+    let watched = watched();
+    watched.thread_block()?;
+    let started =
+        SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC).map_err(io::Error::from).and_then(|signals| Ok((start_engine()?, signals)));
+    match started {
+        Ok((engine, signals)) => {
+            let status = wait(&engine, &signals)?;
+            mine.end();
+            Ok(pass_on(status))
+        }
+        Err(error) => {
+            watched.thread_unblock()?;
+            Err(error)
+        }
+    }
+}
+
+fn watched() -> SigSet {
+    HANDED_ON.into_iter().chain([Signal::SIGCHLD]).collect()
+}
+
+fn start_engine() -> io::Result<Child> {
+    let mut arguments = std::env::args_os();
+    let mut engine = Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        engine.arg0(name);
+    }
+    engine.args(arguments).env(ANNOUNCEMENT, getpid().to_string()).spawn()
+}
+
+/// Until the engine has ended. Whoever else ends meanwhile is reaped.
+fn wait(engine: &Child, signals: &SignalFd) -> io::Result<ExitStatus> {
+    let engine = Pid::from_raw(engine.id() as i32);
+    loop {
+        while let Some((pid, status)) = reaped(None) {
+            if pid == engine {
+                return Ok(status);
+            }
+        }
+        let Some(told) = signals.read_signal()? else { continue };
+        let signal = Signal::try_from(told.ssi_signo as i32)?;
+        if signal != Signal::SIGCHLD && told.ssi_code == SENT_BY_A_PROCESS {
+            // It is not reaped yet, so the number is its own.
+            let _ = kill(engine, in_other_words(signal));
+        }
+    }
+}
+
+/// A child that has ended; this one, or any.
+fn reaped(pid: Option<Pid>) -> Option<(Pid, ExitStatus)> {
+    match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(pid, code)) => Some((pid, ExitStatus::from_raw(code << 8))),
+        Ok(WaitStatus::Signaled(pid, signal, _)) => Some((pid, ExitStatus::from_raw(signal as i32))),
+        _ => None,
+    }
+}
+
+/// What the guardian has to end.
+struct Mine {
+    /// Children of a shell that became this program (`exec adce`) are somebody else's.
+    others: HashSet<i32>,
+}
+
+impl Mine {
+    /// Who dies leaves its own children to the guardian: it goes on until there are none.
+    fn end(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left: Vec<i32> = children().into_iter().filter(|pid| !self.others.contains(pid)).collect();
+            if left.is_empty() {
+                return;
+            }
+            // Nobody but this thread reaps them, so the numbers are their own.
+            let left = left.into_iter().map(Pid::from_raw);
+            let dying: Vec<Pid> = left.filter(|pid| kill(*pid, Signal::SIGKILL).is_ok() && reaped(Some(*pid)).is_none()).collect();
+            if Instant::now() > deadline {
+                eprintln!("warning: processes of this run cannot be ended: {dying:?}");
+                return;
+            }
+            if !dying.is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+/// Of this thread, which is the only one: zombies, too.
+fn children() -> Vec<i32> {
+    let me = getpid();
+    match std::fs::read_to_string(format!("/proc/{me}/task/{me}/children")) {
+        Ok(pids) => pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
+        // The kernel was built without that file.
+        Err(_) => adce_collect::children_of(me.as_raw()),
+    }
+}
+
+/// Ends as the engine did.
+fn pass_on(status: ExitStatus) -> ExitCode {
+    let Some(number) = status.signal() else { return ExitCode::from(status.code().unwrap_or(1) as u8) };
+    let signal = Signal::try_from(number).ok();
+    let signal = signal.map(|signal| HANDED_ON.into_iter().find(|original| in_other_words(*original) == signal).unwrap_or(signal));
+    if let Some(signal) = signal {
+        // The engine has left its image if there is one to be left.
+        let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
+        let _ = watched().thread_unblock();
+        let _ = raise(signal);
+    }
+    // The first process of a container does not die of its own signals.
+    ExitCode::from(128 + signal.map_or(number, |signal| signal as i32) as u8)
+}

@@ -1,0 +1,175 @@
+//! What has left its group while the engine lives: whose it is, and how it is ended.
+//!
+//! A daemon forks, leaves its group (`setsid`) and loses its parent. An engine that is a subreaper
+//! (`PR_SET_CHILD_SUBREAPER`) is its parent from then on, so nothing that an attempt started is ever out of sight. It is
+//! known by `ADCE_ATTEMPT` in its environment; who hides that goes with the last attempt that can have started it.
+//!
+//! For an attempt that leaves nobody all this costs one short read: the kernel gives orphans to the first thread of a
+//! process, and lists each thread's children. Attempts are started by other threads, so that list is nearly always empty.
+//!
+//! Always true: a number is signalled or reaped only while it is certainly an orphan's: nobody else reaps orphans, and
+//! looks and the reaping of leaders exclude each other. The leader of an attempt is never reaped here, whoever has ended
+//! with it (`a_daemon_is_gone_when_its_attempt_has_ended`, `an_attempt_ends_no_daemon_of_another`).
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::process::{Child, ExitStatus};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use adce_core::ids::AttemptId;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+
+use crate::process::{Named, Seen, children_of};
+
+pub(crate) struct Orphans {
+    /// Otherwise they are somebody else's, and nothing is done here.
+    adopts: bool,
+    /// `None`: the kernel was built without that file.
+    list: Option<File>,
+    running: Mutex<HashMap<AttemptId, Leader>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leader {
+    /// Being started: its number is not known yet.
+    Starting,
+    Runs(i32),
+}
+
+/// What one look has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Told to end, and still there.
+    pub(crate) dying: usize,
+    /// Whose they are will show in a moment.
+    pub(crate) unclear: usize,
+}
+
+impl Left {
+    pub(crate) fn is_nobody(self) -> bool {
+        self == Left::default()
+    }
+}
+
+impl Orphans {
+    /// Whether this process adopts any is asked here, once.
+    pub(crate) fn of_this_process() -> Arc<Self> {
+        let me = std::process::id();
+        let adopts = rustix::process::child_subreaper().is_ok_and(|reaper| reaper.is_some());
+        Arc::new(Orphans { adopts, list: File::open(format!("/proc/{me}/task/{me}/children")).ok(), running: Mutex::default() })
+    }
+
+    /// To be called before anything of the attempt is started.
+    pub(crate) fn expect(self: &Arc<Self>, attempt: AttemptId) -> Membership {
+        self.running().insert(attempt, Leader::Starting);
+        Membership { attempt, orphans: self.clone() }
+    }
+
+    /// Dead orphans are reaped when an attempt ends. One that goes on for long may leave many meanwhile.
+    pub(crate) async fn reap_now_and_then<T>(&self) -> T {
+        loop {
+            tokio::time::sleep(REAPED_EVERY).await;
+            let running = self.running();
+            self.living(&running);
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<AttemptId, Leader>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reaps the dead ones.
+    fn living(&self, running: &HashMap<AttemptId, Leader>) -> Vec<Seen> {
+        if !self.adopts {
+            return Vec::new();
+        }
+        let is_leader = |pid: i32| running.values().any(|leader| *leader == Leader::Runs(pid));
+        let orphans = self.children().into_iter().filter(|pid| !is_leader(*pid));
+        orphans.filter(|pid| !is_reaped(*pid)).filter_map(Seen::by_pid).collect()
+    }
+
+    fn children(&self) -> Vec<i32> {
+        let Some(list) = &self.list else { return children_of(std::process::id() as i32) };
+        let mut text = [0; 4 << 10];
+        // More than that are seen at the next look.
+        let filled = list.read_at(&mut text, 0).unwrap_or_default();
+        let whole = if filled == text.len() { memchr::memrchr(b' ', &text).unwrap_or_default() } else { filled };
+        String::from_utf8_lossy(&text[..whole]).split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// One look for what this attempt, which runs no more, has left; it is killed.
+    fn end(&self, attempt: AttemptId) -> Left {
+        let running = self.running();
+        let mut left = Left::default();
+        for orphan in self.living(&running) {
+            match orphan.named() {
+                Named::NotYet => left.unclear += 1,
+                Named::After(other) if other != attempt && running.contains_key(&other) => {}
+                named if named == Named::After(attempt) || !may_be_of_others(&orphan, &running) => {
+                    left.dying += 1;
+                    if let Some(pid) = Pid::from_raw(orphan.pid) {
+                        let _ = rustix::process::kill_process(pid, Signal::KILL);
+                    }
+                }
+                _ => {}
+            }
+        }
+        left
+    }
+}
+
+const REAPED_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether one of these attempts can have started it: none that began later can.
+fn may_be_of_others(orphan: &Seen, running: &HashMap<AttemptId, Leader>) -> bool {
+    running.values().any(|leader| match leader {
+        Leader::Starting => true,
+        Leader::Runs(pid) => Seen::by_pid(*pid).is_none_or(|leader| leader.start_ticks <= orphan.start_ticks),
+    })
+}
+
+fn is_reaped(orphan: i32) -> bool {
+    let Some(orphan) = Pid::from_raw(orphan) else { return true };
+    matches!(waitid(WaitId::Pid(orphan), WaitIdOptions::EXITED | WaitIdOptions::NOHANG), Ok(Some(_)) | Err(rustix::io::Errno::CHILD))
+}
+
+/// An attempt among those that run, from before its start until its leader is reaped.
+pub(crate) struct Membership {
+    attempt: AttemptId,
+    orphans: Arc<Orphans>,
+}
+
+impl Membership {
+    pub(crate) fn begins(&self, leader: &Child) {
+        self.orphans.running().insert(self.attempt, Leader::Runs(leader.id() as i32));
+    }
+
+    /// Waits for the leader's end.
+    pub(crate) fn reap(&self, leader: &mut Child) -> io::Result<ExitStatus> {
+        let pid = Pid::from_raw(leader.id() as i32).ok_or(io::ErrorKind::NotFound)?;
+        loop {
+            {
+                let mut running = self.orphans.running();
+                if let Some(status) = leader.try_wait()? {
+                    running.remove(&self.attempt);
+                    return Ok(status);
+                }
+            }
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        }
+    }
+
+    /// After the leader is reaped: kills what the attempt has left outside its group.
+    pub(crate) fn end_orphans(&self) -> Left {
+        self.orphans.end(self.attempt)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.orphans.running().remove(&self.attempt);
+    }
+}

@@ -1,0 +1,106 @@
+//! Daemons of several attempts under one engine that adopts them: each goes with its own attempt.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_collect::{Collectors, children_of};
+use adce_core::ports::{Collect, Report};
+use adce_core::spec::How;
+use support::*;
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// This process adopts what loses its parent, as an engine does: one test at a time.
+async fn adopting() -> (MutexGuard<'static, ()>, Arc<Collectors>) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+    let guard = ONE_AT_A_TIME.lock().await;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    let setting = adce_collect::Setting { briefly: Duration::from_millis(50), ..setting() };
+    (guard, Arc::new(Collectors::new(setting, Vec::new(), Arc::new(NoPermits), HandClock::new())))
+}
+
+/// The number of the daemon that the command starts with `prefix`, and what came of the command.
+struct Attempt {
+    folder: TempDir,
+    stop: Arc<Button>,
+    report: tokio::task::JoinHandle<Report>,
+}
+
+impl Attempt {
+    fn start(collectors: &Arc<Collectors>, prefix: &str, then: &str) -> Attempt {
+        let (folder, stop, collectors) = (TempDir::new().unwrap(), Button::new(), collectors.clone());
+        let mut order = order(collector(How::Command(Vec::new())), folder.path(), vec![item("k")]);
+        let daemon = folder.path().join("daemon");
+        let script = format!(
+            "({prefix} setsid sh -c 'echo $$ > \"$0.new\"; mv \"$0.new\" \"$0\"; exec tail -f /dev/null' {0} > /dev/null 2>&1 &)\n\
+             while [ ! -e {0} ]; do sleep 0.01; done; {then}",
+            daemon.display()
+        );
+        order.argv = ["sh", "-c", &script].map(String::from).to_vec();
+        let stopped: adce_core::ports::Stop = stop.clone();
+        let runtime = tokio::runtime::Handle::current();
+        // As the engine does it: on a thread that may block, which is never the first one.
+        let attempt = async move { collectors.collect(order, &|_| {}, stopped).await };
+        let report = tokio::task::spawn_blocking(move || runtime.block_on(attempt));
+        Attempt { folder, stop, report }
+    }
+
+    async fn daemon(&self) -> i32 {
+        let file = path(&self.folder, "daemon");
+        appears(&file).await;
+        read_pid(&file).unwrap()
+    }
+
+    async fn ended(self) -> Report {
+        in_time("the attempt ends", self.report).await.unwrap()
+    }
+}
+
+fn is_there(pid: i32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// One attempt that goes on, and one beside it that ends with its own daemon.
+async fn one_goes_on_and_one_ends(prefix: &str) {
+    let (_alone, collectors) = adopting().await;
+    let goes_on = Attempt::start(&collectors, prefix, "exec tail -f /dev/null");
+    let its_daemon = goes_on.daemon().await;
+    let ends = Attempt::start(&collectors, "", "exit 0");
+    let gone = ends.daemon().await;
+    assert_eq!(ends.ended().await.ended, "exit 0");
+    assert!(!is_there(gone), "the daemon of the one that ended is there");
+    assert!(runs(its_daemon), "the daemon of the one that goes on was ended");
+    goes_on.stop.press();
+    assert_eq!(goes_on.ended().await.ended, "stopped");
+    assert!(!is_there(its_daemon), "a daemon outlived its attempt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_ends_no_daemon_of_another() {
+    one_goes_on_and_one_ends("").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_hides_its_environment_goes_with_the_last_attempt_that_can_have_started_it() {
+    one_goes_on_and_one_ends("env -i").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_goes_on_leaves_no_zombies() {
+    let (_alone, collectors) = adopting().await;
+    let attempt = Attempt::start(&collectors, "", "exec tail -f /dev/null");
+    let daemon = attempt.daemon().await;
+    let process = Watched::of(daemon);
+    rustix::process::kill_process(rustix::process::Pid::from_raw(daemon).unwrap(), rustix::process::Signal::KILL).unwrap();
+    process.ends().await;
+    let reaped = async {
+        while children_of(std::process::id() as i32).contains(&daemon) {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time("the dead daemon is reaped", reaped).await;
+    attempt.stop.press();
+    attempt.ended().await;
+}
