@@ -159,6 +159,9 @@ pub struct Report {
     pub requests: u64,
     /// Staged files whose key is no item of the task.
     pub strays: Vec<String>,
+    /// Of items whose file was to be taken from somewhere else than `out/`: what is there instead. Said only if nothing
+    /// else fills them.
+    pub not_there: Vec<(ItemId, String)>,
     /// Where it lies in the order's folder, if anything was said at all.
     pub log: Option<PathBuf>,
 }

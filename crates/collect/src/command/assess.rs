@@ -108,7 +108,7 @@ pub(crate) fn assess(items: &[OrderItem], words: &Words, staged: &Staged, ending
                 Some(own_word(word, file.map(|(path, _)| path.clone()), ending))
             }
             (None, Some((path, _))) if ending == Ending::Exited(DONE) => Some(Said::Staged(path.clone())),
-            (None, Some((_, bytes))) => distrusted(&assessment.rest, *bytes),
+            (None, Some((_, bytes))) => distrusted(&assessment.rest, *bytes, staged.is_printed),
             (None, None) => None,
         };
         assessment.items.extend(said.map(|said| ItemReport { item: item.item, said }));
@@ -134,9 +134,12 @@ fn own_word(word: &Word, file: Option<std::path::PathBuf>, ending: Ending) -> Sa
 }
 
 /// Exit 66 says of such an item that there is none: then that, not a file, is what is known of it.
-fn distrusted(rest: &Rest, bytes: u64) -> Option<Said> {
+fn distrusted(rest: &Rest, bytes: u64, is_printed: bool) -> Option<Said> {
     let Rest::Failed(failure) = rest else { return None };
-    let message = format!("{}; its staged file of {bytes} bytes was not trusted, because no `done` line names it", failure.message);
+    let message = match is_printed {
+        true => format!("{}; the {bytes} bytes that it had printed by then were not trusted", failure.message),
+        false => format!("{}; its staged file of {bytes} bytes was not trusted, because no `done` line names it", failure.message),
+    };
     Some(Said::Failed(Failure { message, ..failure.clone() }))
 }
 

@@ -12,6 +12,7 @@ mod assess;
 mod brief;
 mod contract;
 mod environment;
+mod handover;
 mod output;
 mod program;
 mod spawn;
@@ -40,11 +41,12 @@ use self::assess::{Assessment, Ending, assess};
 use self::brief::Brief;
 use self::contract::Words;
 use self::environment::ChildEnvironment;
+use self::handover::Busy;
 use self::output::{From, Output};
-use self::spawn::{Lost, Spawned, Unfollowed};
+use self::spawn::{Lost, Spawned, Unfollowed, Workplace};
 use self::staging::Staged;
 pub(crate) use self::staging::own_folder;
-use self::workplaces::{Skeleton, Workplaces};
+use self::workplaces::Workplaces;
 use crate::Setting;
 use crate::process::Group;
 use crate::redact::Redactor;
@@ -70,6 +72,7 @@ pub(crate) struct Commands {
     /// What ends within this time is followed on the thread that started it.
     briefly: Duration,
     workplaces: Arc<Workplaces>,
+    busy: Arc<Busy>,
 }
 
 /// A command after its first moments.
@@ -109,7 +112,7 @@ enum EndedBy {
 impl Commands {
     pub(crate) fn new(clock: Arc<dyn Clock>, own: Arc<Vec<(OsString, OsString)>>, setting: &Setting) -> Self {
         let Setting { grace, keep_bytes, briefly, .. } = *setting;
-        Commands { clock, own, grace, keep_bytes, briefly, workplaces: Arc::default() }
+        Commands { clock, own, grace, keep_bytes, briefly, workplaces: Arc::default(), busy: Arc::default() }
     }
 
     /// A folder for an order of these items, under `within`.
@@ -134,10 +137,10 @@ impl Commands {
             Begun::Going { spawned, output, ended } => (spawned, output, ended),
             Begun::Lost(lost, mut output) => {
                 let ending = give_up(lost, &mut output).await;
-                return report(order, output, ending, Skeleton::default(), &self.workplaces);
+                return report(order, output, ending, Workplace::default(), &self.workplaces);
             }
         };
-        let skeleton = std::mem::take(&mut spawned.skeleton);
+        let place = std::mem::take(&mut spawned.place);
         let ending = match ended {
             Some(status) => {
                 complain_of_hanging(&mut output, spawned.group.gone().await);
@@ -156,7 +159,7 @@ impl Commands {
             Ok((EndedBy::Stop, _)) => Ending::Stopped,
             Err(lost) => give_up(lost, &mut output).await,
         };
-        report(order, output, ending, skeleton, &self.workplaces)
+        report(order, output, ending, place, &self.workplaces)
     }
 
     /// Starts the command and follows it for its first moments, to its end if it comes.
@@ -172,7 +175,7 @@ impl Commands {
         match brief::follow(&mut spawned, &mut output, self.briefly.min(order.collector.timeout)) {
             Ok(Brief::Ended(status)) if spawned.group.is_gone() => {
                 output.finish();
-                Begun::Over(report(order, output, exit(status), spawned.skeleton, &self.workplaces))
+                Begun::Over(report(order, output, exit(status), spawned.place, &self.workplaces))
             }
             Ok(Brief::Ended(status)) => Begun::Going { spawned: Box::new(spawned), output, ended: Some(status) },
             Ok(Brief::Running) => Begun::Going { spawned: Box::new(spawned), output, ended: None },
@@ -183,7 +186,7 @@ impl Commands {
     fn start(&self, order: &Order) -> Result<(Result<Spawned, Lost>, Output), Failure> {
         let environment = ChildEnvironment::of(order, &self.own).map_err(|why| program::not_started(&why))?;
         let redactor = redactor(order, &environment);
-        let spawned = match spawn::spawn(order, &environment, &self.workplaces) {
+        let spawned = match spawn::spawn(order, &environment, &self.workplaces, &self.busy) {
             Ok(spawned) => Ok(spawned),
             Err(Unfollowed::Lost(lost)) => Err(lost),
             Err(Unfollowed::NotStarted(failure)) => return Err(Failure { message: redactor.text(&failure.message), ..failure }),
@@ -384,11 +387,16 @@ impl Pipes {
     }
 }
 
-fn report(order: &Order, mut output: Output, ending: Ending, skeleton: Skeleton, workplaces: &Workplaces) -> Report {
+fn report(order: &Order, mut output: Output, ending: Ending, place: Workplace, workplaces: &Workplaces) -> Report {
+    let Workplace { skeleton, handover } = place;
+    let is_printed = handover.is_printed();
+    let handed_over = handover.complete(order);
+    handed_over.remarks.iter().for_each(|remark| output.complain(remark));
     let staged = staging::look(order).unwrap_or_else(|why| {
         output.complain(&format!("what it staged could not be looked through: {why}"));
         Staged::default()
     });
+    let staged = Staged { not_there: handed_over.not_there, is_printed, ..staged };
     let last_line = output.last_line();
     let Assessment { mut items, mut rest, remarks } = assess(&order.items, &output.words, &staged, ending, last_line.as_deref());
     let own_failures = items.iter_mut().filter_map(|report| match &mut report.said {
@@ -405,7 +413,8 @@ fn report(order: &Order, mut output: Output, ending: Ending, skeleton: Skeleton,
     if staged.strays.is_empty() && matches!(ending, Ending::Exited(_)) {
         workplaces.leave(order, skeleton, &staged, log.as_deref());
     }
-    Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, log }
+    let not_there = staged.not_there.into_iter().map(|(at, instead)| (order.items[at].item, instead)).collect();
+    Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, not_there, log }
 }
 
 /// A log that cannot be written costs nobody the work that was done.

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use adce_core::gap::{Failure, Fault};
 use adce_core::ids::AttemptId;
@@ -15,6 +16,7 @@ use adce_core::record::ProcessRecord;
 use adce_core::time::BootId;
 
 use crate::command::environment::ChildEnvironment;
+use crate::command::handover::{Busy, Handover};
 use crate::command::output::From;
 use crate::command::workplaces::{Skeleton, Workplaces};
 use crate::command::{program, staging};
@@ -27,7 +29,14 @@ pub(crate) struct Spawned {
     /// `None` once it is at its end.
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
+    pub(crate) place: Workplace,
+}
+
+/// Where the command works, and how what it collects gets there.
+#[derive(Default)]
+pub(crate) struct Workplace {
     pub(crate) skeleton: Skeleton,
+    pub(crate) handover: Handover,
 }
 
 /// Why there is nothing to follow.
@@ -60,21 +69,28 @@ impl Spawned {
 }
 
 /// Prepares the attempt's folder and starts its command there. Blocks until the child has begun its program.
-pub(crate) fn spawn(order: &Order, environment: &ChildEnvironment, workplaces: &Workplaces) -> Result<Spawned, Unfollowed> {
+pub(crate) fn spawn(
+    order: &Order,
+    environment: &ChildEnvironment,
+    workplaces: &Workplaces,
+    busy: &Arc<Busy>,
+) -> Result<Spawned, Unfollowed> {
     let argv0 = order.argv.first().map_or("", String::as_str);
     let folder = &order.collector.cwd;
     let program = program::find(argv0, folder, environment.get("PATH")).map_err(Unfollowed::NotStarted)?;
     let skeleton = staging::prepare(order, workplaces).map_err(|why| Unfollowed::NotStarted(no_folder(&why)))?;
+    let handover = Handover::begin(order, busy).map_err(Unfollowed::NotStarted)?;
+    let printed = handover.stdout().map_err(|why| Unfollowed::NotStarted(no_folder(&why)))?;
     let mut command = Command::new(&program);
     command.arg0(argv0).args(&order.argv[1..]).current_dir(folder).process_group(0);
     command.env_clear().envs(environment.variables.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(printed.map_or_else(Stdio::piped, Stdio::from)).stderr(Stdio::piped());
     let started = command.spawn().map_err(|why| program::explain(argv0, &program, folder, &why));
     let mut child = started.map_err(Unfollowed::NotStarted)?;
     let (stdout, stderr) = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
     let group = Group::led_by(child);
     match group.leader_descriptor() {
-        Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, skeleton }),
+        Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, place: Workplace { skeleton, handover } }),
         Err(why) => Err(Unfollowed::Lost(Lost { group, why })),
     }
 }

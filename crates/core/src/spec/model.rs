@@ -200,6 +200,16 @@ pub struct Collector {
     pub cwd: PathBuf,
 }
 
+impl Collector {
+    /// Where a command that writes where it likes leaves the file of the item with these values; `None` for all others.
+    pub fn pick_up_path(&self, values: &[(String, String)]) -> Option<Result<PathBuf, super::template::FillError>> {
+        match &self.output {
+            Output::PickUp(pick_up) => Some(pick_up.path.fill(values).map(|path| self.cwd.join(path))),
+            Output::Staged | Output::Direct | Output::Stdout => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum How {
     /// argv; `{x}` in an element is filled in.
@@ -301,11 +311,25 @@ pub enum Via {
     Gateway,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How a command delivers what it collected.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Output {
+    /// It writes each object to `{out}`.
     #[default]
     Staged,
+    /// It writes to the lake by itself.
     Direct,
+    /// What it prints is the object of its only item.
+    Stdout,
+    /// It writes where it likes, and its files are taken from there.
+    PickUp(PickUp),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PickUp {
+    /// Where the file of one item lies: absolute, or relative to the collector's `cwd`.
+    pub path: super::template::Template,
+    pub at: super::problem::Place,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

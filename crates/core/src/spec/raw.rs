@@ -213,7 +213,9 @@ raw! {
         pub requests: Option<RawRequests>,
         /// `gateway`: every request passes `$ADCE_GATEWAY`, one permit each. `none` (the default): charged ahead.
         pub via: Option<Given<RawVia>>,
-        /// `staged` (the default): written to `{out}` and published by adce. `direct`: the command writes to the lake.
+        /// `staged` (the default): written to `{out}` and published by adce. `stdout`: what the command prints is the object, for
+        /// tasks of one item. `{ pick_up: "out/{game_id}.html" }`: the file is taken from there. `direct`: the command writes to
+        /// the lake by itself.
         pub output: Option<RawOutput>,
         /// Longer attempts are killed. Default: 10m.
         pub timeout: Option<Given<Span>>,
@@ -231,6 +233,12 @@ raw! {
         pub lake_access: Option<Given<bool>>,
     }
     later { resources }
+
+    /// Where a command leaves its files, if nobody can tell it to write to `{out}`.
+    pub struct RawPickUp {
+        /// The file of one item: absolute, or relative to the working folder. What the command wrote there is taken away.
+        pub pick_up: Needed<Text>,
+    }
 
     /// One GET request an item; the body is stored as sent.
     pub struct RawHttp {
@@ -415,11 +423,12 @@ word!(Keep: "`last`" { Last = "last" });
 word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });
 word!(ValidWord: "`json`, `gzip`, or a map with `starts` and `lacks`" { Json = "json", Gzip = "gzip" });
 word!(RawVia: "`gateway` or `none`" { Gateway = "gateway", None = "none" });
-word!(OutputWord: "`staged` or `direct`" { Staged = "staged", Direct = "direct" });
+word!(OutputWord: "`staged`, `direct`, `stdout` or `{ pick_up: path }`" { Staged = "staged", Direct = "direct", Stdout = "stdout" });
 word!(Bracket: "`bracket`, or a duration such as `30ms`" { Bracket = "bracket" });
 
 word_or_map!(RawBreaker: Off | RawBreakerPolicy, "`off`, or a map with `failures` and `cooldown`");
 word_or_map!(RawDuplicates: DuplicatesWord | RawKeep, "`error`, or `{ keep: last }`");
+word_or_map!(RawOutput: OutputWord | RawPickUp, "`staged`, `direct`, `stdout` or `{ pick_up: path }`");
 word_or_map!(RawPriority: PriorityLevel | RawPriorityLevels, "`critical`, `high`, `medium` or `low`, or an expression for each");
 word_or_map!(RawSurprise: Percent | RawSurprises, "a share (such as `20%`)");
 
@@ -463,28 +472,6 @@ impl Decode for RawValid {
                 (!is_one_of(map, &["json", "command"])).then_some(RawValid::Text(text))
             }
             _ => Given::decode(node, trail, problems).map(RawValid::Word),
-        }
-    }
-}
-
-/// Where a command's files go.
-#[derive(Clone, Debug, JsonSchema)]
-#[schemars(transparent)]
-pub struct RawOutput(pub Given<OutputWord>);
-
-impl Decode for RawOutput {
-    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
-        let later = match &node.value {
-            Value::Scalar(scalar) if scalar.text == "stdout" => Some("stdout"),
-            Value::Map(map) if map.get("pick_up").is_some() => Some("pick_up"),
-            _ => None,
-        };
-        match later {
-            Some(word) => {
-                problems.push(not_supported(&node.at, &format!("{trail}: `{word}`")).hint("use `staged` or `direct`"));
-                None
-            }
-            None => Given::decode(node, trail, problems).map(RawOutput),
         }
     }
 }

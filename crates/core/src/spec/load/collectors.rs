@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{Collectors, Loader, absolute, entries};
 use crate::spec::decode::{Given, Name, OneOrMore, Section, Text};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::raw::{OutputWord, RawCollector, RawHeader, RawHttp, RawSecret, RawVia};
+use crate::spec::raw::{OutputWord, RawCollector, RawHeader, RawHttp, RawOutput, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
-use crate::spec::{Batch, BreakerPolicy, Collector, Environment, How, Http, Output, Requests, RetryPolicy, Secretive, Via};
+use crate::spec::{Batch, BreakerPolicy, Collector, Environment, How, Http, Output, PickUp, Requests, RetryPolicy, Secretive, Via};
 
 impl Loader<'_> {
     /// Those that have names; datasets add their inline ones.
@@ -68,16 +68,43 @@ impl Loader<'_> {
                 Some(Given { value: RawVia::Gateway, .. }) => Via::Gateway,
                 _ => Via::None,
             },
-            output: match &raw.output {
-                Some(output) if output.0.value == OutputWord::Direct => Output::Direct,
-                _ => Output::Staged,
-            },
+            output: self.output(what, raw)?,
             timeout,
             retry,
             breaker: self.breaker(what, raw.breaker.as_ref(), BreakerPolicy::of_collector()),
             environment,
             cwd: raw.cwd.as_ref().map_or_else(|| self.folder.to_owned(), |text| absolute(self.folder, &text.text)),
         })
+    }
+
+    /// Each way to deliver, and what does not go with it.
+    fn output(&mut self, what: &str, raw: &RawCollector) -> Option<Output> {
+        let (word, output, at) = match &raw.output {
+            None => return Some(Output::Staged),
+            Some(RawOutput::Word(given)) => match given.value {
+                OutputWord::Staged => return Some(Output::Staged),
+                OutputWord::Direct => return Some(Output::Direct),
+                OutputWord::Stdout => ("stdout", Output::Stdout, given.at.clone()),
+            },
+            Some(RawOutput::Map(map)) => {
+                let text = map.pick_up.0.as_ref()?;
+                let path = self.template(&format!("{what}: `pick_up`"), text, Purpose::Path)?;
+                ("{ pick_up: … }", Output::PickUp(PickUp { path, at: text.at.clone() }), text.at.clone())
+            }
+        };
+        if let (Output::Stdout, Some(batch)) = (&output, &raw.batch) {
+            let size = batch.size.as_ref().map_or(1, |given| given.value.0);
+            let message = format!("{what}: `output: stdout` makes one object of all that is printed, so a task has one item: no `batch`");
+            let hint = "remove `batch`, or let the command write each object to `{out}` or `$ADCE_OUT/<key>`";
+            let problem = Problem::error(&at, message).hint(hint);
+            self.problems.push(if size > 1 { problem.note(format!("`size: {size}`")) } else { problem });
+        }
+        let names_out = |text: &&Text| Template::parse(&text.text, Purpose::Argv).is_ok_and(|template| template.names_out());
+        if let Some(argument) = raw.command.iter().flatten().find(names_out) {
+            let message = format!("{what}: nobody looks at `{{out}}` with `output: {word}`");
+            self.error_with(&argument.at, message, "remove it from `command`, or write `output: staged`");
+        }
+        Some(output)
     }
 
     fn command(&mut self, what: &str, at: &Place, argv: &[Text]) -> Option<How> {
@@ -188,7 +215,7 @@ impl Loader<'_> {
     fn refuse_command_keys(&mut self, what: &str, raw: &RawCollector) {
         let given: [(&str, Option<Place>); 7] = [
             ("via", raw.via.as_ref().map(|given| given.at.clone())),
-            ("output", raw.output.as_ref().map(|given| given.0.at.clone())),
+            ("output", raw.output.as_ref().and_then(place_of_output)),
             ("env", raw.env.as_ref().and_then(|names| names.first()).map(|name| name.at.clone())),
             ("secrets", raw.secrets.as_ref().and_then(|set| set.entries.first()).map(|(name, _)| name.at.clone())),
             ("cwd", raw.cwd.as_ref().map(|text| text.at.clone())),
@@ -205,6 +232,13 @@ impl Loader<'_> {
                 );
             }
         }
+    }
+}
+
+fn place_of_output(raw: &RawOutput) -> Option<Place> {
+    match raw {
+        RawOutput::Word(given) => Some(given.at.clone()),
+        RawOutput::Map(map) => map.pick_up.0.as_ref().map(|text| text.at.clone()),
     }
 }
 
