@@ -3,7 +3,7 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ struct Attempt {
     heard: Heard,
     environment: Vec<(&'static str, &'static str)>,
     briefly: Duration,
+    /// The kernel's counters, if they are the test's own.
+    vmstat: Option<PathBuf>,
 }
 
 impl Attempt {
@@ -32,7 +34,8 @@ impl Attempt {
         let items = keys.iter().map(|key| item(key)).collect();
         let mut order = order(collector(How::Command(Vec::new())), folder.path(), items);
         order.argv = argv.iter().map(|arg| arg.to_string()).collect();
-        Attempt { folder, order, clock: HandClock::new(), heard: Heard::default(), environment: Vec::new(), briefly: Duration::ZERO }
+        let (clock, heard, environment) = (HandClock::new(), Heard::default(), Vec::new());
+        Attempt { folder, order, clock, heard, environment, briefly: Duration::ZERO, vmstat: None }
     }
 
     /// Followed where it was started for as long as this.
@@ -58,6 +61,7 @@ impl Attempt {
     async fn run_until(&self, stop: Stop) -> Report {
         let mut setting = adce_collect::Setting { briefly: self.briefly, ..setting() };
         setting.environment.extend(self.environment.iter().map(|(name, value)| (name.into(), value.into())));
+        setting.vmstat = self.vmstat.clone().unwrap_or(setting.vmstat);
         let collectors = Collectors::new(setting, Vec::new(), Arc::new(NoPermits), self.clock.clone());
         let note = |told| self.heard.note(told);
         let attempt = collectors.collect(self.order.clone(), &note, stop);
@@ -241,6 +245,37 @@ async fn half_a_file_of_a_scraper_that_died_is_not_trusted() {
     assert!(failure(&report, "b").message.contains("its staged file of 2 bytes was not trusted"));
     assert_eq!(said(&report, "c"), None);
     assert!(rest_failure(&report).message.starts_with("signal 9"));
+}
+
+#[tokio::test]
+async fn death_for_want_of_memory_is_told_from_other_kills() {
+    // The script plays the kernel: it counts, and kills.
+    let counts = r#"sed -i s/12/13/ "$VMSTAT"; "#;
+    let (killed, childs) = ("kill -9 $$", "sh -c 'kill -9 $$'; exit 137");
+    let cases = [
+        (format!("{counts}{killed}"), "signal 9, out of memory"),
+        (format!("{counts}{childs}"), "exit 137, out of memory"),
+        (killed.to_owned(), "signal 9"),
+        (childs.to_owned(), "exit 137"),
+        (format!("{counts}kill -11 $$"), "signal 11"),
+        (format!("{counts}exit 3"), "exit 3"),
+    ];
+    for (script, ended) in cases {
+        for briefly in [Duration::ZERO, LONG] {
+            let mut attempt = Attempt::sh(&script, &["k"]).briefly(briefly);
+            let vmstat = attempt.path("vmstat");
+            std::fs::write(&vmstat, "pgfault 12\noom_kill 12\n").unwrap();
+            attempt = attempt.adapt(|collector| {
+                let place = Secretive::Plain(vmstat.to_string_lossy().into_owned());
+                collector.environment.set.push(("VMSTAT".into(), place));
+            });
+            attempt.vmstat = Some(vmstat);
+            let report = attempt.run().await;
+            assert_eq!(report.ended, ended, "{script}, {briefly:?}");
+            let says_so = rest_failure(&report).message.contains("the kernel killed for want of memory while it ran");
+            assert_eq!(says_so, ended.ends_with("out of memory"), "{report:?}");
+        }
+    }
 }
 
 #[tokio::test]

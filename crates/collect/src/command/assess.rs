@@ -17,12 +17,19 @@ const DONE: i32 = 0;
 const NO_SUCH_ITEM: i32 = 66;
 const SOURCE_DOWN: i32 = 69;
 const TRY_LATER: i32 = 75;
+/// What a shell adds to the signal of which its child died.
+pub(crate) const DIED_OF_A_SIGNAL: i32 = 128;
+pub(crate) const KILL: i32 = 9;
 
 /// How the leader of the group ended, and who ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Exited(i32),
     Signalled(i32),
+    /// It died of signal 9, and the kernel had killed for want of memory while it ran. `exit`: so a shell says of its child.
+    OutOfMemory {
+        exit: Option<i32>,
+    },
     /// adce ended it because its time was over.
     TimedOut(Duration),
     /// adce ended it because it had waited for one permit for as long as its whole time.
@@ -39,6 +46,8 @@ impl Ending {
         match self {
             Ending::Exited(code) => format!("exit {code}"),
             Ending::Signalled(signal) => format!("signal {signal}"),
+            Ending::OutOfMemory { exit: None } => "signal 9, out of memory".into(),
+            Ending::OutOfMemory { exit: Some(code) } => format!("exit {code}, out of memory"),
             Ending::TimedOut(after) => format!("timeout after {}", in_units(after)),
             Ending::HeldUp(timeout) => format!("held up by a limit for its whole timeout of {}", in_units(timeout)),
             Ending::Stopped => "stopped".into(),
@@ -68,7 +77,12 @@ impl Ending {
         let what = match self {
             Ending::Exited(SOURCE_DOWN) => "exit 69, the source is down".into(),
             Ending::Exited(TRY_LATER) => "exit 75, try later".into(),
-            Ending::Signalled(9) => "signal 9; killed from outside, perhaps for want of memory".into(),
+            Ending::Exited(code) if (DIED_OF_A_SIGNAL + 1..DIED_OF_A_SIGNAL + 32).contains(&code) => {
+                format!("exit {code}, as shells say of {}", named(code - DIED_OF_A_SIGNAL))
+            }
+            Ending::Signalled(KILL) => format!("{}; killed from outside", named(KILL)),
+            Ending::Signalled(signal) => named(signal),
+            Ending::OutOfMemory { .. } => format!("{}: the kernel killed for want of memory while it ran", self.in_words()),
             Ending::Stopped => "stopped before its end".into(),
             other => other.in_words(),
         };
@@ -77,6 +91,28 @@ impl Ending {
             None => what,
         }
     }
+}
+
+fn named(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        KILL => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return format!("signal {signal}"),
+    };
+    format!("signal {signal} ({name})")
 }
 
 /// `90s` reads as `1m 30s`.
@@ -212,7 +248,12 @@ mod tests {
         assert_eq!(fault(Ending::Exited(69)), (Fault::Source, "exit 69, the source is down: last line".into()));
         assert_eq!(fault(Ending::Exited(75)).0, Fault::Later);
         assert_eq!(fault(Ending::Exited(1)), (Fault::Collector, "exit 1: last line".into()));
-        assert_eq!(fault(Ending::Signalled(11)), (Fault::Collector, "signal 11: last line".into()));
+        assert_eq!(fault(Ending::Signalled(11)), (Fault::Collector, "signal 11 (SIGSEGV): last line".into()));
+        assert_eq!(fault(Ending::Signalled(9)).1, "signal 9 (SIGKILL); killed from outside: last line");
+        assert_eq!(fault(Ending::Exited(139)), (Fault::Collector, "exit 139, as shells say of signal 11 (SIGSEGV): last line".into()));
+        let why = "the kernel killed for want of memory while it ran: last line";
+        assert_eq!(fault(Ending::OutOfMemory { exit: None }), (Fault::Collector, format!("signal 9, out of memory: {why}")));
+        assert_eq!(fault(Ending::OutOfMemory { exit: Some(137) }).1, format!("exit 137, out of memory: {why}"));
         assert_eq!(fault(Ending::TimedOut(Duration::from_secs(600))), (Fault::Collector, "timeout after 10m: last line".into()));
         assert_eq!(fault(Ending::Stopped).0, Fault::Stopped);
     }

@@ -13,6 +13,7 @@ mod brief;
 mod contract;
 mod environment;
 mod handover;
+mod memory;
 mod output;
 mod program;
 mod spawn;
@@ -37,11 +38,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 
-use self::assess::{Assessment, Ending, assess};
+use self::assess::{Assessment, DIED_OF_A_SIGNAL, Ending, KILL, assess};
 use self::brief::Brief;
 use self::contract::Words;
 use self::environment::ChildEnvironment;
 use self::handover::Busy;
+use self::memory::OomKills;
 use self::output::{From, Output};
 use self::spawn::{Lost, Spawned, Unfollowed, Workplace};
 use self::staging::Staged;
@@ -73,6 +75,7 @@ pub(crate) struct Commands {
     briefly: Duration,
     workplaces: Arc<Workplaces>,
     busy: Arc<Busy>,
+    oom_kills: OomKills,
 }
 
 /// A command after its first moments.
@@ -112,7 +115,8 @@ enum EndedBy {
 impl Commands {
     pub(crate) fn new(clock: Arc<dyn Clock>, own: Arc<Vec<(OsString, OsString)>>, setting: &Setting) -> Self {
         let Setting { grace, keep_bytes, briefly, .. } = *setting;
-        Commands { clock, own, grace, keep_bytes, briefly, workplaces: Arc::default(), busy: Arc::default() }
+        let oom_kills = OomKills::counted_in(&setting.vmstat);
+        Commands { clock, own, grace, keep_bytes, briefly, workplaces: Arc::default(), busy: Arc::default(), oom_kills }
     }
 
     /// A folder for an order of these items, under `within`.
@@ -141,6 +145,7 @@ impl Commands {
             }
         };
         let place = std::mem::take(&mut spawned.place);
+        let oom_kills = spawned.oom_kills_before;
         let ending = match ended {
             Some(status) => {
                 complain_of_hanging(&mut output, spawned.group.gone().await);
@@ -153,7 +158,7 @@ impl Commands {
             }
         };
         let ending = match ending {
-            Ok((EndedBy::Itself, status)) => exit(status),
+            Ok((EndedBy::Itself, status)) => self.exit(status, oom_kills),
             Ok((EndedBy::Timeout, _)) => Ending::TimedOut(order.collector.timeout),
             Ok((EndedBy::HeldUp, _)) => Ending::HeldUp(order.collector.timeout),
             Ok((EndedBy::Stop, _)) => Ending::Stopped,
@@ -172,10 +177,11 @@ impl Commands {
     }
 
     fn begin_to_follow(&self, order: &Order, mut spawned: Spawned, mut output: Output) -> Begun {
+        let oom_kills = spawned.oom_kills_before;
         match brief::follow(&mut spawned, &mut output, self.briefly.min(order.collector.timeout)) {
             Ok(Brief::Ended(status)) if spawned.group.is_gone() => {
                 output.finish();
-                Begun::Over(report(order, output, exit(status), spawned.place, &self.workplaces))
+                Begun::Over(report(order, output, self.exit(status, oom_kills), spawned.place, &self.workplaces))
             }
             Ok(Brief::Ended(status)) => Begun::Going { spawned: Box::new(spawned), output, ended: Some(status) },
             Ok(Brief::Running) => Begun::Going { spawned: Box::new(spawned), output, ended: None },
@@ -183,11 +189,27 @@ impl Commands {
         }
     }
 
+    /// `oom_kills`: as they were when it began.
+    fn exit(&self, status: ExitStatus, oom_kills: u64) -> Ending {
+        let ending = match (status.code(), status.signal()) {
+            (Some(code), _) => Ending::Exited(code),
+            (None, signal) => Ending::Signalled(signal.unwrap_or_default()),
+        };
+        match ending {
+            Ending::Exited(exit) if exit == DIED_OF_A_SIGNAL + KILL && self.oom_kills.have_come_to(self.clock.now().boot) > oom_kills => {
+                Ending::OutOfMemory { exit: Some(exit) }
+            }
+            Ending::Signalled(KILL) if self.oom_kills.have_come_to(self.clock.now().boot) > oom_kills => Ending::OutOfMemory { exit: None },
+            ending => ending,
+        }
+    }
+
     fn start(&self, order: &Order) -> Result<(Result<Spawned, Lost>, Output), Failure> {
         let environment = ChildEnvironment::of(order, &self.own).map_err(|why| program::not_started(&why))?;
         let redactor = redactor(order, &environment);
+        let oom_kills_before = self.oom_kills.before(self.clock.now().boot);
         let spawned = match spawn::spawn(order, &environment, &self.workplaces, &self.busy) {
-            Ok(spawned) => Ok(spawned),
+            Ok(spawned) => Ok(Spawned { oom_kills_before, ..spawned }),
             Err(Unfollowed::Lost(lost)) => Err(lost),
             Err(Unfollowed::NotStarted(failure)) => return Err(Failure { message: redactor.text(&failure.message), ..failure }),
         };
@@ -302,13 +324,6 @@ async fn nobody_left(group: &Group) {
 fn tell_progress(output: &mut Output, listener: Listener<'_>) {
     if let Some(progress) = output.words.new_progress() {
         listener(Told::Progress(progress));
-    }
-}
-
-fn exit(status: ExitStatus) -> Ending {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Ending::Exited(code),
-        (None, signal) => Ending::Signalled(signal.unwrap_or_default()),
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Spawned {
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
     pub(crate) place: Workplace,
+    /// Whom the kernel had killed for want of memory before this was started.
+    pub(crate) oom_kills_before: u64,
 }
 
 /// Where the command works, and how what it collects gets there.
@@ -90,7 +92,7 @@ pub(crate) fn spawn(
     let (stdout, stderr) = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
     let group = Group::led_by(child);
     match group.leader_descriptor() {
-        Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, place: Workplace { skeleton, handover } }),
+        Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, place: Workplace { skeleton, handover }, oom_kills_before: 0 }),
         Err(why) => Err(Unfollowed::Lost(Lost { group, why })),
     }
 }

@@ -209,7 +209,7 @@ pub fn order(collector: Collector, folder: &Path, items: Vec<OrderItem>) -> Orde
 }
 
 pub fn setting() -> Setting {
-    Setting { grace: GRACE, keep_bytes: 64 << 10, briefly: Duration::ZERO, environment: std::env::vars_os().collect() }
+    Setting { briefly: Duration::ZERO, grace: GRACE, ..Setting::of_this_process() }
 }
 
 /// What was said of the item with this key.
