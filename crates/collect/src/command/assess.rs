@@ -6,11 +6,13 @@
 
 use std::time::Duration;
 
+use adce_core::figures::size;
 use adce_core::gap::{Failure, Fault};
 use adce_core::ports::{ItemReport, OrderItem, Rest, Said};
 use rustix::io::Errno;
 
 use crate::command::contract::{Claim, Word, Words};
+use crate::command::limits::Exceeded;
 use crate::command::staging::Staged;
 
 const DONE: i32 = 0;
@@ -20,6 +22,8 @@ const TRY_LATER: i32 = 75;
 /// What a shell adds to the signal of which its child died.
 pub(crate) const DIED_OF_A_SIGNAL: i32 = 128;
 pub(crate) const KILL: i32 = 9;
+/// Sent by the kernel to who has used up its processor time.
+pub(crate) const CPU_TIME: i32 = 24;
 
 /// How the leader of the group ended, and who ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(crate) enum Ending {
     HeldUp(Duration),
     /// adce ended it because the engine stops.
     Stopped,
+    /// adce or the kernel ended it because it used more than it may.
+    Exceeded(Exceeded),
     /// adce killed it because this machine gave it no means to follow it.
     Unfollowed(Errno),
 }
@@ -50,6 +56,9 @@ impl Ending {
             Ending::OutOfMemory { exit: Some(code) } => format!("exit {code}, out of memory"),
             Ending::TimedOut(after) => format!("timeout after {}", in_units(after)),
             Ending::HeldUp(timeout) => format!("held up by a limit for its whole timeout of {}", in_units(timeout)),
+            Ending::Exceeded(Exceeded::Memory(most)) => format!("used more than `memory: {}`", size(most)),
+            Ending::Exceeded(Exceeded::CpuTime(most)) => format!("used more than `cpu_time: {}`", in_units(most)),
+            Ending::Exceeded(Exceeded::Output(most)) => format!("printed more than `output: {}`", size(most)),
             Ending::Stopped => "stopped".into(),
             Ending::Unfollowed(why) => format!("killed, because it could not be followed: {why}"),
         }
@@ -256,6 +265,12 @@ mod tests {
         assert_eq!(fault(Ending::OutOfMemory { exit: Some(137) }).1, format!("exit 137, out of memory: {why}"));
         assert_eq!(fault(Ending::TimedOut(Duration::from_secs(600))), (Fault::Collector, "timeout after 10m: last line".into()));
         assert_eq!(fault(Ending::Stopped).0, Fault::Stopped);
+        let exceeded = [Exceeded::Memory(1_000_000_000), Exceeded::CpuTime(Duration::from_secs(300)), Exceeded::Output(64 << 20)];
+        let said = exceeded.map(|exceeded| fault(Ending::Exceeded(exceeded)));
+        assert!(said.iter().all(|(fault, _)| *fault == Fault::Collector));
+        let said = said.map(|(_, message)| message);
+        let expected = ["used more than `memory: 1GB`", "used more than `cpu_time: 5m`", "printed more than `output: 64MiB`"];
+        assert_eq!(said, expected.map(|expected| format!("{expected}: last line")));
     }
 
     #[test]

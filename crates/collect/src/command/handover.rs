@@ -97,8 +97,12 @@ impl Handover {
         }
     }
 
-    pub(crate) fn is_printed(&self) -> bool {
-        matches!(self, Handover::Printed(_))
+    /// The file that holds what the command prints.
+    pub(crate) fn printed(&self) -> Option<&Path> {
+        match self {
+            Handover::Printed(file) => Some(file),
+            Handover::InPlace | Handover::PickUp(_) => None,
+        }
     }
 
     /// When nobody of the attempt runs any more.

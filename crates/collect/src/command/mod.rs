@@ -13,6 +13,7 @@ mod brief;
 mod contract;
 mod environment;
 mod handover;
+mod limits;
 mod memory;
 mod output;
 mod program;
@@ -32,17 +33,19 @@ use std::time::Duration;
 use adce_core::gap::Failure;
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Clock, Listener, Order, OrderItem, Report, Rest, Said, Stop, Told};
+use adce_core::spec::Collector;
 use adce_core::time::Boottime;
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 
-use self::assess::{Assessment, DIED_OF_A_SIGNAL, Ending, KILL, assess};
+use self::assess::{Assessment, CPU_TIME, DIED_OF_A_SIGNAL, Ending, KILL, assess};
 use self::brief::Brief;
 use self::contract::Words;
 use self::environment::ChildEnvironment;
 use self::handover::Busy;
+use self::limits::{Exceeded, LOOK_EVERY, Watch};
 use self::memory::OomKills;
 use self::output::{From, Output};
 use self::spawn::{Lost, Spawned, Unfollowed, Workplace};
@@ -109,6 +112,7 @@ enum EndedBy {
     Timeout,
     /// It waited for limits for too long.
     HeldUp,
+    Exceeded(Exceeded),
     Stop,
 }
 
@@ -154,12 +158,14 @@ impl Commands {
             None => {
                 listener(Told::Started(spawned.record(order.attempt, self.clock.boot_id())));
                 tell_progress(&mut output, listener);
-                self.follow(*spawned, &mut output, listener, deadline, order.collector.timeout, &stop).await
+                let watch = Watch::over(order, spawned.group.id(), place.handover.printed());
+                self.follow(*spawned, &mut output, listener, deadline, &order.collector, watch, &stop).await
             }
         };
         let ending = match ending {
-            Ok((EndedBy::Itself, status)) => self.exit(status, oom_kills),
+            Ok((EndedBy::Itself, status)) => self.exit(order, status, oom_kills),
             Ok((EndedBy::Timeout, _)) => Ending::TimedOut(order.collector.timeout),
+            Ok((EndedBy::Exceeded(exceeded), _)) => Ending::Exceeded(exceeded),
             Ok((EndedBy::HeldUp, _)) => Ending::HeldUp(order.collector.timeout),
             Ok((EndedBy::Stop, _)) => Ending::Stopped,
             Err(lost) => give_up(lost, &mut output).await,
@@ -181,7 +187,7 @@ impl Commands {
         match brief::follow(&mut spawned, &mut output, self.briefly.min(order.collector.timeout)) {
             Ok(Brief::Ended(status)) if spawned.group.is_gone() => {
                 output.finish();
-                Begun::Over(report(order, output, self.exit(status, oom_kills), spawned.place, &self.workplaces))
+                Begun::Over(report(order, output, self.exit(order, status, oom_kills), spawned.place, &self.workplaces))
             }
             Ok(Brief::Ended(status)) => Begun::Going { spawned: Box::new(spawned), output, ended: Some(status) },
             Ok(Brief::Running) => Begun::Going { spawned: Box::new(spawned), output, ended: None },
@@ -190,11 +196,17 @@ impl Commands {
     }
 
     /// `oom_kills`: as they were when it began.
-    fn exit(&self, status: ExitStatus, oom_kills: u64) -> Ending {
+    fn exit(&self, order: &Order, status: ExitStatus, oom_kills: u64) -> Ending {
         let ending = match (status.code(), status.signal()) {
             (Some(code), _) => Ending::Exited(code),
             (None, signal) => Ending::Signalled(signal.unwrap_or_default()),
         };
+        match (ending, order.collector.resources.cpu_time) {
+            // So the kernel ends a process that has used up its own, and a shell tells of its child.
+            (Ending::Signalled(CPU_TIME), Some(most)) => return Ending::Exceeded(Exceeded::CpuTime(most)),
+            (Ending::Exited(exit), Some(most)) if exit == DIED_OF_A_SIGNAL + CPU_TIME => return Ending::Exceeded(Exceeded::CpuTime(most)),
+            _ => {}
+        }
         match ending {
             Ending::Exited(exit) if exit == DIED_OF_A_SIGNAL + KILL && self.oom_kills.have_come_to(self.clock.now().boot) > oom_kills => {
                 Ending::OutOfMemory { exit: Some(exit) }
@@ -224,17 +236,25 @@ impl Commands {
         output: &mut Output,
         listener: Listener<'_>,
         deadline: Boottime,
-        timeout: Duration,
+        collector: &Collector,
+        watch: Watch,
         stop: &Stop,
     ) -> Result<(EndedBy, ExitStatus), Lost> {
+        let Collector { timeout, resources, .. } = collector;
         let mut running = Running::over(spawned)?;
         let (pipes, listening) = (&mut running.pipes, &mut *output);
         let ended_by = {
-            let mut pump = std::pin::pin!(pipes.pump(listening, listener));
-            let mut supervise = std::pin::pin!(self.supervise(&running.group, &running.leader, deadline, timeout, stop));
+            let mut pump = std::pin::pin!(pipes.pump(listening, listener, resources.output));
+            let mut supervise = std::pin::pin!(self.supervise(&running.group, &running.leader, deadline, *timeout, watch, stop));
             tokio::select! {
                 ended_by = &mut supervise => ended_by,
-                () = &mut pump => supervise.await,
+                pumped = &mut pump => match pumped {
+                    None => supervise.await,
+                    Some(exceeded) => {
+                        running.group.kill();
+                        EndedBy::Exceeded(exceeded)
+                    }
+                },
             }
         };
         // Children in the background may hold the pipes open; they are not waited for.
@@ -249,13 +269,28 @@ impl Commands {
     }
 
     /// Returns when the leader has ended. Asked to end, the whole group gets the time of `grace`.
-    async fn supervise(&self, group: &Group, leader: &AsyncFd<OwnedFd>, deadline: Boottime, timeout: Duration, stop: &Stop) -> EndedBy {
+    async fn supervise(
+        &self,
+        group: &Group,
+        leader: &AsyncFd<OwnedFd>,
+        deadline: Boottime,
+        timeout: Duration,
+        watch: Watch,
+        stop: &Stop,
+    ) -> EndedBy {
         let ended_by = tokio::select! {
             biased;
             _ = leader.readable() => return EndedBy::Itself,
             () = stop.stopped() => EndedBy::Stop,
             ended_by = self.out_of_time(deadline, timeout, stop) => ended_by,
+            exceeded = self.exceeded(watch) => EndedBy::Exceeded(exceeded),
         };
+        if let EndedBy::Exceeded(Exceeded::Memory(_) | Exceeded::Output(_)) = ended_by {
+            // Asked to end, it could go on using more.
+            group.kill();
+            let _ = leader.readable().await;
+            return ended_by;
+        }
         group.terminate();
         let patience = self.clock.now().boot + self.grace;
         tokio::select! {
@@ -266,6 +301,19 @@ impl Commands {
             }
         }
         ended_by
+    }
+
+    /// Returns when it uses more than it may.
+    async fn exceeded(&self, mut watch: Watch) -> Exceeded {
+        if !watch.is_needed() {
+            return std::future::pending().await;
+        }
+        loop {
+            self.clock.sleep_until(self.clock.now().boot + LOOK_EVERY).await;
+            if let Some(exceeded) = watch.look() {
+                return exceeded;
+            }
+        }
     }
 
     /// The deadline has come, put off by all the time that limits have held the attempt up; or one wait alone has taken as
@@ -347,16 +395,20 @@ impl Running {
 }
 
 impl Pipes {
-    /// Reads until both have ended. May be dropped and called again: nothing that was read is lost.
-    async fn pump(&mut self, output: &mut Output, listener: Listener<'_>) {
+    /// Reads until both have ended, or more than `most` was printed. May be dropped and called again: nothing that was read is
+    /// lost.
+    async fn pump(&mut self, output: &mut Output, listener: Listener<'_>, most: Option<u64>) -> Option<Exceeded> {
         let mut buffer = vec![0; FIRST_READ_BYTES];
         for reads in 1_u32.. {
-            let Some(from) = self.readable().await else { return };
+            let from = self.readable().await?;
             let pipe = self.of(from);
             match pipe.as_ref().map(|pipe| pipe.try_read(&mut buffer)) {
                 Some(Ok(filled)) if filled > 0 => {
                     output.feed(from, &buffer[..filled]);
                     tell_progress(output, listener);
+                    if let Some(most) = most.filter(|most| output.fed > *most) {
+                        return Some(Exceeded::Output(most));
+                    }
                     if filled == buffer.len() {
                         buffer.resize(READ_BYTES, 0);
                     }
@@ -369,6 +421,7 @@ impl Pipes {
                 tokio::task::yield_now().await;
             }
         }
+        None
     }
 
     /// Which can be read, or has ended; `None` when both have.
@@ -391,7 +444,7 @@ impl Pipes {
     }
 
     async fn drain(&mut self, output: &mut Output, listener: Listener<'_>) {
-        let _ = tokio::time::timeout(DRAIN, self.pump(output, listener)).await;
+        let _ = tokio::time::timeout(DRAIN, self.pump(output, listener, None)).await;
     }
 
     fn of(&mut self, from: From) -> &mut Option<Receiver> {
@@ -404,7 +457,15 @@ impl Pipes {
 
 fn report(order: &Order, mut output: Output, ending: Ending, place: Workplace, workplaces: &Workplaces) -> Report {
     let Workplace { skeleton, handover } = place;
-    let is_printed = handover.is_printed();
+    let printed = handover.printed().map(|file| std::fs::metadata(file).map_or(0, |found| found.len()));
+    let ending = match (ending, order.collector.resources.output) {
+        // It was done before anybody saw how much it printed.
+        (Ending::Exited(_) | Ending::Signalled(_), Some(most)) if output.fed + printed.unwrap_or_default() > most => {
+            Ending::Exceeded(Exceeded::Output(most))
+        }
+        (ending, _) => ending,
+    };
+    let is_printed = printed.is_some();
     let handed_over = handover.complete(order);
     handed_over.remarks.iter().for_each(|remark| output.complain(remark));
     let staged = staging::look(order).unwrap_or_else(|why| {

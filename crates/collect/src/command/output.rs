@@ -20,6 +20,8 @@ pub(crate) struct Output {
     log: HeadTail,
     stdout: Stream,
     stderr: Stream,
+    /// Bytes that came by the pipes.
+    pub(crate) fed: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,10 +43,11 @@ struct Stream {
 impl Output {
     /// `keep`: so many bytes of the beginning, and as many of the end.
     pub(crate) fn new(words: Words, redactor: Redactor, keep: usize) -> Self {
-        Output { words, redactor, log: HeadTail::new(keep), stdout: Stream::default(), stderr: Stream::default() }
+        Output { words, redactor, log: HeadTail::new(keep), stdout: Stream::default(), stderr: Stream::default(), fed: 0 }
     }
 
     pub(crate) fn feed(&mut self, from: From, chunk: &[u8]) {
+        self.fed += chunk.len() as u64;
         let mut stream = std::mem::take(self.stream(from));
         match memchr::memrchr(b'\n', chunk) {
             Some(end) => {
@@ -122,6 +125,8 @@ impl Output {
             let unfinished = !self.stream(from).partial.is_empty();
             if unfinished {
                 self.feed(from, b"\n");
+                // Nobody printed it.
+                self.fed -= 1;
             }
         }
     }

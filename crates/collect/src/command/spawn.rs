@@ -1,7 +1,8 @@
 //! Starts a command in a process group of its own.
 //!
 //! No shell ever sees the arguments. The program is looked up here, so that the child can be made without `fork`
-//! (`posix_spawn` takes a path, and `pre_exec` would rule it out): that is 1.5 to 2.5 times as many attempts a second.
+//! (`posix_spawn` takes a path, and `pre_exec` would rule it out): that is 1.5 to 2.5 times as many attempts a second. Only
+//! limits that the child must have from its first instruction on are worth a `fork` ([`limits`]).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,7 +20,7 @@ use crate::command::environment::ChildEnvironment;
 use crate::command::handover::{Busy, Handover};
 use crate::command::output::From;
 use crate::command::workplaces::{Skeleton, Workplaces};
-use crate::command::{program, staging};
+use crate::command::{limits, program, staging};
 use crate::process::{Group, Seen};
 
 /// A command that runs, and what of it adce holds.
@@ -87,6 +88,7 @@ pub(crate) fn spawn(
     command.arg0(argv0).args(&order.argv[1..]).current_dir(folder).process_group(0);
     command.env_clear().envs(environment.variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(printed.map_or_else(Stdio::piped, Stdio::from)).stderr(Stdio::piped());
+    limits::set(&mut command, &order.collector.resources);
     let started = command.spawn().map_err(|why| program::explain(argv0, &program, folder, &why));
     let mut child = started.map_err(Unfollowed::NotStarted)?;
     let (stdout, stderr) = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));

@@ -171,6 +171,7 @@ pub fn collector(how: How) -> Collector {
         retry: RetryPolicy::default(),
         breaker: None,
         environment: Environment::default(),
+        resources: Default::default(),
         cwd: std::env::temp_dir(),
     }
 }

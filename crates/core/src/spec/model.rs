@@ -196,6 +196,7 @@ pub struct Collector {
     pub retry: RetryPolicy,
     pub breaker: Option<BreakerPolicy>,
     pub environment: Environment,
+    pub resources: Resources,
     /// Working folder of a command: absolute.
     pub cwd: PathBuf,
 }
@@ -330,6 +331,21 @@ pub struct PickUp {
     /// Where the file of one item lies: absolute, or relative to the collector's `cwd`.
     pub path: super::template::Template,
     pub at: super::problem::Place,
+}
+
+/// What one attempt of a command may use; `None`: as much as there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Bytes of memory, of all its processes together.
+    pub memory: Option<u64>,
+    /// Of the processors, of all its processes together.
+    pub cpu_time: Option<Duration>,
+    /// Of each process.
+    pub open_files: Option<u32>,
+    /// Bytes printed on standard output and standard error together.
+    pub output: Option<u64>,
+    /// 0 to 19.
+    pub nice: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

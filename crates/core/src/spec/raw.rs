@@ -217,6 +217,8 @@ raw! {
         /// tasks of one item. `{ pick_up: "out/{game_id}.html" }`: the file is taken from there. `direct`: the command writes to
         /// the lake by itself.
         pub output: Option<RawOutput>,
+        /// What one attempt may use. Default: as much as there is.
+        pub resources: Option<RawResources>,
         /// Longer attempts are killed. Default: 10m.
         pub timeout: Option<Given<Span>>,
         /// What follows a failure.
@@ -232,7 +234,20 @@ raw! {
         /// Hands the lake's credentials to the command. Default: false.
         pub lake_access: Option<Given<bool>>,
     }
-    later { resources }
+
+    /// What one attempt of a command may use. Who uses more is ended, and the attempt has failed.
+    pub struct RawResources {
+        /// Memory in use by all its processes together, looked at ten times a second: `1GB`.
+        pub memory: Option<Given<Size>>,
+        /// Time of the processors used by all its processes together: `5m`.
+        pub cpu_time: Option<Given<Span>>,
+        /// Files and connections that each of its processes has open at the same time.
+        pub open_files: Option<Given<Positive>>,
+        /// What it prints on standard output and standard error together: `10MB`.
+        pub output: Option<Given<Size>>,
+        /// How far it steps back when others want to compute: 0 to 19.
+        pub nice: Option<Given<Whole>>,
+    }
 
     /// Where a command leaves its files, if nobody can tell it to write to `{out}`.
     pub struct RawPickUp {

@@ -91,6 +91,7 @@ fn order() -> Order {
         retry: Default::default(),
         breaker: None,
         environment: Default::default(),
+        resources: Default::default(),
         cwd: PathBuf::new(),
     };
     let item = OrderItem {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::{Collectors, Loader, absolute, entries};
 use crate::spec::decode::{Given, Name, OneOrMore, Section, Text};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::raw::{OutputWord, RawCollector, RawHeader, RawHttp, RawOutput, RawSecret, RawVia};
+use crate::spec::raw::{OutputWord, RawCollector, RawHeader, RawHttp, RawOutput, RawResources, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
-use crate::spec::{Batch, BreakerPolicy, Collector, Environment, How, Http, Output, PickUp, Requests, RetryPolicy, Secretive, Via};
+use crate::spec::{
+    Batch, BreakerPolicy, Collector, Environment, How, Http, Output, PickUp, Requests, Resources, RetryPolicy, Secretive, Via,
+};
 
 impl Loader<'_> {
     /// Those that have names; datasets add their inline ones.
@@ -73,6 +75,7 @@ impl Loader<'_> {
             retry,
             breaker: self.breaker(what, raw.breaker.as_ref(), BreakerPolicy::of_collector()),
             environment,
+            resources: self.resources(what, raw),
             cwd: raw.cwd.as_ref().map_or_else(|| self.folder.to_owned(), |text| absolute(self.folder, &text.text)),
         })
     }
@@ -105,6 +108,37 @@ impl Loader<'_> {
             self.error_with(&argument.at, message, "remove it from `command`, or write `output: staged`");
         }
         Some(output)
+    }
+
+    /// A limit under which no program could start is a slip of the pen.
+    fn resources(&mut self, what: &str, raw: &RawCollector) -> Resources {
+        const LEAST_MEMORY: u64 = 1 << 20;
+        const LEAST_OPEN_FILES: u32 = 8;
+        const MOST_NICE: u32 = 19;
+        let Some(raw) = &raw.resources else { return Resources::default() };
+        let mut refuse = |at: &Place, key: &str, expected: &str| self.error(at, format!("{what}: `resources.{key}`: expected {expected}"));
+        if let Some(given) = raw.memory.as_ref().filter(|given| given.value.0 < LEAST_MEMORY) {
+            refuse(&given.at, "memory", "at least `1MiB`: no program starts in less");
+        }
+        if let Some(given) = raw.cpu_time.as_ref().filter(|given| given.value.0.is_zero()) {
+            refuse(&given.at, "cpu_time", "more than nothing");
+        }
+        if let Some(given) = raw.open_files.as_ref().filter(|given| given.value.0 < LEAST_OPEN_FILES) {
+            refuse(&given.at, "open_files", "at least 8: a program needs some to start");
+        }
+        if let Some(given) = raw.output.as_ref().filter(|given| given.value.0 == 0) {
+            refuse(&given.at, "output", "more than nothing");
+        }
+        if let Some(given) = raw.nice.as_ref().filter(|given| given.value.0 > MOST_NICE) {
+            refuse(&given.at, "nice", "0 to 19");
+        }
+        Resources {
+            memory: raw.memory.as_ref().map(|given| given.value.0),
+            cpu_time: raw.cpu_time.as_ref().map(|given| given.value.0),
+            open_files: raw.open_files.as_ref().map(|given| given.value.0),
+            output: raw.output.as_ref().map(|given| given.value.0),
+            nice: raw.nice.as_ref().map(|given| given.value.0.min(MOST_NICE) as u8),
+        }
     }
 
     fn command(&mut self, what: &str, at: &Place, argv: &[Text]) -> Option<How> {
@@ -213,7 +247,7 @@ impl Loader<'_> {
 
     /// Keys that say something about a process.
     fn refuse_command_keys(&mut self, what: &str, raw: &RawCollector) {
-        let given: [(&str, Option<Place>); 7] = [
+        let given: [(&str, Option<Place>); 8] = [
             ("via", raw.via.as_ref().map(|given| given.at.clone())),
             ("output", raw.output.as_ref().and_then(place_of_output)),
             ("env", raw.env.as_ref().and_then(|names| names.first()).map(|name| name.at.clone())),
@@ -221,6 +255,7 @@ impl Loader<'_> {
             ("cwd", raw.cwd.as_ref().map(|text| text.at.clone())),
             ("lake_access", raw.lake_access.as_ref().map(|given| given.at.clone())),
             ("requests", requests_place(raw)),
+            ("resources", raw.resources.as_ref().and_then(place_of_resources)),
         ];
         for (key, at) in given {
             if let Some(at) = at {
@@ -240,6 +275,12 @@ fn place_of_output(raw: &RawOutput) -> Option<Place> {
         RawOutput::Word(given) => Some(given.at.clone()),
         RawOutput::Map(map) => map.pick_up.0.as_ref().map(|text| text.at.clone()),
     }
+}
+
+fn place_of_resources(raw: &RawResources) -> Option<Place> {
+    let sizes = raw.memory.as_ref().or(raw.output.as_ref()).map(|given| &given.at);
+    let counts = || raw.open_files.as_ref().map(|given| &given.at).or(raw.nice.as_ref().map(|given| &given.at));
+    sizes.or_else(|| raw.cpu_time.as_ref().map(|given| &given.at)).or_else(counts).cloned()
 }
 
 fn requests_place(raw: &RawCollector) -> Option<Place> {
