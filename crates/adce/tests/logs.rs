@@ -42,8 +42,12 @@ fn a_log_that_was_pruned_is_not_shown_any_more() {
     let task = place.adce(&["tasks", "--format", "json"]).json()["id"].as_str().expect("an id").to_owned();
     let shown = || place.adce(&["tasks", "show", &task, "--format", "json"]).ends_with(0).json()["attempts"][0].clone();
     let log = shown()["log"].as_str().expect("a log").to_owned();
-    assert_eq!(std::fs::read_to_string(&log).expect("the log"), "talking\n");
+    let text = std::fs::read_to_string(&log).expect("the log");
+    let stamp = text.strip_suffix("Z out talking\n").expect("one line, with its stream");
+    assert_eq!(stamp.len(), "2025-03-09T14:00:04.123".len());
     std::fs::remove_file(log).expect("the log goes");
     assert!(shown()["log"].is_null());
-    assert_eq!(shown()["log_tail"], "talking\n", "its end is on record");
+    assert_eq!(shown()["log_tail"], text, "its end is on record");
+    let time = &stamp["2025-03-09T".len()..];
+    place.adce(&["tasks", "show", &task]).ends_with(0).says(&format!("    │ {time} out talking\n"));
 }

@@ -218,7 +218,9 @@ fn tail(log: &Path) -> String {
         file.seek(SeekFrom::Start(size.saturating_sub(BYTES)))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        Ok(bytes)
+        // The rest of a line says neither when nor who.
+        let line = (size > BYTES).then(|| bytes.iter().position(|byte| *byte == b'\n')).flatten();
+        Ok(bytes.split_off(line.map_or(0, |end| end + 1)))
     };
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }

@@ -157,12 +157,23 @@ fn print_detail(detail: &TaskDetail, format: Format) {
             attempt.requests
         );
         outcomes(attempt).iter().for_each(|line| println!("    {line}"));
-        attempt.log_tail.lines().rev().take(10).collect::<Vec<_>>().iter().rev().for_each(|line| println!("    │ {line}"));
+        attempt.log_tail.lines().rev().take(10).collect::<Vec<_>>().iter().rev().for_each(|line| println!("    │ {}", time_alone(line)));
         if let Some(log) = &attempt.log {
             println!("    log: {log}");
         }
     }
     detail.events.iter().for_each(|event| println!("{}  {}", event.at.strftime("%Y-%m-%d %H:%M:%S"), event.text));
+}
+
+/// A line of a log without its day and its zone: those stand above it.
+fn time_alone(line: &str) -> String {
+    match line.split_once(' ') {
+        Some((at, rest)) if at.parse::<adce_core::time::Timestamp>().is_ok() => {
+            let time = at.split_once('T').map_or(at, |(_, time)| time);
+            format!("{} {rest}", time.trim_end_matches('Z'))
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// What came of the items, equal ones together.

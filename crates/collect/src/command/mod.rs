@@ -14,6 +14,7 @@ mod contract;
 mod environment;
 mod handover;
 mod limits;
+mod log;
 mod memory;
 mod output;
 mod program;
@@ -226,7 +227,7 @@ impl Commands {
             Err(Unfollowed::NotStarted(failure)) => return Err(Failure { message: redactor.text(&failure.message), ..failure }),
         };
         let words = Words::on(order.items.iter().map(|item| item.key.as_str()));
-        Ok((spawned, Output::new(words, redactor, self.keep_bytes)))
+        Ok((spawned, Output::new(words, redactor, self.keep_bytes, self.clock.clone())))
     }
 
     /// From the start to the moment when nobody of the group is left.
