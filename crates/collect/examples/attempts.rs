@@ -103,6 +103,7 @@ async fn main() {
         breaker: None,
         environment: Environment::default(),
         resources: Default::default(),
+        keep: Default::default(),
         cwd: folder.path().to_owned(),
     });
     let clock = Arc::new(Since(Instant::now()));

@@ -148,6 +148,11 @@ pub fn staged_path(folder: &Path, key: &str, item: ItemId) -> PathBuf {
     }
 }
 
+impl Report {
+    /// How an attempt ended of which nothing ever ran.
+    pub const NOT_STARTED: &str = "not started";
+}
+
 /// What one attempt did, before anything was published.
 #[derive(Clone, Debug, Default)]
 pub struct Report {

@@ -13,7 +13,7 @@ use adce_core::ids::{FencingToken, ItemId};
 use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Said, Stop, Store, Told, staged_path};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
-use adce_core::spec::{Collector, How, Spec};
+use adce_core::spec::{Collector, How, Keep, Spec};
 use tokio::sync::mpsc;
 
 use crate::deliver::{Delivered, Delivery, failure, of_lake};
@@ -67,7 +67,7 @@ impl Attempt {
             collector: self.start.task.collector.clone(),
             started_at: self.ports.clock.now().wall,
             ended_at: self.ports.clock.now().wall,
-            ended: "not started".into(),
+            ended: Report::NOT_STARTED.into(),
             requests: 0,
             outcomes: Vec::new(),
             log_tail: String::new(),
@@ -122,12 +122,14 @@ impl Attempt {
         delivered.found_before(left);
         record.ended = report.ended.clone();
         record.requests = report.requests;
-        self.keep_log(&report, record, &order.folder);
+        self.keep_log(&report, record);
+        self.keep_folder(&order, &delivered, record);
+        self.ports.collect.take_back(&order.folder);
         delivered
     }
 
-    /// Moves the log out of the attempt's folder, and gives that back.
-    fn keep_log(&self, report: &Report, record: &mut AttemptRecord, folder: &Path) {
+    /// Moves the log out of the attempt's folder.
+    fn keep_log(&self, report: &Report, record: &mut AttemptRecord) {
         if let Some(log) = &report.log {
             let kept = self.ports.logs_folder.join(format!("{}.log", record.attempt));
             record.log_tail = tail(log);
@@ -138,7 +140,26 @@ impl Attempt {
                 record.log = Some(kept);
             }
         }
-        self.ports.collect.take_back(folder);
+    }
+
+    /// Moves the folder itself to the logs, if its collector wants that, and says so at the end of the log's tail.
+    fn keep_folder(&self, order: &Order, delivered: &Delivered, record: &mut AttemptRecord) {
+        let has_failed = delivered.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
+        let is_kept = match order.collector.keep {
+            Keep::Never => false,
+            Keep::Failed => has_failed,
+            Keep::Always => true,
+        };
+        let kept = self.ports.logs_folder.join(format!("{}.folder", record.attempt));
+        // What nothing ever ran in is as an earlier attempt left it.
+        if is_kept
+            && record.ended != Report::NOT_STARTED
+            && std::fs::create_dir_all(&self.ports.logs_folder).is_ok()
+            && std::fs::rename(&order.folder, &kept).is_ok()
+        {
+            let now = self.ports.clock.now().wall.strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
+            record.log_tail.push_str(&format!("{now} adce its folder is kept: {}\n", kept.display()));
+        }
     }
 
     fn order(&self, token: FencingToken, gaps: &[&Gap]) -> Result<Order, Failure> {

@@ -34,7 +34,7 @@ use std::time::Duration;
 use adce_core::gap::Failure;
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Clock, Listener, Order, OrderItem, Report, Rest, Said, Stop, Told};
-use adce_core::spec::Collector;
+use adce_core::spec::{Collector, Keep};
 use adce_core::time::Boottime;
 use rustix::io::Errno;
 use tokio::io::Interest;
@@ -487,7 +487,8 @@ fn report(order: &Order, mut output: Output, ending: Ending, place: Workplace, w
     own_failures.chain(of_the_rest).for_each(|failure| failure.message = output.redact(&failure.message));
     remarks.iter().for_each(|remark| output.complain(remark));
     let log = write_log(order, &output);
-    if staged.strays.is_empty() && matches!(ending, Ending::Exited(_)) {
+    // One that may be kept leaves with what is in it.
+    if staged.strays.is_empty() && matches!(ending, Ending::Exited(_)) && order.collector.keep == Keep::Never {
         workplaces.leave(order, skeleton, &staged, log.as_deref());
     }
     let not_there = staged.not_there.into_iter().map(|(at, instead)| (order.items[at].item, instead)).collect();
@@ -507,7 +508,7 @@ fn write_log(order: &Order, output: &Output) -> Option<PathBuf> {
 }
 
 fn not_started(failure: Failure) -> Report {
-    Report { ended: "not started".into(), rest: Rest::Failed(failure), ..Report::default() }
+    Report { ended: Report::NOT_STARTED.into(), rest: Rest::Failed(failure), ..Report::default() }
 }
 
 #[cfg(test)]

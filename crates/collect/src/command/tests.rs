@@ -59,6 +59,7 @@ fn order(folder: &tempfile::TempDir, script: &str) -> Order {
         breaker: None,
         environment: Environment::default(),
         resources: Default::default(),
+        keep: Default::default(),
         cwd: folder.path().to_owned(),
     };
     let item = OrderItem {

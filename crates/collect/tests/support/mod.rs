@@ -174,6 +174,7 @@ pub fn collector(how: How) -> Collector {
         breaker: None,
         environment: Environment::default(),
         resources: Default::default(),
+        keep: Default::default(),
         cwd: std::env::temp_dir(),
     }
 }

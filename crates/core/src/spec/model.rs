@@ -197,6 +197,7 @@ pub struct Collector {
     pub breaker: Option<BreakerPolicy>,
     pub environment: Environment,
     pub resources: Resources,
+    pub keep: Keep,
     /// Working folder of a command: absolute.
     pub cwd: PathBuf,
 }
@@ -331,6 +332,16 @@ pub struct PickUp {
     /// Where the file of one item lies: absolute, or relative to the collector's `cwd`.
     pub path: super::template::Template,
     pub at: super::problem::Place,
+}
+
+/// After which attempts of a command the folder in which it worked is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    #[default]
+    Never,
+    /// In which an item failed.
+    Failed,
+    Always,
 }
 
 /// What one attempt of a command may use; `None`: as much as there is.

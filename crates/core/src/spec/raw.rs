@@ -219,6 +219,9 @@ raw! {
         pub output: Option<RawOutput>,
         /// What one attempt may use. Default: as much as there is.
         pub resources: Option<RawResources>,
+        /// After which attempts the folder in which the command worked is kept, beside their logs and as long: `never` (the
+        /// default), `failed` or `always`.
+        pub keep: Option<Given<KeepWord>>,
         /// Longer attempts are killed. Default: 10m.
         pub timeout: Option<Given<Span>>,
         /// What follows a failure.
@@ -435,6 +438,7 @@ macro_rules! word {
 
 word!(Off: "`off`, or a map with `failures` and `cooldown`" { Off = "off" });
 word!(Keep: "`last`" { Last = "last" });
+word!(KeepWord: "`never`, `failed` or `always`" { Never = "never", Failed = "failed", Always = "always" });
 word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });
 word!(ValidWord: "`json`, `gzip`, or a map with `starts` and `lacks`" { Json = "json", Gzip = "gzip" });
 word!(RawVia: "`gateway` or `none`" { Gateway = "gateway", None = "none" });

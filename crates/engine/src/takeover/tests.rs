@@ -92,6 +92,7 @@ fn order() -> Order {
         breaker: None,
         environment: Default::default(),
         resources: Default::default(),
+        keep: Default::default(),
         cwd: PathBuf::new(),
     };
     let item = OrderItem {

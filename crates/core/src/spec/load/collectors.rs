@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::{Collectors, Loader, absolute, entries};
 use crate::spec::decode::{Given, Name, OneOrMore, Section, Text};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::raw::{OutputWord, RawCollector, RawHeader, RawHttp, RawOutput, RawResources, RawSecret, RawVia};
+use crate::spec::raw::{KeepWord, OutputWord, RawCollector, RawHeader, RawHttp, RawOutput, RawResources, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
 use crate::spec::{
-    Batch, BreakerPolicy, Collector, Environment, How, Http, Output, PickUp, Requests, Resources, RetryPolicy, Secretive, Via,
+    Batch, BreakerPolicy, Collector, Environment, How, Http, Keep, Output, PickUp, Requests, Resources, RetryPolicy, Secretive, Via,
 };
 
 impl Loader<'_> {
@@ -76,6 +76,11 @@ impl Loader<'_> {
             breaker: self.breaker(what, raw.breaker.as_ref(), BreakerPolicy::of_collector()),
             environment,
             resources: self.resources(what, raw),
+            keep: match raw.keep.as_ref().map(|given| given.value) {
+                None | Some(KeepWord::Never) => Keep::Never,
+                Some(KeepWord::Failed) => Keep::Failed,
+                Some(KeepWord::Always) => Keep::Always,
+            },
             cwd: raw.cwd.as_ref().map_or_else(|| self.folder.to_owned(), |text| absolute(self.folder, &text.text)),
         })
     }
@@ -247,7 +252,7 @@ impl Loader<'_> {
 
     /// Keys that say something about a process.
     fn refuse_command_keys(&mut self, what: &str, raw: &RawCollector) {
-        let given: [(&str, Option<Place>); 8] = [
+        let given: [(&str, Option<Place>); 9] = [
             ("via", raw.via.as_ref().map(|given| given.at.clone())),
             ("output", raw.output.as_ref().and_then(place_of_output)),
             ("env", raw.env.as_ref().and_then(|names| names.first()).map(|name| name.at.clone())),
@@ -255,6 +260,7 @@ impl Loader<'_> {
             ("cwd", raw.cwd.as_ref().map(|text| text.at.clone())),
             ("lake_access", raw.lake_access.as_ref().map(|given| given.at.clone())),
             ("requests", requests_place(raw)),
+            ("keep", raw.keep.as_ref().map(|given| given.at.clone())),
             ("resources", raw.resources.as_ref().and_then(place_of_resources)),
         ];
         for (key, at) in given {
