@@ -1,4 +1,4 @@
-//! Forgets old logs of attempts, as the state forgets old attempts: without this a collector that prints fills the disk
+//! Forgets old logs of attempts, and the folders kept beside them, as the state forgets old attempts: without this a collector that prints fills the disk
 //! in some months.
 //!
 //! Always true: only files that are named like logs of attempts are removed, the oldest first, and none that was written
@@ -66,19 +66,36 @@ fn prune(folder: &Path, keep: Retention, now: SystemTime) -> io::Result<()> {
     let mut logs = Vec::new();
     for entry in entries {
         let entry = entry?;
-        let is_ours = entry.file_name().to_str().and_then(|name| name.strip_suffix(".log")).is_some_and(|id| Uuid::try_parse(id).is_ok());
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| name.strip_suffix(".log").or_else(|| name.strip_suffix(".folder")));
+        let is_ours = id.is_some_and(|id| Uuid::try_parse(id).is_ok());
         // Another one may have removed it meanwhile.
         if let (true, Ok(file)) = (is_ours, entry.metadata()) {
-            logs.push(Log { path: entry.path(), bytes: file.len(), written: file.modified()? });
+            let bytes = if file.is_dir() { bytes_in(&entry.path()) } else { file.len() };
+            logs.push(Log { path: entry.path(), bytes, written: file.modified()? });
         }
     }
     for path in surplus(logs, keep, now) {
-        match std::fs::remove_file(path) {
+        // A link is no folder.
+        let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        let removed = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Of all files below, as far as they can be looked at. Links are not followed.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(found) if found.is_dir() => bytes_in(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
 }
 
 /// Those that are too old, and the oldest of those that are too many or too large together.

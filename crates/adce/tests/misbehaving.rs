@@ -41,6 +41,37 @@ fn exit_code_0_without_an_object_is_a_failure() {
 }
 
 #[test]
+fn what_a_command_prints_is_published() {
+    let config = letters("a, b", r#"[echo, "page {letter}"]"#, "").replace("retry:", "output: stdout\n      retry:");
+    let place = Place::new(&config);
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!(place.read("lake/letters/b.txt"), "page b\n");
+    let place = Place::new(&config.replace(r#"[echo, "page {letter}"]"#, "[/bin/true]"));
+    place.adce(&["run"]).ends_with(2).says("exit 0, but it printed nothing; nor has the lake the object");
+}
+
+#[test]
+fn an_unchanged_scraper_is_wrapped_by_argv_and_pick_up() {
+    let scraper = r#"[sh, -c, 'mkdir -p out; for letter in $(echo "$1" | tr , " "); do [ -e out/$letter ] || echo page $letter > out/$letter; done', sh, "{letter}"]"#;
+    let more = "batch: { size: 2 }\n      output: { pick_up: \"out/{letter}\" }\n      retry:";
+    let config = letters("a, b, c", scraper, "").replace("retry:", more);
+    let place = Place::new(&config);
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!((place.read("lake/letters/a.txt"), place.read("lake/letters/c.txt")), ("page a\n".into(), "page c\n".into()));
+    assert!(!place.has("out/a"), "it would skip what exists for ever");
+
+    let place = Place::new(&config);
+    place.write("out/c", "page c, of long ago");
+    place.adce(&["run"]).ends_with(2).says("exit 0, but `").says("out/c` is an old file from before this attempt");
+    assert_eq!((place.has("lake/letters/b.txt"), place.has("lake/letters/c.txt")), (true, false));
+
+    let place = Place::new(&config);
+    place.write("out/c", "page c, of long ago");
+    place.write("lake/letters/c.txt", "x");
+    place.adce(&["run"]).ends_with(2).says("left the old object in the lake in place, which is undersized: `");
+}
+
+#[test]
 fn the_wrong_key_is_named_and_not_published() {
     let place = Place::new(&letters("a", r#"[sh, -c, 'echo hello > "$ADCE_OUT/letters/b.txt"']"#, ""));
     place.adce(&["run"]).ends_with(2).says("letters/b.txt");

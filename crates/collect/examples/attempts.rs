@@ -102,6 +102,8 @@ async fn main() {
         retry: RetryPolicy::default(),
         breaker: None,
         environment: Environment::default(),
+        resources: Default::default(),
+        keep: Default::default(),
         cwd: folder.path().to_owned(),
     });
     let clock = Arc::new(Since(Instant::now()));

@@ -44,6 +44,8 @@ pub struct Setting {
     pub briefly: Duration,
     /// adce's own environment: what commands may be handed of it, and where secrets lie.
     pub environment: Vec<(OsString, OsString)>,
+    /// Where the kernel counts whom it killed for want of memory: `/proc/vmstat`.
+    pub vmstat: PathBuf,
 }
 
 impl Setting {
@@ -51,7 +53,8 @@ impl Setting {
     /// scraper that asks an upstream never is), the environment of this process.
     pub fn of_this_process() -> Self {
         let environment = std::env::vars_os().collect();
-        Setting { grace: Duration::from_secs(10), keep_bytes: 64 << 10, briefly: Duration::from_millis(10), environment }
+        let vmstat = "/proc/vmstat".into();
+        Setting { grace: Duration::from_secs(10), keep_bytes: 64 << 10, briefly: Duration::from_millis(10), environment, vmstat }
     }
 }
 

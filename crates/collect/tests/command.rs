@@ -3,7 +3,7 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use adce_collect::Collectors;
 use adce_core::gap::{Failure, Fault};
 use adce_core::ids::{AttemptId, Uuid};
 use adce_core::ports::{Collect, Order, Progress, Report, Rest, Said, Stop};
-use adce_core::spec::{How, Secretive};
+use adce_core::spec::template::{Purpose, Template};
+use adce_core::spec::{How, Output, PickUp, Resources, Secretive};
 use support::*;
 use tempfile::TempDir;
 
@@ -23,6 +24,8 @@ struct Attempt {
     heard: Heard,
     environment: Vec<(&'static str, &'static str)>,
     briefly: Duration,
+    /// The kernel's counters, if they are the test's own.
+    vmstat: Option<PathBuf>,
 }
 
 impl Attempt {
@@ -31,7 +34,8 @@ impl Attempt {
         let items = keys.iter().map(|key| item(key)).collect();
         let mut order = order(collector(How::Command(Vec::new())), folder.path(), items);
         order.argv = argv.iter().map(|arg| arg.to_string()).collect();
-        Attempt { folder, order, clock: HandClock::new(), heard: Heard::default(), environment: Vec::new(), briefly: Duration::ZERO }
+        let (clock, heard, environment) = (HandClock::new(), Heard::default(), Vec::new());
+        Attempt { folder, order, clock, heard, environment, briefly: Duration::ZERO, vmstat: None }
     }
 
     /// Followed where it was started for as long as this.
@@ -57,6 +61,7 @@ impl Attempt {
     async fn run_until(&self, stop: Stop) -> Report {
         let mut setting = adce_collect::Setting { briefly: self.briefly, ..setting() };
         setting.environment.extend(self.environment.iter().map(|(name, value)| (name.into(), value.into())));
+        setting.vmstat = self.vmstat.clone().unwrap_or(setting.vmstat);
         let collectors = Collectors::new(setting, Vec::new(), Arc::new(NoPermits), self.clock.clone());
         let note = |told| self.heard.note(told);
         let attempt = collectors.collect(self.order.clone(), &note, stop);
@@ -243,6 +248,37 @@ async fn half_a_file_of_a_scraper_that_died_is_not_trusted() {
 }
 
 #[tokio::test]
+async fn death_for_want_of_memory_is_told_from_other_kills() {
+    // The script plays the kernel: it counts, and kills.
+    let counts = r#"sed -i s/12/13/ "$VMSTAT"; "#;
+    let (killed, childs) = ("kill -9 $$", "sh -c 'kill -9 $$'; exit 137");
+    let cases = [
+        (format!("{counts}{killed}"), "signal 9, out of memory"),
+        (format!("{counts}{childs}"), "exit 137, out of memory"),
+        (killed.to_owned(), "signal 9"),
+        (childs.to_owned(), "exit 137"),
+        (format!("{counts}kill -11 $$"), "signal 11"),
+        (format!("{counts}exit 3"), "exit 3"),
+    ];
+    for (script, ended) in cases {
+        for briefly in [Duration::ZERO, LONG] {
+            let mut attempt = Attempt::sh(&script, &["k"]).briefly(briefly);
+            let vmstat = attempt.path("vmstat");
+            std::fs::write(&vmstat, "pgfault 12\noom_kill 12\n").unwrap();
+            attempt = attempt.adapt(|collector| {
+                let place = Secretive::Plain(vmstat.to_string_lossy().into_owned());
+                collector.environment.set.push(("VMSTAT".into(), place));
+            });
+            attempt.vmstat = Some(vmstat);
+            let report = attempt.run().await;
+            assert_eq!(report.ended, ended, "{script}, {briefly:?}");
+            let says_so = rest_failure(&report).message.contains("the kernel killed for want of memory while it ran");
+            assert_eq!(says_so, ended.ends_with("out of memory"), "{report:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_flood_is_read_to_its_end_and_kept_in_part() {
     const FLOOD_BYTES: usize = 300_000_000;
     let script =
@@ -250,10 +286,14 @@ async fn a_flood_is_read_to_its_end_and_kept_in_part() {
     let attempt = Attempt::sh(&script, &["k"]);
     let report = attempt.run().await;
     assert_eq!(said(&report, "k"), Some(&Said::Absent));
-    let log = log(&report);
-    let left_out = FLOOD_BYTES + "last\n".len() - (128 << 10);
+    let (raw, log) = (raw_log(&report), log(&report));
     assert!(log.starts_with("what a scraper says\n") && log.ends_with("last\n"));
-    assert!(log.contains(&format!("\n[adce] {left_out} bytes of output are left out here\n")));
+    let (head, rest) = log.split_once("[adce] ").unwrap();
+    let (left_out, tail) = rest.split_once(" bytes of output are left out here\n").unwrap();
+    // The mark of where something is left out is no output; half of a line has a line end of its own.
+    let kept = head.len() + tail.len();
+    assert_eq!(left_out.parse::<usize>().unwrap() + kept, FLOOD_BYTES + "last\n".len());
+    assert!(raw.len() <= (128 << 10) + 100 && raw.len() > 120 << 10, "{}", raw.len());
 }
 
 #[tokio::test]
@@ -374,6 +414,277 @@ async fn how_far_it_says_it_is_is_told_while_it_runs() {
     tokio::join!(attempt.run_until(stop.clone()), heard);
 }
 
+fn picked_up(path: &str) -> Output {
+    Output::PickUp(PickUp { path: Template::parse(path, Purpose::Path).unwrap(), at: Default::default() })
+}
+
+/// What is said to be in the place of the item's file.
+fn instead<'a>(report: &'a Report, attempt: &Attempt, key: &str) -> Option<&'a str> {
+    let item = attempt.order.items.iter().find(|item| item.key == key).unwrap().item;
+    report.not_there.iter().find(|(of, _)| *of == item).map(|(_, instead)| instead.as_str())
+}
+
+impl Attempt {
+    /// Of an unchanged scraper, which works in the attempt's folder's `work/` and writes to this path.
+    fn picked_up(self, path: &str) -> Self {
+        let cwd = self.path("work");
+        std::fs::create_dir_all(&cwd).unwrap();
+        self.adapt(|collector| (collector.output, collector.cwd) = (picked_up(path), cwd))
+    }
+}
+
+#[tokio::test]
+async fn what_a_command_prints_is_the_object_byte_by_byte() {
+    let script = r#"echo collecting >&2; printf '\377\000no line end'; echo '{"adce":1,"key":"a/k","outcome":"absent"}'; printf end"#;
+    for briefly in [Duration::ZERO, LONG] {
+        let attempt = Attempt::sh(script, &["a/k"]).briefly(briefly).adapt(|collector| collector.output = Output::Stdout);
+        let report = attempt.run().await;
+        let Some(Said::Staged(file)) = said(&report, "a/k") else { panic!("{report:?}") };
+        let expected = b"\xff\0no line end{\"adce\":1,\"key\":\"a/k\",\"outcome\":\"absent\"}\nend";
+        assert_eq!(std::fs::read(file).unwrap(), expected, "a line with \"adce\" is part of it");
+        assert_eq!((log(&report).as_str(), report.strays.len()), ("collecting\n", 0));
+        assert!(!attempt.path("stdout").exists());
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_was_printed_in_part_or_not_at_all_is_not_staged() {
+    let printing = |script: &str| Attempt::sh(script, &["k"]).adapt(|collector| collector.output = Output::Stdout);
+    let attempt = printing("printf half; echo broken >&2; exit 3");
+    let report = attempt.run().await;
+    assert_eq!(failure(&report, "k").message, "exit 3: broken; the 4 bytes that it had printed by then were not trusted");
+    let attempt = printing("exit 0");
+    let report = attempt.run().await;
+    assert_eq!((&report.rest, report.items.len(), instead(&report, &attempt, "k")), (&Rest::LookInLake, 0, Some("it printed nothing")));
+    let report = printing("exit 66").run().await;
+    assert_eq!((&report.rest, report.items.len()), (&Rest::Absent, 0));
+    let report = printing("printf 'no such page'; exit 66").run().await;
+    assert_eq!((&report.rest, report.items.len()), (&Rest::Absent, 0));
+}
+
+#[tokio::test]
+async fn a_gigabyte_goes_straight_into_the_staged_file() {
+    const BYTES: u64 = 1 << 30;
+    let script = format!("head -c {BYTES} /dev/zero");
+    let attempt = Attempt::sh(&script, &["k"]).adapt(|collector| collector.output = Output::Stdout);
+    let report = attempt.run().await;
+    let Some(Said::Staged(file)) = said(&report, "k") else { panic!("{report:?}") };
+    assert_eq!((std::fs::metadata(file).unwrap().len(), report.log.is_none()), (BYTES, true));
+}
+
+#[tokio::test]
+async fn files_are_picked_up_where_an_unchanged_scraper_writes_them() {
+    let script = "mkdir -p out; for id in 1 2; do echo page $id > out/$id.html; done; echo other > out/other.html";
+    for briefly in [Duration::ZERO, LONG] {
+        let attempt = Attempt::sh(script, &["1", "2", "3"]).briefly(briefly).picked_up("out/{id}.html");
+        let report = attempt.run().await;
+        assert_eq!((staged_text(&report, "1"), staged_text(&report, "2")), ("page 1\n".into(), "page 2\n".into()));
+        let third = instead(&report, &attempt, "3").unwrap();
+        assert!(third.ends_with("work/out/3.html` was not written"), "{third}");
+        assert_eq!((said(&report, "3"), &report.rest, report.strays.len()), (None, &Rest::LookInLake, 0));
+        assert!(!attempt.path("work/out/1.html").exists(), "what was picked up is gone from there");
+        assert!(attempt.path("work/out/other.html").exists(), "what is nobody's stays");
+    }
+}
+
+#[tokio::test]
+async fn a_leftover_of_an_earlier_run_is_not_picked_up() {
+    let touched = r#"touch -d '2001-01-01' out/1; cp -p out/1 out/new; mv out/new out/1"#;
+    let rewritten = "printf NEW > out/1";
+    let cases =
+        [("chmod 600 out/1", false), ("cat out/1", false), (touched, true), (rewritten, true), ("rm out/1; echo new > out/1", true)];
+    for (script, counts) in cases {
+        let attempt = Attempt::sh(script, &["1"]).picked_up("out/{id}");
+        std::fs::create_dir(attempt.path("work/out")).unwrap();
+        std::fs::write(attempt.path("work/out/1"), "old").unwrap();
+        let an_hour_ago = std::time::SystemTime::now() - Duration::from_secs(3_600);
+        std::fs::File::options().write(true).open(attempt.path("work/out/1")).unwrap().set_modified(an_hour_ago).unwrap();
+        let report = attempt.run().await;
+        assert_eq!(matches!(said(&report, "1"), Some(Said::Staged(_))), counts, "{script}: {report:?}");
+        let says_why = instead(&report, &attempt, "1").is_some_and(|why| why.contains("an old file from before this attempt"));
+        assert_eq!(says_why, !counts, "{script}");
+        assert_eq!(attempt.path("work/out/1").exists(), !counts, "{script}: nothing that was there before is removed");
+    }
+}
+
+#[tokio::test]
+async fn what_a_failed_scraper_wrote_is_taken_away_and_not_trusted() {
+    let attempt = Attempt::sh("printf half > 1; exit 3", &["1"]).picked_up("{id}");
+    let report = attempt.run().await;
+    assert_eq!(failure(&report, "1").message, "exit 3; its staged file of 4 bytes was not trusted, because no `done` line names it");
+    assert!(!attempt.path("work/1").exists(), "\"exists, skipping\" would find it next time");
+}
+
+#[tokio::test]
+async fn only_plain_files_are_picked_up() {
+    let script = "ln -s /etc/passwd 1; mkdir 2; mkfifo 3";
+    let attempt = Attempt::sh(script, &["1", "2", "3"]).picked_up("{id}");
+    let report = attempt.run().await;
+    for key in ["1", "2", "3"] {
+        assert!(instead(&report, &attempt, key).is_some_and(|why| why.ends_with("is no plain file")), "{report:?}");
+    }
+    assert_eq!(report.items.len(), 0);
+}
+
+#[tokio::test]
+async fn a_file_on_another_disk_is_copied_and_removed_there() {
+    let Ok(memory) = TempDir::new_in("/dev/shm") else { return eprintln!("no other disk here") };
+    let path = format!("{}/{{id}}.html", memory.path().display());
+    let attempt = Attempt::sh(&format!("echo page > {}/1.html", memory.path().display()), &["1"]).picked_up(&path);
+    let report = attempt.run().await;
+    assert_eq!(staged_text(&report, "1"), "page\n");
+    assert!(!memory.path().join("1.html").exists());
+}
+
+#[tokio::test]
+async fn two_attempts_never_share_a_path() {
+    let folder = TempDir::new().unwrap();
+    let work = path(&folder, "work");
+    std::fs::create_dir(&work).unwrap();
+    std::os::unix::fs::symlink(&work, path(&folder, "link")).unwrap();
+    let collectors = Collectors::new(setting(), Vec::new(), Arc::new(NoPermits), HandClock::new());
+    let order = |name: &str, script: &str, to: &str| {
+        let mut collector = collector(How::Command(Vec::new()));
+        (collector.output, collector.cwd) = (picked_up(to), folder.path().to_owned());
+        let mut order = order(collector, &path(&folder, name), vec![item("1")]);
+        order.argv = ["sh", "-c", script].map(String::from).to_vec();
+        order
+    };
+    let first = order("first", "mkfifo gate; echo first > work/1; touch ready; read line < gate", "work/{id}");
+    let while_it_runs = async {
+        appears(&path(&folder, "ready")).await;
+        let second = collectors.collect(order("second", "echo second > work/1", "link/{id}"), &|_| {}, never()).await;
+        std::fs::write(path(&folder, "gate"), "go\n").unwrap();
+        second
+    };
+    let (first, second) = tokio::join!(collectors.collect(first, &|_| {}, never()), while_it_runs);
+    assert_eq!((rest_failure(&second).fault, second.ended.as_str()), (Fault::Later, "not started"));
+    assert!(rest_failure(&second).message.contains("another attempt is to leave its file at `"), "{second:?}");
+    assert_eq!(staged_text(&first, "1"), "first\n");
+    let third = collectors.collect(order("third", "echo third > work/1", "link/{id}"), &|_| {}, never()).await;
+    assert_eq!(staged_text(&third, "1"), "third\n", "the path is free again");
+}
+
+/// How often adce looks at what an attempt uses.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Attempt {
+    fn with(self, resources: Resources) -> Self {
+        self.adapt(|collector| collector.resources = resources)
+    }
+
+    /// Time passes as often as somebody waits for the next look.
+    async fn run_looked_at(&self) -> Report {
+        let looks = async {
+            loop {
+                self.clock.pass_when_somebody_sleeps(Some(LOOK)).await;
+            }
+        };
+        tokio::select! {
+            report = self.run() => report,
+            never = looks => never,
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_hold_from_the_first_instruction_on_and_for_children() {
+    let resources = Resources { open_files: Some(64), cpu_time: Some(Duration::from_millis(61_500)), nice: Some(15), ..Default::default() };
+    let script = r#"ulimit -n; ulimit -t; nice; sh -c 'ulimit -n; ulimit -H -n; nice'"#;
+    for briefly in [Duration::ZERO, LONG] {
+        let attempt = Attempt::sh(script, &["k"]).briefly(briefly).with(resources);
+        let report = attempt.run().await;
+        assert_eq!((report.ended.as_str(), log(&report).as_str()), ("exit 0", "64\n62\n15\n64\n64\n15\n"));
+    }
+    let attempt = Attempt::of(&["./missing"], &["k"]).with(resources);
+    let report = attempt.run().await;
+    assert!(rest_failure(&report).message.ends_with("missing` does not exist"), "{report:?}");
+}
+
+#[tokio::test]
+async fn who_uses_too_much_memory_is_ended_and_told() {
+    // Three of 60 MB: none alone is too large.
+    let script = r#"
+import os, signal
+for child in range(3):
+    if os.fork() == 0:
+        mine = b"x" * 60_000_000
+        open(os.environ["ADCE_OUT"] + f"/../{child}", "w")
+        while True: signal.pause()
+open(os.environ["ADCE_OUT"] + "/k", "w").write("half")
+while True: signal.pause()
+"#;
+    let attempt = Attempt::of(&["python3", "-c", script], &["k"]).with(Resources { memory: Some(150_000_000), ..Default::default() });
+    let report = attempt.run_looked_at().await;
+    assert_eq!(report.ended, "used more than `memory: 150MB`");
+    assert_eq!(rest_failure(&report).fault, Fault::Collector);
+    assert!(failure(&report, "k").message.starts_with("used more than `memory: 150MB`; its staged file of 4 bytes was not trusted"));
+}
+
+#[tokio::test]
+async fn memory_that_processes_share_is_counted_once() {
+    let script = r#"
+import os, signal
+shared = b"x" * 100_000_000
+for child in range(3):
+    if os.fork() == 0:
+        while True: signal.pause()
+open(os.environ["ADCE_OUT"] + "/../ready", "w")
+while True: signal.pause()
+"#;
+    let attempt = Attempt::of(&["python3", "-c", script], &["k"]).with(Resources { memory: Some(200_000_000), ..Default::default() });
+    let stop = Button::new();
+    let looks = async {
+        appears(&attempt.path("ready")).await;
+        for _ in 0..3 {
+            attempt.clock.pass_when_somebody_sleeps(Some(LOOK)).await;
+        }
+        stop.press();
+    };
+    let (report, ()) = tokio::join!(attempt.run_until(stop.clone()), looks);
+    assert_eq!(report.ended, "stopped");
+}
+
+#[tokio::test]
+async fn who_uses_up_its_processor_time_is_ended_and_told() {
+    let second = Resources { cpu_time: Some(Duration::from_secs(1)), ..Default::default() };
+    for script in ["while :; do :; done", "sh -c 'while :; do :; done'; exit $?"] {
+        let report = Attempt::sh(script, &["k"]).with(second).run().await;
+        assert_eq!(report.ended, "used more than `cpu_time: 1s`", "by the kernel, also while nobody looks");
+    }
+    // The kernel knows of no limit for both together.
+    let short = Resources { cpu_time: Some(Duration::from_millis(300)), ..Default::default() };
+    let report = Attempt::sh("while :; do :; done & while :; do :; done & wait", &["k"]).with(short).run_looked_at().await;
+    assert_eq!((report.ended.as_str(), rest_failure(&report).fault), ("used more than `cpu_time: 300ms`", Fault::Collector));
+}
+
+#[tokio::test]
+async fn who_prints_too_much_is_ended_and_told() {
+    let most = |bytes| Resources { output: Some(bytes), ..Default::default() };
+    let report = Attempt::sh("exec yes", &["k"]).with(most(1_000_000)).run().await;
+    assert_eq!((report.ended.as_str(), rest_failure(&report).fault), ("printed more than `output: 1MB`", Fault::Collector));
+    // Standard output and standard error together, also of who is done before anybody looks.
+    for briefly in [Duration::ZERO, LONG] {
+        let prints = || Attempt::sh("printf 12345; printf 67890 >&2", &["k"]).briefly(briefly);
+        assert_eq!(prints().with(most(9)).run().await.ended, "printed more than `output: 9B`");
+        assert_eq!(prints().with(most(10)).run().await.ended, "exit 0");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_is_printed_without_end_is_ended_too() {
+    let printing = |script: &str, most| {
+        let attempt = Attempt::sh(script, &["k"]).with(Resources { output: Some(most), ..Default::default() });
+        attempt.adapt(|collector| collector.output = Output::Stdout)
+    };
+    let report = printing("exec yes", 100_000).run_looked_at().await;
+    assert_eq!(report.ended, "printed more than `output: 100kB`");
+    assert!(failure(&report, "k").message.contains("bytes that it had printed by then were not trusted"), "{report:?}");
+    let report = printing("printf 123456", 5).run().await;
+    assert_eq!(report.ended, "printed more than `output: 5B`");
+    assert_eq!(staged_text(&printing("printf 12345", 5).run().await, "k"), "12345");
+}
+
 /// Attempts in neighbouring folders, one after the other, by the same collectors.
 struct Row {
     folder: TempDir,
@@ -490,6 +801,25 @@ async fn what_a_command_says_first_is_not_lost() {
     };
     let report = tokio::join!(attempt.run(), open_the_gate).0;
     assert_eq!((report.ended.as_str(), log(&report).as_str()), ("exit 0", "first\nhalf second\n"));
+}
+
+#[tokio::test]
+async fn each_line_of_the_log_has_its_time_and_its_stream() {
+    let script = r#"echo one; echo two >&2; read line < "$ADCE_OUT/../gate"; echo three; echo x > "$ADCE_OUT/y""#;
+    let attempt = Attempt::sh(&format!(r#"mkfifo "$ADCE_OUT/../gate"; touch "$ADCE_OUT/../ready"; {script}"#), &["k"]);
+    let (ready, gate) = (attempt.path("ready"), attempt.path("gate"));
+    let later = async {
+        appears(&ready).await;
+        attempt.clock.advance(Duration::from_millis(1_234));
+        tokio::fs::write(&gate, "go\n").await.unwrap();
+    };
+    let report = tokio::join!(attempt.run(), later).0;
+    let log = raw_log(&report);
+    let mut lines: Vec<&str> = log.lines().collect();
+    lines[..2].sort();
+    assert!(lines[0].ends_with("Z err two") && lines[1].ends_with("Z out one"), "{log}");
+    assert_eq!(lines[2], "1970-01-01T00:00:01.234Z out three");
+    assert!(lines[3].starts_with("1970-01-01T00:00:01.234Z adce `y` was staged"), "{log}");
 }
 
 #[tokio::test]

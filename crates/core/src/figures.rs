@@ -71,6 +71,14 @@ pub fn span(span: Duration) -> String {
     }
 }
 
+/// As a config writes it, in the largest unit that leaves no rest: `1GB`, `64MiB`, `1500B`.
+pub fn size(bytes: u64) -> String {
+    let units = [("TiB", 1 << 40), ("TB", 10_u64.pow(12)), ("GiB", 1 << 30), ("GB", 10_u64.pow(9))];
+    let smaller = [("MiB", 1 << 20), ("MB", 10_u64.pow(6)), ("KiB", 1 << 10), ("kB", 1_000)];
+    let fits = units.into_iter().chain(smaller).find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +95,13 @@ mod tests {
             assert_eq!(grouped(figure), text);
         }
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn a_size_reads_as_it_was_written() {
+        let written = ["0B", "999B", "1kB", "1KiB", "64MiB", "10MB", "1GB", "1500MB", "3TiB"];
+        let bytes = [0, 999, 1_000, 1_024, 64 << 20, 10_000_000, 1_000_000_000, 1_500_000_000, 3 << 40];
+        assert_eq!(bytes.map(size), written);
     }
 
     #[test]

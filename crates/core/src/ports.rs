@@ -148,6 +148,11 @@ pub fn staged_path(folder: &Path, key: &str, item: ItemId) -> PathBuf {
     }
 }
 
+impl Report {
+    /// How an attempt ended of which nothing ever ran.
+    pub const NOT_STARTED: &str = "not started";
+}
+
 /// What one attempt did, before anything was published.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -159,6 +164,9 @@ pub struct Report {
     pub requests: u64,
     /// Staged files whose key is no item of the task.
     pub strays: Vec<String>,
+    /// Of items whose file was to be taken from somewhere else than `out/`: what is there instead. Said only if nothing
+    /// else fills them.
+    pub not_there: Vec<(ItemId, String)>,
     /// Where it lies in the order's folder, if anything was said at all.
     pub log: Option<PathBuf>,
 }

@@ -217,7 +217,8 @@ fn a_key_that_is_not_given_has_the_documented_default() {
     let absent = AbsentPolicy { after: secs(3 * 86_400), recheck_min: secs(3_600), recheck_max: secs(30 * 86_400) };
     assert_eq!(dataset.absent, absent);
     let collector = &spec.collectors["d"];
-    assert_eq!((collector.output, collector.via, collector.timeout), (Output::Staged, Via::None, secs(600)));
+    assert_eq!((&collector.output, collector.via, collector.timeout), (&Output::Staged, Via::None, secs(600)));
+    assert_eq!((collector.resources, collector.keep), (Resources::default(), Keep::Never));
     assert_eq!((collector.batch.size, collector.requests), (1, Requests { per_task: 0, per_item: 1 }));
     assert_eq!(collector.environment.pass, ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"]);
     assert_eq!((collector.retry.attempts, collector.retry.backoff_min, collector.retry.backoff_max), (3, secs(60), secs(1_800)));

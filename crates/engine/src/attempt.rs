@@ -14,7 +14,7 @@ use adce_core::ids::{FencingToken, ItemId};
 use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Said, Stop, Store, Told, staged_path};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
-use adce_core::spec::{Collector, How, Spec};
+use adce_core::spec::{Collector, How, Keep, Spec};
 
 use crate::deliver::{Delivered, Delivery, failure, of_lake};
 use crate::figures::LatestProgress;
@@ -70,7 +70,7 @@ impl Attempt {
             collector: self.start.task.collector.clone(),
             started_at: self.ports.clock.now().wall,
             ended_at: self.ports.clock.now().wall,
-            ended: "not started".into(),
+            ended: Report::NOT_STARTED.into(),
             requests: 0,
             outcomes: Vec::new(),
             log_tail: String::new(),
@@ -127,12 +127,14 @@ impl Attempt {
         delivered.found_before(left);
         record.ended = report.ended.clone();
         record.requests = report.requests;
-        self.keep_log(&report, record, &order.folder);
+        self.keep_log(&report, record);
+        self.keep_folder(&order, &delivered, record);
+        self.ports.collect.take_back(&order.folder);
         delivered
     }
 
-    /// Moves the log out of the attempt's folder, and gives that back.
-    fn keep_log(&self, report: &Report, record: &mut AttemptRecord, folder: &Path) {
+    /// Moves the log out of the attempt's folder.
+    fn keep_log(&self, report: &Report, record: &mut AttemptRecord) {
         if let Some(log) = &report.log {
             let kept = self.ports.logs_folder.join(format!("{}.log", record.attempt));
             record.log_tail = tail(log);
@@ -143,7 +145,26 @@ impl Attempt {
                 record.log = Some(kept);
             }
         }
-        self.ports.collect.take_back(folder);
+    }
+
+    /// Moves the folder itself to the logs, if its collector wants that, and says so at the end of the log's tail.
+    fn keep_folder(&self, order: &Order, delivered: &Delivered, record: &mut AttemptRecord) {
+        let has_failed = delivered.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
+        let is_kept = match order.collector.keep {
+            Keep::Never => false,
+            Keep::Failed => has_failed,
+            Keep::Always => true,
+        };
+        let kept = self.ports.logs_folder.join(format!("{}.folder", record.attempt));
+        // What nothing ever ran in is as an earlier attempt left it.
+        if is_kept
+            && record.ended != Report::NOT_STARTED
+            && std::fs::create_dir_all(&self.ports.logs_folder).is_ok()
+            && std::fs::rename(&order.folder, &kept).is_ok()
+        {
+            let now = self.ports.clock.now().wall.strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
+            record.log_tail.push_str(&format!("{now} adce its folder is kept: {}\n", kept.display()));
+        }
     }
 
     fn order(&self, token: FencingToken, gaps: &[&Gap]) -> Result<Order, Failure> {
@@ -223,7 +244,9 @@ fn tail(log: &Path) -> String {
         file.seek(SeekFrom::Start(size.saturating_sub(BYTES)))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        Ok(bytes)
+        // The rest of a line says neither when nor who.
+        let line = (size > BYTES).then(|| bytes.iter().position(|byte| *byte == b'\n')).flatten();
+        Ok(bytes.split_off(line.map_or(0, |end| end + 1)))
     };
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }

@@ -79,11 +79,11 @@ impl Delivery<'_> {
             let said = report.items.iter().find(|said| said.item == item.item).map(|said| &said.said);
             let outcome = match said {
                 Some(Said::Staged(file)) => self.publish(item, file, &mut delivered).await,
-                Some(Said::Done) => self.look(item, Claim::Wrote, &mut delivered).await,
-                Some(Said::Unchanged) => self.look(item, Claim::Unchanged, &mut delivered).await,
+                Some(Said::Done) => self.look(item, Claim::Wrote, report, &mut delivered).await,
+                Some(Said::Unchanged) => self.look(item, Claim::Unchanged, report, &mut delivered).await,
                 Some(Said::Absent) => Outcome::Absent,
                 Some(Said::Failed(failure)) => self.failed(item, failure, &mut delivered).await,
-                None => self.unnamed(item, &report.rest, &report.strays, &mut delivered).await,
+                None => self.unnamed(item, report, &mut delivered).await,
             };
             delivered.outcomes.push((item.gap, outcome));
         }
@@ -143,11 +143,11 @@ impl Delivery<'_> {
         }
     }
 
-    async fn unnamed(&self, item: &OrderItem, rest: &Rest, strays: &[String], delivered: &mut Delivered) -> Outcome {
-        match rest {
-            Rest::LookInLake => match self.look(item, Claim::Silent, delivered).await {
-                Outcome::Failed(failure) if !strays.is_empty() => Outcome::Failed(Failure {
-                    message: format!("{}; it staged `{}`, which is no key of this task", failure.message, strays.join("`, `")),
+    async fn unnamed(&self, item: &OrderItem, report: &Report, delivered: &mut Delivered) -> Outcome {
+        match &report.rest {
+            Rest::LookInLake => match self.look(item, Claim::Silent, report, delivered).await {
+                Outcome::Failed(failure) if !report.strays.is_empty() => Outcome::Failed(Failure {
+                    message: format!("{}; it staged `{}`, which is no key of this task", failure.message, report.strays.join("`, `")),
                     ..failure
                 }),
                 outcome => outcome,
@@ -159,17 +159,18 @@ impl Delivery<'_> {
     }
 
     /// Nothing was staged: only the lake can tell.
-    async fn look(&self, item: &OrderItem, claim: Claim, delivered: &mut Delivered) -> Outcome {
+    async fn look(&self, item: &OrderItem, claim: Claim, report: &Report, delivered: &mut Delivered) -> Outcome {
+        let instead = report.not_there.iter().find(|(of, _)| *of == item.item).map(|(_, instead)| instead.as_str());
         let object = match self.lake.head(&item.key).await {
             Ok(Some(object)) => object,
-            Ok(None) => return Outcome::Failed(failure(Fault::Item, claim.but_nothing_is_there(&item.key))),
+            Ok(None) => return Outcome::Failed(failure(Fault::Item, claim.but_nothing_is_there(&item.key, instead))),
             Err(error) => {
                 delivered.in_doubt.extend(self.writes_itself().then_some(item.gap));
                 return delivered.lake_says(error);
             }
         };
         if !object.replaces(item.etag.as_deref(), item.last_modified) {
-            return self.not_rewritten(item, claim);
+            return self.not_rewritten(item, claim, instead);
         }
         match self.check_object(item, &object).await {
             Ok(()) => done(object),
@@ -180,12 +181,16 @@ impl Delivery<'_> {
         }
     }
 
-    fn not_rewritten(&self, item: &OrderItem, claim: Claim) -> Outcome {
+    fn not_rewritten(&self, item: &OrderItem, claim: Claim, instead: Option<&str>) -> Outcome {
         match (claim, item.reason) {
             (Claim::Unchanged, Reason::Stale) => Outcome::Unchanged,
             (Claim::Unchanged, reason) => {
                 Outcome::Failed(failure(Fault::Item, format!("it says unchanged, but the object there is {}", reason.word())))
             }
+            (_, reason) if let Some(instead) = instead => Outcome::Failed(failure(
+                Fault::Item,
+                format!("it left the old object in the lake in place, which is {}: {instead}", reason.word()),
+            )),
             (_, reason) => Outcome::Failed(failure(
                 Fault::Item,
                 format!(
@@ -245,11 +250,14 @@ enum Claim {
 }
 
 impl Claim {
-    fn but_nothing_is_there(self, key: &str) -> String {
-        match self {
-            Claim::Silent => "exit 0, but it wrote nothing: neither `$ADCE_OUT/<key>` nor the lake has the object".into(),
-            Claim::Wrote => format!("it says done, but `{key}` is neither staged nor in the lake"),
-            Claim::Unchanged => format!("it says unchanged, but `{key}` is not in the lake"),
+    /// `instead`: what is where its file was to be.
+    fn but_nothing_is_there(self, key: &str, instead: Option<&str>) -> String {
+        match (self, instead) {
+            (Claim::Silent, Some(instead)) => format!("exit 0, but {instead}; nor has the lake the object"),
+            (Claim::Wrote, Some(instead)) => format!("it says done, but {instead}; nor has the lake the object"),
+            (Claim::Silent, None) => "exit 0, but it wrote nothing: neither `$ADCE_OUT/<key>` nor the lake has the object".into(),
+            (Claim::Wrote, None) => format!("it says done, but `{key}` is neither staged nor in the lake"),
+            (Claim::Unchanged, _) => format!("it says unchanged, but `{key}` is not in the lake"),
         }
     }
 }

@@ -207,7 +207,7 @@ fn told(attempt: &AttemptLine) -> Vec<String> {
     lines.extend(outcomes(attempt).into_iter().map(|line| format!("    {line}")));
     lines.extend(attempt.story.iter().flat_map(left).map(|line| format!("    {line}")));
     let tail: Vec<&str> = attempt.log_tail.lines().collect();
-    lines.extend(tail[tail.len().saturating_sub(10)..].iter().map(|line| format!("    │ {line}")));
+    lines.extend(tail[tail.len().saturating_sub(10)..].iter().map(|line| format!("    │ {}", time_alone(line))));
     lines.extend(attempt.log.iter().map(|log| format!("    log: {log}")));
     lines
 }
@@ -232,6 +232,17 @@ fn left(story: &StoryLine) -> Vec<String> {
         _ => format!("{}: {what}", counted(keys.len() as u64, "item")),
     };
     kinds.into_iter().map(line).collect()
+}
+
+/// A line of a log without its day and its zone: those stand above it.
+fn time_alone(line: &str) -> String {
+    match line.split_once(' ') {
+        Some((at, rest)) if at.parse::<adce_core::time::Timestamp>().is_ok() => {
+            let time = at.split_once('T').map_or(at, |(_, time)| time);
+            format!("{} {rest}", time.trim_end_matches('Z'))
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// What came of the items, equal ones together.

@@ -6,29 +6,42 @@
 
 use std::time::Duration;
 
+use adce_core::figures::size;
 use adce_core::gap::{Failure, Fault};
 use adce_core::ports::{ItemReport, OrderItem, Rest, Said};
 use rustix::io::Errno;
 
 use crate::command::contract::{Claim, Word, Words};
+use crate::command::limits::Exceeded;
 use crate::command::staging::Staged;
 
 const DONE: i32 = 0;
 const NO_SUCH_ITEM: i32 = 66;
 const SOURCE_DOWN: i32 = 69;
 const TRY_LATER: i32 = 75;
+/// What a shell adds to the signal of which its child died.
+pub(crate) const DIED_OF_A_SIGNAL: i32 = 128;
+pub(crate) const KILL: i32 = 9;
+/// Sent by the kernel to who has used up its processor time.
+pub(crate) const CPU_TIME: i32 = 24;
 
 /// How the leader of the group ended, and who ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Exited(i32),
     Signalled(i32),
+    /// It died of signal 9, and the kernel had killed for want of memory while it ran. `exit`: so a shell says of its child.
+    OutOfMemory {
+        exit: Option<i32>,
+    },
     /// adce ended it because its time was over.
     TimedOut(Duration),
     /// adce ended it because it had waited for one permit for as long as its whole time.
     HeldUp(Duration),
     /// adce ended it because the engine stops.
     Stopped,
+    /// adce or the kernel ended it because it used more than it may.
+    Exceeded(Exceeded),
     /// adce killed it because this machine gave it no means to follow it.
     Unfollowed(Errno),
 }
@@ -39,8 +52,13 @@ impl Ending {
         match self {
             Ending::Exited(code) => format!("exit {code}"),
             Ending::Signalled(signal) => format!("signal {signal}"),
+            Ending::OutOfMemory { exit: None } => "signal 9, out of memory".into(),
+            Ending::OutOfMemory { exit: Some(code) } => format!("exit {code}, out of memory"),
             Ending::TimedOut(after) => format!("timeout after {}", in_units(after)),
             Ending::HeldUp(timeout) => format!("held up by a limit for its whole timeout of {}", in_units(timeout)),
+            Ending::Exceeded(Exceeded::Memory(most)) => format!("used more than `memory: {}`", size(most)),
+            Ending::Exceeded(Exceeded::CpuTime(most)) => format!("used more than `cpu_time: {}`", in_units(most)),
+            Ending::Exceeded(Exceeded::Output(most)) => format!("printed more than `output: {}`", size(most)),
             Ending::Stopped => "stopped".into(),
             Ending::Unfollowed(why) => format!("killed, because it could not be followed: {why}"),
         }
@@ -68,7 +86,12 @@ impl Ending {
         let what = match self {
             Ending::Exited(SOURCE_DOWN) => "exit 69, the source is down".into(),
             Ending::Exited(TRY_LATER) => "exit 75, try later".into(),
-            Ending::Signalled(9) => "signal 9; killed from outside, perhaps for want of memory".into(),
+            Ending::Exited(code) if (DIED_OF_A_SIGNAL + 1..DIED_OF_A_SIGNAL + 32).contains(&code) => {
+                format!("exit {code}, as shells say of {}", named(code - DIED_OF_A_SIGNAL))
+            }
+            Ending::Signalled(KILL) => format!("{}; killed from outside", named(KILL)),
+            Ending::Signalled(signal) => named(signal),
+            Ending::OutOfMemory { .. } => format!("{}: the kernel killed for want of memory while it ran", self.in_words()),
             Ending::Stopped => "stopped before its end".into(),
             other => other.in_words(),
         };
@@ -77,6 +100,28 @@ impl Ending {
             None => what,
         }
     }
+}
+
+fn named(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        KILL => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return format!("signal {signal}"),
+    };
+    format!("signal {signal} ({name})")
 }
 
 /// `90s` reads as `1m 30s`.
@@ -108,7 +153,7 @@ pub(crate) fn assess(items: &[OrderItem], words: &Words, staged: &Staged, ending
                 Some(own_word(word, file.map(|(path, _)| path.clone()), ending))
             }
             (None, Some((path, _))) if ending == Ending::Exited(DONE) => Some(Said::Staged(path.clone())),
-            (None, Some((_, bytes))) => distrusted(&assessment.rest, *bytes),
+            (None, Some((_, bytes))) => distrusted(&assessment.rest, *bytes, staged.is_printed),
             (None, None) => None,
         };
         assessment.items.extend(said.map(|said| ItemReport { item: item.item, said }));
@@ -134,9 +179,12 @@ fn own_word(word: &Word, file: Option<std::path::PathBuf>, ending: Ending) -> Sa
 }
 
 /// Exit 66 says of such an item that there is none: then that, not a file, is what is known of it.
-fn distrusted(rest: &Rest, bytes: u64) -> Option<Said> {
+fn distrusted(rest: &Rest, bytes: u64, is_printed: bool) -> Option<Said> {
     let Rest::Failed(failure) = rest else { return None };
-    let message = format!("{}; its staged file of {bytes} bytes was not trusted, because no `done` line names it", failure.message);
+    let message = match is_printed {
+        true => format!("{}; the {bytes} bytes that it had printed by then were not trusted", failure.message),
+        false => format!("{}; its staged file of {bytes} bytes was not trusted, because no `done` line names it", failure.message),
+    };
     Some(Said::Failed(Failure { message, ..failure.clone() }))
 }
 
@@ -209,9 +257,20 @@ mod tests {
         assert_eq!(fault(Ending::Exited(69)), (Fault::Source, "exit 69, the source is down: last line".into()));
         assert_eq!(fault(Ending::Exited(75)).0, Fault::Later);
         assert_eq!(fault(Ending::Exited(1)), (Fault::Collector, "exit 1: last line".into()));
-        assert_eq!(fault(Ending::Signalled(11)), (Fault::Collector, "signal 11: last line".into()));
+        assert_eq!(fault(Ending::Signalled(11)), (Fault::Collector, "signal 11 (SIGSEGV): last line".into()));
+        assert_eq!(fault(Ending::Signalled(9)).1, "signal 9 (SIGKILL); killed from outside: last line");
+        assert_eq!(fault(Ending::Exited(139)), (Fault::Collector, "exit 139, as shells say of signal 11 (SIGSEGV): last line".into()));
+        let why = "the kernel killed for want of memory while it ran: last line";
+        assert_eq!(fault(Ending::OutOfMemory { exit: None }), (Fault::Collector, format!("signal 9, out of memory: {why}")));
+        assert_eq!(fault(Ending::OutOfMemory { exit: Some(137) }).1, format!("exit 137, out of memory: {why}"));
         assert_eq!(fault(Ending::TimedOut(Duration::from_secs(600))), (Fault::Collector, "timeout after 10m: last line".into()));
         assert_eq!(fault(Ending::Stopped).0, Fault::Stopped);
+        let exceeded = [Exceeded::Memory(1_000_000_000), Exceeded::CpuTime(Duration::from_secs(300)), Exceeded::Output(64 << 20)];
+        let said = exceeded.map(|exceeded| fault(Ending::Exceeded(exceeded)));
+        assert!(said.iter().all(|(fault, _)| *fault == Fault::Collector));
+        let said = said.map(|(_, message)| message);
+        let expected = ["used more than `memory: 1GB`", "used more than `cpu_time: 5m`", "printed more than `output: 64MiB`"];
+        assert_eq!(said, expected.map(|expected| format!("{expected}: last line")));
     }
 
     #[test]

@@ -13,6 +13,10 @@ mod brief;
 mod contract;
 mod environment;
 mod folder;
+mod handover;
+mod limits;
+mod log;
+mod memory;
 mod output;
 mod program;
 mod spawn;
@@ -31,21 +35,25 @@ use std::time::Duration;
 use adce_core::gap::Failure;
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Clock, Listener, Order, OrderItem, Report, Rest, Said, Stop, Told};
+use adce_core::spec::{Collector, Keep};
 use adce_core::time::Boottime;
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 
-use self::assess::{Assessment, Ending, assess};
+use self::assess::{Assessment, CPU_TIME, DIED_OF_A_SIGNAL, Ending, KILL, assess};
 use self::brief::Brief;
 use self::contract::Words;
 use self::environment::ChildEnvironment;
+use self::handover::Busy;
+use self::limits::{Exceeded, LOOK_EVERY, Watch};
+use self::memory::OomKills;
 use self::output::{From, Output};
-use self::spawn::{Lost, Spawned, Unfollowed};
+use self::spawn::{Lost, Spawned, Unfollowed, Workplace};
 use self::staging::Staged;
 pub(crate) use self::staging::own_folder;
-use self::workplaces::{Skeleton, Workplaces};
+use self::workplaces::Workplaces;
 use crate::Setting;
 use crate::orphans::Orphans;
 use crate::process::Group;
@@ -73,6 +81,8 @@ pub(crate) struct Commands {
     briefly: Duration,
     workplaces: Arc<Workplaces>,
     orphans: Arc<Orphans>,
+    busy: Arc<Busy>,
+    oom_kills: OomKills,
 }
 
 /// A command after its first moments.
@@ -106,13 +116,25 @@ enum EndedBy {
     Timeout,
     /// It waited for limits for too long.
     HeldUp,
+    Exceeded(Exceeded),
     Stop,
 }
 
 impl Commands {
     pub(crate) fn new(clock: Arc<dyn Clock>, own: Arc<Vec<(OsString, OsString)>>, setting: &Setting) -> Self {
         let Setting { grace, keep_bytes, briefly, .. } = *setting;
-        Commands { clock, own, grace, keep_bytes, briefly, workplaces: Arc::default(), orphans: Orphans::of_this_process() }
+        let oom_kills = OomKills::counted_in(&setting.vmstat);
+        Commands {
+            clock,
+            own,
+            grace,
+            keep_bytes,
+            briefly,
+            workplaces: Arc::default(),
+            busy: Arc::default(),
+            oom_kills,
+            orphans: Orphans::of_this_process(),
+        }
     }
 
     /// A folder for an order of these items, under `within`.
@@ -137,10 +159,11 @@ impl Commands {
             Begun::Going { spawned, output, ended } => (spawned, output, ended),
             Begun::Lost(lost, mut output) => {
                 let ending = give_up(lost, &mut output).await;
-                return report(order, output, ending, Skeleton::default(), &self.workplaces);
+                return report(order, output, ending, Workplace::default(), &self.workplaces);
             }
         };
-        let skeleton = std::mem::take(&mut spawned.skeleton);
+        let place = std::mem::take(&mut spawned.place);
+        let oom_kills = spawned.oom_kills_before;
         let ending = match ended {
             Some(status) => {
                 complain_of_hanging(&mut output, spawned.group.gone().await);
@@ -149,17 +172,19 @@ impl Commands {
             None => {
                 listener(Told::Started(spawned.record(order.attempt, self.clock.boot_id())));
                 tell_progress(&mut output, listener);
-                self.follow(*spawned, &mut output, listener, deadline, order.collector.timeout, &stop).await
+                let watch = Watch::over(order, spawned.group.id(), place.handover.printed());
+                self.follow(*spawned, &mut output, listener, deadline, &order.collector, watch, &stop).await
             }
         };
         let ending = match ending {
-            Ok((EndedBy::Itself, status)) => exit(status),
+            Ok((EndedBy::Itself, status)) => self.exit(order, status, oom_kills),
             Ok((EndedBy::Timeout, _)) => Ending::TimedOut(order.collector.timeout),
+            Ok((EndedBy::Exceeded(exceeded), _)) => Ending::Exceeded(exceeded),
             Ok((EndedBy::HeldUp, _)) => Ending::HeldUp(order.collector.timeout),
             Ok((EndedBy::Stop, _)) => Ending::Stopped,
             Err(lost) => give_up(lost, &mut output).await,
         };
-        report(order, output, ending, skeleton, &self.workplaces)
+        report(order, output, ending, place, &self.workplaces)
     }
 
     /// Starts the command and follows it for its first moments, to its end if it comes.
@@ -172,10 +197,11 @@ impl Commands {
     }
 
     fn begin_to_follow(&self, order: &Order, mut spawned: Spawned, mut output: Output) -> Begun {
+        let oom_kills = spawned.oom_kills_before;
         match brief::follow(&mut spawned, &mut output, self.briefly.min(order.collector.timeout)) {
             Ok(Brief::Ended(status)) if spawned.group.is_gone() => {
                 output.finish();
-                Begun::Over(report(order, output, exit(status), spawned.skeleton, &self.workplaces))
+                Begun::Over(report(order, output, self.exit(order, status, oom_kills), spawned.place, &self.workplaces))
             }
             Ok(Brief::Ended(status)) => Begun::Going { spawned: Box::new(spawned), output, ended: Some(status) },
             Ok(Brief::Running) => Begun::Going { spawned: Box::new(spawned), output, ended: None },
@@ -183,16 +209,38 @@ impl Commands {
         }
     }
 
+    /// `oom_kills`: as they were when it began.
+    fn exit(&self, order: &Order, status: ExitStatus, oom_kills: u64) -> Ending {
+        let ending = match (status.code(), status.signal()) {
+            (Some(code), _) => Ending::Exited(code),
+            (None, signal) => Ending::Signalled(signal.unwrap_or_default()),
+        };
+        match (ending, order.collector.resources.cpu_time) {
+            // So the kernel ends a process that has used up its own, and a shell tells of its child.
+            (Ending::Signalled(CPU_TIME), Some(most)) => return Ending::Exceeded(Exceeded::CpuTime(most)),
+            (Ending::Exited(exit), Some(most)) if exit == DIED_OF_A_SIGNAL + CPU_TIME => return Ending::Exceeded(Exceeded::CpuTime(most)),
+            _ => {}
+        }
+        match ending {
+            Ending::Exited(exit) if exit == DIED_OF_A_SIGNAL + KILL && self.oom_kills.have_come_to(self.clock.now().boot) > oom_kills => {
+                Ending::OutOfMemory { exit: Some(exit) }
+            }
+            Ending::Signalled(KILL) if self.oom_kills.have_come_to(self.clock.now().boot) > oom_kills => Ending::OutOfMemory { exit: None },
+            ending => ending,
+        }
+    }
+
     fn start(&self, order: &Order) -> Result<(Result<Spawned, Lost>, Output), Failure> {
         let environment = ChildEnvironment::of(order, &self.own).map_err(|why| program::not_started(&why))?;
         let redactor = redactor(order, &environment);
-        let spawned = match spawn::spawn(order, &environment, &self.workplaces, &self.orphans) {
-            Ok(spawned) => Ok(spawned),
+        let oom_kills_before = self.oom_kills.before(self.clock.now().boot);
+        let spawned = match spawn::spawn(order, &environment, &self.workplaces, &self.busy, &self.orphans) {
+            Ok(spawned) => Ok(Spawned { oom_kills_before, ..spawned }),
             Err(Unfollowed::Lost(lost)) => Err(lost),
             Err(Unfollowed::NotStarted(failure)) => return Err(Failure { message: redactor.text(&failure.message), ..failure }),
         };
         let words = Words::on(order.items.iter().map(|item| item.key.as_str()));
-        Ok((spawned, Output::new(words, redactor, self.keep_bytes)))
+        Ok((spawned, Output::new(words, redactor, self.keep_bytes, self.clock.clone())))
     }
 
     /// From the start to the moment when nobody of the group is left.
@@ -202,17 +250,25 @@ impl Commands {
         output: &mut Output,
         listener: Listener<'_>,
         deadline: Boottime,
-        timeout: Duration,
+        collector: &Collector,
+        watch: Watch,
         stop: &Stop,
     ) -> Result<(EndedBy, ExitStatus), Lost> {
+        let Collector { timeout, resources, .. } = collector;
         let mut running = Running::over(spawned)?;
         let (pipes, listening) = (&mut running.pipes, &mut *output);
         let ended_by = {
-            let mut pump = std::pin::pin!(pipes.pump(listening, listener));
-            let mut supervise = std::pin::pin!(self.supervise(&running.group, &running.leader, deadline, timeout, stop));
+            let mut pump = std::pin::pin!(pipes.pump(listening, listener, resources.output));
+            let mut supervise = std::pin::pin!(self.supervise(&running.group, &running.leader, deadline, *timeout, watch, stop));
             tokio::select! {
                 ended_by = &mut supervise => ended_by,
-                () = &mut pump => supervise.await,
+                pumped = &mut pump => match pumped {
+                    None => supervise.await,
+                    Some(exceeded) => {
+                        running.group.kill();
+                        EndedBy::Exceeded(exceeded)
+                    }
+                },
             }
         };
         // Children in the background may hold the pipes open; they are not waited for.
@@ -227,14 +283,29 @@ impl Commands {
     }
 
     /// Returns when the leader has ended. Asked to end, the whole group gets the time of `grace`.
-    async fn supervise(&self, group: &Group, leader: &AsyncFd<OwnedFd>, deadline: Boottime, timeout: Duration, stop: &Stop) -> EndedBy {
+    async fn supervise(
+        &self,
+        group: &Group,
+        leader: &AsyncFd<OwnedFd>,
+        deadline: Boottime,
+        timeout: Duration,
+        watch: Watch,
+        stop: &Stop,
+    ) -> EndedBy {
         let ended_by = tokio::select! {
             biased;
             _ = leader.readable() => return EndedBy::Itself,
             () = stop.stopped() => EndedBy::Stop,
             ended_by = self.out_of_time(deadline, timeout, stop) => ended_by,
             ended_by = self.orphans.reap_now_and_then() => ended_by,
+            exceeded = self.exceeded(watch) => EndedBy::Exceeded(exceeded),
         };
+        if let EndedBy::Exceeded(Exceeded::Memory(_) | Exceeded::Output(_)) = ended_by {
+            // Asked to end, it could go on using more.
+            group.kill();
+            let _ = leader.readable().await;
+            return ended_by;
+        }
         group.terminate();
         let patience = self.clock.now().boot + self.grace;
         tokio::select! {
@@ -245,6 +316,19 @@ impl Commands {
             }
         }
         ended_by
+    }
+
+    /// Returns when it uses more than it may.
+    async fn exceeded(&self, mut watch: Watch) -> Exceeded {
+        if !watch.is_needed() {
+            return std::future::pending().await;
+        }
+        loop {
+            self.clock.sleep_until(self.clock.now().boot + LOOK_EVERY).await;
+            if let Some(exceeded) = watch.look() {
+                return exceeded;
+            }
+        }
     }
 
     /// The deadline has come, put off by all the time that limits have held the attempt up; or one wait alone has taken as
@@ -306,13 +390,6 @@ fn tell_progress(output: &mut Output, listener: Listener<'_>) {
     }
 }
 
-fn exit(status: ExitStatus) -> Ending {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Ending::Exited(code),
-        (None, signal) => Ending::Signalled(signal.unwrap_or_default()),
-    }
-}
-
 impl Running {
     fn over(spawned: Spawned) -> Result<Self, Lost> {
         let Spawned { group, leader, stdout, stderr, .. } = spawned;
@@ -333,16 +410,20 @@ impl Running {
 }
 
 impl Pipes {
-    /// Reads until both have ended. May be dropped and called again: nothing that was read is lost.
-    async fn pump(&mut self, output: &mut Output, listener: Listener<'_>) {
+    /// Reads until both have ended, or more than `most` was printed. May be dropped and called again: nothing that was read is
+    /// lost.
+    async fn pump(&mut self, output: &mut Output, listener: Listener<'_>, most: Option<u64>) -> Option<Exceeded> {
         let mut buffer = vec![0; FIRST_READ_BYTES];
         for reads in 1_u32.. {
-            let Some(from) = self.readable().await else { return };
+            let from = self.readable().await?;
             let pipe = self.of(from);
             match pipe.as_ref().map(|pipe| pipe.try_read(&mut buffer)) {
                 Some(Ok(filled)) if filled > 0 => {
                     output.feed(from, &buffer[..filled]);
                     tell_progress(output, listener);
+                    if let Some(most) = most.filter(|most| output.fed > *most) {
+                        return Some(Exceeded::Output(most));
+                    }
                     if filled == buffer.len() {
                         buffer.resize(READ_BYTES, 0);
                     }
@@ -355,6 +436,7 @@ impl Pipes {
                 tokio::task::yield_now().await;
             }
         }
+        None
     }
 
     /// Which can be read, or has ended; `None` when both have.
@@ -377,7 +459,7 @@ impl Pipes {
     }
 
     async fn drain(&mut self, output: &mut Output, listener: Listener<'_>) {
-        let _ = tokio::time::timeout(DRAIN, self.pump(output, listener)).await;
+        let _ = tokio::time::timeout(DRAIN, self.pump(output, listener, None)).await;
     }
 
     fn of(&mut self, from: From) -> &mut Option<Receiver> {
@@ -388,11 +470,24 @@ impl Pipes {
     }
 }
 
-fn report(order: &Order, mut output: Output, ending: Ending, skeleton: Skeleton, workplaces: &Workplaces) -> Report {
+fn report(order: &Order, mut output: Output, ending: Ending, place: Workplace, workplaces: &Workplaces) -> Report {
+    let Workplace { skeleton, handover } = place;
+    let printed = handover.printed().map(|file| std::fs::metadata(file).map_or(0, |found| found.len()));
+    let ending = match (ending, order.collector.resources.output) {
+        // It was done before anybody saw how much it printed.
+        (Ending::Exited(_) | Ending::Signalled(_), Some(most)) if output.fed + printed.unwrap_or_default() > most => {
+            Ending::Exceeded(Exceeded::Output(most))
+        }
+        (ending, _) => ending,
+    };
+    let is_printed = printed.is_some();
+    let handed_over = handover.complete(order);
+    handed_over.remarks.iter().for_each(|remark| output.complain(remark));
     let staged = staging::look(order).unwrap_or_else(|why| {
         output.complain(&format!("what it staged could not be looked through: {why}"));
         Staged::default()
     });
+    let staged = Staged { not_there: handed_over.not_there, is_printed, ..staged };
     let last_line = output.last_line();
     let Assessment { mut items, mut rest, remarks } = assess(&order.items, &output.words, &staged, ending, last_line.as_deref());
     let own_failures = items.iter_mut().filter_map(|report| match &mut report.said {
@@ -406,10 +501,12 @@ fn report(order: &Order, mut output: Output, ending: Ending, skeleton: Skeleton,
     own_failures.chain(of_the_rest).for_each(|failure| failure.message = output.redact(&failure.message));
     remarks.iter().for_each(|remark| output.complain(remark));
     let log = write_log(order, &output);
-    if staged.strays.is_empty() && matches!(ending, Ending::Exited(_)) {
+    // One that may be kept leaves with what is in it.
+    if staged.strays.is_empty() && matches!(ending, Ending::Exited(_)) && order.collector.keep == Keep::Never {
         workplaces.leave(order, skeleton, &staged, log.as_deref());
     }
-    Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, log }
+    let not_there = staged.not_there.into_iter().map(|(at, instead)| (order.items[at].item, instead)).collect();
+    Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, not_there, log }
 }
 
 /// A log that cannot be written costs nobody the work that was done.
@@ -425,7 +522,7 @@ fn write_log(order: &Order, output: &Output) -> Option<PathBuf> {
 }
 
 fn not_started(failure: Failure) -> Report {
-    Report { ended: "not started".into(), rest: Rest::Failed(failure), ..Report::default() }
+    Report { ended: Report::NOT_STARTED.into(), rest: Rest::Failed(failure), ..Report::default() }
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
-//! Keeps what a command prints: all of a short output, head and tail of a long one.
+//! Listens to what a command prints: words for adce, and the log.
 //!
 //! A child whose pipe is full stops working, and one that prints gigabytes must not fill a disk. So everything is read
-//! as fast as it comes, and of the middle only its size is kept.
+//! as fast as it comes, and the log keeps its head and its tail.
 //!
 //! Always true: memory is bounded whatever is printed (`gigabytes_become_head_tail_and_a_count`); output that is no
 //! text and lines without an end are log like any other (`lines_of_any_length_and_bytes_of_any_kind_are_log`).
 
+use std::sync::Arc;
+
+use adce_core::ports::Clock;
+
 use crate::command::contract::{Heard, MARK, Words, shortened};
+use crate::command::log::{Log, Speaker};
 use crate::redact::Redactor;
 
 /// Longer lines cannot be ours; they are logged in pieces.
@@ -17,15 +22,27 @@ const LONGEST_LAST_LINE_BYTES: usize = 400;
 pub(crate) struct Output {
     pub(crate) words: Words,
     redactor: Redactor,
-    log: HeadTail,
+    log: Log,
+    clock: Arc<dyn Clock>,
     stdout: Stream,
     stderr: Stream,
+    /// Bytes that came by the pipes.
+    pub(crate) fed: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
     Stdout,
     Stderr,
+}
+
+impl From {
+    fn speaker(self) -> Speaker {
+        match self {
+            From::Stdout => Speaker::Out,
+            From::Stderr => Speaker::Err,
+        }
+    }
 }
 
 /// One pipe's unfinished line.
@@ -40,11 +57,12 @@ struct Stream {
 
 impl Output {
     /// `keep`: so many bytes of the beginning, and as many of the end.
-    pub(crate) fn new(words: Words, redactor: Redactor, keep: usize) -> Self {
-        Output { words, redactor, log: HeadTail::new(keep), stdout: Stream::default(), stderr: Stream::default() }
+    pub(crate) fn new(words: Words, redactor: Redactor, keep: usize, clock: Arc<dyn Clock>) -> Self {
+        Output { words, redactor, log: Log::keeping(keep), clock, stdout: Stream::default(), stderr: Stream::default(), fed: 0 }
     }
 
     pub(crate) fn feed(&mut self, from: From, chunk: &[u8]) {
+        self.fed += chunk.len() as u64;
         let mut stream = std::mem::take(self.stream(from));
         match memchr::memrchr(b'\n', chunk) {
             Some(end) => {
@@ -56,7 +74,7 @@ impl Output {
         }
         if stream.partial.len() > LONGEST_LINE_BYTES {
             let cut = self.redactor.safe_cut(&stream.partial);
-            self.record(&stream.partial[..cut]);
+            self.record(from.speaker(), &stream.partial[..cut]);
             stream.partial.drain(..cut);
             stream.in_long_line = true;
         }
@@ -71,7 +89,7 @@ impl Output {
             stream.partial.extend_from_slice(&chunk[..first_end]);
             let line = std::mem::take(&mut stream.partial);
             match std::mem::take(&mut stream.in_long_line) {
-                true => self.record(&line),
+                true => self.record(from.speaker(), &line),
                 false => self.whole_lines(from, &line),
             }
             rest = &chunk[first_end..];
@@ -87,19 +105,19 @@ impl Output {
         while let Some(mark) = mark_in(from, rest) {
             let start = memchr::memrchr(b'\n', &rest[..mark]).map_or(0, |at| at + 1);
             let end = memchr::memchr(b'\n', &rest[mark..]).map_or(rest.len(), |at| mark + at + 1);
-            self.record(&rest[..start]);
-            self.marked_line(&rest[start..end]);
+            self.record(from.speaker(), &rest[..start]);
+            self.marked_line(from, &rest[start..end]);
             rest = &rest[end..];
         }
-        self.record(rest);
+        self.record(from.speaker(), rest);
     }
 
-    fn marked_line(&mut self, line: &[u8]) {
+    fn marked_line(&mut self, from: From, line: &[u8]) {
         match self.words.hear(line) {
             Heard::Understood => {}
-            Heard::Log => self.record(line),
+            Heard::Log => self.record(from.speaker(), line),
             Heard::Complaint(why) => {
-                self.record(line);
+                self.record(from.speaker(), line);
                 self.complain(&why);
             }
         }
@@ -107,12 +125,14 @@ impl Output {
 
     /// A remark of adce's own, in the log where it belongs.
     pub(crate) fn complain(&mut self, text: &str) {
-        self.record(format!("[adce] {}\n", shortened(text, 2_000)).as_bytes());
+        // It may hold a text of many lines: a log has one line for it.
+        let text = shortened(text, 2_000).replace('\n', " ");
+        self.record(Speaker::Adce, format!("{text}\n").as_bytes());
     }
 
-    fn record(&mut self, text: &[u8]) {
+    fn record(&mut self, by: Speaker, text: &[u8]) {
         if !text.is_empty() {
-            self.log.push(&self.redactor.bytes(text));
+            self.log.push(self.clock.now().wall, by, &self.redactor.bytes(text));
         }
     }
 
@@ -122,6 +142,8 @@ impl Output {
             let unfinished = !self.stream(from).partial.is_empty();
             if unfinished {
                 self.feed(from, b"\n");
+                // Nobody printed it.
+                self.fed -= 1;
             }
         }
     }
@@ -153,7 +175,7 @@ impl Output {
 
     /// `None`: nothing was said at all.
     pub(crate) fn log(&self) -> Option<Vec<u8>> {
-        (self.log.total > 0).then(|| self.log.text())
+        self.log.text()
     }
 
     fn stream(&mut self, from: From) -> &mut Stream {
@@ -172,67 +194,42 @@ fn mark_in(from: From, block: &[u8]) -> Option<usize> {
     }
 }
 
-/// The first and the last bytes of a text, and how many there were.
-struct HeadTail {
-    keep: usize,
-    head: Vec<u8>,
-    /// A ring once it is full; `next` is where the next byte goes.
-    tail: Vec<u8>,
-    next: usize,
-    total: u64,
-}
-
-impl HeadTail {
-    fn new(keep: usize) -> Self {
-        HeadTail { keep, head: Vec::new(), tail: Vec::new(), next: 0, total: 0 }
-    }
-
-    fn push(&mut self, text: &[u8]) {
-        self.total += text.len() as u64;
-        let into_head = text.len().min(self.keep - self.head.len());
-        self.head.extend_from_slice(&text[..into_head]);
-        let rest = &text[into_head..];
-        self.push_tail(&rest[rest.len().saturating_sub(self.keep)..]);
-    }
-
-    fn push_tail(&mut self, mut text: &[u8]) {
-        let growing = text.len().min(self.keep - self.tail.len());
-        self.tail.extend_from_slice(&text[..growing]);
-        text = &text[growing..];
-        while !text.is_empty() {
-            let piece = text.len().min(self.keep - self.next);
-            self.tail[self.next..self.next + piece].copy_from_slice(&text[..piece]);
-            self.next = (self.next + piece) % self.keep;
-            text = &text[piece..];
-        }
-    }
-
-    fn text(&self) -> Vec<u8> {
-        let mut text = self.head.clone();
-        let left_out = self.total - self.head.len() as u64 - self.tail.len() as u64;
-        if left_out > 0 {
-            text.extend_from_slice(format!("\n[adce] {left_out} bytes of output are left out here\n").as_bytes());
-        }
-        text.extend_from_slice(&self.tail[self.next..]);
-        text.extend_from_slice(&self.tail[..self.next]);
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use adce_core::time::{BootId, Boottime, Now, Timestamp};
+
     use super::*;
     use crate::command::contract::Claim;
 
-    const KEEP: usize = 100;
+    const KEEP: usize = 300;
 
     fn output(secrets: &[&str]) -> Output {
         let secrets: Vec<String> = secrets.iter().map(|secret| secret.to_string()).collect();
-        Output::new(Words::on(["k"]), Redactor::of(&secrets), KEEP)
+        Output::new(Words::on(["k"]), Redactor::of(&secrets), KEEP, Arc::new(StandsStill))
     }
 
+    struct StandsStill;
+
+    #[async_trait::async_trait]
+    impl Clock for StandsStill {
+        fn now(&self) -> Now {
+            Now { wall: Timestamp::UNIX_EPOCH, boot: Boottime::default() }
+        }
+
+        fn boot_id(&self) -> BootId {
+            BootId("none".into())
+        }
+
+        async fn sleep_until(&self, _until: Boottime) {
+            std::future::pending().await
+        }
+    }
+
+    /// Without the time, which every line has.
     fn log(output: &Output) -> String {
-        String::from_utf8_lossy(&output.log().unwrap_or_default()).into_owned()
+        let text = output.log().unwrap_or_default();
+        let lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_prefix(b"1970-01-01T00:00:00.000Z ").unwrap());
+        lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
     #[test]
@@ -243,7 +240,7 @@ mod tests {
             text.chunks(piece).for_each(|chunk| output.feed(From::Stdout, chunk));
             output.finish();
             assert_eq!(output.words.about(0).map(|word| word.outcome), Some(Claim::Absent), "in pieces of {piece}");
-            assert_eq!(log(&output), "hello\nbye\n");
+            assert_eq!(log(&output), "out hello\nout bye\n");
             assert_eq!(output.last_line().as_deref(), Some("bye"));
         }
     }
@@ -264,10 +261,11 @@ mod tests {
             output.feed(From::Stdout, line);
         }
         let log = log(&output);
-        assert!(log.starts_with("0123456789abcdef\n") && log.ends_with("cdef\n0123456789abcdef\n"), "{log}");
-        let left_out = 10_000 * line.len() - 2 * KEEP;
-        assert!(log.contains(&format!("[adce] {left_out} bytes of output are left out here")), "{log}");
-        assert!(log.len() < 2 * KEEP + 80);
+        assert!(log.starts_with("out 0123456789abcdef\n") && log.ends_with("cdef\nout 0123456789abcdef\n"), "{log}");
+        let kept = log.matches("out 0123456789abcdef\n").count();
+        assert_eq!(kept, 2 * (KEEP / (line.len() + 30)), "head and tail are as full as whole lines make them");
+        assert!(log.contains(&format!("adce {} bytes of output are left out here\n", (10_000 - kept) * line.len())), "{log}");
+        assert!(output.log().unwrap().len() < 2 * KEEP + 80);
     }
 
     #[test]
@@ -281,10 +279,12 @@ mod tests {
         output.feed(From::Stdout, b"et{\"adce\":1,\"key\":\"k\",\"outcome\":\"done\"}\nend");
         output.finish();
         assert_eq!(output.words.about(0), None, "the rest of a long line is not a line");
-        assert!(output.log.total > 3 * LONGEST_LINE_BYTES as u64);
-        let log = output.log().unwrap();
-        assert!(log.starts_with(b"\xff\xfexxx"));
-        assert!(log.ends_with(b"[redacted]{\"adce\":1,\"key\":\"k\",\"outcome\":\"done\"}\nend\n"));
+        let raw = output.log().unwrap();
+        assert!(raw.starts_with(b"1970-01-01T00:00:00.000Z out \xff\xfexxx"));
+        let log = log(&output);
+        assert!(log.ends_with("[redacted]{\"adce\":1,\"key\":\"k\",\"outcome\":\"done\"}\nout end\n"), "{log}");
+        let left_out: usize = log.split_once("adce ").unwrap().1.split_once(' ').unwrap().0.parse().unwrap();
+        assert!(left_out > 3 * LONGEST_LINE_BYTES - 2 * KEEP && raw.len() < 2 * KEEP + 80, "{left_out}");
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests {
         let mut output = output(&["hunter2"]);
         output.feed(From::Stderr, b"GET /?token=hun");
         output.feed(From::Stderr, b"ter2 failed\n");
-        assert_eq!(log(&output), "GET /?token=[redacted] failed\n");
+        assert_eq!(log(&output), "err GET /?token=[redacted] failed\n");
         assert_eq!(output.last_line().as_deref(), Some("GET /?token=[redacted] failed"));
     }
 
@@ -300,6 +300,6 @@ mod tests {
     fn a_line_that_cannot_be_used_is_logged_with_the_reason() {
         let mut output = output(&[]);
         output.feed(From::Stdout, b"{\"adce\":1,\"key\":\"other\",\"outcome\":\"done\"}\n");
-        assert!(log(&output).contains("[adce] ignored an outcome for `other`"));
+        assert!(log(&output).contains("}\nadce ignored an outcome for `other`"));
     }
 }

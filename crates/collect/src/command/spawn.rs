@@ -1,7 +1,8 @@
 //! Starts a command in a process group of its own.
 //!
 //! No shell ever sees the arguments. The program is looked up here, so that the child can be made without `fork`
-//! (`posix_spawn` takes a path, and `pre_exec` would rule it out): that is 1.5 to 2.5 times as many attempts a second.
+//! (`posix_spawn` takes a path, and `pre_exec` would rule it out): that is 1.5 to 2.5 times as many attempts a second. Only
+//! limits that the child must have from its first instruction on are worth a `fork` ([`limits`]).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,9 +17,10 @@ use adce_core::record::ProcessRecord;
 use adce_core::time::BootId;
 
 use crate::command::environment::ChildEnvironment;
+use crate::command::handover::{Busy, Handover};
 use crate::command::output::From;
 use crate::command::workplaces::{Skeleton, Workplaces};
-use crate::command::{program, staging};
+use crate::command::{limits, program, staging};
 use crate::orphans::Orphans;
 use crate::process::{Group, Seen};
 
@@ -29,7 +31,16 @@ pub(crate) struct Spawned {
     /// `None` once it is at its end.
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
+    pub(crate) place: Workplace,
+    /// Whom the kernel had killed for want of memory before this was started.
+    pub(crate) oom_kills_before: u64,
+}
+
+/// Where the command works, and how what it collects gets there.
+#[derive(Default)]
+pub(crate) struct Workplace {
     pub(crate) skeleton: Skeleton,
+    pub(crate) handover: Handover,
 }
 
 /// Why there is nothing to follow.
@@ -66,23 +77,27 @@ pub(crate) fn spawn(
     order: &Order,
     environment: &ChildEnvironment,
     workplaces: &Workplaces,
+    busy: &Arc<Busy>,
     orphans: &Arc<Orphans>,
 ) -> Result<Spawned, Unfollowed> {
     let argv0 = order.argv.first().map_or("", String::as_str);
     let folder = &order.collector.cwd;
     let program = program::find(argv0, folder, environment.get("PATH")).map_err(Unfollowed::NotStarted)?;
     let skeleton = staging::prepare(order, workplaces).map_err(|why| Unfollowed::NotStarted(no_folder(&why)))?;
+    let handover = Handover::begin(order, busy).map_err(Unfollowed::NotStarted)?;
+    let printed = handover.stdout().map_err(|why| Unfollowed::NotStarted(no_folder(&why)))?;
     let mut command = Command::new(&program);
     command.arg0(argv0).args(&order.argv[1..]).current_dir(folder).process_group(0);
     command.env_clear().envs(environment.variables.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(printed.map_or_else(Stdio::piped, Stdio::from)).stderr(Stdio::piped());
+    limits::set(&mut command, &order.collector.resources);
     let membership = orphans.expect(order.attempt);
     let started = command.spawn().map_err(|why| program::explain(argv0, &program, folder, &why));
     let mut child = started.map_err(Unfollowed::NotStarted)?;
     let (stdout, stderr) = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
     let group = Group::led_by(child, membership);
     match group.leader_descriptor() {
-        Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, skeleton }),
+        Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, place: Workplace { skeleton, handover }, oom_kills_before: 0 }),
         Err(why) => Err(Unfollowed::Lost(Lost { group, why })),
     }
 }

@@ -30,6 +30,10 @@ pub(crate) struct Staged {
     pub(crate) strays_not_named: u64,
     /// Relative to `out/`, which is among them as the empty path.
     pub(crate) folders: HashSet<PathBuf>,
+    /// By place of the item in the order: what was found where its file was to be picked up.
+    pub(crate) not_there: HashMap<usize, String>,
+    /// The file is what the command printed.
+    pub(crate) is_printed: bool,
 }
 
 #[derive(Serialize)]
@@ -68,7 +72,7 @@ pub(crate) fn prepare(order: &Order, workplaces: &Workplaces) -> io::Result<Skel
     let mut lines = Vec::with_capacity(256 * order.items.len());
     for item in &order.items {
         let path = order.staged_path(item);
-        if order.collector.output == Output::Staged {
+        if order.collector.output != Output::Direct {
             let parent = path.parent().and_then(|parent| parent.strip_prefix(&out).ok());
             make_folder(&out, parent.unwrap_or(Path::new("")), &mut skeleton.folders)?;
         }

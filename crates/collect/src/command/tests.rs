@@ -58,6 +58,8 @@ fn order(folder: &tempfile::TempDir, script: &str) -> Order {
         retry: RetryPolicy::default(),
         breaker: None,
         environment: Environment::default(),
+        resources: Default::default(),
+        keep: Default::default(),
         cwd: folder.path().to_owned(),
     };
     let item = OrderItem {

@@ -63,7 +63,9 @@ impl HandClock {
 #[async_trait]
 impl Clock for HandClock {
     fn now(&self) -> Now {
-        Now { wall: Timestamp::UNIX_EPOCH, boot: *self.now.borrow() }
+        let boot = *self.now.borrow();
+        let wall = Timestamp::from_microsecond((boot.as_micros() - Boottime::from_secs(1_000).as_micros()) as i64).unwrap();
+        Now { wall, boot }
     }
 
     fn boot_id(&self) -> BootId {
@@ -171,6 +173,8 @@ pub fn collector(how: How) -> Collector {
         retry: RetryPolicy::default(),
         breaker: None,
         environment: Environment::default(),
+        resources: Default::default(),
+        keep: Default::default(),
         cwd: std::env::temp_dir(),
     }
 }
@@ -209,7 +213,7 @@ pub fn order(collector: Collector, folder: &Path, items: Vec<OrderItem>) -> Orde
 }
 
 pub fn setting() -> Setting {
-    Setting { grace: GRACE, keep_bytes: 64 << 10, briefly: Duration::ZERO, environment: std::env::vars_os().collect() }
+    Setting { briefly: Duration::ZERO, grace: GRACE, ..Setting::of_this_process() }
 }
 
 /// What was said of the item with this key.
@@ -225,7 +229,21 @@ pub fn staged_text(report: &Report, key: &str) -> String {
     }
 }
 
+/// What the log says, without when and on which stream, which each line begins with; adce's own remarks are marked.
 pub fn log(report: &Report) -> String {
+    let line = |line: &str| {
+        let (at, rest) = line.split_once(' ').unwrap();
+        assert!(at.len() == 24 && at.ends_with('Z') && at.parse::<Timestamp>().is_ok(), "{line}");
+        match rest.split_once(' ').unwrap() {
+            ("out" | "err", text) => format!("{text}\n"),
+            ("adce", text) => format!("[adce] {text}\n"),
+            _ => panic!("{line}"),
+        }
+    };
+    raw_log(report).lines().map(line).collect()
+}
+
+pub fn raw_log(report: &Report) -> String {
     report.log.as_ref().map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()).unwrap_or_default()
 }
 

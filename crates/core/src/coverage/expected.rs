@@ -9,6 +9,7 @@
 
 mod build;
 mod collisions;
+mod pick_ups;
 #[cfg(test)]
 mod tests;
 

@@ -1,9 +1,10 @@
-//! Writes the keys of a dataset's items: its template, with every name already looked up. Runs for millions of items.
+//! Writes the keys of a dataset's items, or paths of files: a template with every name already looked up. Runs for millions
+//! of items.
 
 use super::texts::Texts;
 use super::values::DimensionValues;
 use crate::spec::names::{LanguageError, Names, VarRef};
-use crate::spec::template::{FillError, Purpose, Template, TemplatePart, TemplateVar, check_whole_key, write_value};
+use crate::spec::template::{FillError, Purpose, Template, TemplatePart, TemplateVar, Whole, write_value};
 
 /// A dataset spans at most so many dimensions.
 pub(super) const MOST_DIMENSIONS: usize = 8;
@@ -14,6 +15,8 @@ pub(super) type Digits = [u32; MOST_DIMENSIONS];
 #[derive(Debug)]
 pub(super) struct KeyWriter {
     parts: Vec<WriterPart>,
+    purpose: Purpose,
+    whole: Whole,
 }
 
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl KeyWriter {
                 })
             }
         };
-        Ok(KeyWriter { parts: template.parts().iter().filter_map(part).collect() })
+        Ok(KeyWriter { parts: template.parts().iter().filter_map(part).collect(), purpose: template.purpose(), whole: template.whole() })
     }
 
     /// Appends the key, refusing what would leave its place.
@@ -63,25 +66,25 @@ impl KeyWriter {
                 WriterPart::Plain(var, of) => {
                     let (values, at) = (dimensions[usize::from(var.dimension)], digits[usize::from(var.dimension)] as usize);
                     match values.text(var.column, at) {
-                        Some(text) => write_value(Purpose::Key, of, text, key)?,
+                        Some(text) => write_value(self.purpose, of, text, key)?,
                         None => {
                             let mut text = String::new();
                             values.write(var.column, at, &mut text);
-                            write_value(Purpose::Key, of, &text, key)?;
+                            write_value(self.purpose, of, &text, key)?;
                         }
                     }
                 }
                 WriterPart::Prepared(dimension, texts, of) => {
-                    write_value(Purpose::Key, of, texts.get(digits[usize::from(*dimension)] as usize), key)?;
+                    write_value(self.purpose, of, texts.get(digits[usize::from(*dimension)] as usize), key)?;
                 }
                 WriterPart::Formatted(var, format, of) => {
                     let (values, at) = (dimensions[usize::from(var.dimension)], digits[usize::from(var.dimension)] as usize);
                     let text = values.formatted(var.column, at, format).unwrap_or_default();
-                    write_value(Purpose::Key, of, &text, key)?;
+                    write_value(self.purpose, of, &text, key)?;
                 }
             }
         }
-        check_whole_key(&key[before..])
+        self.whole.check(&key[before..])
     }
 
     /// The columns that keys show.

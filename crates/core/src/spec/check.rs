@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
+use super::absolute;
 use super::decode::{Name, Section, Text};
 use super::load::{host_matches, literal_authority, without_variables};
 use super::problem::{Place, Problem};
 use super::raw::{RawCollector, RawCollectorUse, RawConfig, RawDataset, RawDimension};
-use super::{Collector, Dataset, How, LakeUrl, Limits, Priority, PriorityLevel, Requests, Reserve, Source, Spec, Via, Window};
+use super::{Collector, Dataset, How, LakeUrl, Limits, Output, Priority, PriorityLevel, Requests, Reserve, Source, Spec, Via, Window};
 use crate::figures::span;
 
 /// `burst` spreads the shortest window of at least this.
@@ -89,6 +90,7 @@ impl<'a> Checker<'a> {
             self.key(raw, dataset, problems);
             let Some(used) = self.used_collector(name, raw, dataset) else { continue };
             self.url_host(&used, problems);
+            self.pick_up(&used, problems);
             self.gateway(&used, problems);
             self.costs(&used, problems);
             self.patience(&used, problems);
@@ -161,6 +163,15 @@ impl<'a> Checker<'a> {
             None => format!("add `{authority}` to `hosts` of `{}`", source.name),
         };
         problems.push(Problem::error(&place_of_host(text, host), message).hint(hint));
+    }
+
+    /// What lies in the lake was delivered already; to take it away would make a gap of it.
+    fn pick_up(&self, used: &Use<'_>, problems: &mut Vec<Problem>) {
+        let (LakeUrl::Folder(lake), Output::PickUp(pick_up)) = (&self.spec.lake, &used.collector.output) else { return };
+        if absolute(&used.collector.cwd, pick_up.path.literal_prefix()).starts_with(lake) {
+            let message = format!("{}: `pick_up: {}` takes files out of the lake itself", name_of(used), pick_up.path.text());
+            problems.push(Problem::error(&pick_up.at, message).hint("a command that writes to the lake has `output: direct`"));
+        }
     }
 
     fn gateway(&self, used: &Use<'_>, problems: &mut Vec<Problem>) {

@@ -20,6 +20,7 @@ pub mod template;
 mod units;
 pub mod yaml;
 
+pub(crate) use load::absolute;
 pub use load::{ConfigFile, Loaded, load};
 pub use model::*;
 pub use names::{Columns, DimensionNames, LanguageError, Names};

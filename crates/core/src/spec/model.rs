@@ -196,8 +196,20 @@ pub struct Collector {
     pub retry: RetryPolicy,
     pub breaker: Option<BreakerPolicy>,
     pub environment: Environment,
+    pub resources: Resources,
+    pub keep: Keep,
     /// Working folder of a command: absolute.
     pub cwd: PathBuf,
+}
+
+impl Collector {
+    /// Where a command that writes where it likes leaves the file of the item with these values; `None` for all others.
+    pub fn pick_up_path(&self, values: &[(String, String)]) -> Option<Result<PathBuf, super::template::FillError>> {
+        match &self.output {
+            Output::PickUp(pick_up) => Some(pick_up.path.fill(values).map(|path| self.cwd.join(path))),
+            Output::Staged | Output::Direct | Output::Stdout => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -301,11 +313,50 @@ pub enum Via {
     Gateway,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How a command delivers what it collected.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Output {
+    /// It writes each object to `{out}`.
     #[default]
     Staged,
+    /// It writes to the lake by itself.
     Direct,
+    /// What it prints is the object of its only item.
+    Stdout,
+    /// It writes where it likes, and its files are taken from there.
+    PickUp(PickUp),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PickUp {
+    /// Where the file of one item lies: absolute, or relative to the collector's `cwd`.
+    pub path: super::template::Template,
+    pub at: super::problem::Place,
+}
+
+/// After which attempts of a command the folder in which it worked is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    #[default]
+    Never,
+    /// In which an item failed.
+    Failed,
+    Always,
+}
+
+/// What one attempt of a command may use; `None`: as much as there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Bytes of memory, of all its processes together.
+    pub memory: Option<u64>,
+    /// Of the processors, of all its processes together.
+    pub cpu_time: Option<Duration>,
+    /// Of each process.
+    pub open_files: Option<u32>,
+    /// Bytes printed on standard output and standard error together.
+    pub output: Option<u64>,
+    /// 0 to 19.
+    pub nice: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -215,8 +215,15 @@ raw! {
         pub requests: Option<RawRequests>,
         /// `gateway`: every request passes `$ADCE_GATEWAY`, one permit each. `none` (the default): charged ahead.
         pub via: Option<Given<RawVia>>,
-        /// `staged` (the default): written to `{out}` and published by adce. `direct`: the command writes to the lake.
+        /// `staged` (the default): written to `{out}` and published by adce. `stdout`: what the command prints is the object, for
+        /// tasks of one item. `{ pick_up: "out/{game_id}.html" }`: the file is taken from there. `direct`: the command writes to
+        /// the lake by itself.
         pub output: Option<RawOutput>,
+        /// What one attempt may use. Default: as much as there is.
+        pub resources: Option<RawResources>,
+        /// After which attempts the folder in which the command worked is kept, beside their logs and as long: `never` (the
+        /// default), `failed` or `always`.
+        pub keep: Option<Given<KeepWord>>,
         /// Longer attempts are killed. Default: 10m.
         pub timeout: Option<Given<Span>>,
         /// What follows a failure.
@@ -232,7 +239,26 @@ raw! {
         /// Hands the lake's credentials to the command. Default: false.
         pub lake_access: Option<Given<bool>>,
     }
-    later { resources }
+
+    /// What one attempt of a command may use. Who uses more is ended, and the attempt has failed.
+    pub struct RawResources {
+        /// Memory in use by all its processes together, looked at ten times a second: `1GB`.
+        pub memory: Option<Given<Size>>,
+        /// Time of the processors used by all its processes together: `5m`.
+        pub cpu_time: Option<Given<Span>>,
+        /// Files and connections that each of its processes has open at the same time.
+        pub open_files: Option<Given<Positive>>,
+        /// What it prints on standard output and standard error together: `10MB`.
+        pub output: Option<Given<Size>>,
+        /// How far it steps back when others want to compute: 0 to 19.
+        pub nice: Option<Given<Whole>>,
+    }
+
+    /// Where a command leaves its files, if nobody can tell it to write to `{out}`.
+    pub struct RawPickUp {
+        /// The file of one item: absolute, or relative to the working folder. What the command wrote there is taken away.
+        pub pick_up: Needed<Text>,
+    }
 
     /// One GET request an item; the body is stored as sent.
     pub struct RawHttp {
@@ -426,14 +452,16 @@ macro_rules! word {
 
 word!(Off: "`off`, or a map with `failures` and `cooldown`" { Off = "off" });
 word!(Keep: "`last`" { Last = "last" });
+word!(KeepWord: "`never`, `failed` or `always`" { Never = "never", Failed = "failed", Always = "always" });
 word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });
 word!(ValidWord: "`json`, `gzip`, or a map with `starts` and `lacks`" { Json = "json", Gzip = "gzip" });
 word!(RawVia: "`gateway` or `none`" { Gateway = "gateway", None = "none" });
-word!(OutputWord: "`staged` or `direct`" { Staged = "staged", Direct = "direct" });
+word!(OutputWord: "`staged`, `direct`, `stdout` or `{ pick_up: path }`" { Staged = "staged", Direct = "direct", Stdout = "stdout" });
 word!(Bracket: "`bracket`, or a duration such as `30ms`" { Bracket = "bracket" });
 
 word_or_map!(RawBreaker: Off | RawBreakerPolicy, "`off`, or a map with `failures` and `cooldown`");
 word_or_map!(RawDuplicates: DuplicatesWord | RawKeep, "`error`, or `{ keep: last }`");
+word_or_map!(RawOutput: OutputWord | RawPickUp, "`staged`, `direct`, `stdout` or `{ pick_up: path }`");
 word_or_map!(RawPriority: PriorityLevel | RawPriorityLevels, "`critical`, `high`, `medium` or `low`, or an expression for each");
 word_or_map!(RawSurprise: Percent | RawSurprises, "a share (such as `20%`)");
 
@@ -477,28 +505,6 @@ impl Decode for RawValid {
                 (!is_one_of(map, &["json", "command"])).then_some(RawValid::Text(text))
             }
             _ => Given::decode(node, trail, problems).map(RawValid::Word),
-        }
-    }
-}
-
-/// Where a command's files go.
-#[derive(Clone, Debug, JsonSchema)]
-#[schemars(transparent)]
-pub struct RawOutput(pub Given<OutputWord>);
-
-impl Decode for RawOutput {
-    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
-        let later = match &node.value {
-            Value::Scalar(scalar) if scalar.text == "stdout" => Some("stdout"),
-            Value::Map(map) if map.get("pick_up").is_some() => Some("pick_up"),
-            _ => None,
-        };
-        match later {
-            Some(word) => {
-                problems.push(not_supported(&node.at, &format!("{trail}: `{word}`")).hint("use `staged` or `direct`"));
-                None
-            }
-            None => Given::decode(node, trail, problems).map(RawOutput),
         }
     }
 }

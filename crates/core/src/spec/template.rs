@@ -1,4 +1,4 @@
-//! Templates: `espn/{season}/{game_id}.json`, for keys, urls and argv.
+//! Templates: `espn/{season}/{game_id}.json`, for keys, urls, argv and paths of files.
 //!
 //! A key template is read in two directions: items are written with it, and a key in the lake belongs to the item
 //! that writes exactly it. So nothing may leave its place: a value with `/` would become two segments, `..` another
@@ -29,6 +29,8 @@ pub enum Purpose {
     Url,
     /// Values verbatim; `{out}` is the place to write to; null is empty.
     Argv,
+    /// Of a file: values verbatim, and nothing that leaves its path segment. What is written between them may go anywhere.
+    Path,
 }
 
 /// A parsed template.
@@ -83,8 +85,10 @@ impl Template {
         let mut template = Template { text: text.to_string(), purpose, parts: reader.parts, vars: reader.vars };
         let mut errors = reader.errors;
         template.parts.retain(|part| !matches!(part, TemplatePart::Literal(text) if text.is_empty()));
-        if purpose == Purpose::Key {
-            template.check_key(&mut errors);
+        match purpose {
+            Purpose::Key => template.check_key(&mut errors),
+            Purpose::Path => template.check_path(&mut errors),
+            Purpose::Url | Purpose::Argv => {}
         }
         if errors.is_empty() { Ok(template) } else { Err(errors) }
     }
@@ -127,7 +131,41 @@ impl Template {
 
     /// For one item. `values`: name and text as `Expected::values` gives them; no text is null.
     pub fn fill(&self, values: &[(String, String)]) -> Result<String, FillError> {
-        self.fill_many(&[values], None)
+        let filled = self.fill_many(&[values], None)?;
+        self.whole().check(&filled)?;
+        Ok(filled)
+    }
+
+    /// What holds of every text that this template is filled to.
+    pub(crate) fn whole(&self) -> Whole {
+        match self.purpose {
+            Purpose::Key => Whole::Key,
+            Purpose::Path => Whole::Path { written_dots: dots(&self.outline()) },
+            Purpose::Url | Purpose::Argv => Whole::Anything,
+        }
+    }
+
+    /// Its literal text, with a mark for each value.
+    fn outline(&self) -> String {
+        let parts = self.parts.iter().map(|part| match part {
+            TemplatePart::Literal(text) => text.as_str(),
+            TemplatePart::Var(_) => "\u{fffc}",
+        });
+        parts.collect()
+    }
+
+    fn check_path(&self, errors: &mut Vec<LanguageError>) {
+        let outline = self.outline();
+        let mut fail = |message: &str, hint: &str| {
+            let (message, hint) = (message.to_owned(), Some(hint.to_owned()));
+            errors.push(LanguageError { offset: 0, length: self.text.len().max(1), message, hint });
+        };
+        if outline.is_empty() || outline.ends_with('/') || matches!(outline.rsplit('/').next(), Some("." | "..")) {
+            fail("it names no file", "write where the command leaves the file of one item: `out/{game_id}.html`");
+        }
+        if outline.chars().any(char::is_control) {
+            fail("a control character in a path", "leave it out");
+        }
     }
 
     /// For a batch: each variable becomes the distinct values in item order, joined by commas. With more than one item
@@ -166,6 +204,11 @@ impl Template {
         Ok(())
     }
 
+    /// Whether it says where to write to.
+    pub fn names_out(&self) -> bool {
+        self.vars.iter().any(|var| self.is_out(var))
+    }
+
     fn is_out(&self, var: &TemplateVar) -> bool {
         self.purpose == Purpose::Argv && var.name == "out" && var.format.is_none()
     }
@@ -181,13 +224,7 @@ impl Template {
             let hint = "put a `/`, `-` or `_` between them: otherwise nobody can say where one ends; one date takes one `{…}`";
             fail(first.offset, second.offset + second.length - first.offset, message, hint);
         }
-        let mut outline = String::new();
-        for part in &self.parts {
-            outline.push_str(match part {
-                TemplatePart::Literal(text) => text,
-                TemplatePart::Var(_) => "\u{fffc}",
-            });
-        }
+        let outline = self.outline();
         if outline.is_empty() {
             fail(0, 1, "a key without a character".into(), "write where the items lie: `espn/{season}/{game_id}.json`");
         }
@@ -216,7 +253,7 @@ pub(crate) fn write_value(purpose: Purpose, var: &TemplateVar, text: &str, fille
             let encode = if var.format.is_some() { DATE_IN_URL } else { IN_URL };
             filled.extend(utf8_percent_encode(text, encode));
         }
-        Purpose::Key => {
+        Purpose::Key | Purpose::Path => {
             if var.format.is_none() && text.contains('/') {
                 return refuse(format!("`{}` is `{text}`, and `/` would make two segments of it", var.name));
             }
@@ -229,8 +266,34 @@ pub(crate) fn write_value(purpose: Purpose, var: &TemplateVar, text: &str, fille
     Ok(())
 }
 
-/// What only shows in a whole key.
-pub(crate) fn check_whole_key(key: &str) -> Result<(), FillError> {
+/// What only shows in a whole text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whole {
+    Key,
+    /// Segments that are `.` or `..`: those that the template itself has, and no other.
+    Path {
+        written_dots: usize,
+    },
+    Anything,
+}
+
+impl Whole {
+    pub(crate) fn check(self, text: &str) -> Result<(), FillError> {
+        match self {
+            Whole::Key => check_whole_key(text),
+            Whole::Path { written_dots } if dots(text) != written_dots => {
+                Err(FillError { var: String::new(), message: format!("a value makes `.` or `..` a segment of its path `{text}`") })
+            }
+            Whole::Path { .. } | Whole::Anything => Ok(()),
+        }
+    }
+}
+
+fn dots(path: &str) -> usize {
+    path.split('/').filter(|segment| matches!(*segment, "." | "..")).count()
+}
+
+fn check_whole_key(key: &str) -> Result<(), FillError> {
     let refuse = |message: String| Err(FillError { var: String::new(), message });
     if key.len() > LONGEST_KEY_BYTES {
         return refuse(format!("its key has {} bytes, and {LONGEST_KEY_BYTES} are allowed", key.len()));
@@ -364,8 +427,13 @@ impl Reader<'_> {
         match BrokenDownTime::from(&sample).to_string(format) {
             _ if !format.contains('%') => self.fail(offset, format.len(), format!("`{format}` has no `%`, so it formats nothing"), hint),
             Err(error) => self.fail(offset, format.len(), format!("`{format}` is no date format: {error}"), hint),
-            Ok(text) if self.purpose == Purpose::Key && (text.is_empty() || text.chars().any(char::is_control)) => {
-                self.fail(offset, format.len(), format!("`{format}` gives nothing that can stand in a key"), hint);
+            Ok(text) if matches!(self.purpose, Purpose::Key | Purpose::Path) && (text.is_empty() || text.chars().any(char::is_control)) => {
+                self.fail(
+                    offset,
+                    format.len(),
+                    format!("`{format}` gives nothing that can stand in a {}", if self.purpose == Purpose::Key { "key" } else { "path" }),
+                    hint,
+                );
             }
             Ok(_) => {}
         }

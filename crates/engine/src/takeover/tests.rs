@@ -91,6 +91,8 @@ fn order() -> Order {
         retry: Default::default(),
         breaker: None,
         environment: Default::default(),
+        resources: Default::default(),
+        keep: Default::default(),
         cwd: PathBuf::new(),
     };
     let item = OrderItem {

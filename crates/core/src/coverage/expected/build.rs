@@ -7,6 +7,7 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::collisions::Collisions;
+use super::pick_ups;
 use super::{Across, Expected, ExpectedDataset, describe};
 use crate::coverage::known::Known;
 use crate::coverage::picture::Picture;
@@ -61,6 +62,7 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
         }
     }
     problems.extend(builder.collisions.problems(spec, &builder.datasets, &builder.dimensions));
+    problems.extend(pick_ups::problems(spec, &builder.datasets, &builder.dimensions));
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -354,17 +356,17 @@ impl Scope for RankScope<'_> {
 
 /// Problems of one dataset's items: a few by name, the rest by number.
 #[derive(Default)]
-struct Wrong {
+pub(super) struct Wrong {
     named: Vec<Problem>,
     more: u64,
 }
 
 impl Wrong {
-    fn add(&mut self, problem: impl FnOnce() -> Problem) {
+    pub(super) fn add(&mut self, problem: impl FnOnce() -> Problem) {
         if self.named.len() < MOST_NAMED { self.named.push(problem()) } else { self.more += 1 }
     }
 
-    fn into_result<T>(mut self, result: T) -> Result<T, Vec<Problem>> {
+    pub(super) fn into_result<T>(mut self, result: T) -> Result<T, Vec<Problem>> {
         if self.named.is_empty() {
             return Ok(result);
         }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::{Collectors, Loader, absolute, entries};
 use crate::spec::decode::{Given, Name, OneOrMore, Section, Text};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::raw::{OutputWord, RawCollector, RawHeader, RawHttp, RawSecret, RawVia};
+use crate::spec::raw::{KeepWord, OutputWord, RawCollector, RawHeader, RawHttp, RawOutput, RawResources, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
-use crate::spec::{Batch, BreakerPolicy, Collector, Environment, How, Http, Output, Requests, RetryPolicy, Secretive, Via};
+use crate::spec::{
+    Batch, BreakerPolicy, Collector, Environment, How, Http, Keep, Output, PickUp, Requests, Resources, RetryPolicy, Secretive, Via,
+};
 
 impl Loader<'_> {
     /// Those that have names; datasets add their inline ones.
@@ -68,16 +70,80 @@ impl Loader<'_> {
                 Some(Given { value: RawVia::Gateway, .. }) => Via::Gateway,
                 _ => Via::None,
             },
-            output: match &raw.output {
-                Some(output) if output.0.value == OutputWord::Direct => Output::Direct,
-                _ => Output::Staged,
-            },
+            output: self.output(what, raw)?,
             timeout,
             retry,
             breaker: self.breaker(what, raw.breaker.as_ref(), BreakerPolicy::of_collector()),
             environment,
+            resources: self.resources(what, raw),
+            keep: match raw.keep.as_ref().map(|given| given.value) {
+                None | Some(KeepWord::Never) => Keep::Never,
+                Some(KeepWord::Failed) => Keep::Failed,
+                Some(KeepWord::Always) => Keep::Always,
+            },
             cwd: raw.cwd.as_ref().map_or_else(|| self.folder.to_owned(), |text| absolute(self.folder, &text.text)),
         })
+    }
+
+    /// Each way to deliver, and what does not go with it.
+    fn output(&mut self, what: &str, raw: &RawCollector) -> Option<Output> {
+        let (word, output, at) = match &raw.output {
+            None => return Some(Output::Staged),
+            Some(RawOutput::Word(given)) => match given.value {
+                OutputWord::Staged => return Some(Output::Staged),
+                OutputWord::Direct => return Some(Output::Direct),
+                OutputWord::Stdout => ("stdout", Output::Stdout, given.at.clone()),
+            },
+            Some(RawOutput::Map(map)) => {
+                let text = map.pick_up.0.as_ref()?;
+                let path = self.template(&format!("{what}: `pick_up`"), text, Purpose::Path)?;
+                ("{ pick_up: … }", Output::PickUp(PickUp { path, at: text.at.clone() }), text.at.clone())
+            }
+        };
+        if let (Output::Stdout, Some(batch)) = (&output, &raw.batch) {
+            let size = batch.size.as_ref().map_or(1, |given| given.value.0);
+            let message = format!("{what}: `output: stdout` makes one object of all that is printed, so a task has one item: no `batch`");
+            let hint = "remove `batch`, or let the command write each object to `{out}` or `$ADCE_OUT/<key>`";
+            let problem = Problem::error(&at, message).hint(hint);
+            self.problems.push(if size > 1 { problem.note(format!("`size: {size}`")) } else { problem });
+        }
+        let names_out = |text: &&Text| Template::parse(&text.text, Purpose::Argv).is_ok_and(|template| template.names_out());
+        if let Some(argument) = raw.command.iter().flatten().find(names_out) {
+            let message = format!("{what}: nobody looks at `{{out}}` with `output: {word}`");
+            self.error_with(&argument.at, message, "remove it from `command`, or write `output: staged`");
+        }
+        Some(output)
+    }
+
+    /// A limit under which no program could start is a slip of the pen.
+    fn resources(&mut self, what: &str, raw: &RawCollector) -> Resources {
+        const LEAST_MEMORY: u64 = 1 << 20;
+        const LEAST_OPEN_FILES: u32 = 8;
+        const MOST_NICE: u32 = 19;
+        let Some(raw) = &raw.resources else { return Resources::default() };
+        let mut refuse = |at: &Place, key: &str, expected: &str| self.error(at, format!("{what}: `resources.{key}`: expected {expected}"));
+        if let Some(given) = raw.memory.as_ref().filter(|given| given.value.0 < LEAST_MEMORY) {
+            refuse(&given.at, "memory", "at least `1MiB`: no program starts in less");
+        }
+        if let Some(given) = raw.cpu_time.as_ref().filter(|given| given.value.0.is_zero()) {
+            refuse(&given.at, "cpu_time", "more than nothing");
+        }
+        if let Some(given) = raw.open_files.as_ref().filter(|given| given.value.0 < LEAST_OPEN_FILES) {
+            refuse(&given.at, "open_files", "at least 8: a program needs some to start");
+        }
+        if let Some(given) = raw.output.as_ref().filter(|given| given.value.0 == 0) {
+            refuse(&given.at, "output", "more than nothing");
+        }
+        if let Some(given) = raw.nice.as_ref().filter(|given| given.value.0 > MOST_NICE) {
+            refuse(&given.at, "nice", "0 to 19");
+        }
+        Resources {
+            memory: raw.memory.as_ref().map(|given| given.value.0),
+            cpu_time: raw.cpu_time.as_ref().map(|given| given.value.0),
+            open_files: raw.open_files.as_ref().map(|given| given.value.0),
+            output: raw.output.as_ref().map(|given| given.value.0),
+            nice: raw.nice.as_ref().map(|given| given.value.0.min(MOST_NICE) as u8),
+        }
     }
 
     fn command(&mut self, what: &str, at: &Place, argv: &[Text]) -> Option<How> {
@@ -186,14 +252,16 @@ impl Loader<'_> {
 
     /// Keys that say something about a process.
     fn refuse_command_keys(&mut self, what: &str, raw: &RawCollector) {
-        let given: [(&str, Option<Place>); 7] = [
+        let given: [(&str, Option<Place>); 9] = [
             ("via", raw.via.as_ref().map(|given| given.at.clone())),
-            ("output", raw.output.as_ref().map(|given| given.0.at.clone())),
+            ("output", raw.output.as_ref().and_then(place_of_output)),
             ("env", raw.env.as_ref().and_then(|names| names.first()).map(|name| name.at.clone())),
             ("secrets", raw.secrets.as_ref().and_then(|set| set.entries.first()).map(|(name, _)| name.at.clone())),
             ("cwd", raw.cwd.as_ref().map(|text| text.at.clone())),
             ("lake_access", raw.lake_access.as_ref().map(|given| given.at.clone())),
             ("requests", requests_place(raw)),
+            ("keep", raw.keep.as_ref().map(|given| given.at.clone())),
+            ("resources", raw.resources.as_ref().and_then(place_of_resources)),
         ];
         for (key, at) in given {
             if let Some(at) = at {
@@ -206,6 +274,19 @@ impl Loader<'_> {
             }
         }
     }
+}
+
+fn place_of_output(raw: &RawOutput) -> Option<Place> {
+    match raw {
+        RawOutput::Word(given) => Some(given.at.clone()),
+        RawOutput::Map(map) => map.pick_up.0.as_ref().map(|text| text.at.clone()),
+    }
+}
+
+fn place_of_resources(raw: &RawResources) -> Option<Place> {
+    let sizes = raw.memory.as_ref().or(raw.output.as_ref()).map(|given| &given.at);
+    let counts = || raw.open_files.as_ref().map(|given| &given.at).or(raw.nice.as_ref().map(|given| &given.at));
+    sizes.or_else(|| raw.cpu_time.as_ref().map(|given| &given.at)).or_else(counts).cloned()
 }
 
 fn requests_place(raw: &RawCollector) -> Option<Place> {

@@ -9,9 +9,11 @@ use crate::spec::decode::{Name, OneOrMore, Text, not_supported};
 use crate::spec::expression::{Expression, Role};
 use crate::spec::names::{Columns, DimensionNames, Names};
 use crate::spec::problem::{Place, Problem, known_names};
-use crate::spec::raw::{RawAbsent, RawCollector, RawCollectorUse, RawDataset, RawPriority, RawValid, RawValidText, ValidWord};
+use crate::spec::raw::{RawAbsent, RawCollector, RawCollectorUse, RawDataset, RawOutput, RawPriority, RawValid, RawValidText, ValidWord};
 use crate::spec::template::{Purpose, Template};
-use crate::spec::{AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, KnownFile, Priority, PriorityLevel, Source, Validity};
+use crate::spec::{
+    AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, KnownFile, Output, Priority, PriorityLevel, Source, Validity,
+};
 
 /// A part of a dataset that may be wrong.
 enum Part<T> {
@@ -279,6 +281,11 @@ impl Loader<'_> {
                     self.language_errors(&format!("{what}: `url`"), text, http.url.check(names));
                 }
             }
+        }
+        if let (Output::PickUp(pick_up), Some(RawOutput::Map(map))) = (&collector.output, &written.output)
+            && let Some(text) = &map.pick_up.0
+        {
+            self.language_errors(&format!("{what}: `pick_up`"), text, pick_up.path.check(names));
         }
         let group_by = written.batch.as_ref().and_then(|batch| batch.group_by.as_ref());
         for text in group_by.map(OneOrMore::as_slice).unwrap_or_default() {

@@ -287,7 +287,7 @@ fn entries<T>(section: Option<&Section<T>>) -> &[(Name, Option<T>)] {
 }
 
 /// A path of the config, with `.` and `..` resolved as text.
-fn absolute(folder: &Path, path: &str) -> PathBuf {
+pub(crate) fn absolute(folder: &Path, path: &str) -> PathBuf {
     let mut whole = PathBuf::new();
     for part in folder.join(path).components() {
         match part {

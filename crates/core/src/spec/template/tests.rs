@@ -125,3 +125,20 @@ fn a_qualified_name_finds_the_value_under_its_short_one() {
     assert_eq!(template.fill(&values(&[("game_id", "401")])).unwrap(), "401");
     assert!(Template::parse("{nobody}", Purpose::Argv).unwrap().fill(&values(&[("game_id", "401")])).is_err());
 }
+
+#[test]
+fn no_value_leaves_its_segment_of_a_path_and_what_is_written_may_go_anywhere() {
+    let fill = |path: &str, text: &str| Template::parse(path, Purpose::Path).unwrap().fill(&values(&[("x", text), ("day", "2024-10-01")]));
+    assert_eq!(fill("../out/./{x}.html", "401").unwrap(), "../out/./401.html");
+    assert_eq!(fill("/var/{day:%Y/%m}/{x}", "a b").unwrap(), "/var/2024/10/a b");
+    for escape in ["../etc", "a/b", "", "a\0b"] {
+        assert!(fill("out/{x}", escape).is_err(), "{escape:?}");
+    }
+    for (path, value) in [("{x}/passwd", ".."), ("a/{x}./b", "."), ("../{x}", "."), (".{x}/b", ".")] {
+        assert!(fill(path, value).unwrap_err().message.contains("a value makes `.` or `..` a segment"), "{path} {value}");
+    }
+    for no_file in ["", "out/", "out/{x}/", "out/..", "."] {
+        assert!(Template::parse(no_file, Purpose::Path).unwrap_err()[0].message.contains("names no file"), "{no_file}");
+    }
+    assert!(Template::parse("{a}{b}", Purpose::Path).is_ok(), "nobody reads a path backwards");
+}
