@@ -78,10 +78,9 @@ fn a_task_tells_why_it_was_made_what_each_attempt_came_to_and_who_intervened() {
              failed: exit 0, but it wrote nothing: neither `$ADCE_OUT/<key>` nor the lake has the object\n    \
              absent upstream\n    \
              2.txt: exhausted, revived TIME TIME\n    \
-             │ no luck with 2.txt\n    \
+             │ TIME out no luck with 2.txt\n    \
              log: PATH\n\
          TIME TIME  1.txt: gap closed: filled\n\
-         TIME TIME  2.txt: exhausted after 1 attempt (exit 0, but it wrote nothing: neither `$ADCE_OUT/<key>` nor the lake has the object); tried again TIME\n\
          TIME TIME  3.txt: gap closed: absent\n\
          TIME TIME  2.txt: tried at once by hand: 1 item, 1 of them from exhaustion\n\
          TIME TIME  attempt ID: exit 0 after MOMENTS s, 1 request\n    \

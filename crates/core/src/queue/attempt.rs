@@ -13,7 +13,7 @@ use super::form::{Edit, terms};
 use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
 use super::{Acquire, Dispatcher, Gate, Paid};
-use crate::gap::{Failure, Fault, Outcome, Progress, Standing};
+use crate::gap::{Failure, Fault, Outcome, Progress};
 use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::limits::breaker::{self, Turn};
 use crate::limits::{Ask, SourceIx, retry_after};
@@ -279,7 +279,6 @@ impl Dispatcher {
             changes.extend(doubts);
             match next {
                 Next::Again(progress) => {
-                    changes.extend(self.exhaustion(gap, ended.task, &progress, now));
                     self.book.gap_mut(gap).progress = (progress != Progress::default()).then(|| Box::new(progress));
                     changes.push(Change::PutGap(self.plain_gap(gap)));
                     left.push((gap, outcome == Outcome::Split));
@@ -349,7 +348,7 @@ impl Dispatcher {
         if let Some(collector) = self.book.bucket(self.book.task(ended.task).bucket).collector
             && outcomes.iter().any(|(_, outcome)| says_something(outcome))
         {
-            changes.push(self.note_success(collector, filled));
+            changes.extend(self.note_success(collector, filled));
         }
         changes
     }
@@ -378,15 +377,6 @@ impl Dispatcher {
         // An exhausted gap that was tried again began a new round with that.
         let progress = retry::revived(&entry.progress.as_deref().cloned().unwrap_or_default(), ended.started_at);
         retry::after(&progress, outcome, &facts, rules, record, now.wall, jitter)
-    }
-
-    fn exhaustion(&self, gap: GapSlot, task: TaskSlot, progress: &Progress, now: Now) -> Option<Change> {
-        let (Standing::Exhausted, Some(until)) = (progress.standing, progress.next_try) else { return None };
-        let entry = self.book.gap(gap);
-        let why = progress.last_error.as_deref().unwrap_or("no reason given");
-        let attempts = crate::figures::counted(progress.attempts.into(), "attempt");
-        let text = format!("{}: exhausted after {attempts} ({why}); tried again {until}", entry.key);
-        Some(Change::Event(Event { at: now.wall, task: Some(self.book.task(task).id), gap: Some(entry.id), text }))
     }
 
     fn filled(&mut self, gap: GapSlot, items: &mut HashMap<ItemId, ItemRecord>, ended: &Attempt, now: Now) -> Vec<Change> {

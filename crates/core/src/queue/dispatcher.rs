@@ -523,15 +523,18 @@ impl Dispatcher {
         self.book.plain_task(task, collector, bucket.source.map(|source| self.source_name(source)))
     }
 
-    /// Remembers one more attempt of a collector.
-    pub(super) fn note_success(&mut self, collector: CollectorIx, filled: bool) -> Change {
+    /// Remembers one more attempt of a collector. One that always fills something, or never, looks the same afterwards.
+    pub(super) fn note_success(&mut self, collector: CollectorIx, filled: bool) -> Option<Change> {
         let attempts = &mut self.success[usize::from(collector)];
+        if attempts.len() == REMEMBERED_ATTEMPTS && attempts.iter().all(|before| *before == filled) {
+            return None;
+        }
         attempts.push_back(filled);
         while attempts.len() > REMEMBERED_ATTEMPTS {
             attempts.pop_front();
         }
         let attempts = attempts.iter().copied().collect();
-        Change::PutSuccess(self.collector_name(collector).into(), attempts)
+        Some(Change::PutSuccess(self.collector_name(collector).into(), attempts))
     }
 }
 
