@@ -7,7 +7,7 @@ use adce_api::{
     Accepted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, ItemStory, LimitsReport, LookAt,
     ReserveShare, RetryLine, RunningAttempt, Share, SourceLimits, SourceStatus, Status, StoryLine, TaskLine, WaitedLine, WindowNow,
 };
-use adce_core::figures::{grouped, span};
+use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
 use adce_core::queue::{Asked, Came, Gate};
 use adce_core::record::{ItemRecord, Story};
@@ -201,7 +201,7 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
     });
     let exhausted = (snapshot.gaps.exhausted > 0).then(|| LookAt {
         what: "exhausted".into(),
-        text: format!("{} gaps used up their attempts; each is revived by itself", grouped(snapshot.gaps.exhausted)),
+        text: format!("{} used up all attempts; each is revived by itself", counted(snapshot.gaps.exhausted, "gap")),
         command: Some("adce gaps --state exhausted".into()),
     });
     held.chain(listing)
@@ -456,7 +456,7 @@ fn why_gap(what: &str, view: &GapView, now: Now) -> adce_api::Why {
     let since = between(gap.detected_at, now.wall);
     let mut facts = vec![format!("{} since {since}, seen first {}", gap.reason.word(), gap.detected_at)];
     if gap.progress.attempts_total > 0 {
-        facts.push(format!("{} attempts so far, {} of this round", gap.progress.attempts_total, gap.progress.attempts));
+        facts.push(format!("{} so far, {} of this round", counted(gap.progress.attempts_total.into(), "attempt"), gap.progress.attempts));
     }
     if let Some(error) = &gap.progress.last_error {
         facts.push(format!("last failure: {error}"));
@@ -477,7 +477,7 @@ fn why_task(what: &str, view: &TaskView, now: Now) -> adce_api::Why {
     let score = &view.score;
     let points = |micro: i64| micro as f64 / 1e6;
     let facts = vec![
-        format!("{} items of {}, priority {}", view.task.gaps.len(), view.task.collector, view.task.priority.word()),
+        format!("{} of {}, priority {}", counted(view.task.gaps.len() as u64, "item"), view.task.collector, view.task.priority.word()),
         format!(
             "score {:.1} = (base {:.0} + age {:.1}) × importance {:.2} × size {:.2} × success {:.2}",
             points(score.total),
@@ -493,7 +493,7 @@ fn why_task(what: &str, view: &TaskView, now: Now) -> adce_api::Why {
 }
 
 fn why_dataset(dataset: &str, gates: &[(Gate, u64)], now: Now) -> adce_api::Why {
-    let facts: Vec<String> = gates.iter().map(|(gate, gaps)| format!("{} gaps: {}", grouped(*gaps), sentence(gate, now))).collect();
+    let facts: Vec<String> = gates.iter().map(|(gate, gaps)| format!("{}: {}", counted(*gaps, "gap"), sentence(gate, now))).collect();
     let first = match gates.first() {
         None => format!("`{dataset}` has no gaps"),
         Some((gate, gaps)) => format!("most of its gaps ({}): {}", grouped(*gaps), sentence(gate, now)),

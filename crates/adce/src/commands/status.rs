@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_api::{Client, EngineStatus, GapCounts, RunningAttempt, Share, SourceStatus, Status};
-use adce_core::figures::{grouped, percent, progress, span};
+use adce_core::figures::{counted, grouped, percent, progress, span};
 use adce_core::ports::Clock;
 use adce_core::spec::Spec;
 use adce_core::time::{SignedDuration, Timestamp};
@@ -139,7 +139,7 @@ fn verdict(status: &Status) -> String {
         [(gaps.running, "running"), (gaps.queued, "queued"), (gaps.waiting, "waiting"), (gaps.held, "held"), (gaps.exhausted, "exhausted")];
     let kinds: Vec<String> =
         kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{} {kind}", grouped(*count))).collect();
-    let mut line = format!("{word} {share}   {} gaps", grouped(counts.gaps()));
+    let mut line = format!("{word} {share}   {}", counted(counts.gaps(), "gap"));
     if !kinds.is_empty() {
         line.push_str(&format!(": {}", kinds.join(", ")));
     }

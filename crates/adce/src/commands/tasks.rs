@@ -137,18 +137,19 @@ fn print_detail(detail: &TaskDetail, format: Format) {
     }
     match &detail.task {
         Some(task) => println!(
-            "{}  {} · {} · {} items · {}",
+            "{}  {} · {} · {} · {}",
             style(task.id).bold(),
             task.collector,
             task.priority.word(),
-            task.items,
+            counted(task.items as u64, "item"),
             task.state.word()
         ),
         None => println!("the task is done; this is its story"),
     }
     for gap in detail.gaps.iter().take(SHOWN) {
         let error = gap.last_error.as_ref().map(|error| format!(" · {error}")).unwrap_or_default();
-        println!("  {} {} · {} · {} attempts{error}", gap.key, gap.reason.word(), gap.state.word(), gap.attempts);
+        let attempts = counted(gap.attempts.into(), "attempt");
+        println!("  {} {} · {} · {attempts}{error}", gap.key, gap.reason.word(), gap.state.word());
     }
     if let Some(held_by) = &detail.held_by {
         println!("now: {held_by}");
@@ -234,14 +235,15 @@ fn left(story: &StoryLine) -> Vec<String> {
     kinds.into_iter().map(line).collect()
 }
 
-/// A line of a log without its day and its zone: those stand above it.
+/// A line of a log without its day and its zone: those stand above it; and without what would move the cursor.
 fn time_alone(line: &str) -> String {
+    let line: String = line.chars().filter(|letter| !letter.is_control() || *letter == '\t').collect();
     match line.split_once(' ') {
         Some((at, rest)) if at.parse::<adce_core::time::Timestamp>().is_ok() => {
             let time = at.split_once('T').map_or(at, |(_, time)| time);
             format!("{} {rest}", time.trim_end_matches('Z'))
         }
-        _ => line.to_owned(),
+        _ => line,
     }
 }
 

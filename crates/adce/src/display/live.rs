@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adce_core::figures::{grouped, progress, span};
+use adce_core::figures::{counted, grouped, progress, span};
 use adce_core::ports::Progress;
 use adce_core::time::Timestamp;
 use adce_engine::{Phase, RunningLine, Snapshot, SourceLine, SourceState};
@@ -70,7 +70,7 @@ fn gaps(snapshot: &Snapshot) -> String {
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", grouped(*count))).collect();
     match parts.is_empty() {
         true => "no gaps".into(),
-        false => format!("{} gaps: {}", grouped(gaps.open()), parts.join(", ")),
+        false => format!("{}: {}", counted(gaps.open(), "gap"), parts.join(", ")),
     }
 }
 

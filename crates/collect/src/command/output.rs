@@ -163,10 +163,14 @@ impl Output {
         }
     }
 
-    /// The last line that says something: of stderr, else of stdout. Without secrets.
+    /// The last line that says something: of stderr, else of stdout. Without secrets, and without what would move the cursor
+    /// of whoever reads it.
     pub(crate) fn last_line(&self) -> Option<String> {
-        let line = [&self.stderr, &self.stdout].into_iter().map(|stream| &stream.last_line).find(|line| !line.is_empty())?;
-        Some(String::from_utf8_lossy(line).into_owned())
+        let readable = |stream: &Stream| -> String {
+            let line = String::from_utf8_lossy(&stream.last_line);
+            line.chars().filter(|letter| !letter.is_control()).collect::<String>().trim().to_owned()
+        };
+        [&self.stderr, &self.stdout].into_iter().map(readable).find(|line| !line.is_empty())
     }
 
     pub(crate) fn redact(&self, text: &str) -> String {
@@ -294,6 +298,16 @@ mod tests {
         output.feed(From::Stderr, b"ter2 failed\n");
         assert_eq!(log(&output), "err GET /?token=[redacted] failed\n");
         assert_eq!(output.last_line().as_deref(), Some("GET /?token=[redacted] failed"));
+    }
+
+    #[test]
+    fn the_last_line_moves_nobodys_cursor() {
+        let mut output = output(&[]);
+        output.feed(From::Stdout, b"said before\n");
+        output.feed(From::Stderr, b"\0\0\0\0\n");
+        assert_eq!(output.last_line().as_deref(), Some("said before"), "what only controls a terminal says nothing");
+        output.feed(From::Stderr, b"\x1b[2Jgone\x07\n");
+        assert_eq!(output.last_line().as_deref(), Some("[2Jgone"));
     }
 
     #[test]
