@@ -7,6 +7,7 @@
 mod absences;
 mod attempt;
 mod book;
+mod census;
 mod classes;
 mod dispatcher;
 mod doubts;
@@ -24,6 +25,7 @@ mod start;
 mod tests;
 
 pub use absences::Doubt;
+pub use census::Census;
 pub use dispatcher::Dispatcher;
 pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, ReservePrice, forecast, reserve_price};
 pub use form::largest_batch;
