@@ -114,8 +114,7 @@ impl Ledger {
     }
 
     /// How many instants it remembers.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.marks.len()
     }
 }

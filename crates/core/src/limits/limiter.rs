@@ -172,6 +172,16 @@ impl Limiter {
         self.scope(source).linger().max(self.all.linger())
     }
 
+    /// Permits that are out.
+    pub fn granted(&self) -> usize {
+        self.granted.len()
+    }
+
+    /// Instants that windows and spacing remember.
+    pub fn remembered(&self) -> usize {
+        self.sources.iter().chain([&self.all]).map(Scope::remembered).sum()
+    }
+
     fn scope(&self, source: Option<SourceIx>) -> &Scope {
         source.map_or(&self.all, |source| &self.sources[source.0 as usize])
     }

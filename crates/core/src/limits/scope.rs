@@ -301,6 +301,10 @@ impl Scope {
         self.unsettled + u32::try_from(ahead).unwrap_or(u32::MAX)
     }
 
+    pub(super) fn remembered(&self) -> usize {
+        self.shares.remembered() + self.lingering.len()
+    }
+
     pub(super) fn linger(&self) -> Duration {
         self.limits.linger
     }

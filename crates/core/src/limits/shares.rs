@@ -73,6 +73,11 @@ impl Shares {
         self.own.iter_mut().for_each(|(_, counts)| counts.forget(now));
     }
 
+    pub(super) fn remembered(&self) -> usize {
+        let of = |counts: &Counts| counts.long.len() + counts.short.len();
+        of(&self.everybody) + self.own.iter().map(|(_, counts)| of(counts)).sum::<usize>()
+    }
+
     fn each(&mut self, priority: PriorityLevel, mut tell: impl FnMut(&mut Counts)) {
         tell(&mut self.everybody);
         self.own.iter_mut().filter(|(owner, _)| *owner == priority).for_each(|(_, counts)| tell(counts));

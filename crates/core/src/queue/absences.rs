@@ -118,6 +118,10 @@ impl Absences {
         Belief::DoubtBegins { doubt, usual_percent: (usual * 100.0).round() as u32, too }
     }
 
+    pub(super) fn remembered(&self) -> usize {
+        self.latest.len()
+    }
+
     pub(super) fn doubt(&self, now: Now) -> Option<Doubt> {
         self.doubt.filter(|doubt| now.wall < doubt.until)
     }

@@ -279,9 +279,10 @@ impl Dispatcher {
             changes.extend(doubts);
             match next {
                 Next::Again(progress) => {
+                    let goes = Goes::after(&outcome, &progress);
                     self.book.gap_mut(gap).progress = (progress != Progress::default()).then(|| Box::new(progress));
                     changes.push(Change::PutGap(self.plain_gap(gap)));
-                    left.push((gap, outcome == Outcome::Split));
+                    left.push((gap, goes));
                 }
                 Next::Filled => changes.extend(self.filled(gap, items, &ended, now)),
                 Next::Absent(mark) => {
@@ -395,9 +396,10 @@ impl Dispatcher {
         vec![Change::PutItem(id.item, item), Change::CloseGap { gap: id, at: now.wall, why }]
     }
 
-    /// What is left of a task goes on: split gaps each alone, the others with those that are tried again at the same time.
-    /// The part with the gap that the task is named after (or else the first) keeps the name.
-    fn regroup(&mut self, task: TaskSlot, left: &[(GapSlot, bool)], now: Now) -> Vec<Change> {
+    /// What is left of a task goes on: split gaps each alone, the others with those that are tried again at the same time,
+    /// in halves if it crashed on them before. The part with the gap that the task is named after (or else the first) keeps
+    /// the name.
+    fn regroup(&mut self, task: TaskSlot, left: &[(GapSlot, Goes)], now: Now) -> Vec<Change> {
         self.book.task_mut(task).phase = Phase::Loose;
         let mut edit = Edit::default();
         edit.touched.insert(task, None);
@@ -421,13 +423,37 @@ impl Dispatcher {
         edit.add(&mut self.book, collector, bucket, part);
     }
 
-    fn parts(&self, left: &[(GapSlot, bool)]) -> Vec<Vec<GapSlot>> {
-        let (split, together): (Vec<_>, Vec<_>) = left.iter().copied().partition(|(_, split)| *split);
-        let mut by_next_try: BTreeMap<Option<Timestamp>, Vec<GapSlot>> = BTreeMap::new();
-        for (gap, _) in together {
-            by_next_try.entry(self.book.gap(gap).next_try()).or_default().push(gap);
+    fn parts(&self, left: &[(GapSlot, Goes)]) -> Vec<Vec<GapSlot>> {
+        let (alone, together): (Vec<_>, Vec<_>) = left.iter().copied().partition(|(_, goes)| *goes == Goes::Alone);
+        let mut by_next_try: BTreeMap<(Option<Timestamp>, bool), Vec<GapSlot>> = BTreeMap::new();
+        for (gap, goes) in together {
+            by_next_try.entry((self.book.gap(gap).next_try(), goes == Goes::WithHalf)).or_default().push(gap);
         }
-        by_next_try.into_values().chain(split.into_iter().map(|(gap, _)| vec![gap])).collect()
+        let halves = |((_, in_halves), gaps): (_, Vec<GapSlot>)| match gaps.len() {
+            2.. if in_halves => gaps.chunks(gaps.len().div_ceil(2)).map(<[GapSlot]>::to_vec).collect(),
+            _ => vec![gaps],
+        };
+        by_next_try.into_iter().flat_map(halves).chain(alone.into_iter().map(|(gap, _)| vec![gap])).collect()
+    }
+}
+
+/// With whom a gap goes on that is left of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goes {
+    WithAll,
+    /// A collector that crashes again on the same batch may do so on one item of it. The others are filled without it, for
+    /// no more than a few attempts (`one_item_that_a_collector_crashes_on_does_not_keep_its_batch_from_being_filled`).
+    WithHalf,
+    Alone,
+}
+
+impl Goes {
+    fn after(outcome: &Outcome, progress: &Progress) -> Self {
+        match outcome {
+            Outcome::Split => Goes::Alone,
+            Outcome::Failed(failure) if failure.fault == Fault::Collector && progress.attempts + progress.exhausted > 1 => Goes::WithHalf,
+            _ => Goes::WithAll,
+        }
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) struct Bucket {
 
 pub(super) type BucketIx = u32;
 
+/// So few empty ones are not worth a look at everything.
+const SPARE_BUCKETS: usize = 64;
+
 #[derive(Clone, Debug)]
 pub(super) struct GapEntry {
     pub id: GapId,
@@ -112,7 +115,19 @@ impl Book {
     }
 
     pub(super) fn bucket(&self, at: BucketIx) -> &Bucket {
-        self.buckets.get_index(at as usize).expect("buckets are never removed")
+        self.buckets.get_index(at as usize).expect("a bucket that something is in is kept")
+    }
+
+    /// Forgets those that nothing is in, once they are the most: a `group_by` day makes a new one every day.
+    pub(super) fn forget_empty_buckets(&mut self) {
+        if self.buckets.len() <= 2 * self.gap_at.len() + SPARE_BUCKETS {
+            return;
+        }
+        let before = std::mem::take(&mut self.buckets);
+        let mut kept = |bucket: BucketIx| self.buckets.insert_full(before[bucket as usize].clone()).0 as BucketIx;
+        self.gaps.values.iter_mut().flatten().for_each(|gap| gap.bucket = kept(gap.bucket));
+        self.tasks.values.iter_mut().flatten().for_each(|task| task.bucket = kept(task.bucket));
+        self.with_room = std::mem::take(&mut self.with_room).into_iter().map(|(bucket, tasks)| (kept(bucket), tasks)).collect();
     }
 
     // ------------------------------------------------------------------------------------------------------------ gaps
@@ -248,6 +263,13 @@ impl Book {
         let mut tasks: Vec<TaskSlot> = self.with_room.get(&bucket).into_iter().flatten().copied().collect();
         tasks.sort_by_cached_key(|task| self.place(*task));
         tasks
+    }
+
+    pub(super) fn count(&self, census: &mut super::Census) {
+        (census.gaps, census.tasks) = (self.gap_at.len(), self.task_at.len());
+        census.places = self.gaps.values.len() + self.tasks.values.len();
+        census.buckets = self.buckets.len();
+        census.with_room = self.with_room.values().map(BTreeSet::len).sum();
     }
 
     // ------------------------------------------------------------------------------------------------------ plain data

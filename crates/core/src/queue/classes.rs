@@ -125,6 +125,12 @@ impl Classes {
         }
     }
 
+    pub(super) fn count(&self, census: &mut super::Census) {
+        census.classes = self.classes.len();
+        census.ready = self.classes.values().map(|class| class.ready.len()).sum();
+        census.passes = self.classes.values().map(|class| class.passes.len() + class.since.len() + class.carried.len()).sum();
+    }
+
     /// How many tasks rank higher. Counts them one by one: for a person's question, not for the pick.
     pub(super) fn count_where(&self, ranks_higher: impl Fn(&ClassKey, &Place) -> bool) -> u64 {
         let of = |key: &ClassKey, class: &Class| class.ready.keys().take_while(|place| ranks_higher(key, place)).count() as u64;

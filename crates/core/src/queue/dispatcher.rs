@@ -276,7 +276,9 @@ impl Dispatcher {
                 }
             }
         }
-        self.finish(edit, now)
+        let changes = self.finish(edit, now);
+        self.book.forget_empty_buckets();
+        changes
     }
 
     fn close(&mut self, id: GapId, why: Closed, edit: &mut Edit, now: Now) {

@@ -152,6 +152,14 @@ impl Grants {
         &self.limiter
     }
 
+    pub(super) fn count(&self, census: &mut super::Census) {
+        let charges = self.charges.len() + self.under.len();
+        census.permits += self.out.len() + self.limiter.granted();
+        census.reservations = self.blocks.len() + charges + self.put_off.len();
+        census.fading = self.fading.len();
+        census.marks = self.limiter.remembered();
+    }
+
     pub(super) fn set_aside(&mut self, reserve: Reserve) {
         self.limiter.set_aside(reserve);
     }

@@ -8,6 +8,7 @@ mod absences;
 mod attempt;
 mod book;
 mod by_hand;
+mod census;
 mod classes;
 mod dispatcher;
 mod doubts;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use absences::Doubt;
 pub use by_hand::{Asked, Came, Meant};
+pub use census::Census;
 pub use dispatcher::Dispatcher;
 pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, ReservePrice, forecast, reserve_price};
 pub use form::largest_batch;

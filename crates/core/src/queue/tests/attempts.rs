@@ -279,6 +279,41 @@ fn one_bad_item_does_not_delay_the_others_of_its_batch() {
 }
 
 #[test]
+fn one_item_that_a_collector_crashes_on_does_not_keep_its_batch_from_being_filled() {
+    let names: Vec<String> = (0..16).map(|number| format!("{number:02}")).collect();
+    for poison in [0, 7, 15] {
+        let mut world = World::new(one_source(Charging::Ahead, 16), now_at(0));
+        gaps(&mut world, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        let (mut now, mut attempts) = (now_at(0), 0);
+        while world.memory.gaps.len() > 1 {
+            match world.pick(now) {
+                Pick::Start(start) => {
+                    attempts += 1;
+                    let crashes = start.gaps.iter().any(|gap| gap.key == format!("d/{}", names[poison]));
+                    world.end(&start, &if crashes { failed(Fault::Collector) } else { done() }, now);
+                }
+                Pick::Idle(idle) => now = now_at(idle.wake_at.expect("a next try").as_micros().div_ceil(1_000) - 1_000_000),
+            }
+            assert!(attempts <= 11, "16 items, halved with each crash after the first");
+        }
+        assert_eq!(world.memory.gaps.values().next().map(|gap| gap.key.clone()), Some(format!("d/{}", names[poison])));
+        assert!(now.wall <= now_at(12 * 3_600_000).wall, "the others are there by {}", now.wall);
+    }
+}
+
+#[test]
+fn a_batch_that_failed_once_comes_back_as_it_was() {
+    let mut world = World::new(one_source(Charging::Ahead, 4), now_at(0));
+    gaps(&mut world, &["a", "b", "c", "d"]);
+    let start = world.start(now_at(0));
+    world.end(&start, &failed(Fault::Collector), now_at(1_000));
+    assert_eq!(world.memory.tasks.len(), 1);
+    let again = world.start(now_at(3_600_000));
+    world.end(&again, &failed(Fault::Source), now_at(3_601_000));
+    assert_eq!(world.memory.tasks.len(), 1, "the source's failure says nothing of the items");
+}
+
+#[test]
 fn requests_of_a_running_attempt_are_not_overtaken_by_lower_scored_starts() {
     let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
     let mut open = vec![gap("d", "tonight", PriorityLevel::Critical, now_at(0))];

@@ -33,6 +33,20 @@ fn rules() -> Rules {
     rules
 }
 
+#[test]
+fn groups_that_nothing_is_in_any_more_are_forgotten() {
+    let mut world =
+        World::new(no_rules().source("a", limits(&[])).collector("c", 4, Charging::Ahead).dataset("d", Some("a"), Some("c")), now_at(0));
+    for day in 0..1_000 {
+        let now = now_at(day * 86_400_000);
+        let of_day = |name: &str| Gap { group: vec![format!("day {day}")], ..gap("d", &format!("{day} {name}"), PriorityLevel::High, now) };
+        world.open(vec![of_day("a"), of_day("b")], now);
+        let start = world.start(now);
+        world.end(&start, &done(), now);
+    }
+    assert!(world.dispatcher.census().buckets <= 70, "{:?}", world.dispatcher.census());
+}
+
 const DATASETS: [&str; 4] = ["pages", "bulk", "more", "watched"];
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,67 @@
+//! What the dispatcher holds, counted: an engine that runs for months must hold what is open and what windows still see,
+//! and nothing of what was.
+//!
+//! Each figure is the size of what may grow. The simulator looks at them month by month, beside what is open and what
+//! was sent. Nothing is decided by them.
+
+use super::Dispatcher;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    pub gaps: usize,
+    pub tasks: usize,
+    /// Places for gaps and tasks, free ones too: as many as there ever were at once.
+    pub places: usize,
+    /// Combinations of source, collector, priority and group.
+    pub buckets: usize,
+    /// Tasks that may be topped up.
+    pub with_room: usize,
+    pub classes: usize,
+    pub ready: usize,
+    pub delayed: usize,
+    /// What is known of who was passed.
+    pub passes: usize,
+    pub running: usize,
+    /// Requests that wait.
+    pub waiters: usize,
+    /// Permits that are out, and whose they are.
+    pub permits: usize,
+    /// Reservations in use, and charges.
+    pub reservations: usize,
+    /// Reservations that a window may still see.
+    pub fading: usize,
+    /// Instants that windows remember.
+    pub marks: usize,
+    /// Answers and outcomes from which something is concluded.
+    pub outcomes: usize,
+}
+
+impl Census {
+    /// All but places that are free.
+    pub fn sum(&self) -> usize {
+        let Census { gaps, tasks, places: _, buckets, with_room, classes, ready, delayed, passes, running, waiters, .. } = *self;
+        let Census { permits, reservations, fading, marks, outcomes, .. } = *self;
+        let of_tasks = gaps + tasks + buckets + with_room + classes + ready + delayed + passes + running + waiters;
+        of_tasks + permits + reservations + fading + marks + outcomes
+    }
+}
+
+impl Dispatcher {
+    pub fn census(&self) -> Census {
+        let of_sources = self.sources.iter().map(|source| source.absences.remembered());
+        let of_collectors = self.collectors.iter().map(|collector| collector.crashed_on.len());
+        let successes = self.success.iter().map(|attempts| attempts.len());
+        let mut census = Census {
+            delayed: self.timers.len(),
+            running: self.running.len(),
+            waiters: self.waiters.len(),
+            permits: self.holders.len(),
+            outcomes: of_sources.chain(of_collectors).chain(successes).sum(),
+            ..Census::default()
+        };
+        self.book.count(&mut census);
+        self.classes.count(&mut census);
+        self.grants.count(&mut census);
+        census
+    }
+}
