@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::place::{Place, children_of, wait_for};
+use support::place::{Place, engine_of, wait_for};
 
 const CONFIG: &str = "version: 1\nname: numbers\nlake: ./lake\ndimensions:\n  number: { table: numbers.csv, id: number }\ndatasets:\n  numbers:\n    \
     key: numbers/{number}.txt\n    for: number\n    collector:\n      command: [sh, -c, 'echo hello > \"$1\"', sh, \"{out}\"]\nengine: { reconcile_every: 1s }\n";
@@ -124,9 +124,7 @@ fn a_second_engine_is_refused_and_told_who_holds_the_state() {
     );
     let mut engine = place.start(&["run"]);
     wait_for("the first attempt", || place.has("started"));
-    // Who was started here only guards it.
-    let holder = *children_of(engine.id() as i32).first().expect("the engine under its guardian");
-    place.adce(&["run"]).ends_with(75).says(&format!("process {holder} "));
+    place.adce(&["run"]).ends_with(75).says(&format!("process {} ", engine_of(&engine)));
     // Meanwhile everybody can look.
     assert_eq!(place.adce(&["status", "--format", "json"]).ends_with(2).json()["gaps"]["running"], 1);
     assert_eq!(place.adce(&["gaps", "--format", "json"]).json()["state"], "running");

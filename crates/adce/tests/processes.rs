@@ -5,7 +5,7 @@ mod support;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
 
-use support::place::{Place, children_of, said, signal, wait_for};
+use support::place::{Place, children_of, engine_of, said, signal, wait_for};
 
 /// The first attempt leaves its group for good: it starts a daemon (`setsid`, and its parent is gone) and a child in a
 /// session of its own, notes their numbers and goes on with `then`. The second one notes the states of those of them that
@@ -52,12 +52,6 @@ fn at_work() -> (Place, Child) {
     let guardian = place.start(&["run"]);
     wait_for("the daemons", || place.has("child"));
     (place, guardian)
-}
-
-fn engine_of(guardian: &Child) -> i32 {
-    let children = children_of(guardian.id() as i32);
-    assert_eq!(children.len(), 1, "a guardian has one child");
-    children[0]
 }
 
 fn is_there(pid: &str) -> bool {
@@ -155,7 +149,8 @@ fn a_guardian_passes_on_a_death_before_anybody_listens() {
         let mut guardian = place.start(&["run"]);
         wait_for("the engine", || children_of(guardian.id() as i32).len() == 1);
         signal(which, guardian.id() as i32);
-        assert_eq!(guardian.wait().expect("it ends").signal(), Some(number));
+        let ended = guardian.wait().expect("it ends");
+        assert_eq!(ended.signal(), Some(number), "{ended:?}");
     }
 }
 

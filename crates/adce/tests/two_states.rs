@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::place::{Place, wait_for};
+use support::place::{Place, engine_of, wait_for};
 
 /// A config whose one attempt waits in its own folder until `go-NAME` is there.
 fn config(name: &str, lake: &str) -> String {
@@ -27,13 +27,13 @@ fn engines_on_two_states_in_one_folder_leave_each_other_alone() {
     for (at, (file, name)) in [("adce.yaml", "a"), ("b.yaml", "b")].into_iter().enumerate() {
         let status = place.adce(&["-c", file, "status", "--format", "json"]).json();
         assert_eq!(status["name"], name);
-        assert_eq!(status["engine"]["pid"], engines[at].id());
+        assert_eq!(status["engine"]["pid"], engine_of(&engines[at]));
         assert_eq!(status["gaps"]["running"], 1);
     }
     place.write("go-a", "");
     assert_eq!(engines[0].wait().expect("an exit code").code(), Some(0));
     // The end of the first takes nothing from the second.
-    assert_eq!(place.adce(&["-c", "b.yaml", "status", "--format", "json"]).json()["engine"]["pid"], engines[1].id());
+    assert_eq!(place.adce(&["-c", "b.yaml", "status", "--format", "json"]).json()["engine"]["pid"], engine_of(&engines[1]));
     place.write("go-b", "");
     assert_eq!(engines[1].wait().expect("an exit code").code(), Some(0));
     assert_eq!((place.read("lake/a/x.txt"), place.read("lake-b/b/x.txt")), ("a\n".into(), "b\n".into()));

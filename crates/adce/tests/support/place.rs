@@ -103,6 +103,14 @@ pub fn children_of(pid: i32) -> Vec<i32> {
     children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
 }
 
+/// A command that runs an engine only guards it.
+#[track_caller]
+pub fn engine_of(guardian: &Child) -> i32 {
+    let children = children_of(guardian.id() as i32);
+    assert_eq!(children.len(), 1, "a guardian has one child");
+    children[0]
+}
+
 /// To a process, or to a group if the number is negative. `which` as `kill` takes it.
 #[track_caller]
 pub fn signal(which: &str, pid: i32) {
