@@ -80,6 +80,9 @@ pub struct Progress {
     pub attempts_total: u32,
     /// Consecutive waits without an attempt used up ("not yet", the source's fault): they grow the pause.
     pub deferrals: u32,
+    /// How often upstream said that it has no such thing although an object is there: each doubles the pause.
+    #[serde(default)]
+    pub absences: u32,
     /// How often the gap was exhausted; each doubles the pause before it is revived.
     pub exhausted: u32,
     /// Not to be tried before.

@@ -95,12 +95,13 @@ fn not_yet(progress: &Progress, retry: &RetryPolicy, absent_from: Timestamp, now
 }
 
 /// An absence never overrides an object: the gap stays. Closed, it would be found again by the next cycle and asked for
-/// every time; so it is asked for as rarely as an absent item.
+/// every time; so it is asked for as rarely as an absent item. What put it off before (an outage, or that it was too early
+/// to believe an absence) does not count, or one 404 would be believed for a month.
 fn not_any_more(progress: &Progress, absent: &AbsentPolicy, now: Timestamp) -> Progress {
-    let pause = doubled(absent.recheck_min, progress.deferrals, absent.recheck_max);
+    let pause = doubled(absent.recheck_min, progress.absences, absent.recheck_max);
     Progress {
         attempts_total: progress.attempts_total + 1,
-        deferrals: progress.deferrals.saturating_add(1),
+        absences: progress.absences.saturating_add(1),
         next_try: Some(later_by(now, pause)),
         standing: Standing::NotYet,
         last_error: Some("upstream has no such thing, but an object is there".into()),
@@ -221,6 +222,28 @@ mod tests {
         let third = again(&second, &failed(Fault::Item), now(), 0.3);
         assert_eq!((third.attempts, third.standing, pause(&third)), (3, Standing::Exhausted, 3_600));
         assert_eq!(third.last_error.as_deref(), Some("answer of 71 B < 100 B"));
+    }
+
+    #[test]
+    fn the_first_absence_of_what_is_there_pauses_it_for_an_hour_whatever_put_it_off_before() {
+        let stale = |detected_at: &str| GapFacts { reason: Reason::Stale, detected_at: detected_at.parse().unwrap(), ..facts() };
+        let (young, old) = (stale("2025-03-09T13:00:00Z"), stale("2025-03-01T00:00:00Z"));
+        let rules = Rules { retry: &RetryPolicy::default(), absent: &AbsentPolicy::default() };
+        let then = |progress: &Progress, outcome: &Outcome, gap: &GapFacts| match after(progress, outcome, gap, rules, None, now(), 0.5) {
+            Next::Again(progress) => progress,
+            other => panic!("the gap was closed: {other:?}"),
+        };
+        let mut progress = Progress::default();
+        for _ in 0..20 {
+            progress = then(&progress, &failed(Fault::Source), &young);
+            progress = then(&progress, &Outcome::Absent, &young);
+        }
+        let mut pauses = Vec::new();
+        for _ in 0..3 {
+            progress = then(&progress, &Outcome::Absent, &old);
+            pauses.push(pause(&progress));
+        }
+        assert_eq!(pauses, [3_600, 7_200, 14_400]);
     }
 
     #[test]
