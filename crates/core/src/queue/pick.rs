@@ -22,7 +22,7 @@
 
 use super::Dispatcher;
 use super::classes::{ClassKey, CollectorIx, TaskSlot};
-use super::score::Rank;
+use super::score::{Place, Rank};
 use super::start::{Idle, Waiting};
 use super::{Charge, Gate, Pick, Start};
 use crate::gap::Task;
@@ -225,7 +225,7 @@ impl Dispatcher {
             (None, Some(task)) => {
                 let source = key.source.map_or("", |source| self.source_name(source)).into();
                 let gate = Gate::Reserved { source, task: self.book.task(task).id };
-                survey.waits(gate, None, class.tasks(), class.gaps());
+                survey.waits(gate, self.overtakes(key, &rank.place, task, now), class.tasks(), class.gaps());
                 false
             }
             (Some(refusal), _) => {
@@ -234,6 +234,13 @@ impl Dispatcher {
                 false
             }
         }
+    }
+
+    /// When the first task of a class comes to rank above the one that keeps it from permits, which then does so no more.
+    fn overtakes(&self, key: &ClassKey, place: &Place, ahead: TaskSlot, now: Now) -> Option<Boottime> {
+        let ahead_of_it = (self.factors(&self.class_key(ahead)), &self.book.place(ahead));
+        let at = self.weights.overtakes((self.factors(key), place), ahead_of_it, now.wall)?;
+        Some(now.boot_at(at))
     }
 
     /// Nothing of the class may start now, whatever the limits say, and when that may change by itself.

@@ -11,10 +11,17 @@ use std::sync::Arc;
 
 use super::Score;
 use crate::spec::{PriorityLevel, SizeBound, Weighting};
-use crate::time::Timestamp;
+use crate::time::{SignedDuration, Timestamp};
 
 /// One point, one whole, one times: in millionths.
 pub(super) const MILLION: i64 = 1_000_000;
+
+const MICROS_AN_HOUR: i128 = 3_600 * MICROS_A_SECOND;
+
+const MICROS_A_SECOND: i128 = 1_000_000;
+
+/// So many micro-points of a race that is too close to be foretold are looked at one by one.
+const CLOSE_RACE: usize = 200;
 
 /// The success of fewer attempts says nothing yet.
 const FEWEST_ATTEMPTS_THAT_COUNT: usize = 10;
@@ -51,6 +58,12 @@ impl PartialOrd for Rank {
 
 /// Which of the `task_size` bands a task is in; the last one is for those in none.
 pub(super) type Band = u8;
+
+impl Factors {
+    fn product(self) -> i128 {
+        i128::from(self.importance) * i128::from(self.size) * i128::from(self.success)
+    }
+}
 
 /// [`Weighting`] in whole numbers.
 #[derive(Clone, Debug)]
@@ -132,12 +145,76 @@ impl Weights {
         }
     }
 
+    /// When age alone makes what is `behind` rank above what is `ahead` of it now; sometimes a little before that, never
+    /// after it. `None`: it never does.
+    ///
+    /// Two that grow older together grow in score at different rates, up to a cap, so their order turns around at an
+    /// instant that no other event marks.
+    pub(super) fn overtakes(&self, behind: (Factors, &Place), ahead: (Factors, &Place), now: Timestamp) -> Option<Timestamp> {
+        if !self.enabled || self.age_an_hour == 0 {
+            return None;
+        }
+        if behind.1.detected_at.max(ahead.1.detected_at) > now {
+            // Somebody set the clock back, and no age grows for a while.
+            return Some(later_by(now, MICROS_A_SECOND));
+        }
+        let is_over = |at: Timestamp| {
+            let rank = |(factors, place): (Factors, &Place)| Rank {
+                score: self.score(factors, place.detected_at, at).total,
+                place: place.clone(),
+            };
+            rank(behind) > rank(ahead)
+        };
+        let mut age = self.age_of_a_close_race(behind, ahead, now)?;
+        // The order turns around at one of the instants at which the one behind gets a micro-point more.
+        for _ in 0..CLOSE_RACE {
+            let points = age * i128::from(self.age_an_hour) / MICROS_AN_HOUR + 1;
+            if points > i128::from(self.age_cap) {
+                return None;
+            }
+            age = (points * MICROS_AN_HOUR + i128::from(self.age_an_hour) - 1) / i128::from(self.age_an_hour);
+            let at = later_by(behind.1.detected_at, age);
+            if at > now && is_over(at) {
+                return Some(at);
+            }
+        }
+        Some(later_by(behind.1.detected_at, age).max(later_by(now, 1)))
+    }
+
+    /// Of the one behind, in microseconds: until then it cannot rank above the other, however scores are rounded.
+    fn age_of_a_close_race(&self, behind: (Factors, &Place), ahead: (Factors, &Place), now: Timestamp) -> Option<i128> {
+        let age = |(_, place): (Factors, &Place), at: Timestamp| i128::from(at.duration_since(place.detected_at).as_micros() as i64);
+        let capped_at = i128::from(self.age_cap) * MICROS_AN_HOUR / i128::from(self.age_an_hour);
+        let exact = |(factors, place): (Factors, &Place), passed: i128| {
+            let age = (age((factors, place), now) + passed).min(capped_at);
+            (i128::from(factors.base) * MICROS_AN_HOUR + age * i128::from(self.age_an_hour)).saturating_mul(factors.product())
+        };
+        // Rounding takes less than a micro-point from its age, and less than one more from the product.
+        let tolerance = MICROS_AN_HOUR.saturating_mul(ahead.0.product().saturating_add(i128::from(MILLION).pow(3)));
+        let lead = |passed: i128| exact(ahead, passed).saturating_sub(exact(behind, passed)).saturating_sub(tolerance);
+        let until_capped = (capped_at - age(ahead, now)).max(0);
+        let grows = i128::from(self.age_an_hour);
+        let both_grow = grows * (behind.0.product() - ahead.0.product());
+        let passed = match lead(0) {
+            ..=0 => 0,
+            lead if both_grow > 0 && lead / both_grow <= until_capped => lead / both_grow,
+            // From then on only the one behind grows.
+            _ => until_capped + (lead(until_capped).max(0) / (grows * behind.0.product()).max(1)),
+        };
+        let age = age(behind, now) + passed;
+        (age < capped_at).then_some((age - 1).max(0))
+    }
+
     fn age_points(&self, detected_at: Timestamp, now: Timestamp) -> i64 {
-        const MICROS_AN_HOUR: i128 = 3_600 * 1_000_000;
         let age = i128::from(now.duration_since(detected_at).as_micros().max(0).min(i128::from(i64::MAX)) as i64);
         let points = age * i128::from(self.age_an_hour) / MICROS_AN_HOUR;
         i64::try_from(points).unwrap_or(i64::MAX).min(self.age_cap)
     }
+}
+
+fn later_by(at: Timestamp, micros: i128) -> Timestamp {
+    let span = SignedDuration::from_micros(i64::try_from(micros).unwrap_or(i64::MAX));
+    at.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
 fn millionths(value: f64) -> i64 {
@@ -147,7 +224,6 @@ fn millionths(value: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::SignedDuration;
     use proptest::prelude::*;
 
     fn at(hours: i64) -> Timestamp {
@@ -201,6 +277,39 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn nobody_overtakes_before_it_is_foretold(
+            ahead in (0i64..200_000_000, 0usize..4, 0u8..5, 0usize..2),
+            behind in (0i64..200_000_000, 0usize..4, 0u8..5, 0usize..2),
+            cap in 1i64..60,
+        ) {
+            let weights = Weights::of(&Weighting { age_cap: cap as f64, ..Weighting::default() });
+            let one = |(millis, priority, band, success): (i64, usize, u8, usize)| {
+                let detected_at = at(0) + SignedDuration::from_millis(millis);
+                let place = Place { detected_at, due: Reverse(None), key: millis.to_string().into() };
+                (weights.factors(PriorityLevel::ALL[priority], 1.0, band, [700_000, MILLION][success]), place)
+            };
+            let ((ahead, first), (behind, second), now) = (one(ahead), one(behind), at(60));
+            let is_over = |when: Timestamp| {
+                let rank = |factors, place: &Place| Rank { score: weights.score(factors, place.detected_at, when).total, place: place.clone() };
+                rank(behind, &second) > rank(ahead, &first)
+            };
+            prop_assume!(!is_over(now));
+            let said = weights.overtakes((behind, &second), (ahead, &first), now);
+            for minutes in 1..10_000 {
+                let when = now + SignedDuration::from_mins(minutes);
+                prop_assert!(!is_over(when) || said.is_some_and(|said| said <= when), "{when}: {said:?}");
+            }
+            let Some(said) = said else { return Ok(()) };
+            prop_assert!(said > now);
+            for step in 1..2_000 {
+                let when = said - SignedDuration::from_micros(step * 911);
+                prop_assert!(when <= now || !is_over(when), "{when}: {said}");
+            }
+            // Hardly ever for nothing.
+            prop_assert!(is_over(said + SignedDuration::from_secs(30)), "{said}");
+        }
+
         #[test]
         fn an_older_task_never_scores_less(one in 0i64..5_000, other in 0i64..5_000, importance in 0.01f64..10.0, band in 0u8..5) {
             let weights = weights();

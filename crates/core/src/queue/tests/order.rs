@@ -13,7 +13,7 @@ use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
 use crate::queue::score::Rank;
 use crate::queue::{Acquire, Charge, Charging, Dispatcher, Pick, Rules};
 use crate::spec::{BreakerPolicy, Limits, PriorityLevel, Requests, Reserve};
-use crate::time::{Boottime, Now};
+use crate::time::{Boottime, Now, SignedDuration};
 
 #[derive(Default)]
 struct Naive {
@@ -338,6 +338,45 @@ proptest! {
             drive.step(step)?;
         }
     }
+}
+
+/// Its place ahead is not for ever: scores grow at different rates, and no other event marks where they cross.
+#[test]
+fn whoever_comes_to_rank_above_a_task_that_waits_for_permits_starts_at_that_instant() {
+    let mut rules = no_rules()
+        .source("a", limits(&[per(10, 86_400)]))
+        .collector("page", 1, Charging::EachRequest)
+        .collector("bulk", 10, Charging::Ahead)
+        .dataset("pages", Some("a"), Some("page"))
+        .dataset("bulk", Some("a"), Some("bulk"));
+    rules.weighting.age_cap = 5.0;
+    let hours = |hours: u64| now_at(hours * 3_600_000);
+    let mut world = World::new(rules, hours(0));
+    let page = |world: &mut World, name: &str, now: Now| {
+        world.open(vec![gap("pages", name, PriorityLevel::Medium, now)], now);
+        let start = world.start(now);
+        world.dispatcher.acquire(start.attempt, "a", now);
+        let Charge::First(permit) = start.charge else { panic!("{:?}", start.charge) };
+        world.dispatcher.settle(permit, Settlement::ArrivedBy(now.boot), now);
+        world.end(&start, &done(), now);
+    };
+    page(&mut world, "first", hours(0));
+    let bulk = (0..10).map(|number| gap("bulk", &number.to_string(), PriorityLevel::Medium, hours(0))).collect();
+    world.open(bulk, hours(0));
+    // These pass it, for a day at most.
+    page(&mut world, "second", hours(12));
+    page(&mut world, "third", hours(20));
+    world.open(vec![gap("pages", "late", PriorityLevel::Medium, hours(37))], hours(37));
+    let idle = match world.pick(hours(37)) {
+        Pick::Idle(idle) => idle,
+        Pick::Start(start) => panic!("the batch is not passed any more: {start:?}"),
+    };
+    let boot = idle.wake_at.expect("an instant");
+    // (10 + 0.5 × 5.39) × 1.3 exceeds (10 + 5) × 1.1.
+    let waited = boot.as_micros() - hours(37).boot.as_micros();
+    assert!((19_380_000_000..19_400_000_000).contains(&waited), "{waited}");
+    let now = Now { boot, wall: hours(37).wall + SignedDuration::from_micros(waited as i64) };
+    assert_eq!(world.start(now).task.key, "pages/late");
 }
 
 #[test]
