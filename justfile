@@ -24,6 +24,10 @@ kills count="200":
 simulate seed="1":
     cargo run --release -p adce-sim -- --seed {{seed}}
 
+# A simulated year, month by month.
+year seed="1":
+    cargo run --release -p adce-sim -- year --seed {{seed}}
+
 # Format what can be formatted, and show what cannot.
 tidy:
     cargo fmt --all

@@ -7,7 +7,7 @@ use adce_core::queue::Start;
 use adce_core::spec::Requests;
 use adce_core::time::Timestamp;
 
-use crate::scenario::Kind;
+use crate::scenario::{Kind, Micros};
 use crate::upstream::Reply;
 
 #[derive(Clone, Debug)]
@@ -25,8 +25,10 @@ pub struct Attempt {
     pub next: usize,
     /// Asked for, and not over.
     pub open: usize,
-    /// The process dies before this request.
+    /// The process dies before this request,
     pub dies_before: Option<usize>,
+    /// or hangs there until then.
+    pub hangs_until: Option<Micros>,
     pub is_over: bool,
     requests: Requests,
 }
@@ -44,10 +46,23 @@ impl Attempt {
             next: 0,
             open: 0,
             dies_before: dies.then_some(count / 2),
+            hangs_until: None,
             is_over: false,
             requests,
             start,
         }
+    }
+
+    /// It crashes when it comes to this item.
+    pub fn poisoned(&mut self, item: usize) {
+        let request = self.requests.per_task as usize + item * self.requests.per_item as usize;
+        let request = if self.is_bulk() { 0 } else { request };
+        self.dies_before = Some(self.dies_before.map_or(request, |before| before.min(request)));
+    }
+
+    pub fn hangs(&mut self, until: Micros) {
+        self.dies_before.get_or_insert(self.replies.len() / 2);
+        self.hangs_until = Some(until);
     }
 
     pub fn gap_ids(&self) -> Vec<GapId> {

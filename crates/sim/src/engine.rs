@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use adce_core::gap::{Gap, Outcome};
+use adce_core::gap::{Gap, Outcome, Progress, Reason, Standing};
 use adce_core::ids::{AttemptId, GapId, ItemId};
 use adce_core::ports::{PermitId, Settlement};
 use adce_core::queue::{Acquire, Charge, Dispatcher, GapNews, Pick, Start};
@@ -16,8 +16,9 @@ use adce_core::time::{Boottime, Now};
 
 use crate::attempts::{Attempt, answer};
 use crate::clocks::BEGIN;
-use crate::facts::Fact;
+use crate::facts::{Fact, Held};
 use crate::items::priority;
+use crate::memory;
 use crate::rules::rules;
 use crate::scenario::{HOUR, Kind, Micros, SECOND};
 use crate::upstream::{LINGER, Reply, journey};
@@ -114,6 +115,7 @@ impl World {
             last.killed_at.get_or_insert(self.at);
         }
         self.lives.push(Life::default());
+        self.items.forget_what_is_settled();
         let mut remembered = self.disk.remembered();
         (self.sabotage.remembered)(&mut remembered);
         let mut rules = rules(&self.scenario);
@@ -145,6 +147,27 @@ impl World {
             } else {
                 break;
             }
+        }
+    }
+
+    /// A person asks it to stop: what runs is ended, and everything is written down.
+    pub fn stop_engine(&mut self) {
+        if self.engine.is_none() {
+            return;
+        }
+        self.write_down();
+        let running: Vec<AttemptId> = self.engine_mut().attempts.keys().copied().collect();
+        for id in running {
+            let attempt = self.engine_mut().attempts.remove(&id).expect("listed above");
+            self.record_end(&attempt, &[]);
+        }
+        self.write_down();
+        self.engine = None;
+    }
+
+    fn write_down(&mut self) {
+        while !self.engine_mut().writes.is_empty() {
+            self.durable();
         }
     }
 
@@ -273,9 +296,17 @@ impl World {
         let collector = self.scenario.collectors.iter().find(|known| known.name == start.task.collector).expect("a known collector");
         let source = start.task.source.as_ref().map(|name| self.scenario.sources.iter().position(|known| known.name == *name));
         let source = source.map(|at| at.expect("a known source"));
-        let (kind, requests, dies) = (collector.kind, collector.requests, collector.dies);
+        let (kind, requests, dies, hangs) = (collector.kind, collector.requests, collector.dies, collector.hangs);
+        let until = self.at + collector.timeout;
         let dies = self.dice.permille(dies);
-        let attempt = Attempt::new(start.clone(), source, kind, requests, dies, self.now().wall);
+        let mut attempt = Attempt::new(start.clone(), source, kind, requests, dies, self.now().wall);
+        // Drawn only where there are such things, so that a seed's other worlds stay what they were.
+        if hangs > 0 && self.dice.permille(hangs) {
+            attempt.hangs(until);
+        }
+        if let Some(item) = start.gaps.iter().position(|gap| self.items.get(gap.id.item).poison_until > self.at) {
+            attempt.poisoned(item);
+        }
         self.engine_mut().attempts.insert(attempt.id, attempt);
         self.decided(start.before, Some(start.lease), Then::Begin(start.attempt));
     }
@@ -293,7 +324,8 @@ impl World {
         match source {
             None => {
                 let over = self.at + self.dice.among(50_000..5 * SECOND);
-                self.schedule_engine(over, EngineEvent::Collected(id));
+                let hangs_until = self.engine_mut().attempts[&id].hangs_until.unwrap_or(0);
+                self.schedule_engine(over.max(hangs_until), EngineEvent::Collected(id));
             }
             Some(source) if charged => self.run_charged(id, source),
             Some(_) => self.go_on(id),
@@ -320,6 +352,7 @@ impl World {
             // Sometimes several at once.
             at = if self.dice.one_in(3) { at } else { over + self.dice.among(0..200_000) };
         }
+        over = over.max(attempt.hangs_until.unwrap_or(0));
         self.engine_mut().attempts.insert(id, attempt);
         self.schedule_engine(over, EngineEvent::Collected(id));
     }
@@ -339,7 +372,8 @@ impl World {
             if attempt.wants() == 0 {
                 if attempt.open == 0 && !attempt.is_over {
                     attempt.is_over = true;
-                    let over = self.at + self.dice.among(500..50_000);
+                    let hangs_until = attempt.hangs_until.unwrap_or(0);
+                    let over = (self.at + self.dice.among(500..50_000)).max(hangs_until);
                     self.schedule_engine(over, EngineEvent::Collected(id));
                 }
                 return;
@@ -413,6 +447,9 @@ impl World {
     }
 
     fn settle(&mut self, permit: PermitId, how: Settlement) {
+        if !(self.sabotage.settles)(how) {
+            return;
+        }
         let now = self.now();
         let changes = self.engine_mut().dispatcher.settle(permit, how, now);
         self.tell(&Fact::Settled { permit, how });
@@ -440,11 +477,29 @@ impl World {
         for (gap, outcome) in &outcomes {
             if let Outcome::Done { .. } = outcome {
                 self.items.publish(gap.item, now.wall);
+                self.somebody_wants(self.items.position(gap.item));
             }
         }
+        self.record_end(&attempt, &outcomes);
+        if self.scenario.endless {
+            self.reconcile();
+        }
+    }
+
+    fn somebody_wants(&mut self, at: usize) {
+        if self.items.all[at].to_be_taken > 0 {
+            self.items.all[at].to_be_taken -= 1;
+            let taken = self.at + self.dice.among(HOUR..5 * HOUR);
+            self.schedule(taken, Event::Taken(at));
+        }
+    }
+
+    /// Without outcomes it was stopped.
+    fn record_end(&mut self, attempt: &Attempt, outcomes: &[(GapId, Outcome)]) {
+        let (id, now) = (attempt.id, self.now());
         let jitter = self.dice.share();
         let engine = self.engine_mut();
-        let mut changes = engine.dispatcher.ended(id, &outcomes, &mut engine.items, now, || jitter);
+        let mut changes = engine.dispatcher.ended(id, outcomes, &mut engine.items, now, || jitter);
         changes.push(Change::Finish(AttemptRecord {
             attempt: id,
             token: attempt.token.expect("it was leased"),
@@ -454,16 +509,13 @@ impl World {
             ended_at: now.wall,
             ended: "simulated".into(),
             requests: attempt.replies.iter().flatten().count() as u64,
-            outcomes: outcomes.clone(),
+            outcomes: outcomes.to_vec(),
             log_tail: String::new(),
             log: None,
             story: None,
         }));
-        self.tell(&Fact::Ended { attempt: id, outcomes: &outcomes });
+        self.tell(&Fact::Ended { attempt: id, outcomes });
         self.decided(changes, None, Then::Gone(id));
-        if self.scenario.endless {
-            self.reconcile();
-        }
     }
 
     // -------------------------------------------------------------------------------------------------------- coverage
@@ -476,8 +528,10 @@ impl World {
         let open: HashMap<ItemId, Gap> = engine.dispatcher.gaps().into_iter().map(|gap| (gap.item(), gap)).collect();
         let running: Vec<GapId> = engine.attempts.values().flat_map(Attempt::gap_ids).collect();
         let (mut news, mut numbered, mut expected) = (GapNews::default(), Vec::new(), Vec::new());
-        let mut next_due = None;
-        for item in &self.items.all {
+        let (to_look_at, mut next_due) = self.items.to_look_at(wall);
+        let mut settled = Vec::new();
+        for at in to_look_at {
+            let item = &self.items.all[at];
             let dataset = &scenario.datasets[item.dataset];
             let known = open.get(&item.id);
             let record = engine.items.get(&item.id);
@@ -486,14 +540,20 @@ impl World {
                 next_due = [next_due, Some(item.due)].into_iter().flatten().min();
             }
             let reason = match scenario.endless {
-                true => Some(adce_core::gap::Reason::Missing),
+                true => Some(Reason::Missing),
                 false => self.items.gap_reason(item, dataset, record, wall),
             };
             match (known, reason.filter(|_| is_due)) {
                 (None, Some(reason)) => {
                     let mut record = record.cloned().unwrap_or_default();
                     record.episodes += 1;
-                    let gap = self.items.gap(item, dataset, record.episodes, reason, wall);
+                    let mut gap = self.items.gap(item, dataset, record.episodes, reason, wall);
+                    if reason == Reason::Missing && !scenario.endless {
+                        record.found_missing(wall);
+                        if let Some(until) = record.contested_until().filter(|until| *until > wall) {
+                            gap.progress = Progress { standing: Standing::Contested, next_try: Some(until), ..Progress::default() };
+                        }
+                    }
                     expected.push(gap.id);
                     news.opened.push(gap);
                     numbered.push(Change::PutItem(item.id, record.clone()));
@@ -510,8 +570,11 @@ impl World {
                         news.changed.push(Gap { priority, reason, ..gap.clone() });
                     }
                 }
-                (None, None) => {}
+                (None, None) => settled.push((at, record.and_then(|record| record.confirmed))),
             }
+        }
+        for (at, confirmed) in settled {
+            self.items.needs_nothing_more(at, &scenario.datasets[self.items.all[at].dataset], confirmed, wall);
         }
         let now = self.clocks.now(self.at);
         let mut changes = engine.dispatcher.reconcile(news, now);
@@ -530,6 +593,14 @@ impl World {
         }
     }
 
+    /// What it holds now.
+    pub fn held(&self) -> Option<Held> {
+        let engine = self.engine.as_ref()?;
+        let surroundings = engine.attempts.len() + engine.waiting.len() + engine.writes.len();
+        let bytes = memory::bytes_of(|| engine.dispatcher.clone());
+        Some(Held { census: engine.dispatcher.census(), surroundings, records: engine.items.len(), bytes })
+    }
+
     /// What a perfect engine would have done by now, an hour or two being granted for the last retries.
     pub fn what_is_left(&self) -> Vec<String> {
         if self.scenario.endless {
@@ -541,7 +612,7 @@ impl World {
         let is_left = |item: &&crate::items::Item| {
             let dataset = &self.scenario.datasets[item.dataset];
             let record = engine.items.get(&item.id);
-            let obtainable = item.there_from.is_some_and(|from| from.max(item.due_at) < long_ago);
+            let obtainable = item.there_from.is_some_and(|from| from.max(item.due_at).max(item.poison_until) < long_ago);
             let absent_for_long = item.due_at + dataset.absent_policy.after.as_micros() as Micros + 3 * HOUR < self.at;
             let is_recorded = record.is_some_and(|record| record.absent.is_some());
             match self.items.is_in_lake(item.id) {

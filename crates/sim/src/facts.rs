@@ -4,10 +4,11 @@
 //! answered, what began and ended. They carry nothing that the engine worked out for itself and did not do.
 
 use adce_core::gap::Outcome;
-use adce_core::ids::{AttemptId, GapId};
+use adce_core::ids::{AttemptId, GapId, ItemId};
 use adce_core::ports::{Answer, PermitId, Settlement};
-use adce_core::queue::{Idle, Start};
+use adce_core::queue::{Census, Idle, Start};
 use adce_core::record::Change;
+use adce_core::spec::PriorityLevel;
 use adce_core::time::Now;
 
 use crate::clocks::Clocks;
@@ -98,10 +99,30 @@ pub enum Fact<'a> {
         expected: &'a [GapId],
         open: &'a [GapId],
     },
+    /// Somebody took its object out of the lake.
+    Taken {
+        item: ItemId,
+    },
+    /// A day is over. `None`: the engine is dead just then.
+    Midnight {
+        held: Option<Held>,
+    },
     /// The world ends; what is still not as it could be.
     Ends {
         left: &'a [String],
     },
+}
+
+/// What an engine holds in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub census: Census,
+    /// What the loop around the dispatcher holds for what is under way.
+    pub surroundings: usize,
+    /// One for each item that was ever a gap.
+    pub records: usize,
+    /// Of the dispatcher, on the heap; 0 where nobody counts (`memory`).
+    pub bytes: usize,
 }
 
 /// Something that must not happen.
@@ -133,4 +154,27 @@ pub struct Figures {
     pub longest_wait: Option<(Micros, String)>,
     /// Share of what promise 2 leaves that was used, per source with endless demand.
     pub quota_used: Vec<f64>,
+    /// Of worlds that last longer than days.
+    pub months: Vec<Month>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Month {
+    /// At its end.
+    pub open: usize,
+    pub most_open: usize,
+    pub filled: u64,
+    pub attempts: u64,
+    pub requests: u64,
+    /// By priority, low first: from runnable to started, while its source could be asked.
+    pub longest_wait: [Micros; PriorityLevel::ALL.len()],
+    /// From the moment at which an item could be had until it was there.
+    pub longest_lag: Micros,
+    pub held: Option<Held>,
+    /// What this process takes; `None`: the system does not say.
+    pub resident: Option<u64>,
+    /// Lines of the last 90 days: attempts, closed gaps, events.
+    pub history: usize,
+    /// Windows exceeded, since the beginning.
+    pub exceeded: usize,
 }

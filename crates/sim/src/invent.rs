@@ -10,7 +10,8 @@ use adce_core::spec::{AbsentPolicy, BreakerPolicy, FailureRate, Limits, Priority
 
 use crate::dice::Dice;
 use crate::scenario::{
-    CollectorSpec, Crash, DatasetSpec, Fresh, HOUR, Jump, Kind, MINUTE, Micros, Moods, SECOND, Scenario, SourceSpec, Span,
+    CollectorSpec, Crash, CrashKind, DatasetSpec, Fresh, HOUR, Jump, Kind, MINUTE, Micros, Moods, Outage, SECOND, Scenario, Shows,
+    SourceSpec, Span,
 };
 
 const HOURS: u64 = 24;
@@ -22,7 +23,7 @@ const CALM: Micros = 13 * HOUR;
 pub fn rough_day(seed: u64) -> Scenario {
     let dice = &mut Dice::new(seed);
     let crashes = crashes(dice);
-    let reboots = crashes.iter().any(|crash| crash.reboot);
+    let reboots = crashes.iter().any(|crash| crash.kind == CrashKind::Reboot);
     // What a predecessor sent is known to its burst only roughly, so the brute-force check knows bursts in calm worlds.
     let bursts = crashes.is_empty();
     let mut sources: Vec<SourceSpec> = (0..dice.among(1..4)).map(|at| source(dice, at, bursts)).collect();
@@ -186,7 +187,8 @@ fn collector(dice: &mut Dice, at: u64) -> CollectorSpec {
         revive_max: minutes(dice.among(40..120)),
     };
     let batch = if kind == Kind::Http { 1 } else { dice.one_of(&[1, 1, 3, 8, 20]) };
-    CollectorSpec { name: format!("collector{at}"), kind, batch, requests, retry, breaker: None, dies: dice.one_of(&[0, 0, 20]) }
+    let (dies, timeout) = (dice.one_of(&[0, 0, 20]), 10 * MINUTE);
+    CollectorSpec { name: format!("collector{at}"), kind, batch, requests, retry, breaker: None, dies, hangs: 0, timeout }
 }
 
 fn dataset(dice: &mut Dice, at: u64, sources: &[SourceSpec], collectors: &[CollectorSpec]) -> DatasetSpec {
@@ -203,9 +205,13 @@ fn dataset(dice: &mut Dice, at: u64, sources: &[SourceSpec], collectors: &[Colle
         items,
         first_due,
         due_every: if grows { dice.among(0..(CALM - first_due) / u64::from(items)) } else { 0 },
+        at_once: 1,
         groups: dice.among(1..4) as u32,
         absent: dice.one_of(&[0, 0, 20, 100]),
         late: dice.one_of(&[0, 0, 50]),
+        poison: 0,
+        repaired_after: 0,
+        taken: 0,
         absent_policy: AbsentPolicy {
             after: Duration::from_secs(dice.among(0..3 * 3_600)),
             recheck_min: Duration::from_secs(dice.among(300..3_600)),
@@ -215,9 +221,9 @@ fn dataset(dice: &mut Dice, at: u64, sources: &[SourceSpec], collectors: &[Colle
     }
 }
 
-fn some_time(dice: &mut Dice, longest: Micros) -> Span {
+fn some_time(dice: &mut Dice, longest: Micros) -> Outage {
     let from = dice.among(0..CALM - longest);
-    Span { from, to: from + dice.among(MINUTE..longest) }
+    Outage { from, to: from + dice.among(MINUTE..longest), shows: Shows::Refused }
 }
 
 fn crashes(dice: &mut Dice) -> Vec<Crash> {
@@ -226,7 +232,11 @@ fn crashes(dice: &mut Dice) -> Vec<Crash> {
     }
     let reboots = dice.one_in(3);
     let mut crashes: Vec<_> = (0..dice.among(1..12))
-        .map(|_| Crash { at: dice.among(0..CALM), dead_for: dice.among(SECOND / 2..40 * SECOND), reboot: reboots && dice.one_in(3) })
+        .map(|_| {
+            let (at, dead_for) = (dice.among(0..CALM), dice.among(SECOND / 2..40 * SECOND));
+            let kind = if reboots && dice.one_in(3) { CrashKind::Reboot } else { CrashKind::Kill };
+            Crash { at, dead_for, kind }
+        })
         .collect();
     crashes.sort_by_key(|crash| crash.at);
     // Two cannot overlap: the second would hit a dead engine.

@@ -3,7 +3,7 @@
 //! A plain stand-in for coverage, so that the dispatcher gets news of the same kind: items fall due, are missing, filled,
 //! stale, absent. What it says depends on the wall clock of the machine, whatever that shows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use adce_core::gap::{Gap, Progress, Reason};
 use adce_core::ids::{GapId, ItemId};
@@ -13,7 +13,7 @@ use adce_core::time::{SignedDuration, Timestamp};
 
 use crate::clocks::{BEGIN, true_wall};
 use crate::dice::Dice;
-use crate::scenario::{DatasetSpec, HOUR, Micros, Scenario};
+use crate::scenario::{DatasetSpec, Fresh, HOUR, Micros, Scenario};
 
 #[derive(Clone, Debug)]
 pub struct Item {
@@ -25,6 +25,10 @@ pub struct Item {
     pub due_at: Micros,
     /// When upstream has it; `None`: never.
     pub there_from: Option<Micros>,
+    /// The collector crashes at it until then.
+    pub poison_until: Micros,
+    /// So often somebody takes it out of the lake again.
+    pub to_be_taken: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +37,10 @@ pub struct Items {
     at: HashMap<ItemId, usize>,
     /// What lies in the lake.
     lake: HashMap<ItemId, Object>,
+    /// The first of those that have never been due, and all in the order in which they fall due.
+    upcoming: BTreeSet<(Timestamp, usize)>,
+    /// Those that were due once, without what needs nothing any more.
+    unsettled: BTreeSet<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +53,48 @@ impl Items {
         let of_dataset = |(at, dataset): (usize, &DatasetSpec)| (0..dataset.items).map(move |number| (at, number)).collect::<Vec<_>>();
         let numbered: Vec<_> = scenario.datasets.iter().enumerate().flat_map(of_dataset).collect();
         let all: Vec<Item> = numbered.into_iter().map(|(at, number)| item(&scenario.datasets[at], at, number, dice)).collect();
-        Items { at: all.iter().enumerate().map(|(at, item)| (item.id, at)).collect(), all, lake: HashMap::new() }
+        let at = all.iter().enumerate().map(|(at, item)| (item.id, at)).collect();
+        let upcoming = all.iter().enumerate().map(|(at, item)| (item.due, at)).collect();
+        Items { at, all, lake: HashMap::new(), upcoming, unsettled: BTreeSet::new() }
+    }
+
+    /// Positions of all that may be gaps now, and when the next one falls due that never was.
+    pub fn to_look_at(&mut self, wall: Timestamp) -> (Vec<usize>, Option<Timestamp>) {
+        while let Some((_, at)) = self.upcoming.first().copied().filter(|(due, _)| *due <= wall) {
+            self.upcoming.pop_first();
+            self.unsettled.insert(at);
+        }
+        (self.unsettled.iter().copied().collect(), self.upcoming.first().map(|(due, _)| *due))
+    }
+
+    /// It lies in the lake, is no gap, and time alone will never make it one.
+    pub fn needs_nothing_more(&mut self, at: usize, dataset: &DatasetSpec, confirmed: Option<Timestamp>, wall: Timestamp) {
+        let item = &self.all[at];
+        let confirmed = self.lake.get(&item.id).map(|object| confirmed.max(Some(object.last_modified)));
+        // A day more, in case somebody sets the clock back.
+        let is_over = dataset.fresh.is_none_or(|fresh| wall.duration_since(last_fresh(item, fresh)) > SignedDuration::from_hours(24));
+        if let Some(Some(confirmed)) = confirmed
+            && is_over
+            && !is_stale(item, dataset, confirmed, wall)
+        {
+            self.unsettled.remove(&at);
+        }
+    }
+
+    /// A new engine may know less than the last one did.
+    pub fn forget_what_is_settled(&mut self) {
+        let upcoming: BTreeSet<usize> = self.upcoming.iter().map(|(_, at)| *at).collect();
+        self.unsettled = (0..self.all.len()).filter(|at| !upcoming.contains(at)).collect();
+    }
+
+    pub fn position(&self, id: ItemId) -> usize {
+        self.at[&id]
+    }
+
+    /// Somebody takes its object away; `false`: none was there.
+    pub fn take(&mut self, at: usize) -> bool {
+        self.unsettled.insert(at);
+        self.lake.remove(&self.all[at].id).is_some()
     }
 
     pub fn get(&self, id: ItemId) -> &Item {
@@ -97,18 +146,27 @@ impl Items {
 }
 
 fn item(dataset: &DatasetSpec, at: usize, number: u32, dice: &mut Dice) -> Item {
-    let due_at = BEGIN + dataset.first_due + u64::from(number) * dataset.due_every;
+    let due_at = BEGIN + dataset.first_due + u64::from(number / dataset.at_once) * dataset.due_every;
     let late = dice.permille(dataset.late);
     let there_from = (!dice.permille(dataset.absent)).then(|| if late { due_at + dice.among(0..3 * HOUR) } else { 0 });
+    // Drawn only where there are such things, so that a seed's other worlds stay what they were.
+    let is_poison = dataset.poison > 0 && dice.permille(dataset.poison);
+    let is_taken = dataset.taken > 0 && dice.permille(dataset.taken);
     Item {
         id: ItemId::of(&dataset.name, [number.to_string().as_str()]),
         dataset: at,
         key: format!("{}/{number:05}", dataset.name),
-        group: vec![format!("group{}", number % dataset.groups)],
+        group: vec![format!("group{}", number / dataset.at_once % dataset.groups)],
         due: true_wall(due_at),
         due_at,
         there_from,
+        poison_until: if is_poison { due_at + dataset.repaired_after } else { 0 },
+        to_be_taken: if is_taken { dice.among(1..8) as u32 } else { 0 },
     }
+}
+
+fn last_fresh(item: &Item, fresh: Fresh) -> Timestamp {
+    item.due.checked_add(SignedDuration::from_micros(fresh.until as i64)).expect("in range")
 }
 
 pub fn priority(item: &Item, dataset: &DatasetSpec, wall: Timestamp) -> PriorityLevel {
@@ -123,7 +181,7 @@ pub fn priority(item: &Item, dataset: &DatasetSpec, wall: Timestamp) -> Priority
 pub fn is_stale(item: &Item, dataset: &DatasetSpec, confirmed: Timestamp, wall: Timestamp) -> bool {
     let Some(fresh) = dataset.fresh else { return false };
     let span = |micros: Micros| SignedDuration::from_micros(micros as i64);
-    let until = item.due.checked_add(span(fresh.until)).expect("in range");
+    let until = last_fresh(item, fresh);
     match wall < until {
         true => wall.duration_since(confirmed) > span(fresh.within),
         false => until.duration_since(confirmed) > span(fresh.within),

@@ -17,11 +17,14 @@ pub mod engine;
 pub mod facts;
 pub mod invent;
 pub mod items;
+pub mod memory;
 pub mod rules;
 pub mod scenario;
 pub mod scenario_text;
+pub mod table;
 pub mod upstream;
 pub mod world;
+pub mod year;
 
 use scenario::Scenario;
 use world::{Sabotage, Verdict, World};

@@ -1,17 +1,24 @@
-//! `adce-sim --seed 17`: one world, and what the checkers say of it.
+//! `adce-sim --seed 17`: one world, and what the checkers say of it; `adce-sim year`: a year of it, month by month.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use adce_sim::invent::{constant_demand, rough_day};
+use adce_sim::memory::Counting;
 use adce_sim::scenario::{HOUR, MINUTE, Micros, SECOND, Scenario};
 use adce_sim::world::Verdict;
-use adce_sim::{clocks, scenario_text, simulate};
-use clap::Parser;
+use adce_sim::year::days;
+use adce_sim::{clocks, scenario_text, simulate, table};
+use clap::{Parser, ValueEnum};
 
-/// Lives through a simulated day of adce and says which promises were broken.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Lives through a simulated day or year of adce and says which promises were broken.
 #[derive(Parser)]
 struct Args {
+    #[arg(default_value = "day")]
+    kind: Kind,
     /// The world to invent.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -24,9 +31,18 @@ struct Args {
     /// A world from a file (see `--print`) and not from a seed.
     #[arg(long)]
     scenario: Option<PathBuf>,
+    /// Of a year.
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(30..))]
+    days: u64,
     /// Only print the world.
     #[arg(long)]
     print: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Day,
+    Year,
 }
 
 fn main() -> ExitCode {
@@ -42,7 +58,11 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<bool, String> {
-    let invent = if args.constant_demand { constant_demand } else { rough_day };
+    let invent = |seed| match args.kind {
+        Kind::Year => days(seed, args.days),
+        Kind::Day if args.constant_demand => constant_demand(seed),
+        Kind::Day => rough_day(seed),
+    };
     let scenarios: Vec<Scenario> = match &args.scenario {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -75,6 +95,9 @@ fn report(seed: u64, verdict: &Verdict) {
         figures.picks_checked,
         figures.quota_used.iter().map(|share| format!(", {:.2} % of the quota", share * 100.0)).collect::<String>(),
     );
+    if let Some(last) = figures.months.last() {
+        println!("{}windows exceeded: {}", table::print(&figures.months), last.exceeded);
+    }
     for wrong in &verdict.wrong {
         println!("  {} {}: {}", time(wrong.at - clocks::BEGIN), wrong.checker, wrong.what);
     }

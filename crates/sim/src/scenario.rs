@@ -11,6 +11,7 @@ pub type Micros = u64;
 pub const SECOND: Micros = 1_000_000;
 pub const MINUTE: Micros = 60 * SECOND;
 pub const HOUR: Micros = 60 * MINUTE;
+pub const DAY: Micros = 24 * HOUR;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
@@ -52,8 +53,26 @@ pub struct SourceSpec {
     /// From the request's first byte to the answer's.
     pub latency: Span,
     pub moods: Moods,
-    /// It refuses every connection.
-    pub outages: Vec<Span>,
+    pub outages: Vec<Outage>,
+}
+
+/// A source is out of order, whatever the request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    pub from: Micros,
+    pub to: Micros,
+    pub shows: Shows,
+}
+
+/// What an outage looks like from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// Every connection is refused.
+    Refused,
+    /// 404 for everything: the source swallows its outage.
+    NoSuchThing,
+    /// 429 for everything, with its `Retry-After`.
+    Busy,
 }
 
 /// How often, in thousandths, an upstream does what; until the moods end.
@@ -82,6 +101,9 @@ pub struct CollectorSpec {
     pub breaker: Option<BreakerPolicy>,
     /// A process dies half-way in so many of a thousand attempts.
     pub dies: u32,
+    /// It goes on half-way and never ends, in so many of a thousand attempts, until its timeout.
+    pub hangs: u32,
+    pub timeout: Micros,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,12 +131,20 @@ pub struct DatasetSpec {
     pub first_due: Micros,
     /// From one due time to the next: a schedule that grows.
     pub due_every: Micros,
-    /// Values of `group_by`.
+    /// So many fall due together each time.
+    pub at_once: u32,
+    /// Values of `group_by`; items that fall due together have the same one.
     pub groups: u32,
     /// So many of a thousand items does upstream never have.
     pub absent: u32,
     /// So many of a thousand appear upstream only hours after they are due.
     pub late: u32,
+    /// At so many of a thousand does the collector crash, and do nothing for whatever comes after them in a batch,
+    pub poison: u32,
+    /// until somebody repairs it, so long after they are due.
+    pub repaired_after: Micros,
+    /// So many of a thousand are taken out of the lake by somebody else, several times, hours after they were filled.
+    pub taken: u32,
     pub absent_policy: AbsentPolicy,
     pub fresh: Option<Fresh>,
 }
@@ -130,8 +160,23 @@ pub struct Fresh {
 pub struct Crash {
     pub at: Micros,
     pub dead_for: Micros,
+    pub kind: CrashKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashKind {
+    /// `kill -9` of the engine: processes that it started go on until its successor finds them.
+    Kill,
     /// The whole machine: the boot clock begins anew.
-    pub reboot: bool,
+    Reboot,
+    /// A person asks it to stop: it ends what runs, and writes everything down.
+    Stop,
+}
+
+impl Outage {
+    pub fn is_on(&self, world: Micros) -> bool {
+        self.from <= world && world <= self.to
+    }
 }
 
 /// Somebody sets the wall clock.

@@ -3,9 +3,9 @@
 //! ```text
 //! world seed=17 hours=24 slots=5 reconcile=15m commit=100us..3ms publish=1ms..50ms reserve=critical:200
 //! source espn importance=1.5 per_minute=60 in_flight=5 latency=200ms..2s busy=20 retry_after=30 moods_until=13h breaker=5/10m..2h/500:20:10m
-//! outage espn from=6h to=400m
+//! outage espn from=6h to=400m shows=busy
 //! collector box kind=charged batch=20 retry=3/60s..30m revive=1h..2h
-//! dataset games source=espn collector=box priority=high items=200 first_due=0us due_every=5m
+//! dataset games source=espn collector=box priority=high items=200 first_due=0us due_every=5m at_once=2
 //! crash at=3h dead_for=20s reboot
 //! jump at=5h by=-7200
 //! ```
@@ -17,11 +17,18 @@ use std::time::Duration;
 
 use adce_core::spec::{AbsentPolicy, BreakerPolicy, FailureRate, Limits, PriorityLevel, Requests, Reserve, RetryPolicy, Window};
 
-use crate::scenario::{CollectorSpec, Crash, DatasetSpec, Fresh, Jump, Kind, Micros, Moods, Scenario, SourceSpec, Span};
+use crate::scenario::{
+    CollectorSpec, Crash, CrashKind, DatasetSpec, Fresh, Jump, Kind, Micros, Moods, Outage, Scenario, Shows, SourceSpec, Span,
+};
 
 const WINDOWS: [(&str, u64); 4] = [("per_second", 1), ("per_minute", 60), ("per_hour", 3_600), ("per_day", 86_400)];
 
-const UNITS: [(&str, Micros); 5] = [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
+const UNITS: [(&str, Micros); 6] =
+    [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000)];
+
+const SHOWS: [(&str, Shows); 3] = [("refused", Shows::Refused), ("no_such_thing", Shows::NoSuchThing), ("busy", Shows::Busy)];
+
+const CRASHES: [(&str, CrashKind); 3] = [("kill", CrashKind::Kill), ("reboot", CrashKind::Reboot), ("stop", CrashKind::Stop)];
 
 // ------------------------------------------------------------------------------------------------------------ printing
 
@@ -45,7 +52,8 @@ pub fn print(scenario: &Scenario) -> String {
     for source in &scenario.sources {
         line(print_source(source));
         for outage in &source.outages {
-            line(format!("outage {} from={} to={}", source.name, time(outage.from), time(outage.to)));
+            let (from, to) = (time(outage.from), time(outage.to));
+            line(format!("outage {} from={from} to={to} shows={}", source.name, word(&SHOWS, outage.shows)));
         }
     }
     for collector in &scenario.collectors {
@@ -55,7 +63,7 @@ pub fn print(scenario: &Scenario) -> String {
         line(print_dataset(scenario, dataset));
     }
     for crash in &scenario.crashes {
-        line(format!("crash at={} dead_for={}{}", time(crash.at), time(crash.dead_for), flag(crash.reboot, "reboot")));
+        line(format!("crash at={} dead_for={} {}", time(crash.at), time(crash.dead_for), word(&CRASHES, crash.kind)));
     }
     for jump in &scenario.jumps {
         line(format!("jump at={} by={}", time(jump.at), jump.by_seconds));
@@ -85,12 +93,14 @@ fn print_collector(collector: &CollectorSpec) -> String {
     };
     let RetryPolicy { attempts, backoff_min, backoff_max, revive_min, revive_max } = &collector.retry;
     format!(
-        "collector {} kind={kind} batch={} per_task={} per_item={} dies={} retry={attempts}/{}..{} revive={}..{} breaker={}",
+        "collector {} kind={kind} batch={} per_task={} per_item={} dies={} hangs={} timeout={} retry={attempts}/{}..{} revive={}..{} breaker={}",
         collector.name,
         collector.batch,
         collector.requests.per_task,
         collector.requests.per_item,
         collector.dies,
+        collector.hangs,
+        time(collector.timeout),
         duration(*backoff_min),
         duration(*backoff_max),
         duration(*revive_min),
@@ -111,16 +121,21 @@ fn print_dataset(scenario: &Scenario, dataset: &DatasetSpec) -> String {
     let fresh = dataset.fresh.map_or(String::new(), |fresh| format!(" fresh={} fresh_until={}", time(fresh.within), time(fresh.until)));
     let cools = dataset.cools.map_or(String::new(), |after| format!(" cools={}", time(after)));
     format!(
-        "dataset {}{source} collector={} priority={} items={} first_due={} due_every={} groups={} absent={} late={} after={} recheck={}..{}{fresh}{cools}",
+        "dataset {}{source} collector={} priority={} items={} first_due={} due_every={} at_once={} groups={} absent={} late={} \
+         poison={} repaired_after={} taken={} after={} recheck={}..{}{fresh}{cools}",
         dataset.name,
         scenario.collectors[dataset.collector].name,
         dataset.priority.word(),
         dataset.items,
         time(dataset.first_due),
         time(dataset.due_every),
+        dataset.at_once,
         dataset.groups,
         dataset.absent,
         dataset.late,
+        dataset.poison,
+        time(dataset.repaired_after),
+        dataset.taken,
         duration(dataset.absent_policy.after),
         duration(dataset.absent_policy.recheck_min),
         duration(dataset.absent_policy.recheck_max),
@@ -139,6 +154,10 @@ fn limits(limits: &Limits) -> String {
 fn reserve(reserve: &Reserve) -> String {
     let shares: Vec<String> = reserve.shares().map(|(priority, permille)| format!("{}:{permille}", priority.word())).collect();
     if shares.is_empty() { String::new() } else { format!(" reserve={}", shares.join(",")) }
+}
+
+fn word<T: PartialEq>(words: &[(&'static str, T)], of: T) -> &'static str {
+    words.iter().find(|(_, known)| *known == of).map_or("", |(word, _)| word)
 }
 
 fn duration(duration: Duration) -> String {
@@ -207,7 +226,9 @@ fn add(scenario: &mut Scenario, line: &Line<'_>) -> Result<(), String> {
         "source" => scenario.sources.push(read_source(line)?),
         "outage" => {
             let name = line.name()?;
-            let outage = Span { from: line.time("from", 0)?, to: line.time("to", 0)? };
+            let shows = line.value("shows").unwrap_or("refused");
+            let shows = SHOWS.iter().find(|(word, _)| *word == shows).ok_or(format!("shows `{shows}`: refused, no_such_thing or busy"))?.1;
+            let outage = Outage { from: line.time("from", 0)?, to: line.time("to", 0)?, shows };
             let source = scenario.sources.iter_mut().find(|source| source.name == name);
             source.ok_or(format!("no source `{name}` above"))?.outages.push(outage);
         }
@@ -218,7 +239,8 @@ fn add(scenario: &mut Scenario, line: &Line<'_>) -> Result<(), String> {
         }
         "crash" => {
             let (at, dead_for) = (line.time("at", 0)?, line.time("dead_for", 1_000_000)?);
-            scenario.crashes.push(Crash { at, dead_for, reboot: line.words.contains(&"reboot") });
+            let kind = CRASHES.iter().find(|(word, _)| line.words.contains(word)).map_or(CrashKind::Kill, |(_, kind)| *kind);
+            scenario.crashes.push(Crash { at, dead_for, kind });
         }
         "jump" => {
             let by = line.value("by").ok_or("a jump needs `by=SECONDS`")?;
@@ -304,6 +326,8 @@ fn read_collector(line: &Line<'_>) -> Result<CollectorSpec, String> {
         },
         breaker: read_breaker(line.value("breaker").unwrap_or("off"))?,
         dies: line.number("dies", 0)? as u32,
+        hangs: line.number("hangs", 0)? as u32,
+        timeout: line.time("timeout", 600_000_000)?,
     })
 }
 
@@ -332,9 +356,13 @@ fn read_dataset(scenario: &Scenario, line: &Line<'_>) -> Result<DatasetSpec, Str
         items: line.number("items", 10)? as u32,
         first_due: line.time("first_due", 0)?,
         due_every: line.time("due_every", 0)?,
+        at_once: line.number("at_once", 1)?.max(1) as u32,
         groups: line.number("groups", 1)?.max(1) as u32,
         absent: line.number("absent", 0)? as u32,
         late: line.number("late", 0)? as u32,
+        poison: line.number("poison", 0)? as u32,
+        repaired_after: line.time("repaired_after", 0)?,
+        taken: line.number("taken", 0)? as u32,
         absent_policy: AbsentPolicy {
             after: Duration::from_micros(line.time("after", 3 * 86_400_000_000)?),
             recheck_min: Duration::from_micros(recheck.from),
@@ -412,11 +440,12 @@ fn read_span(text: &str) -> Result<Span, String> {
 mod tests {
     use super::*;
     use crate::invent::{constant_demand, rough_day};
+    use crate::year::year;
 
     #[test]
     fn a_scenario_survives_text() {
         for seed in 0..300 {
-            for scenario in [rough_day(seed), constant_demand(seed)] {
+            for scenario in [rough_day(seed), constant_demand(seed), year(seed)] {
                 let text = print(&scenario);
                 assert_eq!(read(&text).as_ref(), Ok(&scenario), "{text}");
             }
@@ -431,6 +460,7 @@ mod tests {
             ("outage espn from=1h to=2h", "line 1: no source `espn` above"),
             ("source", "line 1: `source` needs a name"),
             ("source a latency=fast", "line 1: `fast` is not a span"),
+            ("source a\noutage a shows=itself", "line 2: shows `itself`: refused, no_such_thing or busy"),
             ("collector a kind=magic", "line 1: kind `magic`"),
             ("jump at=1h", "line 1: a jump needs `by=SECONDS`"),
         ];

@@ -4,7 +4,7 @@
 //! thing that is looked for.
 
 use crate::dice::Dice;
-use crate::scenario::{Micros, SECOND, SourceSpec};
+use crate::scenario::{Micros, SECOND, Shows, SourceSpec};
 
 /// A connection breaks at most so long before its request arrives: the `linger` of every source here.
 pub const LINGER: Micros = SECOND;
@@ -41,10 +41,16 @@ pub struct Journey {
 /// A request that leaves at `sent` for something that is there `from` then on.
 pub fn journey(source: &SourceSpec, there_from: Option<Micros>, begin: Micros, sent: Micros, dice: &mut Dice) -> Journey {
     let world = sent - begin;
-    if source.outages.iter().any(|outage| outage.from <= world && world <= outage.to) {
-        return Journey { reply: Reply::Refused, arrives: None, over: sent + dice.among(1_000..50_000) };
-    }
     let moods = &source.moods;
+    if let Some(outage) = source.outages.iter().find(|outage| outage.is_on(world)) {
+        let takes = dice.among(1_000..50_000);
+        let answered = |reply| Journey { reply, arrives: Some(sent + takes / 2), over: sent + takes };
+        return match outage.shows {
+            Shows::Refused => Journey { reply: Reply::Refused, arrives: None, over: sent + takes },
+            Shows::NoSuchThing => answered(Reply::NoSuchThing),
+            Shows::Busy => answered(Reply::Busy { retry_after_s: Some(moods.retry_after_s) }),
+        };
+    }
     let mut moody = |share: u32| world < moods.until && dice.permille(share);
     let (busy, error, drop, garbage, slow) =
         (moody(moods.busy), moody(moods.error), moody(moods.drop), moody(moods.garbage), moody(moods.slow));

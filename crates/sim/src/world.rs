@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use adce_core::ids::{AttemptId, Uuid};
-use adce_core::ports::Answer;
+use adce_core::ports::{Answer, Settlement};
 use adce_core::queue::Rules;
 use adce_core::record::{Change, Remembered};
 
@@ -18,7 +18,7 @@ use crate::disk::Disk;
 use crate::engine::{Engine, EngineEvent};
 use crate::facts::{Checker, Fact, Figures, Moment, Wrong};
 use crate::items::Items;
-use crate::scenario::{HOUR, Micros, Scenario};
+use crate::scenario::{CrashKind, DAY, HOUR, Micros, Scenario};
 use crate::upstream::LINGER;
 
 /// A bug put into a world on purpose, to see which checker notices. The default changes nothing.
@@ -33,6 +33,8 @@ pub struct Sabotage {
     /// What becomes durable of what was decided.
     pub keeps: fn(&Change) -> bool,
     pub slots: SlotNews,
+    /// Whether the dispatcher hears that a request is over which ended like this.
+    pub settles: fn(Settlement) -> bool,
 }
 
 /// When the dispatcher hears that an attempt only publishes from now on.
@@ -45,7 +47,14 @@ pub enum SlotNews {
 
 impl Default for Sabotage {
     fn default() -> Self {
-        Sabotage { rules: |_| {}, remembered: |_| {}, answer: |answer| answer, keeps: |_| true, slots: SlotNews::WhenCollected }
+        Sabotage {
+            rules: |_| {},
+            remembered: |_| {},
+            answer: |answer| answer,
+            keeps: |_| true,
+            slots: SlotNews::WhenCollected,
+            settles: |_| true,
+        }
     }
 }
 
@@ -84,8 +93,14 @@ pub enum Event {
     Crash(usize),
     Restart(usize),
     Jump(usize),
+    /// Somebody takes the object of this item away.
+    Taken(usize),
+    Midnight,
     Arrival(Arrival),
-    Engine { life: usize, event: EngineEvent },
+    Engine {
+        life: usize,
+        event: EngineEvent,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,6 +155,9 @@ impl World {
         for (at, jump) in self.scenario.jumps.clone().iter().enumerate() {
             self.schedule(BEGIN + jump.at, Event::Jump(at));
         }
+        if self.scenario.hours * HOUR > DAY {
+            self.schedule(self.at + DAY, Event::Midnight);
+        }
         self.begin_engine();
         while let Some(Reverse((at, _, event))) = self.coming.pop() {
             if at > end || self.wrong.len() >= ENOUGH {
@@ -171,7 +189,7 @@ impl World {
             Event::Crash(which) => self.crash(which),
             Event::Restart(which) => {
                 let crash = self.scenario.crashes[which];
-                if crash.reboot {
+                if crash.kind == CrashKind::Reboot {
                     self.clocks.reboot(self.at);
                 }
                 self.begin_engine();
@@ -179,6 +197,17 @@ impl World {
             Event::Jump(which) => {
                 self.clocks.jump(self.scenario.jumps[which].by_seconds);
                 self.turn();
+            }
+            Event::Taken(at) => {
+                let item = self.items.all[at].id;
+                if self.items.take(at) {
+                    self.tell(&Fact::Taken { item });
+                }
+            }
+            Event::Midnight => {
+                let held = self.held();
+                self.tell(&Fact::Midnight { held });
+                self.schedule(self.at + DAY, Event::Midnight);
             }
             Event::Arrival(arrival) => self.arrive(arrival),
             Event::Engine { life, event } => {
@@ -191,10 +220,13 @@ impl World {
 
     fn crash(&mut self, which: usize) {
         let crash = self.scenario.crashes[which];
-        self.lose_engine();
+        match crash.kind {
+            CrashKind::Stop => self.stop_engine(),
+            CrashKind::Kill | CrashKind::Reboot => self.lose_engine(),
+        }
         let life = self.lives.len() - 1;
         self.lives[life].crashed_at = Some(self.at);
-        if crash.reboot {
+        if crash.kind != CrashKind::Kill {
             self.lives[life].killed_at = Some(self.at);
         }
         self.tell(&Fact::Crashed);

@@ -4,12 +4,18 @@
 //! again each time, slowly and plainly; `tests/red.rs` shows each of them go red when a bug is put back.
 
 mod breakers;
+mod closed;
+mod converging;
+mod demand;
 mod gaps;
+mod holding;
 mod limits;
+mod months;
 mod order;
 mod pauses;
 mod pick;
 mod quota;
+mod starving;
 mod waiting;
 mod windows;
 
@@ -28,5 +34,19 @@ pub fn all(scenario: &Scenario) -> Vec<Box<dyn Checker>> {
     if !scenario.endless {
         checkers.push(Box::new(pick::Picks::new(scenario)));
     }
+    if scenario.hours > 48 && !scenario.endless {
+        checkers.extend(of_years(scenario));
+    }
     checkers
+}
+
+/// What days cannot show: starving, converging, flat memory; and the table of the months.
+pub fn of_years(scenario: &Scenario) -> Vec<Box<dyn Checker>> {
+    let months = months::Months::default();
+    vec![
+        Box::new(starving::Starving::new(scenario, months.clone())),
+        Box::new(converging::Converging::new(scenario, months.clone())),
+        Box::new(holding::Holding::new(scenario, months.clone())),
+        Box::new(months),
+    ]
 }
