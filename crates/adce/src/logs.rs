@@ -1,7 +1,7 @@
 //! Forgets old logs of attempts, and the folders kept beside them, as the state forgets old attempts: without this a collector that prints fills the disk
 //! in some months.
 //!
-//! Always true: only files that are named like logs of attempts are removed, the oldest first, and none that was written
+//! Always true: only files and folders that are named after attempts are removed, the oldest first, and none that was written
 //! a moment ago: its attempt's end may not be on record yet (`only_the_oldest_logs_go_and_never_a_fresh_one`). The log of
 //! an attempt under way lies in that attempt's own folder, which is not looked at here.
 
@@ -65,26 +65,30 @@ fn prune(folder: &Path, keep: Retention, now: SystemTime) -> io::Result<()> {
     };
     let mut logs = Vec::new();
     for entry in entries {
-        let entry = entry?;
+        let Ok(entry) = entry else { continue };
         let name = entry.file_name();
         let id = name.to_str().and_then(|name| name.strip_suffix(".log").or_else(|| name.strip_suffix(".folder")));
         let is_ours = id.is_some_and(|id| Uuid::try_parse(id).is_ok());
         // Another one may have removed it meanwhile.
-        if let (true, Ok(file)) = (is_ours, entry.metadata()) {
+        if let (true, Ok(file)) = (is_ours, entry.metadata())
+            && let Ok(written) = file.modified()
+        {
             let bytes = if file.is_dir() { bytes_in(&entry.path()) } else { file.len() };
-            logs.push(Log { path: entry.path(), bytes, written: file.modified()? });
+            logs.push(Log { path: entry.path(), bytes, written });
         }
     }
+    // What cannot be removed must not keep everything older.
+    let mut failed = Ok(());
     for path in surplus(logs, keep, now) {
         // A link is no folder.
         let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
         let removed = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => failed = Err(error),
             _ => {}
         }
     }
-    Ok(())
+    failed
 }
 
 /// Of all files below, as far as they can be looked at. Links are not followed.

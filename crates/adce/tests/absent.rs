@@ -102,3 +102,16 @@ fn what_cannot_be_marked_is_refused_and_what_is_marked_is_not_marked_twice() {
         place.adce(command).ends_with(78).says("lists/holes.csv:3").says("this line has 1 fields, and the first one has 2");
     }
 }
+
+#[test]
+fn of_many_who_begin_a_list_at_once_each_leaves_a_line_and_one_the_header() {
+    let place = Place::new(&CONFIG.replace("n: [1, 2, 3]", "n: [1, 2, 3, 4, 5, 6, 7, 8]").replace("lists/holes.csv", "holes.csv"));
+    let marking: Vec<_> = (1..=8).map(|number| place.start(&["mark-absent", &format!("{number}.txt"), "--reason", "never was"])).collect();
+    marking.into_iter().for_each(|mut one| assert!(one.wait().expect("it ends").success()));
+    let list = place.read("holes.csv");
+    let mut lines: Vec<&str> = list.lines().collect();
+    assert_eq!((lines.len(), lines.remove(0)), (9, "key,reason,date,by"), "{list}");
+    lines.sort();
+    assert!(lines.iter().zip(1..).all(|(line, number)| line.starts_with(&format!("{number}.txt,never was,"))), "{list}");
+    place.adce(&["check"]).ends_with(0);
+}

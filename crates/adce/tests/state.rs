@@ -68,6 +68,10 @@ fn a_copy_takes_the_place_of_a_damaged_state_with_its_history() {
     let copied = place.adce(&["state", "backup", "copy.db"]);
     assert!(copied.ends_with(0).out.starts_with("copied ") && copied.out.contains(" to copy.db: "), "{}", copied.out);
     place.adce(&["state", "backup", "copy.db"]).ends_with(64).says("`copy.db` is there already").says("--force");
+    std::os::unix::fs::symlink(place.path(".adce/state.db"), place.path("link.db")).expect("a link");
+    for itself in [".adce/state.db", "./.adce/../.adce/state.db-wal", "link.db"] {
+        place.adce(&["state", "backup", "--force", itself]).ends_with(64).says("is the state itself, or stands beside it");
+    }
     let json = place.adce(&["state", "backup", "--force", "copy.db", "--format", "json"]);
     let size = std::fs::metadata(place.path("copy.db")).unwrap().len();
     assert_eq!(json.ends_with(0).json()["bytes"], size);

@@ -42,6 +42,11 @@ pub fn end_strays(attempts: &HashSet<AttemptId>, patience: Duration) -> EndedStr
         if strays.is_empty() {
             return ended;
         }
+        if Instant::now() >= deadline {
+            // Nobody can be followed here, or new ones come all the time.
+            ended.survivors.extend(strays.iter().map(|stray| stray.pid));
+            return ended;
+        }
         let dying: Vec<(i32, OwnedFd)> = strays.iter().filter_map(|stray| Some((stray.pid, kill(stray)?))).collect();
         for (pid, process) in dying {
             match is_gone(&process, deadline) {
@@ -87,7 +92,7 @@ fn name_of(seen: &Seen) -> Named {
 /// The kernel needs less than a millisecond to begin a program, unless the machine is very busy.
 const LONGEST_START: Duration = Duration::from_secs(2);
 
-/// `None`: it has ended by itself.
+/// `None`: it has ended by itself, or the kernel lets nobody follow it.
 fn kill(stray: &Seen) -> Option<OwnedFd> {
     let process = rustix::process::pidfd_open(Pid::from_raw(stray.pid)?, PidfdFlags::empty()).ok()?;
     if Seen::by_pid(stray.pid)?.start_ticks != stray.start_ticks {

@@ -88,6 +88,8 @@ impl Engine {
         }
         let Some((asked, changes)) = self.dispatcher.retry(name.map_or(Meant::All, Meant::Named), now) else { return Retried::Unknown };
         self.ledger.record(changes);
+        // There is something to do again, also if this was to be the last look.
+        self.closing = false;
         Retried::Asked(asked)
     }
 

@@ -1,4 +1,4 @@
-//! Requests that wait in line for a permit, and the loop's answers to them.
+//! Requests that wait in line for a permit, and the engine's answers to them.
 //!
 //! Without a line a request that must wait would be forgotten or would overtake others; and without the second wait,
 //! for the reservation, a request could leave that a successor knows nothing of.

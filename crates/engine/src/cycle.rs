@@ -16,7 +16,7 @@ use adce_core::ids::ItemId;
 use adce_core::object::Object;
 use adce_core::ports::{Clock, Lake, LakeError};
 use adce_core::queue::GapNews;
-use adce_core::record::{Change, Event, ItemRecord};
+use adce_core::record::{Change, ItemRecord};
 use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now, Timestamp};
 use futures::{FutureExt, StreamExt};
@@ -213,7 +213,7 @@ impl Engine {
                 record.found_missing(now.wall);
             }
             changes.push(Change::PutItem(gap.item(), record.clone()));
-            changes.extend(self.contested(gap, now));
+            self.tell_if_contested(gap);
         }
         let news = GapNews { opened: diff.opened, changed: diff.changed, closed: diff.closed };
         changes.extend(match selection {
@@ -223,11 +223,10 @@ impl Engine {
         Ok(changes)
     }
 
-    fn contested(&self, gap: &Gap, now: Now) -> Option<Change> {
-        let until = gap.progress.next_try.filter(|_| gap.progress.standing == Standing::Contested)?;
-        self.notice(Notice::Contested { key: gap.key.clone(), until });
-        let text = format!("{}: filled and gone three times in a day; left alone until {until}, or `adce accept`", gap.key);
-        Some(Change::Event(Event { at: now.wall, task: None, gap: Some(gap.id), text }))
+    fn tell_if_contested(&self, gap: &Gap) {
+        if let Some(until) = gap.progress.next_try.filter(|_| gap.progress.standing == Standing::Contested) {
+            self.notice(Notice::Contested { key: gap.key.clone(), until });
+        }
     }
 
     pub(crate) fn is_in_doubt(&self, item: ItemId) -> bool {

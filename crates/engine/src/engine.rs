@@ -212,7 +212,10 @@ impl Engine {
 
     /// The loop's turn: when to have another if nothing happens; `None`: it is over.
     fn turn(&mut self, launch: &mut dyn FnMut(Job)) -> Option<Boottime> {
-        self.handle_mail();
+        while let Some(message) = self.mail.take() {
+            self.handle(message);
+        }
+        self.follow_up();
         self.renew_if_due();
         let idle = self.start_what_can(launch);
         self.show(&idle);
@@ -225,16 +228,19 @@ impl Engine {
 
     /// The turn of a thread that brings news; whether the loop must have one, too.
     pub(crate) fn turn_between(&mut self, launch: &mut dyn FnMut(Job)) -> bool {
-        self.handle_mail();
-        let idle = self.start_what_can(launch);
-        self.stops.is_empty() || self.ledger.is_reserving_more() || self.next_event(&idle).is_some_and(|event| event < self.loop_wakes_at)
-    }
-
-    /// Whatever has happened is handled before the next decision.
-    fn handle_mail(&mut self) {
-        while let Some(message) = self.mail.take() {
+        while let Some(message) = self.mail.take_unless(is_for_the_loop) {
             self.handle(message);
         }
+        self.follow_up();
+        let idle = self.start_what_can(launch);
+        self.mail.next_is(is_for_the_loop)
+            || self.stops.is_empty()
+            || self.ledger.is_reserving_more()
+            || self.next_event(&idle).is_some_and(|event| event < self.loop_wakes_at)
+    }
+
+    /// After what has happened, before the next decision.
+    fn follow_up(&mut self) {
         self.grant_what_can();
         if let Some(error) = self.ledger.failure() {
             self.fail(EngineError::State(error));
@@ -354,7 +360,7 @@ impl Engine {
     fn interrupt(&mut self, how: Interrupt) {
         self.interrupted = self.interrupted.max(Some(how));
         if self.interrupted == Some(Interrupt::Stop) {
-            self.stops.values().for_each(|stop| stop.stop());
+            self.stop_all();
         }
     }
 
@@ -362,6 +368,10 @@ impl Engine {
         if self.failed.is_none() {
             self.failed = Some(error);
         }
+        self.stop_all();
+    }
+
+    pub(crate) fn stop_all(&self) {
         self.stops.values().for_each(|stop| stop.stop());
     }
 
@@ -422,4 +432,9 @@ impl Engine {
         let snapshot = self.snapshot(now, phase);
         self.snapshots.send_replace(snapshot);
     }
+}
+
+/// To take in what a cycle saw of a million gaps may take seconds: no attempt's thread has them.
+fn is_for_the_loop(message: &Message) -> bool {
+    matches!(message, Message::Observed(_))
 }

@@ -8,7 +8,7 @@
 //! Always true: nothing that was put into the mail stays there. Whoever finds the helm taken goes away, because whoever has
 //! it looks into the mail once more after letting go.
 //!
-//! What takes long, or waits, is the loop's alone: full cycles, displays, the end.
+//! What takes long, or waits, is the loop's alone: what a full cycle saw, displays, the end.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -24,7 +24,7 @@ use crate::mail::Mail;
 const TURNS_IN_A_ROW: u32 = 4;
 
 pub(crate) struct Helm {
-    /// `None`: the engine has ended.
+    /// `None`: the engine has ended, or a turn of it panicked.
     engine: Mutex<Option<Engine>>,
     mail: Mail,
 }
@@ -46,21 +46,24 @@ impl Helm {
 
     /// For the loop: waits for whoever has the helm, which is never long.
     pub fn take<T>(self: &Arc<Self>, turn: impl FnOnce(&mut Engine, &mut dyn FnMut(Job)) -> T) -> Result<T, Broken> {
-        let mut engine = self.engine.lock().map_err(|_| Broken)?;
-        let engine = engine.as_mut().ok_or(Broken)?;
-        Ok(turn(engine, &mut |job| self.launch(job)))
+        self.guarded(&mut self.helm(), |engine| turn(engine, &mut |job| self.launch(job)))
     }
 
     pub fn poll_reserved(&self, context: &mut Context<'_>) -> Poll<Message> {
-        match self.engine.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        let polled = match self.helm().as_mut() {
             Some(engine) => engine.ledger.poll_reserved(context),
             None => Poll::Pending,
+        };
+        // Whoever found the helm taken meanwhile has gone away, and this is no turn that would have seen what he left.
+        if !self.mail.is_empty() {
+            self.mail.call_loop();
         }
+        polled
     }
 
     /// Nobody steers any more.
     pub fn end(&self) -> Result<Engine, Broken> {
-        let engine = self.engine.lock().map_err(|_| Broken)?.take().ok_or(Broken)?;
+        let engine = self.helm().take().ok_or(Broken)?;
         self.mail.shut();
         Ok(engine)
     }
@@ -101,31 +104,42 @@ impl Helm {
         }
         for _ in 0..TURNS_IN_A_ROW {
             let Some(mut engine) = self.free_helm() else { return };
-            let turn = AssertUnwindSafe(|| engine.as_mut().is_some_and(|engine| engine.turn_between(launch)));
-            let loop_is_wanted = std::panic::catch_unwind(turn).unwrap_or_else(|panic| {
-                // The helm is poisoned when this thread lets go of it; the loop waits for that.
-                self.mail.call_loop();
-                std::panic::resume_unwind(panic)
-            });
+            let turned = self.guarded(&mut engine, |engine| engine.turn_between(launch));
             drop(engine);
-            if loop_is_wanted {
-                self.mail.call_loop();
-            }
-            if self.mail.is_empty() {
-                return;
+            match turned {
+                Ok(false) if self.mail.is_empty() => return,
+                Ok(false) => {}
+                // What is left is for the loop, or the loop has to hear that there is no engine any more.
+                Ok(true) | Err(Broken) => break,
             }
         }
         self.mail.call_loop();
+    }
+
+    /// Of an engine whose turn panicked nothing can be trusted, and nobody may wait for it: what runs is ended, whoever asks
+    /// learns that there is no answer.
+    fn guarded<T>(&self, engine: &mut Option<Engine>, turn: impl FnOnce(&mut Engine) -> T) -> Result<T, Broken> {
+        let steered = engine.as_mut().ok_or(Broken)?;
+        std::panic::catch_unwind(AssertUnwindSafe(|| turn(steered))).map_err(|_| {
+            // The message stands on standard error by now.
+            if let Some(broken) = engine.take() {
+                broken.stop_all();
+            }
+            self.mail.shut();
+            Broken
+        })
+    }
+
+    /// Nobody panics while he has it but in a turn, and that is caught.
+    fn helm(&self) -> MutexGuard<'_, Option<Engine>> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn free_helm(&self) -> Option<MutexGuard<'_, Option<Engine>>> {
         match self.engine.try_lock() {
             Ok(engine) => Some(engine),
             Err(TryLockError::WouldBlock) => None,
-            Err(TryLockError::Poisoned(_)) => {
-                self.mail.call_loop();
-                None
-            }
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Comes out of [`Ledger::reserved`] as [`Message::Reserved`].
+    /// Comes out of [`Ledger::poll_reserved`] as [`Message::Reserved`].
     pub fn reserve(&mut self, reservation: u64, change: Change) {
         let store = self.store.clone();
         self.is_reserving_more = true;

@@ -52,6 +52,15 @@ impl Mail {
         self.waiting().as_mut()?.pop_front()
     }
 
+    /// The next one, unless it is such: then it stays, and all that came after it.
+    pub fn take_unless(&self, such: impl Fn(&Message) -> bool) -> Option<Message> {
+        self.waiting().as_mut()?.pop_front_if(|next| !such(next))
+    }
+
+    pub fn next_is(&self, such: impl Fn(&Message) -> bool) -> bool {
+        self.waiting().as_ref().and_then(VecDeque::front).is_some_and(such)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.waiting().as_ref().is_none_or(VecDeque::is_empty)
     }

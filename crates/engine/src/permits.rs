@@ -1,6 +1,6 @@
-//! Permits, asked for by the gateway and the `http` collector, granted by the engine's loop.
+//! Permits, asked for by the gateway and the `http` collector, granted by whoever has the helm.
 //!
-//! The loop alone owns the limiter; everyone else sends it messages. A permit that was granted to somebody who went
+//! The engine alone owns the limiter; everyone else sends it messages. A permit that was granted to somebody who went
 //! away meanwhile goes back by itself.
 
 use adce_core::ids::AttemptId;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use adce_core::ids::{FencingToken, TaskId};
 use adce_core::ports::{Report, Store, StoreError};
 use adce_core::record::{Change, History, Lease, Remembered};
-use adce_engine::EngineError;
+use adce_engine::{EngineError, Query};
 use adce_store::memory::MemoryStore;
 use async_trait::async_trait;
-use support::{Notes, Place, Scene};
+use support::{Notes, Place, Scene, until};
 use tokio::sync::Barrier;
 
 const TRIALS: usize = 200;
@@ -57,6 +57,31 @@ async fn a_panic_of_a_turn_ends_the_run_as_a_bug_and_loses_nothing() {
     assert_eq!(place.store.load().await.unwrap().leases.len(), begun, "the leases say what was under way");
     let ending = place.run(async |scene| scene.staged()).await.end().await.unwrap();
     assert!(ending.cycle.complete);
+}
+
+/// The end of the first attempt meets the bug; nobody else would ever end by himself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_a_turn_ends_whatever_runs_and_leaves_nobody_waiting() {
+    let place = three();
+    let ended = Notes::default();
+    let notes = ended.clone();
+    let together = Arc::new(Barrier::new(3));
+    let script = move |scene: Scene| {
+        let (notes, together) = (notes.clone(), together.clone());
+        async move {
+            together.wait().await;
+            if scene.number > 0 {
+                scene.stop.stopped().await;
+            }
+            notes.lock().unwrap().push(scene.order.task);
+            Report::default()
+        }
+    };
+    let running = place.run_on(Arc::new(place.lake()), Arc::new(FailsAtEnds(place.store.clone())), script).await;
+    let handle = running.handle.clone();
+    assert!(matches!(running.end().await, Err(EngineError::Bug)));
+    until("all attempts have been ended", async || ended.lock().unwrap().len() == 3).await;
+    assert!(handle.ask(Query::Status).await.is_none(), "who asks learns that there is nobody");
 }
 
 /// A bug in whoever handles the end of an attempt.

@@ -1,12 +1,12 @@
 //! `adce mark-absent`: a person knows that upstream does not have an object, and puts that under version control.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use adce_api::MarkedAbsent;
-use adce_core::coverage::{KnownAbsent, TableFiles, expand, known_columns, known_line};
+use adce_core::coverage::{KnownAbsent, TableFile, expand, known_columns, known_line};
 use adce_core::spec::Spec;
 use adce_core::spec::problem::Place;
 use adce_core::time::Timestamp;
@@ -54,9 +54,8 @@ pub fn run(args: &MarkAbsentArgs, spec: &Arc<Spec>, format: Format, now: Timesta
             let date = now.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d").to_string();
             let entry = KnownAbsent { at: Place::default(), reason: args.reason.trim().to_owned(), date, by: by.trim().to_owned() };
             let path = spec.folder.join(&known.path);
-            let header = files.read(&known.path).ok().and_then(|files| files.first().map(known_columns)).unwrap_or_default();
             let unwritten = |error: io::Error| Failure::new(Exit::Unfinished, format!("`{}` was not written: {error}", path.display()));
-            append(&path, &known_line(&header, key, &entry)).map_err(unwritten)?;
+            append(&path, |header| known_line(header, key, &entry)).map_err(unwritten)?;
             (entry, false)
         }
     };
@@ -91,30 +90,24 @@ fn user() -> String {
     ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty())).unwrap_or_default()
 }
 
-/// One write at the end, so that of two at once none loses a line; on disk when it returns.
-fn append(path: &Path, line: &[u8]) -> io::Result<()> {
+/// What `line` says for the columns that are there. Of two at once one waits, so that none loses its line and only the first
+/// writes the header; on disk when it returns.
+fn append(path: &Path, line: impl FnOnce(&[String]) -> Vec<u8>) -> io::Result<()> {
     let is_new = !path.exists();
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    file.lock()?;
+    let mut there = TableFile { name: String::new(), bytes: Vec::new() };
+    file.read_to_end(&mut there.bytes)?;
     let mut text = Vec::new();
-    if ends_in_the_middle(&mut file)? {
+    // Editors may leave out the last line break.
+    if there.bytes.last().is_some_and(|last| *last != b'\n') {
         text.push(b'\n');
     }
-    text.extend_from_slice(line);
+    text.extend(line(&known_columns(&there)));
     file.write_all(&text)?;
     file.sync_all()?;
     match path.parent().filter(|_| is_new) {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }
-}
-
-/// Editors may leave out the last line break.
-fn ends_in_the_middle(file: &mut File) -> io::Result<bool> {
-    if file.metadata()?.len() == 0 {
-        return Ok(false);
-    }
-    file.seek(SeekFrom::End(-1))?;
-    let mut last = [0];
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
 }

@@ -136,6 +136,9 @@ fn backup(spec: &Spec, to: &Path, force: bool, format: Format) -> Result<Exit, F
     let copied = sqlite::backup(place.state(), &wiring::identity(spec, &*lake), to, overwrite).map_err(|error| match error {
         BackupError::State(error) => error.into(),
         BackupError::Exists(_) => Failure::caused(Exit::Usage, &error).hint("another name, or `--force` to replace it"),
+        BackupError::Itself(_) => {
+            Failure::caused(Exit::Usage, &error).hint("a copy in its place would take it from under an engine: another name")
+        }
         BackupError::Target(..) => Failure::caused(Exit::Unfinished, &error),
     })?;
     let Some(size) = copied else {

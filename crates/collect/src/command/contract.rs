@@ -12,6 +12,8 @@ use std::collections::HashMap;
 use adce_core::ports::Progress;
 use serde::Deserialize;
 
+use crate::command::output::readable;
+
 /// Marks a line as ours, wherever it stands in it.
 pub(crate) const MARK: &[u8] = b"\"adce\"";
 
@@ -134,7 +136,8 @@ impl Words {
         let key = line.key.ok_or("ignored an outcome without `key`")?;
         let item = *self.keys.get(&*key).ok_or_else(|| format!("ignored an outcome for `{key}`, which is no key of this task"))?;
         let retry_after_s = line.retry_after_s.map(whole_seconds).transpose()?;
-        let message = line.message.filter(|text| !text.trim().is_empty()).map(|text| shortened(&text, LONGEST_MESSAGE_CHARS));
+        let message = line.message.map(|text| readable(&text)).filter(|text| !text.trim().is_empty());
+        let message = message.map(|text| shortened(&text, LONGEST_MESSAGE_CHARS));
         let before = self.said[item].replace(Word { outcome, retry_after_s, message });
         self.landed -= u64::from(before.is_some_and(|word| word.outcome.is_there()));
         self.landed += u64::from(outcome.is_there());
@@ -191,6 +194,8 @@ mod tests {
         let (heard, word) = hear(r#" {"adce":1,"key":"b","outcome":"failed","retry_after_s":2.5,"message":"slow \u00e9"} "#);
         assert_eq!(heard, Heard::Understood);
         assert_eq!(word, Some(Word { outcome: Claim::Failed, retry_after_s: Some(3), message: Some("slow é".into()) }));
+        let (_, word) = hear(r#"{"adce":1,"key":"b","outcome":"failed","message":"\u001b[2Jgone\n\u0007now"}"#);
+        assert_eq!(word.and_then(|word| word.message).as_deref(), Some("[2Jgone now"), "it moves nobody's cursor");
     }
 
     #[test]

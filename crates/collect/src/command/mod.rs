@@ -506,7 +506,8 @@ fn report(order: &Order, mut output: Output, ending: Ending, place: Workplace, w
         workplaces.leave(order, skeleton, &staged, log.as_deref());
     }
     let not_there = staged.not_there.into_iter().map(|(at, instead)| (order.items[at].item, instead)).collect();
-    Report { items, ended: ending.in_words(), rest, requests: 0, strays: staged.strays, not_there, log }
+    let strays = staged.strays.iter().map(|stray| output.redact(stray)).collect();
+    Report { items, ended: ending.in_words(), rest, requests: 0, strays, not_there, log }
 }
 
 /// A log that cannot be written costs nobody the work that was done.

@@ -166,10 +166,7 @@ impl Output {
     /// The last line that says something: of stderr, else of stdout. Without secrets, and without what would move the cursor
     /// of whoever reads it.
     pub(crate) fn last_line(&self) -> Option<String> {
-        let readable = |stream: &Stream| -> String {
-            let line = String::from_utf8_lossy(&stream.last_line);
-            line.chars().filter(|letter| !letter.is_control()).collect::<String>().trim().to_owned()
-        };
+        let readable = |stream: &Stream| readable(&String::from_utf8_lossy(&stream.last_line)).trim().to_owned();
         [&self.stderr, &self.stdout].into_iter().map(readable).find(|line| !line.is_empty())
     }
 
@@ -188,6 +185,12 @@ impl Output {
             From::Stderr => &mut self.stderr,
         }
     }
+}
+
+/// On one line, and without what would move the cursor of whoever reads it.
+pub(crate) fn readable(text: &str) -> String {
+    let spaced = text.chars().map(|letter| if matches!(letter, '\n' | '\r' | '\t') { ' ' } else { letter });
+    spaced.filter(|letter| !letter.is_control()).collect()
 }
 
 /// Only standard output speaks to us.

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use crate::command::folder::{Kind, entries};
+use crate::command::output::readable;
 use crate::command::workplaces::{Skeleton, Workplaces};
 
 /// More strange files than this are only counted.
@@ -159,6 +160,6 @@ impl Staged {
             return;
         }
         let name = path.strip_prefix(out).unwrap_or(path);
-        self.strays.push(name.to_string_lossy().into_owned());
+        self.strays.push(readable(&name.to_string_lossy()));
     }
 }

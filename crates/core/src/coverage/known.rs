@@ -8,6 +8,7 @@
 //! were closed (`a_bad_line_is_an_error_with_its_place`); a key that nobody expects is a warning, because schedules change.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::expected::{Expected, ItemIx};
 use super::table::{
@@ -97,6 +98,7 @@ impl Expected {
         let mut reader = reader(&file.bytes);
         let mut record = csv::StringRecord::new();
         let mut is_header = true;
+        let name: Arc<str> = file.name.as_str().into();
         loop {
             let (byte, line) = (reader.position().byte() as usize + skipped, reader.position().line());
             let line = line + newlines_before_text(&file.bytes, byte);
@@ -128,23 +130,23 @@ impl Expected {
                 wrong(format!("`{date}` is no date"), "write it as 2025-03-09");
                 continue;
             }
-            let said = at_line(&file.name, &file.bytes, line, String::new());
+            let said = || at_line(&file.name, &file.bytes, line, String::new());
             match self.find(key).map(|item| (item, self.dataset_of(item))) {
                 Some((item, dataset)) if datasets.contains(&dataset) => {
-                    let at = said.at.unwrap_or_default();
+                    let at = Place { file: name.clone(), line: u32::try_from(line).unwrap_or(u32::MAX), column: 1, length: 1 };
                     let entry = KnownAbsent { at, reason: reason.into(), date: date.into(), by: by.into() };
                     known.items.entry(item.0).or_insert(entry);
                 }
                 Some((_, dataset)) => {
                     let message = format!("`{key}` is of dataset `{}`, which does not read this list", self.datasets()[dataset].name());
                     let hint = format!("give that dataset `absent: {{ known: {} }}`, or a list of its own", file.name);
-                    known.warnings.push(Problem { severity: Severity::Warning, message, hint: Some(hint), ..said });
+                    known.warnings.push(Problem { severity: Severity::Warning, message, hint: Some(hint), ..said() });
                 }
                 None => known.warnings.push(Problem {
                     severity: Severity::Warning,
                     message: format!("no dataset expects `{key}`, which is said to be absent"),
                     hint: Some("take the line out, or correct the key".into()),
-                    ..said
+                    ..said()
                 }),
             }
         }

@@ -31,6 +31,8 @@ pub enum BackupError {
     State(#[from] StoreError),
     #[error("`{0}` is there already")]
     Exists(PathBuf),
+    #[error("`{0}` is the state itself, or stands beside it")]
+    Itself(PathBuf),
     #[error("`{0}`: {1}")]
     Target(PathBuf, #[source] io::Error),
 }
@@ -41,9 +43,24 @@ pub fn backup(path: &Path, identity: &Identity, to: &Path, overwrite: Overwrite)
     if overwrite == Overwrite::Never && to.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(to.to_owned()));
     }
+    if is_the_state(path, to) {
+        return Err(BackupError::Itself(to.to_owned()));
+    }
     let part = Part::new(to)?;
     part.fill(&state, path)?;
     part.publish(to, overwrite).map(Some)
+}
+
+/// Whether a copy there would take the place of the state, under whatever name, or of a file that belongs to it.
+fn is_the_state(path: &Path, to: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let real = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        folder.canonicalize().unwrap_or_else(|_| folder.to_owned()).join(path.file_name().unwrap_or_default())
+    };
+    let same_file = path.metadata().is_ok_and(|state| to.metadata().is_ok_and(|to| (state.dev(), state.ino()) == (to.dev(), to.ino())));
+    let to = real(to);
+    same_file || ["", "-wal", "-shm", ".lock"].iter().any(|suffix| real(&with_suffix(path, suffix)) == to)
 }
 
 /// The copy under a name that nobody asks for; removed unless it was published.

@@ -75,15 +75,9 @@ fn have_nothing_in_common(tasks: &[&Task]) -> bool {
 /// Returns what it adds to the history.
 fn make(db: &Connection, change: &Change) -> Result<Written, Trouble> {
     match change {
-        Change::CloseGap { gap, at, why } => close_gap(db, *gap, *at, *why),
-        Change::Finish(record) => finish(db, record),
-        Change::Event(event) => put_event(db, event),
-        other => make_other(db, other).map(|()| Written::default()),
-    }
-}
-
-fn make_other(db: &Connection, change: &Change) -> Result<(), Trouble> {
-    match change {
+        Change::CloseGap { gap, at, why } => return close_gap(db, *gap, *at, *why),
+        Change::Finish(record) => return finish(db, record),
+        Change::Event(event) => return put_event(db, event),
         Change::PutGap(gap) => put_gap(db, gap),
         Change::PutTask(task) => put_task(db, task),
         Change::RemoveTask(task) => remove_task(db, *task),
@@ -101,8 +95,8 @@ fn make_other(db: &Connection, change: &Change) -> Result<(), Trouble> {
         Change::Reserve(reservation) => reserve(db, reservation),
         Change::SettleReservation { id, settled } => settle(db, *id, settled),
         Change::ForgetReservation(id) => run(db, "DELETE FROM reservation WHERE id = ?", [signed(*id)]).map(drop),
-        Change::CloseGap { .. } | Change::Finish(_) | Change::Event(_) => make(db, change).map(drop),
-    }
+    }?;
+    Ok(Written::default())
 }
 
 // ------------------------------------------------------------------------------------------------------ gaps and tasks
