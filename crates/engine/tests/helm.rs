@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adce_core::ids::{FencingToken, TaskId};
 use adce_core::ports::{Report, Store, StoreError};
@@ -14,6 +15,8 @@ use support::{Notes, Place, Scene, until};
 use tokio::sync::Barrier;
 
 const TRIALS: usize = 200;
+/// Nobody needs so long to be told something.
+const MOST: Duration = Duration::from_secs(20);
 
 /// The clock of these engines stands still, so no turn comes by itself: an end that nobody hears leaves the run hanging.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -71,7 +74,8 @@ async fn a_panic_of_a_turn_ends_whatever_runs_and_leaves_nobody_waiting() {
         async move {
             together.wait().await;
             if scene.number > 0 {
-                scene.stop.stopped().await;
+                // Without an end, so that the test has one.
+                tokio::time::timeout(MOST, scene.stop.stopped()).await.expect("it is told to stop");
             }
             notes.lock().unwrap().push(scene.order.task);
             Report::default()
