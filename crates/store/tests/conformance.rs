@@ -217,6 +217,8 @@ async fn a_large_batch_means_what_its_changes_mean_one_by_one<B: Backend>() {
     changes.extend([Change::PutTask(Task { gaps: Vec::new(), ..known_task(&[5]) }), Change::PutTask(known_task(&[7, 5]))]);
     changes.extend([Change::PutTask(known_task(&[150, 40])), Change::PutTask(Task { gaps: Vec::new(), ..known_task(&[40]) })]);
     changes.push(Change::PutTask(Task { priority: PriorityLevel::Low, ..known_task(&[11]) }));
+    let seen = |number: u32, episodes: u32| Change::PutItem(item(number), ItemRecord { episodes, ..ItemRecord::default() });
+    changes.extend([seen(2, 1), seen(1, 1), seen(2, 2)]);
     let (at_once, one_by_one) = (B::new().open(), B::new().open());
     put(&at_once, changes.clone()).await;
     for change in changes {
@@ -230,6 +232,7 @@ async fn a_large_batch_means_what_its_changes_mean_one_by_one<B: Backend>() {
     let remembered = in_order(at_once.load().await.unwrap());
     assert!(remembered == in_order(one_by_one.load().await.unwrap()), "200 gaps, too many to print");
     assert_eq!((remembered.gaps.len(), remembered.tasks.len()), (200, 198));
+    assert_eq!(remembered.items[&item(2)].episodes, 2);
     assert!(remembered.gaps.iter().any(|gap| gap.key == "twice") && remembered.tasks.contains(&known_task(&[7, 5])));
 }
 

@@ -13,7 +13,7 @@ use super::form::{Edit, terms};
 use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
 use super::{Acquire, Dispatcher, Gate, Paid};
-use crate::gap::{Failure, Fault, Outcome, Progress};
+use crate::gap::{Failure, Fault, Outcome, Progress, Standing};
 use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::limits::breaker::{self, Turn};
 use crate::limits::{Ask, SourceIx, retry_after};
@@ -451,9 +451,15 @@ impl Goes {
     fn after(outcome: &Outcome, progress: &Progress) -> Self {
         match outcome {
             Outcome::Split => Goes::Alone,
-            Outcome::Failed(failure) if failure.fault == Fault::Collector && progress.attempts + progress.exhausted > 1 => Goes::WithHalf,
+            Outcome::Failed(failure) if failure.fault == Fault::Collector && Goes::not_the_first_time(progress) => Goes::WithHalf,
             _ => Goes::WithAll,
         }
+    }
+
+    /// An attempt was used up before this one, in this round or in one before it. This one may have been the last of its round.
+    fn not_the_first_time(progress: &Progress) -> bool {
+        let rounds_before = progress.exhausted - u32::from(progress.standing == Standing::Exhausted).min(progress.exhausted);
+        progress.attempts + rounds_before > 1
     }
 }
 

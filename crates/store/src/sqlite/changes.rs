@@ -43,26 +43,42 @@ pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Resu
 /// random places reads and splits a page for nearly every row. Returns what it adds to the history.
 pub(super) fn make_all(db: &Connection, changes: &[Change]) -> Result<Written, Trouble> {
     let mut written = Written::default();
-    let fills = |change: &Change| matches!(change, Change::PutGap(_) | Change::PutTask(_));
     for run in changes.chunk_by(|one, next| fills(one) && fills(next)) {
         if run.len() < WORTH_SORTING {
             for change in run {
                 written += make(db, change)?;
             }
-            continue;
+        } else {
+            fill(db, run)?;
         }
-        let mut gaps: Vec<&Gap> = run.iter().filter_map(|change| if let Change::PutGap(gap) = change { Some(gap) } else { None }).collect();
-        let mut tasks: Vec<&Task> =
-            run.iter().filter_map(|change| if let Change::PutTask(task) = change { Some(task) } else { None }).collect();
-        // A gap that is put twice stands there as it was put last.
-        gaps.sort_by_key(|gap| gap.id);
-        if have_nothing_in_common(&tasks) {
-            tasks.sort_by_key(|task| task.id);
-        }
-        gaps.into_iter().try_for_each(|gap| put_gap(db, gap))?;
-        tasks.into_iter().try_for_each(|task| put_task(db, task))?;
     }
     Ok(written)
+}
+
+fn fills(change: &Change) -> bool {
+    matches!(change, Change::PutGap(_) | Change::PutTask(_) | Change::PutItem(..))
+}
+
+/// None of these means anything to those of another kind.
+fn fill(db: &Connection, changes: &[Change]) -> Result<(), Trouble> {
+    let (mut gaps, mut tasks, mut items) = (Vec::new(), Vec::new(), Vec::new());
+    for change in changes {
+        match change {
+            Change::PutGap(gap) => gaps.push(gap),
+            Change::PutTask(task) => tasks.push(task),
+            Change::PutItem(item, record) => items.push((item, record)),
+            _ => {}
+        }
+    }
+    // What is put twice stands there as it was put last.
+    items.sort_by_key(|(item, _)| **item);
+    gaps.sort_by_key(|gap| gap.id);
+    if have_nothing_in_common(&tasks) {
+        tasks.sort_by_key(|task| task.id);
+    }
+    items.into_iter().try_for_each(|(item, record)| put_item(db, *item, record))?;
+    gaps.into_iter().try_for_each(|gap| put_gap(db, gap))?;
+    tasks.into_iter().try_for_each(|task| put_task(db, task))
 }
 
 /// No task twice, and no gap in two: then their order means nothing.
