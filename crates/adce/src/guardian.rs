@@ -174,6 +174,9 @@ fn pass_on(status: ExitStatus) -> ExitCode {
     if let Some(signal) = signal {
         // The engine has left its image if there is one to be left.
         let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
+        // Who started this program in the background may have told it to ignore what the engine has died of.
+        // SAFETY: the default action is no handler that could run at a bad moment.
+        let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
         let _ = watched().thread_unblock();
         let _ = raise(signal);
     }

@@ -46,6 +46,8 @@ pub(crate) struct Left {
     pub(crate) dying: usize,
     /// Whose they are will show in a moment.
     pub(crate) unclear: usize,
+    /// They name nobody, and may be another attempt's. Who is between two programs may look like that, too.
+    pub(crate) nameless: usize,
 }
 
 impl Left {
@@ -114,7 +116,8 @@ impl Orphans {
                         let _ = rustix::process::kill_process(pid, Signal::KILL);
                     }
                 }
-                _ => {}
+                Named::After(_) => {}
+                Named::ByNobody => left.nameless += 1,
             }
         }
         left

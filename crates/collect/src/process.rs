@@ -202,7 +202,8 @@ impl Group {
         let orphans = self.end_orphans();
         // Zombies that nobody reaps yet answer to signals, but they do no harm: /proc tells them apart.
         let members = if !answers(self.id) { 0 } else { Seen::living_in(self.id).len().max(usize::from(looks <= 2)) };
-        members + orphans.dying + if looks <= LOOKS_AT_THE_UNCLEAR { orphans.unclear } else { 0 }
+        let unclear = if looks <= LOOKS_AT_THE_UNCLEAR { orphans.unclear } else { 0 };
+        members + orphans.dying + unclear + if looks <= LOOKS_AT_THE_NAMELESS { orphans.nameless } else { 0 }
     }
 
     fn end_orphans(&self) -> Left {
@@ -238,6 +239,9 @@ impl Drop for Group {
 
 /// Who is between two programs for longer than so many looks, a quarter of a second, is somebody else's.
 const LOOKS_AT_THE_UNCLEAR: u32 = 10;
+
+/// Who hides his environment is seen again at the end of every attempt beside his own: some ten milliseconds are enough.
+const LOOKS_AT_THE_NAMELESS: u32 = 4;
 
 /// Between one look and the next: 1 ms, soon 50, for about ten seconds in all.
 #[derive(Default)]
