@@ -8,6 +8,7 @@
 
 mod command;
 mod http;
+mod launch;
 mod orphans;
 mod predecessor;
 mod process;

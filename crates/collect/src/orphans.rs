@@ -15,13 +15,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
+use crate::launch::Child;
 use crate::process::{Named, Seen, children_of};
 
 pub(crate) struct Orphans {
@@ -147,12 +148,11 @@ pub(crate) struct Membership {
 
 impl Membership {
     pub(crate) fn begins(&self, leader: &Child) {
-        self.orphans.running().insert(self.attempt, Leader::Runs(leader.id() as i32));
+        self.orphans.running().insert(self.attempt, Leader::Runs(leader.pid().as_raw_pid()));
     }
 
     /// Waits for the leader's end.
-    pub(crate) fn reap(&self, leader: &mut Child) -> io::Result<ExitStatus> {
-        let pid = Pid::from_raw(leader.id() as i32).ok_or(io::ErrorKind::NotFound)?;
+    pub(crate) fn reap(&self, leader: &Child) -> io::Result<ExitStatus> {
         loop {
             {
                 let mut running = self.orphans.running();
@@ -161,7 +161,7 @@ impl Membership {
                     return Ok(status);
                 }
             }
-            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+            let _ = waitid(WaitId::Pid(leader.pid()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         }
     }
 

@@ -9,12 +9,13 @@
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use crate::launch::Child;
 use crate::orphans::{Left, Membership};
 
 /// A process as `/proc/PID/stat` shows it.
@@ -133,9 +134,9 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// `leader` was spawned with `process_group(0)`.
+    /// `leader` was launched in a group of its own.
     pub(crate) fn led_by(leader: Child, membership: Membership) -> Self {
-        let id = leader.id() as i32;
+        let id = leader.pid().as_raw_pid();
         membership.begins(&leader);
         Group { leader: Some(leader), id, membership: Some(membership) }
     }
@@ -214,7 +215,7 @@ impl Group {
     pub(crate) fn kill_and_reap(&mut self) -> io::Result<ExitStatus> {
         self.kill();
         match (self.leader.take(), &self.membership) {
-            (Some(mut leader), Some(membership)) => membership.reap(&mut leader),
+            (Some(leader), Some(membership)) => membership.reap(&leader),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }

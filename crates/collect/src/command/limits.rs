@@ -1,9 +1,9 @@
 //! What a command may use: `resources` of its collector.
 //!
-//! What the kernel can refuse to one process is set in the child between `fork` and `exec`, so that it holds from the program's
-//! first instruction on and for all its children: open files, processor time, niceness. A helper that sets its own limits and
-//! then becomes the program would be no safer, and would have to say by itself why the program could not be started. `fork` is
-//! slower than `posix_spawn`; so only commands that have such a limit are started by it.
+//! What the kernel can refuse to one process is set in the child before its program begins ([`launch`](crate::launch)), so that
+//! it holds from the program's first instruction on and for all its children: open files, processor time, niceness. A helper that
+//! sets its own limits and then becomes the program would be no safer, and would have to say by itself why the program could not
+//! be started.
 //!
 //! Memory is watched and not limited. The kernel's limits (RLIMIT_AS, RLIMIT_DATA) count what is mapped and not what is
 //! used: a thread's stack has 8 MiB, a browser maps tens of gigabytes; they count each process alone, and a program to which
@@ -15,10 +15,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use adce_core::ports::Order;
@@ -44,37 +41,46 @@ pub(crate) enum Exceeded {
     Output(u64),
 }
 
-/// Sets what the kernel enforces by itself.
-pub(crate) fn set(command: &mut Command, resources: &Resources) {
-    let Resources { cpu_time, open_files, nice, .. } = *resources;
-    let cpu_time = cpu_time.map(|span| {
-        let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
-        within(Resource::Cpu, seconds, seconds + CPU_GRACE_S)
-    });
-    let open_files = open_files.map(|files| within(Resource::Nofile, files.into(), files.into()));
-    // Only root may become more important than it is.
-    let own = rustix::process::getpriority_process(None).unwrap_or_default();
-    let nice = nice.map(i32::from).filter(|nice| *nice > own);
-    if cpu_time.is_none() && open_files.is_none() && nice.is_none() {
-        return;
+/// What the kernel enforces by itself.
+#[derive(Default)]
+pub(crate) struct Limits {
+    cpu_time: Option<Rlimit>,
+    open_files: Option<Rlimit>,
+    nice: Option<i32>,
+}
+
+impl Limits {
+    pub(crate) fn of(resources: &Resources) -> Self {
+        let Resources { cpu_time, open_files, nice, .. } = *resources;
+        let cpu_time = cpu_time.map(|span| {
+            let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
+            within(Resource::Cpu, seconds, seconds + CPU_GRACE_S)
+        });
+        let open_files = open_files.map(|files| within(Resource::Nofile, files.into(), files.into()));
+        // Only root may become more important than it is.
+        let is_less = |nice: &i32| *nice > rustix::process::getpriority_process(None).unwrap_or_default();
+        Limits { cpu_time, open_files, nice: nice.map(i32::from).filter(is_less) }
     }
-    let limit = move || -> io::Result<()> {
-        for (resource, limit) in cpu_time.iter().chain(&open_files) {
-            rustix::process::setrlimit(*resource, *limit)?;
+
+    /// For this process and all its children. Makes system calls and nothing else.
+    pub(crate) fn set(&self) -> rustix::io::Result<()> {
+        if let Some(limit) = self.cpu_time {
+            rustix::process::setrlimit(Resource::Cpu, limit)?;
         }
-        if let Some(nice) = nice {
+        if let Some(limit) = self.open_files {
+            rustix::process::setrlimit(Resource::Nofile, limit)?;
+        }
+        if let Some(nice) = self.nice {
             rustix::process::setpriority_process(None, nice)?;
         }
         Ok(())
-    };
-    // SAFETY: it makes system calls and nothing else: no memory is allocated and no lock taken in the forked child.
-    unsafe { command.pre_exec(limit) };
+    }
 }
 
 /// Never above what this process may have itself.
-fn within(resource: Resource, soft: u64, hard: u64) -> (Resource, Rlimit) {
+fn within(resource: Resource, soft: u64, hard: u64) -> Rlimit {
     let most = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
-    (resource, Rlimit { current: Some(soft.min(most)), maximum: Some(hard.min(most)) })
+    Rlimit { current: Some(soft.min(most)), maximum: Some(hard.min(most)) }
 }
 
 /// Looks now and then at what an attempt uses.
@@ -182,6 +188,6 @@ mod tests {
     #[test]
     fn no_limit_is_above_this_process_own() {
         let own = rustix::process::getrlimit(Resource::Nofile).maximum;
-        assert_eq!(within(Resource::Nofile, u64::MAX, u64::MAX).1.maximum, own.or(Some(u64::MAX)));
+        assert_eq!(within(Resource::Nofile, u64::MAX, u64::MAX).maximum, own.or(Some(u64::MAX)));
     }
 }

@@ -1,13 +1,10 @@
 //! Starts a command in a process group of its own.
 //!
-//! No shell ever sees the arguments. The program is looked up here, so that the child can be made without `fork`
-//! (`posix_spawn` takes a path, and `pre_exec` would rule it out): that is 1.5 to 2.5 times as many attempts a second. Only
-//! limits that the child must have from its first instruction on are worth a `fork` ([`limits`]).
+//! No shell ever sees the arguments. The program is looked up here, so that the child needs no memory of its own before it begins
+//! ([`launch`](crate::launch)).
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use adce_core::gap::{Failure, Fault};
@@ -18,9 +15,11 @@ use adce_core::time::BootId;
 
 use crate::command::environment::ChildEnvironment;
 use crate::command::handover::{Busy, Handover};
+use crate::command::limits::Limits;
 use crate::command::output::From;
 use crate::command::workplaces::{Skeleton, Workplaces};
-use crate::command::{limits, program, staging};
+use crate::command::{program, staging};
+use crate::launch::{Launched, Plan};
 use crate::orphans::Orphans;
 use crate::process::{Group, Seen};
 
@@ -86,16 +85,14 @@ pub(crate) fn spawn(
     let skeleton = staging::prepare(order, workplaces).map_err(|why| Unfollowed::NotStarted(no_folder(&why)))?;
     let handover = Handover::begin(order, busy).map_err(Unfollowed::NotStarted)?;
     let printed = handover.stdout().map_err(|why| Unfollowed::NotStarted(no_folder(&why)))?;
-    let mut command = Command::new(&program);
-    command.arg0(argv0).args(&order.argv[1..]).current_dir(folder).process_group(0);
-    command.env_clear().envs(environment.variables.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(printed.map_or_else(Stdio::piped, Stdio::from)).stderr(Stdio::piped());
-    limits::set(&mut command, &order.collector.resources);
+    let argv = [argv0].into_iter().chain(order.argv[1..].iter().map(String::as_str));
+    let plan = Plan::new(&program, argv, &environment.variables, folder);
     let membership = orphans.expect(order.attempt);
-    let started = command.spawn().map_err(|why| program::explain(argv0, &program, folder, &why));
-    let mut child = started.map_err(Unfollowed::NotStarted)?;
-    let (stdout, stderr) = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
-    let group = Group::led_by(child, membership);
+    let limits = Limits::of(&order.collector.resources);
+    let started = plan.and_then(|plan| plan.launch(printed, &|| limits.set()));
+    let started = started.map_err(|why| program::explain(argv0, &program, folder, &why));
+    let Launched { child, stdout, stderr } = started.map_err(Unfollowed::NotStarted)?;
+    let (stderr, group) = (Some(stderr), Group::led_by(child, membership));
     match group.leader_descriptor() {
         Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, place: Workplace { skeleton, handover }, oom_kills_before: 0 }),
         Err(why) => Err(Unfollowed::Lost(Lost { group, why })),
