@@ -37,6 +37,11 @@ impl StatePlace {
         self.beside("logs")
     }
 
+    /// The certificate authority of the gateway.
+    pub fn authority(&self) -> PathBuf {
+        self.beside("authority")
+    }
+
     /// Where the engine that runs on this state is asked.
     pub fn socket(&self) -> PathBuf {
         self.beside("control.sock")

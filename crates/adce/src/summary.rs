@@ -5,7 +5,7 @@ use std::time::Duration;
 use adce_api::{RunSummary, SourceUse, WindowUse};
 use adce_core::figures::{counted, grouped, percent, span};
 use adce_core::spec::{Spec, Window};
-use adce_engine::{Ending, SourceLine};
+use adce_engine::{Ending, Snapshot, SourceLine};
 
 use crate::cli::Format;
 use crate::views;
@@ -128,7 +128,9 @@ fn source_lines(name: &str, used: &SourceUse) -> Vec<String> {
 
 fn what_remains(summary: &RunSummary, ending: &Ending) -> Vec<String> {
     let mut lines: Vec<String> = summary.held.iter().map(|surprise| format!("held: {surprise} → `adce accept` if that is right")).collect();
-    for look in views::contested(&ending.snapshot.contested).chain(views::doubts(&ending.snapshot.doubts)) {
+    let Snapshot { contested, doubts, uncovered, .. } = &ending.snapshot;
+    let looks = views::contested(contested).chain(views::doubts(doubts)).chain(views::uncovered(uncovered));
+    for look in looks {
         let command = look.command.map(|command| format!(" → `{command}`")).unwrap_or_default();
         lines.push(format!("{}: {}{command}", look.what, look.text));
     }

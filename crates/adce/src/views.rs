@@ -14,8 +14,8 @@ use adce_core::record::{ItemRecord, Story};
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_engine::{
-    CollectorLine, ContestedLine, CycleFigures, DoubtLine, GapView, LimitsView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why,
-    collector_line,
+    CollectorLine, ContestedLine, CycleFigures, DoubtLine, GapView, LimitsView, Phase, Snapshot, SourceLine, SourceState, TaskView,
+    UncoveredLine, Why, collector_line,
 };
 
 use crate::config::Edition;
@@ -209,6 +209,7 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         .chain(exhausted)
         .chain(contested(&snapshot.contested))
         .chain(doubts(&snapshot.doubts))
+        .chain(uncovered(&snapshot.uncovered))
         .collect()
 }
 
@@ -231,6 +232,32 @@ pub fn doubts(doubts: &[DoubtLine]) -> impl Iterator<Item = LookAt> {
         ),
         command: Some("adce gaps --state held".into()),
     })
+}
+
+/// So many are named, those that are asked most.
+const UNCOVERED_SHOWN: usize = 5;
+
+pub fn uncovered(lines: &[UncoveredLine]) -> impl Iterator<Item = LookAt> {
+    let mut lines: Vec<&UncoveredLine> = lines.iter().collect();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.passed + line.refused));
+    let more = lines.len().saturating_sub(UNCOVERED_SHOWN) as u64;
+    let named = lines.into_iter().take(UNCOVERED_SHOWN).map(|line| LookAt {
+        what: format!("collector {}", line.collector),
+        text: match (line.passed, line.refused) {
+            (passed, 0) => format!("asks `{}`, which no source declares: {} without a limit", line.host, counted(passed, "request")),
+            (0, refused) => format!("is refused `{}`, which no source declares: {}", line.host, counted(refused, "request")),
+            (passed, refused) => {
+                format!("asks `{}`, which no source declares: {} passed, {refused} refused", line.host, counted(passed, "request"))
+            }
+        },
+        command: None,
+    });
+    let rest = (more > 0).then(|| LookAt {
+        what: "gateway".into(),
+        text: format!("{} more that no source declares were asked", counted(more, "host")),
+        command: None,
+    });
+    named.chain(rest).collect::<Vec<LookAt>>().into_iter()
 }
 
 /// So many are named; the others `gaps` names.

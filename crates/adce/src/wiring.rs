@@ -8,8 +8,9 @@ use adce_collect::{Collectors, Setting, Upstream, end_predecessors, end_strays};
 use adce_core::ports::{Clock, Lake, Store};
 use adce_core::record::Remembered;
 use adce_core::spec::{LakeUrl, Spec};
+use adce_core::time::Timestamp;
 use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
-use adce_gateway::{Gateway, Route};
+use adce_gateway::{Authority, Gateway, Route, Rules};
 use adce_lake::tables::ConfigFolder;
 use adce_store::Identity;
 use adce_store::sqlite::{self, Opening};
@@ -58,7 +59,9 @@ pub async fn wire(spec: Arc<Spec>, options: Options) -> Result<Wired, Failure> {
     remove_leftovers(&place.attempts());
     lake.sweep().await?;
     let logs = LogKeeper::start(place.logs(), spec.engine.logs).await;
-    let wired = assemble(spec, options, lake, store, Folders { attempts: place.attempts(), logs: place.logs() }).await?;
+    let wired =
+        assemble(spec, options, lake, store, Folders { attempts: place.attempts(), logs: place.logs(), authority: place.authority() })
+            .await?;
     Ok(Wired { logs: Some(logs), ..wired })
 }
 
@@ -88,6 +91,19 @@ pub async fn take_state(spec: &Spec, lake: &dyn Lake) -> Result<Arc<dyn Store>, 
 pub struct Folders {
     pub attempts: PathBuf,
     pub logs: PathBuf,
+    /// Of the gateway's certificate authority.
+    pub authority: PathBuf,
+}
+
+/// `lake`: where it answers.
+fn gateway_rules(spec: &Spec, lake: Option<String>, authority: &Path, now: Timestamp) -> Result<Rules, Failure> {
+    let routes: Vec<Route> = spec.sources.values().map(|source| Route::of(source, &spec.limits)).collect();
+    let is_needed = routes.iter().any(|route| route.intercept);
+    let authority = is_needed.then(|| Authority::open(authority, now)).transpose().map_err(|error| {
+        let message = format!("the gateway's certificate authority cannot be kept in `{}`: {error}", authority.display());
+        Failure::new(Exit::Unfinished, message)
+    })?;
+    Ok(Rules { routes, strict: spec.gateway.strict, no_proxy: spec.gateway.no_proxy.clone(), lake, authority })
 }
 
 /// An engine over these adapters.
@@ -102,8 +118,8 @@ pub async fn assemble(
     let remembered = store.load().await?;
     let inbox = Inbox::default();
     let permits = Arc::new(inbox.permits());
-    let routes = spec.sources.values().filter_map(|source| Route::of(source, &spec.limits)).collect();
-    let gateway = Gateway::start(routes, permits.clone(), clock.clone()).await;
+    let rules = gateway_rules(&spec, lake.answers_at(), &folders.authority, clock.now().wall)?;
+    let gateway = Gateway::start(rules, permits.clone(), clock.clone()).await;
     let gateway = gateway.map_err(|error| Failure::new(Exit::Unfinished, format!("the gateway cannot listen on loopback: {error}")))?;
     let gateway = Arc::new(gateway);
     let upstreams = spec.sources.values().map(|source| Upstream::of(source, &spec.limits)).collect();

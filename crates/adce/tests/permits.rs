@@ -71,3 +71,27 @@ fn what_a_command_waits_for_limits_is_none_of_its_timeout() {
     runs_to_its_end(&place).ends_with(0);
     assert_eq!(upstream.figures().requests, 5, "in one attempt");
 }
+
+#[test]
+fn a_scraper_that_knows_nothing_of_adce_keeps_the_limits() {
+    let limit = Limit { requests: 10, span: Duration::from_secs(1) };
+    let (_runtime, upstream) = upstream(vec![limit]);
+    let address = upstream.address();
+    // Two requests an item, of which the config knows nothing; thirty at once would be refused.
+    let config = format!(
+        "version: 1\nname: unmodified\nlake: ./lake\nsources:\n  up:\n    hosts: [\"{address}\"]\n    base_url: http://{address}\n    \
+         limits: {{ per_second: 10 }}\ndimensions:\n  number: [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24]\ndatasets:\n  \
+         box:\n    source: up\n    key: box/{{number}}.txt\n    for: number\n    collector:\n      via: gateway\n      \
+         command: [python3, plain.py, \"http://{address}/box/{{number}}\", \"{{out}}\"]\n      retry: {{ attempts: 1 }}\n"
+    );
+    let place = Place::new(&config);
+    place.write(
+        "plain.py",
+        "import sys, urllib.request\n\
+         urllib.request.urlopen(sys.argv[1] + '/index').read()\n\
+         open(sys.argv[2], 'wb').write(urllib.request.urlopen(sys.argv[1]).read())\n",
+    );
+    runs_to_its_end(&place).ends_with(0);
+    let figures = upstream.figures();
+    assert_eq!((figures.requests, figures.answered_429, figures.windows_exceeded), (30, 0, 0));
+}

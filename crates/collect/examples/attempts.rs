@@ -41,6 +41,8 @@ impl Permits for Nobody {
     fn settle(&self, _permit: PermitId, _how: Settlement) {}
 
     fn answered(&self, _attempt: AttemptId, _source: &str, _answer: Answer) {}
+
+    fn uncovered(&self, _attempt: AttemptId, _host: &str, _passed: bool) {}
 }
 
 #[async_trait]
@@ -97,6 +99,7 @@ async fn main() {
         batch: Batch::default(),
         requests: Requests::default(),
         via: Via::None,
+        pass: Default::default(),
         output: Output::Staged,
         timeout: Duration::from_secs(600),
         retry: RetryPolicy::default(),

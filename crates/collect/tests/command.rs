@@ -10,7 +10,7 @@ use std::time::Duration;
 use adce_collect::Collectors;
 use adce_core::gap::{Failure, Fault};
 use adce_core::ids::{AttemptId, Uuid};
-use adce_core::ports::{Collect, Order, Progress, Report, Rest, Said, Stop};
+use adce_core::ports::{Admission, Collect, Order, Progress, Report, Rest, Said, Stop};
 use adce_core::spec::template::{Purpose, Template};
 use adce_core::spec::{How, Output, PickUp, Resources, Secretive};
 use support::*;
@@ -161,20 +161,41 @@ async fn only_allowed_variables_reach_a_scraper_and_no_credentials_of_the_lake()
     assert!(staged_text(&attempt.run().await, "k").contains("AWS_SECRET_ACCESS_KEY=lake-secret\n"));
 }
 
+fn admission() -> Admission {
+    let (url, proxy) = ("http://127.0.0.1:1/token".to_owned(), "http://adce:token@127.0.0.1:1".to_owned());
+    let variables = vec![("HTTPS_PROXY", proxy.clone()), ("https_proxy", proxy.clone())];
+    Admission { variables, hidden: vec![(proxy, "$HTTP_PROXY"), (url.clone(), "$ADCE_GATEWAY")], url }
+}
+
+#[tokio::test]
+async fn a_proxy_that_the_config_sets_wins_and_is_told() {
+    let mut attempt = Attempt::sh(r#"echo "$HTTPS_PROXY, $https_proxy, ${http_proxy-unset}" > "$ADCE_OUT/k""#, &["k"]);
+    attempt.order.gateway = Some(admission());
+    let own = Secretive::Plain("http://other:3128".into());
+    let attempt = attempt.adapt(|collector| collector.environment.set.push(("HTTPS_PROXY".into(), own)));
+    let report = attempt.run().await;
+    assert_eq!(staged_text(&report, "k"), "http://other:3128, http://adce:token@127.0.0.1:1, unset\n");
+    assert!(
+        log(&report).contains("`HTTPS_PROXY` is set by the config: requests that follow it do not pass the gateway"),
+        "{}",
+        log(&report)
+    );
+}
+
 #[tokio::test]
 async fn secrets_stay_out_of_logs_and_messages() {
-    let script = r#"echo "GET ?t=$TOKEN via $ADCE_GATEWAY"
+    let script = r#"echo "GET ?t=$TOKEN via $ADCE_GATEWAY and $https_proxy"
         echo "{\"adce\":1,\"key\":\"k\",\"outcome\":\"failed\",\"message\":\"no $TOKEN\"}"
         echo "died of $TOKEN" >&2; exit 1"#;
     let mut attempt = Attempt::sh(script, &["k", "l"]);
     let secret = attempt.path("secret");
     std::fs::write(&secret, "hunter2\n").unwrap();
-    attempt.order.gateway = Some("http://127.0.0.1:1/token".into());
+    attempt.order.gateway = Some(admission());
     let attempt = attempt.adapt(|collector| collector.environment.set.push(("TOKEN".into(), Secretive::File(secret))));
     let report = attempt.run().await;
     let log = log(&report);
     let lines: std::collections::BTreeSet<&str> = log.lines().collect();
-    assert_eq!(lines.into_iter().collect::<Vec<_>>(), ["GET ?t=[redacted] via $ADCE_GATEWAY", "died of [redacted]"]);
+    assert_eq!(lines.into_iter().collect::<Vec<_>>(), ["GET ?t=[redacted] via $ADCE_GATEWAY and $HTTP_PROXY", "died of [redacted]"]);
     assert_eq!(failure(&report, "k").message, "no [redacted]");
     assert_eq!(rest_failure(&report).message, "exit 1: died of [redacted]");
 }

@@ -118,6 +118,8 @@ mod tests {
         }
 
         fn answered(&self, _attempt: AttemptId, _source: &str, _answer: Answer) {}
+
+        fn uncovered(&self, _attempt: AttemptId, _host: &str, _passed: bool) {}
     }
 
     fn settled(end: impl FnOnce(HeldPermit)) -> Vec<(PermitId, Settlement)> {

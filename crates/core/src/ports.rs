@@ -14,7 +14,7 @@ use crate::gap::Reason;
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use crate::object::{Object, Precondition};
 use crate::record::{Change, History, Lease, ProcessRecord, Remembered};
-use crate::spec::{Collector, Validity};
+use crate::spec::{Collector, Pass, Validity};
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
 /// Both clocks of this machine. Everything that decides takes [`Now`] as an argument; only the engine's loop asks.
@@ -35,6 +35,11 @@ pub trait Clock: Send + Sync {
 pub trait Lake: Send + Sync {
     /// What identifies this lake for the state (`s3://bucket/prefix`, an absolute local path); without secrets.
     fn identity(&self) -> String;
+
+    /// `host:port` at which it answers; `None` if no network leads to it.
+    fn answers_at(&self) -> Option<String> {
+        None
+    }
 
     /// Hands every object whose key begins with `prefix` to `found`, as pages arrive. `Ok` means: that was all of
     /// them. After an error some were handed over, and what is missing from them is unknown.
@@ -101,8 +106,8 @@ pub struct Order {
     pub folder: PathBuf,
     /// Permit that was granted when the task was picked (adce sends or proxies its requests).
     pub first_permit: Option<PermitId>,
-    /// `http://127.0.0.1:PORT/<attempt token>` when the gateway runs.
-    pub gateway: Option<String>,
+    /// When the gateway runs.
+    pub gateway: Option<Admission>,
     pub lake: String,
 }
 
@@ -309,12 +314,26 @@ pub trait Permits: Send + Sync {
     fn settle(&self, permit: PermitId, how: Settlement);
 
     fn answered(&self, attempt: AttemptId, source: &str, answer: Answer);
+
+    /// A request, or a connection that nobody can look into, went to a host that no source declares, or was refused that.
+    fn uncovered(&self, attempt: AttemptId, host: &str, passed: bool);
+}
+
+/// How an attempt passes the gateway. All of it opens the gateway to whoever knows it, while the attempt runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// `http://127.0.0.1:PORT/<attempt token>`: the command's `ADCE_GATEWAY`.
+    pub url: String,
+    /// By which common clients use the gateway as a proxy and trust what it shows them.
+    pub variables: Vec<(&'static str, String)>,
+    /// What must not show in a log, the longest first, and what shows instead.
+    pub hidden: Vec<(String, &'static str)>,
 }
 
 /// The gateway's door: attempts come in and leave.
 pub trait Gate: Send + Sync {
-    /// The `ADCE_GATEWAY` of this attempt; `None` if no gateway runs.
-    fn admit(&self, attempt: AttemptId) -> Option<String>;
+    /// `None` if no gateway runs.
+    fn admit(&self, attempt: AttemptId, pass: Pass) -> Option<Admission>;
 
     /// Ends what the attempt still has open; its URL answers nobody from now on.
     fn dismiss(&self, attempt: AttemptId);

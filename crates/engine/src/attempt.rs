@@ -107,7 +107,7 @@ impl Attempt {
             }
         };
         let proxied = matches!(order.collector.how, How::Command(_));
-        order.gateway = proxied.then(|| self.ports.gate.admit(attempt)).flatten();
+        order.gateway = proxied.then(|| self.ports.gate.admit(attempt, order.collector.pass)).flatten();
         let listener = |told| match told {
             Told::Started(process) => helm.tell(Message::Process(process)),
             Told::Progress(progress) => self.progress.set(progress),

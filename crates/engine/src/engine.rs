@@ -332,6 +332,7 @@ impl Engine {
                 let changes = self.dispatcher.answered(attempt, &source, answer, now);
                 self.ledger.record(changes);
             }
+            Message::Uncovered { attempt, host, passed } => self.figures.uncovered(attempt, host, passed),
             Message::Panicked { attempt } => {
                 match attempt {
                     Some(attempt) => drop(self.stops.remove(&attempt)),

@@ -14,12 +14,14 @@ use adce_core::time::{Boottime, Now, Timestamp};
 use indexmap::IndexMap;
 
 use crate::asking::Asking;
-use crate::snapshot::{FailureLine, RunningLine, Totals, what};
+use crate::snapshot::{FailureLine, RunningLine, Totals, UncoveredLine, what};
 
 /// How many of the latest failures are kept for display.
 const RECENT: usize = 5;
 /// The rate of the last half minute tells when the rest will be done.
 const RATE_SPAN: Duration = Duration::from_secs(30);
+/// A crawler asks thousands; which ones is not news any more.
+const UNCOVERED_AT_MOST: usize = 100;
 const BETWEEN_SNAPSHOTS: Duration = Duration::from_millis(90);
 
 pub(crate) struct Figures {
@@ -32,9 +34,18 @@ pub(crate) struct Figures {
     /// Present, absent and open items change between cycles; by dataset: filled, absent.
     pub since_cycle: HashMap<String, (u64, u64)>,
     running: IndexMap<AttemptId, Underway>,
+    /// By collector and host.
+    uncovered: IndexMap<(String, String), Uncovered>,
     permits: HashMap<PermitId, Sent>,
     closed: VecDeque<Boottime>,
     shown: Boottime,
+}
+
+/// Requests to a host of no source, and connections that nobody can look into.
+#[derive(Default)]
+struct Uncovered {
+    passed: u64,
+    refused: u64,
 }
 
 /// What was asked of one source.
@@ -109,6 +120,7 @@ impl Figures {
             started: now,
             since_cycle: HashMap::new(),
             running: IndexMap::new(),
+            uncovered: IndexMap::new(),
             permits: HashMap::new(),
             closed: VecDeque::new(),
             shown: Boottime::default(),
@@ -245,6 +257,31 @@ impl Figures {
         if let (Answer::Status { code: 429, .. }, Some(figures)) = (answer, self.sources.get_mut(source)) {
             figures.throttled += 1;
         }
+    }
+
+    /// A host was asked that no source declares, or would have been.
+    pub fn uncovered(&mut self, attempt: AttemptId, host: String, passed: bool) {
+        let Some(collector) = self.running.get(&attempt).map(|underway| underway.line.collector.clone()) else { return };
+        let is_known = self.uncovered.contains_key(&(collector.clone(), host.clone()));
+        if !is_known && self.uncovered.len() == UNCOVERED_AT_MOST {
+            return;
+        }
+        if !is_known {
+            let what = if passed { "asks" } else { "was refused" };
+            tracing::warn!("collector `{collector}` {what} `{host}`, which no source declares");
+        }
+        let count = self.uncovered.entry((collector, host)).or_default();
+        *(if passed { &mut count.passed } else { &mut count.refused }) += 1;
+    }
+
+    pub fn uncovered_lines(&self) -> Vec<UncoveredLine> {
+        let line = |((collector, host), count): (&(String, String), &Uncovered)| UncoveredLine {
+            collector: collector.clone(),
+            host: host.clone(),
+            passed: count.passed,
+            refused: count.refused,
+        };
+        self.uncovered.iter().map(line).collect()
     }
 
     /// Notes how full the source's windows are now.

@@ -47,6 +47,12 @@ pub(crate) enum Message {
         source: String,
         answer: Answer,
     },
+    /// A host was asked that no source declares.
+    Uncovered {
+        attempt: AttemptId,
+        host: String,
+        passed: bool,
+    },
     /// A bug: an attempt or a cycle ended without a word.
     Panicked {
         attempt: Option<AttemptId>,

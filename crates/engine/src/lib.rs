@@ -33,6 +33,6 @@ pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView
 pub use permits::PermitDesk;
 pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine,
-    SourceState, Totals, WindowLine, what,
+    SourceState, Totals, UncoveredLine, WindowLine, what,
 };
 pub use why::{GapView, Records, TaskView, Why, gap_view, task_view, why};

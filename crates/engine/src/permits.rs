@@ -58,4 +58,8 @@ impl Permits for PermitDesk {
     fn answered(&self, attempt: AttemptId, source: &str, answer: Answer) {
         let _ = self.mail.send(Message::Answered { attempt, source: source.to_owned(), answer });
     }
+
+    fn uncovered(&self, attempt: AttemptId, host: &str, passed: bool) {
+        let _ = self.mail.send(Message::Uncovered { attempt, host: host.to_owned(), passed });
+    }
 }

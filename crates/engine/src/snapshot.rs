@@ -35,6 +35,18 @@ pub struct Snapshot {
     /// Sources that say of too many items at once that they have no such thing.
     #[serde(default)]
     pub doubts: Vec<DoubtLine>,
+    /// Hosts that commands asked through the gateway and that no source declares.
+    #[serde(default)]
+    pub uncovered: Vec<UncoveredLine>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UncoveredLine {
+    pub collector: String,
+    pub host: String,
+    /// Requests, and connections that nobody can look into.
+    pub passed: u64,
+    pub refused: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

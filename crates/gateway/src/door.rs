@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use adce_core::ids::AttemptId;
+use adce_core::spec::Pass;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Default)]
@@ -22,6 +24,9 @@ struct Inside {
 
 struct Admitted {
     attempt: AttemptId,
+    pass: Pass,
+    /// Requests so far, and connections that nobody can look into.
+    requests: u32,
     /// Its open connections, by number.
     links: HashMap<u64, CancellationToken>,
 }
@@ -35,10 +40,21 @@ pub(crate) struct Link {
 
 impl Door {
     /// Returns the attempt's token: 128 bits, different each time.
-    pub(crate) fn admit(&self, attempt: AttemptId) -> String {
+    pub(crate) fn admit(&self, attempt: AttemptId, pass: Pass) -> String {
         let token = format!("{:032x}", rand::random::<u128>());
-        self.lock().by_token.insert(token.clone(), Admitted { attempt, links: HashMap::new() });
+        self.lock().by_token.insert(token.clone(), Admitted { attempt, pass, requests: 0, links: HashMap::new() });
         token
+    }
+
+    /// Counts one more request of the attempt, and says for how long its client waits; the error is how many it may send.
+    pub(crate) fn count(&self, attempt: AttemptId) -> Result<Option<Duration>, u32> {
+        let mut inside = self.lock();
+        let Some(admitted) = inside.by_token.values_mut().find(|admitted| admitted.attempt == attempt) else { return Ok(None) };
+        if let Some(most) = admitted.pass.most.filter(|most| admitted.requests >= *most) {
+            return Err(most);
+        }
+        admitted.requests += 1;
+        Ok(admitted.pass.patience)
     }
 
     pub(crate) fn dismiss(&self, attempt: AttemptId) {
@@ -60,6 +76,11 @@ impl Door {
 }
 
 impl Link {
+    /// Runs until its connection has to close.
+    pub(crate) async fn while_open(&self, what: impl Future<Output = ()>) {
+        let _ = self.end.run_until_cancelled(what).await;
+    }
+
     /// Whose token it is; from now on this connection ends with that attempt.
     pub(crate) fn enter(&self, token: &str) -> Option<AttemptId> {
         let mut inside = self.door.lock();

@@ -1,8 +1,33 @@
 //! What of a message belongs to one connection only, and where a redirect leads. Pure.
 
 use http::header::{CONNECTION, EXPECT, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use url::Url;
+
+/// A request's wish to go on in another protocol.
+pub(crate) struct Upgrade {
+    protocol: HeaderValue,
+    /// The client's connection, once it has been agreed to.
+    pub(crate) client: OnUpgrade,
+}
+
+impl Upgrade {
+    /// To be called while the request still has its headers. HTTP/2 over plain connections is no protocol to go on in.
+    pub(crate) fn asked_for(request: &mut Request<Incoming>) -> Option<Self> {
+        let headers = request.headers();
+        let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let is_meant = named.map(str::trim).any(|name| name.eq_ignore_ascii_case("upgrade"));
+        let protocol = headers.get(UPGRADE).filter(|protocol| is_meant && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))?.clone();
+        Some(Upgrade { protocol, client: hyper::upgrade::on(request) })
+    }
+
+    pub(crate) fn ask_for(&self, headers: &mut HeaderMap) {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, self.protocol.clone());
+    }
+}
 
 /// Removes the headers that hold from hop to hop, those that `Connection` names among them.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {

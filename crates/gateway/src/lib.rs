@@ -1,78 +1,120 @@
-//! The local HTTP gateway: `http://127.0.0.1:PORT/<attempt token>/<source>/…` is the source's base URL.
+//! The local HTTP gateway that requests of commands pass, each with a permit of its own.
 //!
-//! A scraper in any language that sends its requests here keeps every limit without knowing of any: each request waits
-//! for a permit of its own, is passed on as it came, and is charged to the attempt whose token it carries. Without the
-//! gateway a scraper would have to be charged in full before it starts, or be trusted.
+//! A scraper in any language keeps every limit without knowing of any: each of its requests waits here until its source may be
+//! asked once more, is passed on as it came, and is charged to the attempt whose token it carries. Without the gateway a scraper
+//! would have to be charged in full before it starts, or be trusted. There are three ways in:
+//!
+//! - as a proxy for plain HTTP (`GET http://host/…`);
+//! - as a proxy for everything else (`CONNECT host:port`): see [`tunnel`];
+//! - by base URL, for programs that ignore proxies: `http://127.0.0.1:PORT/<attempt token>/<source>/…`.
 //!
 //! Always true: a request without the token of a running attempt reaches no upstream
 //! (`nobody_without_a_token_gets_anywhere`); every permit is settled once, and as unsent only if no byte of its request
-//! can have left (`a_client_that_leaves_ends_its_request`).
+//! can have left (`a_client_that_leaves_ends_its_request`); a host that no source declares is asked only at a public address
+//! ([`reach`]).
 //!
-//! It is nobody's general proxy: no CONNECT, no absolute URLs, no host but the declared base URLs. It sets no timeout on
-//! an answer: how long a request may take is for the attempt to say.
+//! It sets no timeout on an answer: how long a request may take is for the attempt to say.
 
+mod authority;
+mod credentials;
 mod door;
 mod headers;
+mod origin;
+mod pool;
+mod reach;
 mod serve;
 mod target;
-mod upstream;
+mod tunnel;
+mod variables;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
-use adce_core::ports::{Clock, Gate, Permits};
-use adce_core::spec::{Limits, Source};
+use adce_core::ports::{Admission, Clock, Gate, Permits};
+use adce_core::spec::{Limits, Pass, Source};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::door::Door;
-use crate::serve::Forwarder;
-use crate::upstream::Upstream;
+pub use crate::authority::Authority;
+use crate::door::{Door, Link};
+use crate::pool::Pool;
+use crate::serve::{Forwarder, Via};
 
-/// A source that can be reached through the gateway.
+/// A source, as far as the gateway goes.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Name of the source.
     pub name: String,
-    pub base_url: Url,
+    /// `host`, `*.host` or `host:port`.
+    pub hosts: Vec<String>,
+    /// Without one it has no base URL at the gateway either.
+    pub base_url: Option<Url>,
     /// How much later than its connection was closed a request may still arrive.
     pub linger: Duration,
+    /// Whether https connections to its hosts are opened.
+    pub intercept: bool,
+    /// Whether a GET or HEAD that drew 429 or 503 is sent again.
+    pub absorb: bool,
 }
 
 impl Route {
-    /// `all`: the limits of all sources together, whose `linger` holds here too. `None` without a base URL.
-    pub fn of(source: &Source, all: &Limits) -> Option<Self> {
-        let linger = source.limits.linger.max(all.linger);
-        Some(Route { name: source.name.clone(), base_url: source.base_url.clone()?, linger })
+    /// `all`: the limits of all sources together, whose `linger` holds here too.
+    pub fn of(source: &Source, all: &Limits) -> Self {
+        Route {
+            name: source.name.clone(),
+            hosts: source.hosts.clone(),
+            base_url: source.base_url.clone(),
+            linger: source.limits.linger.max(all.linger),
+            intercept: source.intercept,
+            absorb: source.absorb,
+        }
     }
+}
+
+/// What a gateway does, and for whom.
+#[derive(Default)]
+pub struct Rules {
+    pub routes: Vec<Route>,
+    /// Hosts of no source are refused.
+    pub strict: bool,
+    /// Hosts that commands ask without the gateway.
+    pub no_proxy: Vec<String>,
+    /// `host:port` of the lake: requests to it are nobody's to count.
+    pub lake: Option<String>,
+    /// By which https connections are opened; needed if any route intercepts.
+    pub authority: Option<Authority>,
 }
 
 /// Serves until it is dropped.
 pub struct Gateway {
     port: u16,
     door: Arc<Door>,
+    authority: Option<Arc<Authority>>,
+    no_proxy: Vec<String>,
     end: CancellationToken,
 }
 
 impl Gateway {
     /// Listens on a free port of 127.0.0.1, on the runtime that this is called on.
-    pub async fn start(routes: Vec<Route>, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> io::Result<Gateway> {
+    pub async fn start(rules: Rules, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> io::Result<Gateway> {
+        let Rules { routes, strict, mut no_proxy, lake, authority } = rules;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let (door, end) = (Arc::new(Door::default()), CancellationToken::new());
-        let upstreams: BTreeMap<String, Arc<Upstream>> =
-            routes.into_iter().map(|route| (route.name.clone(), Arc::new(Upstream::new(route)))).collect();
-        let forwarder = Arc::new(Forwarder { port, upstreams, permits, clock, door: door.clone() });
-        tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, forwarder, end.clone())));
-        Ok(Gateway { port, door, end })
+        let (authority, pool) = (authority.map(Arc::new), Arc::new(Pool::default()));
+        no_proxy.extend(lake.as_deref().map(|lake| variables::around(lake, &routes)));
+        let forwarder = Forwarder { port, routes, lake, strict, authority: authority.clone(), pool, permits, clock, door: door.clone() };
+        tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, Arc::new(forwarder), end.clone())));
+        Ok(Gateway { port, door, authority, no_proxy, end })
     }
 
     pub fn port(&self) -> u16 {
@@ -81,8 +123,14 @@ impl Gateway {
 }
 
 impl Gate for Gateway {
-    fn admit(&self, attempt: AttemptId) -> Option<String> {
-        Some(format!("http://127.0.0.1:{}/{}", self.port, self.door.admit(attempt)))
+    fn admit(&self, attempt: AttemptId, pass: Pass) -> Option<Admission> {
+        let token = self.door.admit(attempt, pass);
+        let proxy = format!("http://{}:{token}@127.0.0.1:{}", credentials::USER, self.port);
+        let variables = variables::variables(&proxy, &self.no_proxy, self.authority.as_ref().map(|authority| authority.place()));
+        let url = format!("http://127.0.0.1:{}/{token}", self.port);
+        let basic = credentials::basic(&token);
+        let hidden = vec![(proxy, "$HTTP_PROXY"), (url.clone(), "$ADCE_GATEWAY"), (basic, "…"), (token, "…")];
+        Some(Admission { url, variables, hidden })
     }
 
     fn dismiss(&self, attempt: AttemptId) {
@@ -114,13 +162,27 @@ async fn accept(listener: TcpListener, forwarder: Arc<Forwarder>, end: Cancellat
 /// One connection, until the client leaves, its attempt is dismissed, or the gateway ends.
 async fn attend(stream: TcpStream, forwarder: Arc<Forwarder>, end: CancellationToken) {
     let _ = stream.set_nodelay(true);
-    let link = forwarder.door.link(end.clone());
-    let service = service_fn(|request| forwarder.serve(request, &link));
+    let link = Arc::new(forwarder.door.link(end));
+    let served = speak(stream, forwarder, link.clone(), Via::Door);
+    link.while_open(served).await;
+}
+
+/// Serves HTTP on this connection. Boxed, because a tunnel inside of it is served in the same way.
+fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    forwarder: Arc<Forwarder>,
+    link: Arc<Link>,
+    via: Via,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(serve(stream, forwarder, link, via))
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, forwarder: Arc<Forwarder>, link: Arc<Link>, via: Via) {
+    let service = service_fn(|request| forwarder.clone().serve(request, link.clone(), via.clone()));
     // The head comes when the scraper likes: it is our own child, and an idle connection costs nothing.
     let mut server = http1::Builder::new();
     server.preserve_header_case(true).header_read_timeout(None);
-    let connection = server.serve_connection(TokioIo::new(stream), service);
-    if let Some(Err(why)) = end.run_until_cancelled(connection).await {
+    if let Err(why) = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
         tracing::debug!(%why, "a connection to the gateway broke");
     }
 }

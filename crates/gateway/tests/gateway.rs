@@ -1,145 +1,14 @@
 //! Real sockets on both sides: what is asked, what arrives upstream, what comes back, and every permit's fate.
 
-#[allow(dead_code)]
-#[path = "../../collect/tests/support/upstream.rs"]
-mod upstream;
-
-use std::sync::Arc;
-use std::time::Duration;
+mod support;
 
 use adce_core::ids::{AttemptId, Uuid};
-use adce_core::ports::{Answer, Clock, Gate, RetryAfter, Settlement};
-use adce_core::time::{BootId, Boottime, Now, Timestamp};
-use adce_gateway::{Gateway, Route};
-use async_trait::async_trait;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use adce_core::ports::{Answer, Gate, RetryAfter, Settlement};
+use adce_core::spec::Pass;
+use support::upstream::*;
+use support::*;
+
 use tokio::net::{TcpListener, TcpStream};
-use upstream::*;
-
-const NOW: Boottime = Boottime::from_secs(1_000);
-const LINGER: Duration = Duration::from_secs(1);
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Stands still.
-struct Still;
-
-#[async_trait]
-impl Clock for Still {
-    fn now(&self) -> Now {
-        Now { wall: Timestamp::UNIX_EPOCH, boot: NOW }
-    }
-
-    fn boot_id(&self) -> BootId {
-        BootId("test".into())
-    }
-
-    async fn sleep_until(&self, _until: Boottime) {
-        std::future::pending().await
-    }
-}
-
-/// A gateway with one source, `espn`, and one attempt that may pass.
-struct Setup {
-    gateway: Gateway,
-    permits: Arc<Diary>,
-    attempt: AttemptId,
-    /// `/<token>`.
-    token: String,
-}
-
-impl Setup {
-    async fn with(base_url: &str, permits: Arc<Diary>) -> Self {
-        let route = Route { name: "espn".into(), base_url: base_url.parse().unwrap(), linger: LINGER };
-        let gateway = Gateway::start(vec![route], permits.clone(), Arc::new(Still)).await.unwrap();
-        let attempt = AttemptId(Uuid::now_v7());
-        let url = gateway.admit(attempt).unwrap();
-        let token = url.strip_prefix(&format!("http://127.0.0.1:{}", gateway.port())).unwrap().to_owned();
-        Setup { gateway, permits, attempt, token }
-    }
-
-    async fn before(upstream: &Scripted) -> Self {
-        Setup::with(&format!("http://{}", upstream.address), Diary::new()).await
-    }
-
-    async fn dial(&self) -> Client {
-        Client { stream: TcpStream::connect(("127.0.0.1", self.gateway.port())).await.unwrap(), read: Vec::new() }
-    }
-
-    async fn get(&self, below: &str) -> Reply {
-        self.raw(&format!("GET {}/espn{below} HTTP/1.1\r\nHost: g\r\n\r\n", self.token)).await
-    }
-
-    async fn raw(&self, request: &str) -> Reply {
-        let mut client = self.dial().await;
-        client.send(request).await;
-        client.reply().await
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn(&Diary) -> bool) {
-        self.permits.until(what, holds).await;
-    }
-}
-
-struct Client {
-    stream: TcpStream,
-    read: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Reply {
-    head: String,
-    body: String,
-}
-
-impl Reply {
-    fn code(&self) -> u16 {
-        self.head.split(' ').nth(1).unwrap().parse().unwrap()
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head
-            .lines()
-            .find_map(|line| line.split_once(": ").filter(|(known, _)| known.eq_ignore_ascii_case(name)))
-            .map(|(_, value)| value)
-    }
-}
-
-impl Client {
-    async fn send(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).await.unwrap();
-    }
-
-    /// Reads until the text has come; false when the connection ended before.
-    async fn has_read(&mut self, text: &str) -> bool {
-        let reading = async {
-            while !String::from_utf8_lossy(&self.read).contains(text) {
-                if self.stream.read_buf(&mut self.read).await.unwrap_or(0) == 0 {
-                    return false;
-                }
-            }
-            true
-        };
-        tokio::time::timeout(DEADLINE, reading).await.unwrap_or_else(|_| panic!("`{text}` never came"))
-    }
-
-    /// A head, and a body by its `Content-Length`.
-    async fn reply(&mut self) -> Reply {
-        assert!(self.has_read("\r\n\r\n").await, "no answer: {:?}", String::from_utf8_lossy(&self.read));
-        let end = self.read.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-        let head = String::from_utf8(self.read.drain(..end).collect()).unwrap();
-        let mut reply = Reply { head, body: String::new() };
-        let length: usize = reply.header("content-length").map_or(0, |length| length.parse().unwrap());
-        while self.read.len() < length {
-            assert!(self.stream.read_buf(&mut self.read).await.unwrap() > 0, "half a body");
-        }
-        reply.body = String::from_utf8(self.read.drain(..length).collect()).unwrap();
-        reply
-    }
-
-    async fn ended(&mut self) {
-        assert!(!self.has_read("this never comes").await);
-    }
-}
 
 #[tokio::test]
 async fn a_request_arrives_as_it_was_sent_but_for_its_host_and_this_hop() {
@@ -184,8 +53,8 @@ async fn nobody_without_a_token_gets_anywhere() {
     refused(&format!("GET {token}/nba/x"), 404, "`nba` is no source with a base URL; declared are: `espn`").await;
     refused(&format!("GET {token}"), 404, "`espn`").await;
     refused(&format!("GET {token}/espn/a/%2e%2e/%2e%2e/x"), 400, "`..`").await;
-    refused(&format!("GET http://{}/x", upstream.address), 400, "this is no proxy").await;
-    refused(&format!("CONNECT {}", upstream.address), 405, "this is no proxy").await;
+    refused(&format!("GET http://{}/x", upstream.address), 407, "only running attempts").await;
+    refused(&format!("CONNECT {}", upstream.address), 407, "only running attempts").await;
     assert_eq!((upstream.paths().len(), setup.permits.events()), (0, vec![]));
     assert_eq!(setup.get("/x").await.code(), 200);
 }
@@ -318,7 +187,7 @@ async fn a_client_that_leaves_ends_its_request() {
 async fn a_dismissed_attempt_has_nothing_open_any_more() {
     let upstream = Scripted::start([("/x", Vec::new(), Then::Hang), ("/y", ok("y"), Then::ReadOn)]).await;
     let setup = Setup::before(&upstream).await;
-    let other = setup.gateway.admit(AttemptId(Uuid::now_v7())).unwrap();
+    let other = setup.gateway.admit(AttemptId(Uuid::now_v7()), Pass::default()).unwrap().url;
     let mut idle = setup.dial().await;
     idle.send(&format!("GET {}/espn/y HTTP/1.1\r\nHost: g\r\n\r\n", setup.token)).await;
     assert_eq!(idle.reply().await.code(), 200);

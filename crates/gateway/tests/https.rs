@@ -1,55 +1,20 @@
 //! An upstream behind TLS: the scraper speaks plain HTTP to the gateway, and the gateway trusts what the system trusts.
 
-#[allow(dead_code)]
-#[path = "../../collect/tests/support/upstream.rs"]
-mod upstream;
+mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::{AttemptId, Uuid};
-use adce_core::ports::{Answer, Clock, Gate, Settlement};
-use adce_core::time::{BootId, Boottime, Now, Timestamp};
-use adce_gateway::{Gateway, Route};
-use async_trait::async_trait;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use adce_core::ports::{Answer, Gate, Settlement};
+use adce_core::spec::Pass;
+use adce_gateway::{Gateway, Rules};
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use support::upstream::{Diary, status};
+use support::{Still, certified, route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use upstream::{Diary, status};
-
-struct Still;
-
-#[async_trait]
-impl Clock for Still {
-    fn now(&self) -> Now {
-        Now { wall: Timestamp::UNIX_EPOCH, boot: Boottime::from_secs(1) }
-    }
-
-    fn boot_id(&self) -> BootId {
-        BootId("test".into())
-    }
-
-    async fn sleep_until(&self, _until: Boottime) {
-        std::future::pending().await
-    }
-}
-
-/// An authority, and a server's configuration with a certificate of its making for `localhost`.
-fn certified() -> (String, ServerConfig) {
-    let (authority_key, server_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::new(params, authority_key);
-    let certificate = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&server_key, &issuer).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    (authority.pem(), config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap())
-}
 
 /// Answers every connection once.
 async fn serve(listener: TcpListener, config: ServerConfig) {
@@ -91,15 +56,11 @@ fn https_upstreams_are_reached_if_the_system_trusts_them_and_for_their_own_name_
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = listener.local_addr().unwrap().port();
         tokio::spawn(serve(listener, config));
-        let route = |name: &str, host: &str| Route {
-            name: name.into(),
-            base_url: format!("https://{host}:{upstream}").parse().unwrap(),
-            linger: Duration::ZERO,
-        };
         let permits = Diary::new();
-        let routes = vec![route("named", "localhost"), route("misnamed", "127.0.0.1")];
-        let gateway = Gateway::start(routes, permits.clone(), Arc::new(Still)).await.unwrap();
-        let url = gateway.admit(AttemptId(Uuid::now_v7())).unwrap();
+        let at = |name: &str, host: &str| route(name, &format!("https://{host}:{upstream}"));
+        let routes = vec![at("named", "localhost"), at("misnamed", "127.0.0.1")];
+        let gateway = Gateway::start(Rules { routes, ..Rules::default() }, permits.clone(), Arc::new(Still)).await.unwrap();
+        let url = gateway.admit(AttemptId(Uuid::now_v7()), Pass::default()).unwrap().url;
         let token = url.rsplit('/').next().unwrap();
 
         let reply = get(gateway.port(), &format!("/{token}/named/x")).await;

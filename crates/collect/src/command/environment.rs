@@ -20,6 +20,8 @@ const LAKE_SECRETS: [&str; 2] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 pub(crate) struct ChildEnvironment {
     pub(crate) variables: Vec<(OsString, OsString)>,
     pub(crate) secrets: Vec<String>,
+    /// Names by which the gateway would have been found, and that the config has set to something else.
+    pub(crate) own_way: Vec<&'static str>,
 }
 
 impl ChildEnvironment {
@@ -70,8 +72,14 @@ impl ChildEnvironment {
         add("ADCE_ITEMS", order.folder.join("items.jsonl").into());
         add("ADCE_OUT", order.out_folder().into());
         add("ADCE_LAKE", order.lake.as_str().into());
-        if let Some(gateway) = &order.gateway {
-            add("ADCE_GATEWAY", gateway.into());
+        let Some(gateway) = &order.gateway else { return };
+        add("ADCE_GATEWAY", gateway.url.clone().into());
+        for (name, value) in &gateway.variables {
+            // Whoever writes such a name into the config means it.
+            match self.get(name) {
+                Some(_) => self.own_way.push(name),
+                None => self.variables.push(((*name).into(), value.into())),
+            }
         }
     }
 }

@@ -240,7 +240,11 @@ impl Commands {
             Err(Unfollowed::NotStarted(failure)) => return Err(Failure { message: redactor.text(&failure.message), ..failure }),
         };
         let words = Words::on(order.items.iter().map(|item| item.key.as_str()));
-        Ok((spawned, Output::new(words, redactor, self.keep_bytes, self.clock.clone())))
+        let mut output = Output::new(words, redactor, self.keep_bytes, self.clock.clone());
+        for name in environment.own_way {
+            output.complain(&format!("`{name}` is set by the config: requests that follow it do not pass the gateway"));
+        }
+        Ok((spawned, output))
     }
 
     /// From the start to the moment when nobody of the group is left.
@@ -371,7 +375,7 @@ fn redactor(order: &Order, environment: &ChildEnvironment) -> Redactor {
     let mut redactor = Redactor::of(&environment.secrets);
     if let Some(gateway) = &order.gateway {
         // The attempt's token opens the gateway while it runs.
-        redactor.replace(gateway, b"$ADCE_GATEWAY");
+        gateway.hidden.iter().for_each(|(secret, instead)| redactor.replace(secret, instead.as_bytes()));
     }
     redactor
 }

@@ -53,6 +53,7 @@ fn order(folder: &tempfile::TempDir, script: &str) -> Order {
         batch: Batch::default(),
         requests: Requests::default(),
         via: Via::None,
+        pass: Default::default(),
         output: adce_core::spec::Output::Staged,
         timeout: Duration::from_secs(600),
         retry: RetryPolicy::default(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adce_core::spec::{Limits, Source};
+use adce_core::spec::{Limits, Source, host_matches};
 use url::Url;
 
 /// A source, as far as requests go.
@@ -23,26 +23,10 @@ impl Upstream {
 
     /// Whether the source declares the host of this URL.
     pub(crate) fn covers(&self, url: &Url) -> bool {
-        let Some(host) = url.host_str() else { return false };
-        self.hosts.iter().any(|declared| covers(declared, host, url.port_or_known_default()))
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return false };
+        let authority = format!("{host}:{port}");
+        self.hosts.iter().any(|declared| host_matches(declared, &authority))
     }
-}
-
-/// `*.host` does not cover the bare host; without a port every port is covered.
-fn covers(declared: &str, host: &str, port: Option<u16>) -> bool {
-    let (name, only_port) = match declared.rsplit_once(':') {
-        Some((name, digits)) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(digits)),
-        _ => (declared, None),
-    };
-    let port_fits = only_port.is_none_or(|digits| port.is_some_and(|port| digits.parse() == Ok(port)));
-    let host_fits = match name.strip_prefix("*.") {
-        Some(parent) => {
-            let labels = host.len().checked_sub(parent.len() + 1);
-            labels.is_some_and(|at| at > 0 && host.as_bytes()[at] == b'.' && host[at + 1..].eq_ignore_ascii_case(parent))
-        }
-        None => host.eq_ignore_ascii_case(name),
-    };
-    port_fits && host_fits
 }
 
 #[cfg(test)]

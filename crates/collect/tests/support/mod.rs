@@ -168,6 +168,7 @@ pub fn collector(how: How) -> Collector {
         batch: Batch::default(),
         requests: Requests::default(),
         via: Via::None,
+        pass: Default::default(),
         output: Output::Staged,
         timeout: LONG,
         retry: RetryPolicy::default(),
@@ -299,6 +300,8 @@ impl Permits for NoPermits {
     fn settle(&self, _permit: PermitId, _how: Settlement) {}
 
     fn answered(&self, _attempt: AttemptId, _source: &str, _answer: Answer) {}
+
+    fn uncovered(&self, _attempt: AttemptId, _host: &str, _passed: bool) {}
 }
 
 pub fn never() -> Stop {

@@ -125,11 +125,13 @@ pub fn ok(body: &str) -> Vec<u8> {
     answer("200 OK", "", body)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Acquired(PermitId),
     Settled(PermitId, Settlement),
     Answered(Answer),
+    /// A host, and whether it passed.
+    Uncovered(String, bool),
 }
 
 pub struct Diary {
@@ -213,7 +215,7 @@ impl Diary {
                     let held = out.iter().position(|held| *held == permit).expect("settled twice, or never acquired");
                     out.remove(held);
                 }
-                Event::Answered(_) => {}
+                Event::Answered(_) | Event::Uncovered(..) => {}
             }
         }
         assert_eq!(out, [], "permits that were never settled");
@@ -249,6 +251,10 @@ impl Permits for Diary {
 
     fn answered(&self, _attempt: AttemptId, _source: &str, answer: Answer) {
         self.note(Event::Answered(answer));
+    }
+
+    fn uncovered(&self, _attempt: AttemptId, host: &str, passed: bool) {
+        self.note(Event::Uncovered(host.to_owned(), passed));
     }
 }
 

@@ -62,6 +62,7 @@ impl Sample {
             folder: PathBuf::from("/"),
             sources: Default::default(),
             limits: Limits::default(),
+            gateway: Default::default(),
             dimensions: Default::default(),
             datasets: Default::default(),
             collectors: Default::default(),

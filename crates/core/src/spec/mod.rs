@@ -21,7 +21,7 @@ mod units;
 pub mod yaml;
 
 pub(crate) use load::absolute;
-pub use load::{ConfigFile, Loaded, load};
+pub use load::{ConfigFile, Loaded, host_matches, load};
 pub use model::*;
 pub use names::{Columns, DimensionNames, LanguageError, Names};
 pub use reserve::Reserve;

@@ -17,6 +17,7 @@ pub struct Spec {
     pub sources: IndexMap<String, Source>,
     /// All sources together.
     pub limits: Limits,
+    pub gateway: GatewayRules,
     pub dimensions: IndexMap<String, Dimension>,
     pub datasets: IndexMap<String, Dataset>,
     pub collectors: IndexMap<String, std::sync::Arc<Collector>>,
@@ -55,10 +56,23 @@ pub struct Source {
     /// `host`, `*.host` or `host:port`.
     pub hosts: Vec<String>,
     pub base_url: Option<url::Url>,
+    /// Whether the gateway opens https connections to its hosts, to see each request.
+    pub intercept: bool,
+    /// Whether the gateway sends a GET or HEAD again that drew 429 or 503.
+    pub absorb: bool,
     /// Factor of the score; 1.0 if not given.
     pub importance: f64,
     pub limits: Limits,
     pub breaker: Option<BreakerPolicy>,
+}
+
+/// What the local proxy does with requests to hosts of no source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayRules {
+    /// They are refused.
+    pub strict: bool,
+    /// Hosts that commands ask without the gateway.
+    pub no_proxy: Vec<String>,
 }
 
 /// Limits of one source, or of all together. Empty: nothing is limited.
@@ -191,6 +205,7 @@ pub struct Collector {
     pub batch: Batch,
     pub requests: Requests,
     pub via: Via,
+    pub pass: Pass,
     pub output: Output,
     pub timeout: Duration,
     pub retry: RetryPolicy,
@@ -210,6 +225,15 @@ impl Collector {
             Output::Staged | Output::Direct | Output::Stdout => None,
         }
     }
+}
+
+/// How a command's requests pass the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// How long the command waits for an answer. `None`: as long as it takes.
+    pub patience: Option<Duration>,
+    /// So many requests an attempt may send.
+    pub most: Option<u32>,
 }
 
 #[derive(Clone, Debug)]

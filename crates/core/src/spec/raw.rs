@@ -26,6 +26,8 @@ raw! {
         pub sources: Option<Section<RawSource>>,
         /// Limits of all sources together.
         pub limits: Option<RawLimits>,
+        /// What the local proxy does with requests to hosts of no source.
+        pub gateway: Option<RawGateway>,
         /// Named sets of values: a list, a calendar or a table.
         pub dimensions: Option<Section<RawDimension>>,
         /// Families of objects that should exist.
@@ -45,12 +47,26 @@ raw! {
         pub hosts: Needed<OneOrMore<Text>>,
         /// Where the gateway sends requests. Default: `https://` and the only host.
         pub base_url: Option<Text>,
+        /// Opens https connections of commands to these hosts, so that each of their requests is counted and waits for its own
+        /// permit, not each connection. Commands are made to trust adce's own certificates for that. Default: false.
+        pub intercept: Option<Given<bool>>,
+        /// A GET or HEAD of a command that draws 429 or 503 is sent again by the gateway when the source may be asked again; the
+        /// command sees a slow answer. Default: false.
+        pub absorb: Option<Given<bool>>,
         /// Factor of the score. Default: 1.0.
         pub importance: Option<Given<Factor>>,
         /// How often it may be asked. Default: no limit.
         pub limits: Option<RawLimits>,
         /// When to stop calling what keeps failing. Default: 5 failures in a row or half of the last 20; 10m.
         pub breaker: Option<RawBreaker>,
+    }
+
+    /// The local proxy that requests of commands pass.
+    pub struct RawGateway {
+        /// Refuses requests to hosts of no source. Default: false, they pass, are counted and named.
+        pub strict: Option<Given<bool>>,
+        /// Hosts that commands ask without the gateway, such as a database of your own: `host`, `.domain` or an address.
+        pub no_proxy: Option<OneOrMore<Text>>,
     }
 
     /// Limits of requests. All of them hold at once.
@@ -215,6 +231,11 @@ raw! {
         pub requests: Option<RawRequests>,
         /// `gateway`: every request passes `$ADCE_GATEWAY`, one permit each. `none` (the default): charged ahead.
         pub via: Option<Given<RawVia>>,
+        /// How long the command waits for an answer before it gives up: past that the gateway answers 429 with `Retry-After` by
+        /// itself, instead of having a request sent for which nobody waits. Default: as long as it takes.
+        pub client_patience: Option<Given<Span>>,
+        /// So many requests one attempt may send through the gateway; all others are refused. Default: as many as it likes.
+        pub max_requests: Option<Given<Positive>>,
         /// `staged` (the default): written to `{out}` and published by adce. `stdout`: what the command prints is the object, for
         /// tasks of one item. `{ pick_up: "out/{game_id}.html" }`: the file is taken from there. `direct`: the command writes to
         /// the lake by itself.

@@ -353,6 +353,7 @@ impl World {
             folder: PathBuf::from("/"),
             sources: IndexMap::new(),
             limits: Limits::default(),
+            gateway: Default::default(),
             datasets: datasets.collect(),
             dimensions,
             collectors: IndexMap::new(),

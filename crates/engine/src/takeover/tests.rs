@@ -86,6 +86,7 @@ fn order() -> Order {
         batch: Default::default(),
         requests: Default::default(),
         via: Via::None,
+        pass: Default::default(),
         output: Output::Direct,
         timeout: Duration::from_secs(1),
         retry: Default::default(),

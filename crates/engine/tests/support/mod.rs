@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use adce_core::ids::{AttemptId, ItemId};
-use adce_core::ports::{Clock, Collect, Gate, ItemReport, Lake, Listener, Order, OrderItem, Permits, Report, Said, Stop, Store};
-use adce_core::spec::{self, ConfigFile, Spec};
+use adce_core::ports::{Admission, Clock, Collect, Gate, ItemReport, Lake, Listener, Order, OrderItem, Permits, Report, Said, Stop, Store};
+use adce_core::spec::{self, ConfigFile, Pass, Spec};
 use adce_core::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
 use adce_engine::{Ending, Engine, EngineError, Handle, Inbox, Options, Ports};
 use adce_lake::LocalLake;
@@ -215,7 +215,7 @@ impl Collect for Scripted {
 struct NoGate;
 
 impl Gate for NoGate {
-    fn admit(&self, _attempt: AttemptId) -> Option<String> {
+    fn admit(&self, _attempt: AttemptId, _pass: Pass) -> Option<Admission> {
         None
     }
 

@@ -94,6 +94,10 @@ impl Lake for S3Lake {
         self.shared.identity()
     }
 
+    fn answers_at(&self) -> Option<String> {
+        self.shared.client.answers_at()
+    }
+
     async fn list(&self, prefix: &str, found: &mut (dyn for<'a> FnMut(Object) + Send)) -> Result<(), LakeError> {
         listing::list(&self.shared, prefix, found).await
     }

@@ -41,6 +41,12 @@ impl Place {
         Ok(Place { base: base(&url, bucket, virtual_host), region, on_loopback: is_loopback(&url) })
     }
 
+    /// `host:port`.
+    pub(super) fn answers_at(&self) -> Option<String> {
+        let url = Url::parse(&self.base).ok()?;
+        Some(format!("{}:{}", url.host()?, url.port_or_known_default()?))
+    }
+
     /// The URL of the object, or without a key of the bucket.
     pub(super) fn url(&self, key: Option<&str>, query: &[(&str, String)]) -> String {
         let mut url = format!("{}/", self.base);

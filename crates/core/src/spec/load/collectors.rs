@@ -8,7 +8,7 @@ use crate::spec::problem::{Place, Problem};
 use crate::spec::raw::{KeepWord, OutputWord, RawCollector, RawHeader, RawHttp, RawOutput, RawResources, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
 use crate::spec::{
-    Batch, BreakerPolicy, Collector, Environment, How, Http, Keep, Output, PickUp, Requests, Resources, RetryPolicy, Secretive, Via,
+    Batch, BreakerPolicy, Collector, Environment, How, Http, Keep, Output, Pass, PickUp, Requests, Resources, RetryPolicy, Secretive, Via,
 };
 
 impl Loader<'_> {
@@ -69,6 +69,10 @@ impl Loader<'_> {
             via: match &raw.via {
                 Some(Given { value: RawVia::Gateway, .. }) => Via::Gateway,
                 _ => Via::None,
+            },
+            pass: Pass {
+                patience: raw.client_patience.as_ref().map(|given| given.value.0),
+                most: raw.max_requests.as_ref().map(|given| given.value.0),
             },
             output: self.output(what, raw)?,
             timeout,
@@ -252,8 +256,10 @@ impl Loader<'_> {
 
     /// Keys that say something about a process.
     fn refuse_command_keys(&mut self, what: &str, raw: &RawCollector) {
-        let given: [(&str, Option<Place>); 9] = [
+        let given: [(&str, Option<Place>); 11] = [
             ("via", raw.via.as_ref().map(|given| given.at.clone())),
+            ("client_patience", raw.client_patience.as_ref().map(|given| given.at.clone())),
+            ("max_requests", raw.max_requests.as_ref().map(|given| given.at.clone())),
             ("output", raw.output.as_ref().and_then(place_of_output)),
             ("env", raw.env.as_ref().and_then(|names| names.first()).map(|name| name.at.clone())),
             ("secrets", raw.secrets.as_ref().and_then(|set| set.entries.first()).map(|(name, _)| name.at.clone())),

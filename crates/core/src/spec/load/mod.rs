@@ -13,7 +13,8 @@ mod rest;
 mod sources;
 
 pub(super) use datasets::without_variables;
-pub(super) use sources::{host_matches, literal_authority};
+pub use sources::host_matches;
+pub(super) use sources::literal_authority;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -163,6 +164,7 @@ impl<'a> Loader<'a> {
             lake: lake.unwrap_or_else(|| LakeUrl::Folder(self.folder.to_owned())),
             state: state.unwrap_or_else(|| self.default_state()),
             folder: self.folder.to_owned(),
+            gateway: self.gateway(&sources),
             sources,
             limits,
             dimensions,

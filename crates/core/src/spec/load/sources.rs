@@ -9,7 +9,7 @@ use super::{Loader, entries};
 use crate::spec::decode::{Name, Text};
 use crate::spec::problem::{Place, Problem};
 use crate::spec::raw::{Bracket, Off, RawBreaker, RawBreakerPolicy, RawLimits, RawMargin, RawSource};
-use crate::spec::{BreakerPolicy, FailureRate, Limits, Margin, Source, Window};
+use crate::spec::{BreakerPolicy, FailureRate, GatewayRules, Limits, Margin, Source, Window};
 
 pub(super) fn limits(raw: &RawLimits) -> Limits {
     let default = Limits::default();
@@ -86,6 +86,8 @@ impl Loader<'_> {
                 name: name.text.clone(),
                 base_url: self.base_url(name, raw, &hosts),
                 hosts,
+                intercept: raw.intercept.as_ref().is_some_and(|given| given.value),
+                absorb: raw.absorb.as_ref().is_some_and(|given| given.value),
                 importance: raw.importance.as_ref().map_or(1.0, |given| given.value.0),
                 limits: raw.limits.as_ref().map(limits).unwrap_or_default(),
                 breaker: self.breaker(&format!("source `{}`", name.text), raw.breaker.as_ref(), BreakerPolicy::default()),
@@ -93,6 +95,34 @@ impl Loader<'_> {
             sources.insert(name.text.clone(), source);
         }
         sources
+    }
+
+    /// A host that a source declares has limits, so nobody may be sent around them.
+    pub(super) fn gateway(&mut self, sources: &IndexMap<String, Source>) -> GatewayRules {
+        let Some(raw) = self.raw.gateway.as_ref() else { return GatewayRules::default() };
+        let mut no_proxy = Vec::new();
+        for text in raw.no_proxy.as_ref().map_or(&[][..], |given| given.as_slice()) {
+            let host = text.text.to_ascii_lowercase();
+            let bare = host.strip_prefix('.').unwrap_or(&host);
+            if let Err(hint) = check_host(bare) {
+                self.error_with(&text.at, format!("`gateway.no_proxy`: `{}` is not a host", text.text), hint);
+                continue;
+            }
+            // Clients take a name for all below it, too.
+            let meets = |declared: &String| {
+                let declared = without_port(declared);
+                let name = declared.trim_start_matches("*.");
+                name == bare || name.strip_suffix(bare).is_some_and(|front| front.ends_with('.')) || host_matches(declared, bare)
+            };
+            if let Some(source) = sources.values().find(|source| source.hosts.iter().any(meets)) {
+                let message =
+                    format!("`gateway.no_proxy`: `{}` would let requests pass by the limits of source `{}`", text.text, source.name);
+                self.error_with(&text.at, message, "requests to a declared host always go through the gateway; remove one of the two");
+                continue;
+            }
+            no_proxy.push(host);
+        }
+        GatewayRules { strict: raw.strict.as_ref().is_some_and(|given| given.value), no_proxy }
     }
 
     fn hosts(&mut self, name: &Name, raw: &RawSource, owners: &mut IndexMap<String, String>) -> Vec<String> {
@@ -168,16 +198,17 @@ impl Loader<'_> {
 /// stands for every port.
 pub fn host_matches(pattern: &str, authority: &str) -> bool {
     let authority = authority.to_ascii_lowercase();
-    let host = authority
-        .rsplit_once(':')
-        .map_or(authority.as_str(), |(host, port)| if port.chars().all(|c| c.is_ascii_digit()) { host } else { authority.as_str() });
-    let (pattern, wanted) = match pattern.rsplit_once(':') {
-        Some((_, port)) if port.chars().all(|c| c.is_ascii_digit()) => (pattern, authority.as_str()),
-        _ => (pattern, host),
-    };
+    let wanted = if without_port(pattern) == pattern { without_port(&authority) } else { authority.as_str() };
     match pattern.strip_prefix('*') {
         Some(suffix) => wanted.len() > suffix.len() && wanted.ends_with(suffix),
         None => wanted == pattern,
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.chars().all(|c| c.is_ascii_digit()) => name,
+        _ => host,
     }
 }
 

@@ -1,8 +1,9 @@
-//! Connections to one source's base URL.
+//! Connections to upstreams, by where they lead.
 //!
 //! They are held here, not by a general client, because the gateway has to know for every request whether a byte of it
 //! can have left, and has to be able to close a request's connection when its client leaves.
 
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -10,8 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -23,28 +24,30 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
-use url::{Host, Url};
+use url::Host;
 
-use crate::Route;
+use crate::origin::Origin;
+use crate::reach::{Reach, addresses};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Common servers close idle connections after 5 s or more; one that closes just as a request leaves costs an answer.
 const KEPT_IDLE: Duration = Duration::from_secs(4);
 const IDLE_AT_MOST: usize = 32;
+/// A crawler asks thousands of hosts, each of them once.
+const ORIGINS_AT_MOST: usize = 256;
 
-pub(crate) struct Upstream {
-    pub(crate) name: String,
-    pub(crate) base_url: Url,
-    pub(crate) linger: Duration,
-    /// For the `Host` header.
-    pub(crate) authority: HeaderValue,
+#[derive(Default)]
+pub(crate) struct Pool {
     tls: OnceCell<TlsConnector>,
-    idle: Mutex<Vec<(Instant, Connection)>>,
+    idle: Mutex<HashMap<Origin, Vec<(Instant, Connection)>>>,
 }
+
+/// A client's body; or none, of a request that is sent once more.
+pub(crate) type Sending = Either<Incoming, Empty<Bytes>>;
 
 /// Dropped, it is closed.
 pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<Incoming>,
+    pub(crate) sender: SendRequest<Sending>,
     driver: JoinHandle<()>,
 }
 
@@ -54,78 +57,71 @@ impl Drop for Connection {
     }
 }
 
-impl Upstream {
-    pub(crate) fn new(route: Route) -> Self {
-        let host = route.base_url.host_str().unwrap_or_default();
-        let authority = match route.base_url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
-        let authority = HeaderValue::from_str(&authority).unwrap_or(HeaderValue::from_static(""));
-        Upstream {
-            name: route.name,
-            base_url: route.base_url,
-            linger: route.linger,
-            authority,
-            tls: OnceCell::new(),
-            idle: Mutex::default(),
-        }
-    }
-
-    /// Without a `/` at its end.
-    pub(crate) fn base_path(&self) -> &str {
-        self.base_url.path().trim_end_matches('/')
-    }
-
+impl Pool {
     /// One that waits for work, or a new one.
-    pub(crate) async fn connection(&self) -> io::Result<Connection> {
-        match self.take_idle() {
+    pub(crate) async fn connection(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
+        match self.take_idle(to) {
             Some(idle) => Ok(idle),
-            None => self.connect().await,
+            None => self.connect(to, reach).await,
         }
     }
 
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self, to: &Origin) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let waiting = idle.get_mut(to)?;
         let now = Instant::now();
-        idle.retain(|(since, connection)| now.duration_since(*since) < KEPT_IDLE && !connection.sender.is_closed());
-        let ready = idle.iter().rposition(|(_, connection)| connection.sender.is_ready())?;
-        Some(idle.swap_remove(ready).1)
+        waiting.retain(|(since, connection)| now.duration_since(*since) < KEPT_IDLE && !connection.sender.is_closed());
+        let ready = waiting.iter().rposition(|(_, connection)| connection.sender.is_ready())?;
+        Some(waiting.swap_remove(ready).1)
     }
 
-    fn give_back(&self, connection: Connection) {
+    fn give_back(&self, origin: &Origin, connection: Connection) {
         let mut idle = self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if idle.len() == IDLE_AT_MOST {
-            idle.remove(0);
+        if idle.len() >= ORIGINS_AT_MOST && !idle.contains_key(origin) {
+            let now = Instant::now();
+            idle.retain(|_, waiting| waiting.iter().any(|(since, _)| now.duration_since(*since) < KEPT_IDLE));
+            if idle.len() >= ORIGINS_AT_MOST {
+                return;
+            }
         }
-        idle.push((Instant::now(), connection));
+        let waiting = idle.entry(origin.clone()).or_default();
+        if waiting.len() == IDLE_AT_MOST {
+            waiting.remove(0);
+        }
+        waiting.push((Instant::now(), connection));
     }
 
-    pub(crate) async fn connect(&self) -> io::Result<Connection> {
-        let connected = tokio::time::timeout(CONNECT, self.dial());
-        connected.await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within 10 s")))
+    pub(crate) async fn connect(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
+        let connected = tokio::time::timeout(CONNECT, async {
+            let stream = dial(to, reach).await?;
+            if !to.secure {
+                return shake_hands(stream).await;
+            }
+            let name = match &to.host {
+                Host::Domain(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
+                Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
+                Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
+            };
+            let tls = self.tls.get_or_try_init(async || trust_of_the_system()).await?;
+            shake_hands(tls.connect(name, stream).await?).await
+        });
+        connected.await.unwrap_or_else(|_| Err(too_late()))
     }
 
-    async fn dial(&self) -> io::Result<Connection> {
-        let port = self.base_url.port_or_known_default().unwrap_or(80);
-        let host = self.base_url.host().ok_or_else(|| io::Error::other("its base URL names no host"))?;
-        let stream = match host {
-            Host::Domain(name) => TcpStream::connect((name, port)).await?,
-            Host::Ipv4(address) => TcpStream::connect((address, port)).await?,
-            Host::Ipv6(address) => TcpStream::connect((address, port)).await?,
-        };
-        stream.set_nodelay(true)?;
-        if self.base_url.scheme() != "https" {
-            return shake_hands(stream).await;
-        }
-        let name = match host {
-            Host::Domain(name) => ServerName::try_from(name.to_owned()).map_err(io::Error::other)?,
-            Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(address)),
-            Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(address)),
-        };
-        let tls = self.tls.get_or_try_init(async || trust_of_the_system()).await?;
-        shake_hands(tls.connect(name, stream).await?).await
+    /// A connection of which nothing is known but where it leads.
+    pub(crate) async fn tunnel(&self, to: &Origin, reach: Reach) -> io::Result<TcpStream> {
+        tokio::time::timeout(CONNECT, dial(to, reach)).await.unwrap_or_else(|_| Err(too_late()))
     }
+}
+
+fn too_late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no connection within 10 s")
+}
+
+async fn dial(to: &Origin, reach: Reach) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(&*addresses(to, reach).await?).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Connection> {
@@ -133,7 +129,7 @@ async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'stati
     client.preserve_header_case(true);
     let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let driver = tokio::spawn(async move {
-        if let Err(why) = connection.await {
+        if let Err(why) = connection.with_upgrades().await {
             tracing::debug!(%why, "a connection to an upstream broke");
         }
     });
@@ -155,13 +151,14 @@ fn trust_of_the_system() -> io::Result<TlsConnector> {
 pub(crate) struct Passing {
     body: Incoming,
     connection: Option<Connection>,
-    upstream: Arc<Upstream>,
+    pool: Arc<Pool>,
+    origin: Origin,
     is_read: bool,
 }
 
 impl Passing {
-    pub(crate) fn new(body: Incoming, connection: Connection, upstream: Arc<Upstream>) -> Self {
-        Passing { body, connection: Some(connection), upstream, is_read: false }
+    pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin) -> Self {
+        Passing { body, connection: Some(connection), pool, origin, is_read: false }
     }
 }
 
@@ -187,7 +184,7 @@ impl Body for Passing {
 impl Drop for Passing {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take().filter(|_| self.is_read || self.body.is_end_stream()) {
-            self.upstream.give_back(connection);
+            self.pool.give_back(&self.origin, connection);
         }
     }
 }
