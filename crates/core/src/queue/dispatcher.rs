@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::absences::Absences;
-use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Phase};
+use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Phase, TaskEntry};
 use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot};
 use super::form::{Edit, ask_of, terms};
 use super::grants::Grants;
@@ -21,7 +21,7 @@ use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
 use crate::ports::PermitId;
 use crate::record::{AttemptRecord, BreakerRecord, Change, Closed, Event, Lease, Remembered, SourceRecord, Waited};
-use crate::spec::PriorityLevel;
+use crate::spec::{PriorityLevel, Weighting};
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
 /// Owns tasks, progress, slots, limits, breakers and leases.
@@ -341,6 +341,24 @@ impl Dispatcher {
         }
     }
 
+    /// Scores by these weights from now on. What runs goes on, and whoever was passed keeps its patience.
+    ///
+    /// Within a class nothing changes, so classes go up and down as a whole; one by one move only tasks whose size is in
+    /// another band now.
+    pub fn weigh(&mut self, weighting: Weighting) {
+        self.weights = Weights::of(&weighting);
+        self.rules.weighting = weighting;
+        let in_another_band = |task: &TaskEntry| match task.phase {
+            Phase::Ready(class) => self.classes.class(class).0.band != self.weights.band(task.gaps.len()),
+            _ => false,
+        };
+        let moving: Vec<TaskSlot> = self.book.tasks().filter(|(_, task)| in_another_band(task)).map(|(at, _)| at).collect();
+        for task in moving {
+            let patience = self.unqueue(task);
+            self.enter_class(task, patience);
+        }
+    }
+
     fn waiting_tasks_with(&self, dataset: DatasetIx) -> BTreeSet<TaskSlot> {
         let of_dataset = self.book.gaps().filter(|(_, gap)| gap.dataset == dataset);
         let waits = |task: &TaskSlot| !matches!(self.book.task(*task).phase, Phase::Running(_));
@@ -394,6 +412,10 @@ impl Dispatcher {
             self.delay(task, at);
             return;
         }
+        self.enter_class(task, patience);
+    }
+
+    fn enter_class(&mut self, task: TaskSlot, patience: Option<Boottime>) {
         let gaps = self.book.task(task).gaps.len();
         let class = self.classes.enter(self.class_key(task), self.book.place(task), task, gaps, patience);
         self.book.task_mut(task).phase = Phase::Ready(class);

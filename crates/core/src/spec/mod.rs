@@ -8,6 +8,7 @@
 
 mod check;
 mod decode;
+mod difference;
 pub mod expression;
 mod load;
 mod model;
@@ -20,6 +21,7 @@ pub mod template;
 mod units;
 pub mod yaml;
 
+pub use difference::differences;
 pub(crate) use load::absolute;
 pub use load::{ConfigFile, Loaded, load};
 pub use model::*;

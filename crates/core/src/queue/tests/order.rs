@@ -12,7 +12,7 @@ use crate::limits::{Ask, AskKind, HoldOff, Reach, SourceIx};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
 use crate::queue::score::Rank;
 use crate::queue::{Acquire, Charge, Charging, Dispatcher, Pick, Rules};
-use crate::spec::{BreakerPolicy, Limits, PriorityLevel, Requests, Reserve};
+use crate::spec::{BaseScores, BreakerPolicy, Limits, PriorityLevel, Requests, Reserve, SizeBand, SizeBound, Weighting};
 use crate::time::{Boottime, Now, SignedDuration};
 
 #[derive(Default)]
@@ -179,15 +179,41 @@ impl Naive {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Open { dataset: usize, priority: usize, name: u8, hours_old: u8 },
-    Wait { millis: u64 },
+    Open {
+        dataset: usize,
+        priority: usize,
+        name: u8,
+        hours_old: u8,
+    },
+    Wait {
+        millis: u64,
+    },
     Pick,
-    Ask { running: usize },
-    Answer { out: usize, code: u16, pause: Option<u64> },
-    Collected { running: usize },
-    End { running: usize, how: u8 },
-    Hold { dataset: usize },
-    Unhold { dataset: usize },
+    Ask {
+        running: usize,
+    },
+    Answer {
+        out: usize,
+        code: u16,
+        pause: Option<u64>,
+    },
+    Collected {
+        running: usize,
+    },
+    End {
+        running: usize,
+        how: u8,
+    },
+    Hold {
+        dataset: usize,
+    },
+    Unhold {
+        dataset: usize,
+    },
+    /// The config is edited.
+    Weigh {
+        weighting: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -202,6 +228,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0usize..9, 0u8..12).prop_map(|(running, how)| Step::End { running, how }),
         1 => (0usize..5).prop_map(|dataset| Step::Hold { dataset }),
         1 => (0usize..5).prop_map(|dataset| Step::Unhold { dataset }),
+        1 => (0usize..4).prop_map(|weighting| Step::Weigh { weighting }),
     ]
 }
 
@@ -235,6 +262,23 @@ fn rules(enabled: bool, reserve: Reserve) -> Rules {
 fn reserve() -> impl Strategy<Value = Reserve> {
     let share = || prop_oneof![2 => Just(0), 1 => prop::sample::select(vec![130u32, 250, 400])];
     (share(), share()).prop_map(|(critical, low)| Reserve::default().with(PriorityLevel::Critical, critical).with(PriorityLevel::Low, low))
+}
+
+/// Disabled, the default, one in which other sizes make a band and other priorities count most, and one without bands.
+fn weighting(at: usize) -> Weighting {
+    let band = |bound, multiplier| SizeBand { bound, multiplier };
+    let default = Weighting::default();
+    match at {
+        0 => Weighting { enabled: false, ..default },
+        1 => default,
+        2 => Weighting {
+            base_scores: BaseScores { critical: 1.0, high: 2.0, medium: 50.0, low: 70.0 },
+            age_multiplier: 3.0,
+            task_size: vec![band(SizeBound::Below(2), 0.5), band(SizeBound::Below(4), 2.0), band(SizeBound::Above(4), 3.0)],
+            ..default
+        },
+        _ => Weighting { task_size: Vec::new(), age_cap: 5.0, ..default },
+    }
 }
 
 /// Drives a world and remembers what is out.
@@ -311,6 +355,7 @@ impl Drive {
             }
             Step::Hold { dataset } => self.world.dispatcher.hold(Some(DATASETS[dataset])),
             Step::Unhold { dataset } => self.world.dispatcher.unhold(Some(DATASETS[dataset])),
+            Step::Weigh { weighting: which } => self.world.dispatcher.weigh(weighting(which)),
         }
         self.naive.forget(&self.world.dispatcher, now);
         Ok(())
@@ -392,6 +437,36 @@ fn without_weighting_priority_decides_and_then_age() {
     let never_due = gap("d", "a never due", PriorityLevel::High, now_at(1_000));
     world.open(vec![old, never_due, due, due_later], now_at(2_000));
     assert_eq!(world.starts(now_at(900_000_000)), ["d/z due later", "d/due", "d/a never due", "d/old"]);
+}
+
+/// Small ones and large ones, old and new, of every priority: what starts is what would have started had the weights been
+/// these from the beginning.
+#[test]
+fn weights_that_change_while_it_runs_give_the_order_that_they_would_have_given_from_the_start() {
+    let started = |before: usize, after: usize| {
+        let mut rules = no_rules().collector("c", 6, Charging::Ahead).dataset("d", None, Some("c"));
+        rules.slots = 1_000;
+        rules.weighting = weighting(before);
+        let mut world = World::new(rules, now_at(0));
+        for hour in 0..12u64 {
+            let now = now_at(hour * 3_600_000);
+            let gaps = (0..1 + hour % 6).map(|n| {
+                let new = gap("d", &format!("{hour}/{n}"), PriorityLevel::ALL[(hour % 4) as usize], now);
+                crate::gap::Gap { group: vec![hour.to_string()], ..new }
+            });
+            world.open(gaps.collect(), now);
+        }
+        world.dispatcher.weigh(weighting(after));
+        world.starts(now_at(12 * 3_600_000))
+    };
+    for after in 0..4 {
+        let order = started(after, after);
+        assert_eq!(order.len(), 12);
+        for before in 0..4 {
+            assert_eq!(started(before, after), order, "from {before} to {after}");
+        }
+    }
+    assert_ne!(started(1, 0), started(1, 2));
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub fn load(files: &[ConfigFile], folder: &Path, env: &dyn Fn(&str) -> Option<St
 }
 
 /// All files as one tree; `None` if one of them cannot be read.
-fn read(
+pub(in crate::spec) fn read(
     files: &[ConfigFile],
     env: &dyn Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
