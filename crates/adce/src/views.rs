@@ -14,8 +14,8 @@ use adce_core::record::{ItemRecord, Story};
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_engine::{
-    CollectorLine, ContestedLine, CycleFigures, DoubtLine, GapView, LimitsView, Phase, Snapshot, SourceLine, SourceState, TaskView, Why,
-    collector_line,
+    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, LimitsView, Phase, Snapshot, SourceLine, SourceState, TaskView,
+    Why, collector_line,
 };
 
 use crate::config::Edition;
@@ -188,6 +188,20 @@ fn running(line: &adce_engine::RunningLine) -> RunningAttempt {
     }
 }
 
+/// What came of an edit of the config, in a sentence.
+pub fn edited(edited: &Edited) -> String {
+    let named = |parts: &[String]| parts.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(", ");
+    if !edited.errors.is_empty() {
+        return format!("edited, and nothing of it is in force: {}", counted(edited.errors.len() as u64, "error"));
+    }
+    let applied = (!edited.applied.is_empty()).then(|| format!("in force now: {}", named(&edited.applied)));
+    let at_next_start = (!edited.at_next_start.is_empty()).then(|| format!("applies at the next start: {}", named(&edited.at_next_start)));
+    match applied.into_iter().chain(at_next_start).reduce(|one, other| format!("{one}; {other}")) {
+        Some(what) => format!("edited; {what}"),
+        None => "edited; it says what runs".into(),
+    }
+}
+
 fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
     let held = snapshot.surprises.iter().map(|surprise| LookAt {
         what: "surprise".into(),
@@ -204,7 +218,13 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         text: format!("{} used up all attempts; each is revived by itself", counted(snapshot.gaps.exhausted, "gap")),
         command: Some("adce gaps --state exhausted".into()),
     });
-    held.chain(listing)
+    let config = snapshot.edited.as_ref().map(|what| LookAt {
+        what: "config".into(),
+        text: edited(what),
+        command: (!what.errors.is_empty()).then(|| "adce check".into()),
+    });
+    held.chain(config)
+        .chain(listing)
         .chain(crashing(&snapshot.collectors))
         .chain(exhausted)
         .chain(contested(&snapshot.contested))

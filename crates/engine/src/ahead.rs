@@ -93,8 +93,8 @@ impl Ahead {
         }
     }
 
-    /// Nothing starts any more.
-    pub fn end(&mut self, ledger: &mut Ledger) {
+    /// All of them: nothing starts any more, or something else does.
+    pub fn give_back(&mut self, ledger: &mut Ledger) {
         self.useless.extend(self.leases.drain().map(|(_, prepared)| prepared.attempt));
         self.release(ledger);
     }

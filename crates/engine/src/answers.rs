@@ -142,6 +142,7 @@ impl Engine {
             recent: self.figures.recent.iter().cloned().collect(),
             surprises: self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default(),
             doubts: doubts(&self.dispatcher, now),
+            edited: self.edited.clone(),
             contested: self.dispatcher.contested(now).into_iter().map(|(gap, until)| ContestedLine { key: gap.key, until }).collect(),
         }
     }

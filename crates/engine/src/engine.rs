@@ -16,7 +16,7 @@ use adce_core::ids::{AttemptId, ItemId, Uuid};
 use adce_core::ports::StoreError;
 use adce_core::queue::{Dispatcher, Idle, Pick, Prospect, Rules, Start};
 use adce_core::record::{Change, HeldPicture, ItemRecord, Remembered};
-use adce_core::spec::Spec;
+use adce_core::spec::{Spec, Weighting};
 use adce_core::time::{Boottime, Now};
 use tokio::sync::{mpsc, watch};
 
@@ -31,7 +31,7 @@ use crate::inbox::{Inbox, Interrupt, Message};
 use crate::ledger::{Leasing, Ledger};
 use crate::looking::CycleState;
 use crate::mail::Mail;
-use crate::snapshot::{Notice, Phase, Snapshot};
+use crate::snapshot::{Edited, Notice, Phase, Snapshot};
 use crate::stop::StopSwitch;
 
 /// What a person asked of this run.
@@ -104,6 +104,8 @@ pub struct Engine {
     /// The last look is over or under way: nothing starts any more.
     pub(crate) closing: bool,
     pub(crate) consent: Consent,
+    /// The config's files are not what runs.
+    pub(crate) edited: Option<Edited>,
     pub(crate) failed: Option<EngineError>,
     loop_wakes_at: Boottime,
     snapshots: watch::Sender<Snapshot>,
@@ -161,6 +163,7 @@ impl Engine {
             interrupted: None,
             closing: false,
             consent: Consent::Given,
+            edited: None,
             failed: None,
             loop_wakes_at: Boottime::default(),
             snapshots,
@@ -205,7 +208,7 @@ impl Engine {
             snapshot: self.snapshot(now, Phase::Done),
             cycle: std::mem::take(&mut self.cycle.figures),
         };
-        self.ahead.end(&mut self.ledger);
+        self.ahead.give_back(&mut self.ledger);
         let written = self.ledger.finish().await.map_err(EngineError::State);
         self.failed.map_or(written, Err).map(|()| ending)
     }
@@ -341,6 +344,7 @@ impl Engine {
             }
             Message::Query(query) => self.answer(query, now),
             Message::Interrupt(how) => self.interrupt(how),
+            Message::Edited { edited, weighting } => self.edited(edited, weighting),
             Message::Confirmed(yes) => self.consent = if yes { Consent::Given } else { Consent::Declined },
         }
     }
@@ -351,6 +355,16 @@ impl Engine {
         let changes = self.dispatcher.lease_refused(attempt, now);
         self.ledger.record(changes);
         self.fail(EngineError::State(error));
+    }
+
+    fn edited(&mut self, edited: Edited, weighting: Option<Weighting>) {
+        if let Some(weighting) = weighting {
+            self.dispatcher.weigh(weighting);
+            // They were written for what would have started next by the old ones.
+            self.ahead.give_back(&mut self.ledger);
+        }
+        self.edited = Some(edited.clone()).filter(|edited| !edited.is_in_force());
+        self.notice(Notice::ConfigEdited(edited));
     }
 
     pub(crate) fn notice(&self, notice: Notice) {

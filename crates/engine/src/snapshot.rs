@@ -35,6 +35,28 @@ pub struct Snapshot {
     /// Sources that say of too many items at once that they have no such thing.
     #[serde(default)]
     pub doubts: Vec<DoubtLine>,
+    /// The config was edited since this run began, and is not what runs.
+    #[serde(default)]
+    pub edited: Option<Edited>,
+}
+
+/// What came of an edit of the config.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    pub at: Timestamp,
+    /// Parts that are in force since.
+    pub applied: Vec<String>,
+    /// Parts that an engine reads when it starts.
+    pub at_next_start: Vec<String>,
+    /// Why nothing of it is in force.
+    pub errors: Vec<String>,
+}
+
+impl Edited {
+    /// Everything that was edited is in force.
+    pub fn is_in_force(&self) -> bool {
+        self.at_next_start.is_empty() && self.errors.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,6 +262,7 @@ pub enum Notice {
     LookFailed(String),
     /// So many gaps would be started for the first time.
     ManyGaps(u64),
+    ConfigEdited(Edited),
 }
 
 /// `box/401705123/q1.json`, or `box/401705123/q1.json and 9 more`.

@@ -29,7 +29,7 @@ use super::{Collector, LakeUrl, Spec, StateUrl, check};
 use crate::coverage::TableFiles;
 
 /// One `-c` file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigFile {
     /// As messages show it.
     pub name: String,
