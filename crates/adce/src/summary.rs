@@ -28,6 +28,7 @@ pub fn of(ending: &Ending, spec: &Spec) -> RunSummary {
         remaining: coverage.items.gaps(),
         coverage,
         held: snapshot.surprises.clone(),
+        kept_for_next_cycle: snapshot.held_back.iter().map(views::kept).collect(),
         interrupted: ending.interrupted,
         upstream: None,
     }
@@ -128,7 +129,8 @@ fn source_lines(name: &str, used: &SourceUse) -> Vec<String> {
 
 fn what_remains(summary: &RunSummary, ending: &Ending) -> Vec<String> {
     let mut lines: Vec<String> = summary.held.iter().map(|surprise| format!("held: {surprise} → `adce accept` if that is right")).collect();
-    for look in views::contested(&ending.snapshot.contested).chain(views::doubts(&ending.snapshot.doubts)) {
+    let looks = views::contested(&ending.snapshot.contested).chain(views::doubts(&ending.snapshot.doubts));
+    for look in looks.chain(views::kept_for_next_look(&ending.snapshot.held_back)) {
         let command = look.command.map(|command| format!(" → `{command}`")).unwrap_or_default();
         lines.push(format!("{}: {}{command}", look.what, look.text));
     }

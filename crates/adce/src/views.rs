@@ -14,8 +14,8 @@ use adce_core::record::{ItemRecord, Story};
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_engine::{
-    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, LimitsView, Phase, Snapshot, SourceLine, SourceState, TaskView,
-    Why, collector_line,
+    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, HeldBackLine, LimitsView, Phase, Snapshot, SourceLine,
+    SourceState, TaskView, Why, collector_line,
 };
 
 use crate::config::Edition;
@@ -229,6 +229,7 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         .chain(exhausted)
         .chain(contested(&snapshot.contested))
         .chain(doubts(&snapshot.doubts))
+        .chain(kept_for_next_look(&snapshot.held_back))
         .collect()
 }
 
@@ -271,7 +272,12 @@ pub fn contested(contested: &[ContestedLine]) -> impl Iterator<Item = LookAt> {
 }
 
 pub fn gap_line(view: &GapView) -> GapLine {
-    GapLine { task: view.task, in_doubt: view.in_doubt, ..gap(&view.gap, view.state) }
+    let line = gap(&view.gap, view.state);
+    let with_next_look = match view.gate {
+        Some(Gate::Cap { until, .. } | Gate::StandsBack { until }) => Some(until),
+        _ => None,
+    };
+    GapLine { task: view.task, in_doubt: view.in_doubt, next_try: with_next_look.or(line.next_try), ..line }
 }
 
 /// A gap of a state that no engine runs.
@@ -550,6 +556,11 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
             format!("its collector `{collector}` keeps crashing: {}", breaker_sentence(*until, *since, reason, now))
         }
         Gate::RetryAfter { source, until } => format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now)),
+        Gate::Cap { until, .. } => format!("{}, due {}", cap_words(gate), then(*until, now)),
+        Gate::StandsBack { until } => format!(
+            "its task stood in line for longer than `task_ttl` and ended; it makes a new one with the next full look, due {}",
+            then(*until, now)
+        ),
         Gate::Limit { source, limit, until } => {
             let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
             format!("the limit {limit} {whose} has no room{}", until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default())
@@ -573,6 +584,37 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
         Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),
     }
+}
+
+/// Without the time at which it is over.
+pub fn cap_words(gate: &Gate) -> String {
+    let Gate::Cap { priority, tasks, .. } = gate else { return String::new() };
+    let of = priority.map_or("all", |priority| priority.word());
+    format!("`tasks_per_cycle: {{ {of}: {tasks} }}` is used up until the next full look")
+}
+
+pub fn kept(line: &HeldBackLine) -> adce_api::Kept {
+    let (by, priority, until) = match line.gate {
+        Gate::Cap { priority, until, .. } => ("tasks_per_cycle", priority, Some(until)),
+        Gate::StandsBack { until } => ("task_ttl", None, Some(until)),
+        _ => (line.gate.word(), None, None),
+    };
+    adce_api::Kept { by: by.into(), priority, tasks: line.tasks, gaps: line.gaps, next_cycle: until }
+}
+
+/// What `tasks_per_cycle` and `task_ttl` keep for the next full look.
+pub fn kept_for_next_look(lines: &[HeldBackLine]) -> impl Iterator<Item = LookAt> {
+    lines.iter().map(|line| {
+        let gaps = counted(line.gaps, "gap");
+        let (what, text) = match &line.gate {
+            Gate::Cap { until, .. } => ("tasks_per_cycle", format!("{} ({gaps}) wait: {}, due {until}", counted(line.tasks, "task"), cap_words(&line.gate))),
+            Gate::StandsBack { until } => {
+                ("task_ttl", format!("{gaps} stand back, because their tasks stood in line for too long; they make new ones with the next full look, due {until}"))
+            }
+            other => ("held back", format!("{gaps}: {}", other.word())),
+        };
+        LookAt { what: what.into(), text, command: None }
+    })
 }
 
 /// An attempt's story; `started`: when it began.
@@ -609,6 +651,7 @@ fn held_back(gate: &Gate) -> String {
         Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` ({reason})"),
         Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of its collector `{collector}` ({reason})"),
         Gate::RetryAfter { source, .. } => format!("a pause that `{source}` asked for"),
+        Gate::Cap { .. } => cap_words(gate),
         Gate::Limit { source, limit, .. } => format!("the limit {limit} {}", whose(source)),
         Gate::SetAside { source, limit, for_priorities, .. } => {
             format!("what is set aside of the limit {limit} {} for {}", whose(source), named(for_priorities))

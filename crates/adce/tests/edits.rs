@@ -60,6 +60,6 @@ fn a_config_that_is_edited_while_it_runs_changes_the_order_at_once() {
         .says("config edited; in force now: `priority_weighting.enabled`; applies at the next start: `engine.reconcile_every`");
     said.says("config edited, and nothing of it is in force: 1 error\nerror: ")
         .says("config edited; in force now: `priority_weighting.enabled`\n");
-assert_eq!(said.err.matches("config edited").count(), 3, "each edition is told of once: {}", said.err);
+    assert_eq!(said.err.matches("config edited").count(), 3, "each edition is told of once: {}", said.err);
     assert_eq!(started(&place), ["a", "1", "2", "b", "c", "3"]);
 }

@@ -3,6 +3,7 @@
 use adce_core::gap::Task;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::Progress;
+use adce_core::queue::Gate;
 use adce_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -35,9 +36,20 @@ pub struct Snapshot {
     /// Sources that say of too many items at once that they have no such thing.
     #[serde(default)]
     pub doubts: Vec<DoubtLine>,
+    /// What `tasks_per_cycle` and `task_ttl` keep for the next full look.
+    #[serde(default)]
+    pub held_back: Vec<HeldBackLine>,
     /// The config was edited since this run began, and is not what runs.
     #[serde(default)]
     pub edited: Option<Edited>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBackLine {
+    pub gate: Gate,
+    /// None of those that stand back: their tasks have ended.
+    pub tasks: u64,
+    pub gaps: u64,
 }
 
 /// What came of an edit of the config.

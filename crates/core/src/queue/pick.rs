@@ -178,7 +178,7 @@ impl Dispatcher {
         }
         let mut next: Vec<(Rank, TaskSlot)> = Vec::new();
         for (_, key, class) in self.classes.occupied() {
-            let is_shut = key.source.is_some_and(|source| self.source_gate(source, now).is_some());
+            let is_shut = key.source.is_some_and(|source| self.source_gate(source, now).is_some()) || self.cap_gate(key, now).is_some();
             if key.ask.is_some() || is_shut {
                 continue;
             }
@@ -307,7 +307,11 @@ impl Dispatcher {
     /// Nothing of the class may start now, whatever the limits say, and when that may change by itself.
     pub(super) fn shut(&self, key: &ClassKey, now: Now) -> Option<(Gate, Option<Boottime>)> {
         let by_source = key.source.and_then(|source| self.source_gate(source, now));
-        by_source.or_else(|| self.collector_gate(key.collector, now))
+        by_source.or_else(|| self.collector_gate(key.collector, now)).or_else(|| {
+            let (gate, until) = self.cap_gate(key, now)?;
+            // A look that takes its time ends when it ends.
+            Some((gate, Some(until).filter(|until| *until > now.boot)))
+        })
     }
 
     /// A source that may not be asked at all now.
@@ -439,7 +443,9 @@ impl Dispatcher {
         self.collectors[usize::from(key.collector)].breaker.started(attempt, now.boot);
         self.unqueue(task);
         self.book.has_room(task, false);
-        self.book.task_mut(task).phase = Phase::Running(attempt);
+        let entry = self.book.task_mut(task);
+        (entry.phase, entry.in_line_since_s) = (Phase::Running(attempt), 0);
+        self.cycle.started(key.priority);
         let lease = Lease {
             attempt,
             token: FencingToken(0),

@@ -12,7 +12,7 @@ use crate::limits::{Ask, AskKind, HoldOff, Reach, SourceIx};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
 use crate::queue::score::Rank;
 use crate::queue::{Acquire, Charge, Charging, Dispatcher, Pick, Rules};
-use crate::spec::{BaseScores, BreakerPolicy, Limits, PriorityLevel, Requests, Reserve, SizeBand, SizeBound, Weighting};
+use crate::spec::{BaseScores, BreakerPolicy, Caps, Limits, PriorityLevel, Requests, Reserve, SizeBand, SizeBound, Weighting};
 use crate::time::{Boottime, Now, SignedDuration};
 
 #[derive(Default)]
@@ -21,6 +21,8 @@ struct Naive {
     patience: HashMap<TaskId, Boottime>,
     /// Attempts that only publish.
     delivering: HashSet<AttemptId>,
+    /// Since the last full look.
+    started: HashMap<PriorityLevel, u32>,
 }
 
 struct Candidate {
@@ -127,6 +129,13 @@ impl Naive {
         fits(slots, false) && fits(2 * slots, true)
     }
 
+    fn is_under_its_caps(&self, dispatcher: &Dispatcher, priority: PriorityLevel) -> bool {
+        let all: u32 = self.started.values().sum();
+        let own = self.started.get(&priority).copied().unwrap_or(0);
+        let (of_all, of_low) = (CAPS_OF_ALL_AND_LOW.0, CAPS_OF_ALL_AND_LOW.1);
+        dispatcher.rules.caps.is_empty() || (all < of_all && (priority != PriorityLevel::Low || own < of_low))
+    }
+
     fn pick(&mut self, dispatcher: &Dispatcher, now: Now) -> Option<TaskId> {
         let (slots, under_way) = (dispatcher.rules.slots as usize, dispatcher.running());
         let collecting = under_way.iter().filter(|running| !self.delivering.contains(&running.attempt)).count();
@@ -134,11 +143,12 @@ impl Naive {
             return None;
         }
         let mut tasks = candidates(dispatcher, now);
-        tasks.retain(|task| self.has_slot(dispatcher, task.priority));
+        tasks.retain(|task| self.has_slot(dispatcher, task.priority) && self.is_under_its_caps(dispatcher, task.priority));
         let best = tasks
             .iter()
             .filter(|task| task.refusal.is_none() && !self.is_kept_back(task, &tasks, dispatcher, now))
             .max_by(|one, other| one.rank.cmp(&other.rank))?;
+        *self.started.entry(best.priority).or_default() += 1;
         for passed in &tasks {
             let takes = passed.priority == best.priority || !within_its_share(best, dispatcher, now);
             let competes =
@@ -210,6 +220,8 @@ enum Step {
     Unhold {
         dataset: usize,
     },
+    /// A full look is over.
+    Look,
     /// The config is edited.
     Weigh {
         weighting: usize,
@@ -228,14 +240,18 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0usize..9, 0u8..12).prop_map(|(running, how)| Step::End { running, how }),
         1 => (0usize..5).prop_map(|dataset| Step::Hold { dataset }),
         1 => (0usize..5).prop_map(|dataset| Step::Unhold { dataset }),
+        1 => Just(Step::Look),
         1 => (0usize..4).prop_map(|weighting| Step::Weigh { weighting }),
     ]
 }
 
+/// Tasks that start from one look to the next, where there are caps at all.
+const CAPS_OF_ALL_AND_LOW: (u32, u32) = (7, 2);
+
 const DATASETS: [&str; 5] = ["pages", "bulk", "small", "files", "elsewhere"];
 
 /// One source with single and charged-ahead tasks, another that shares the limits of all, and tasks without a source.
-fn rules(enabled: bool, reserve: Reserve) -> Rules {
+fn rules(enabled: bool, reserve: Reserve, capped: bool) -> Rules {
     let mut rules = no_rules()
         .source("a", Limits { in_flight: Some(3), ..limits(&[per(4, 1), per(8, 60)]) })
         .source("b", Limits { min_delay: Some(Duration::from_millis(500)), ..limits(&[per(6, 60)]) })
@@ -256,6 +272,10 @@ fn rules(enabled: bool, reserve: Reserve) -> Rules {
     rules.weighting.enabled = enabled;
     rules.slots = 4;
     rules.reserve = reserve;
+    if capped {
+        rules.caps = Caps::default().with(None, CAPS_OF_ALL_AND_LOW.0).with(Some(PriorityLevel::Low), CAPS_OF_ALL_AND_LOW.1);
+        rules.task_ttl = Some(Duration::from_secs(60));
+    }
     rules
 }
 
@@ -355,6 +375,11 @@ impl Drive {
             }
             Step::Hold { dataset } => self.world.dispatcher.hold(Some(DATASETS[dataset])),
             Step::Unhold { dataset } => self.world.dispatcher.unhold(Some(DATASETS[dataset])),
+            Step::Look => {
+                let changes = self.world.dispatcher.new_cycle(now.boot + Duration::from_secs(900), now);
+                self.world.memory.apply(&changes);
+                self.naive.started.clear();
+            }
             Step::Weigh { weighting: which } => self.world.dispatcher.weigh(weighting(which)),
         }
         self.naive.forget(&self.world.dispatcher, now);
@@ -377,8 +402,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn pick_equals_brute_force(enabled in prop::bool::weighted(0.8), reserve in reserve(), steps in prop::collection::vec(step(), 1..150)) {
-        let mut drive = Drive::new(rules(enabled, reserve));
+    fn pick_equals_brute_force(enabled in prop::bool::weighted(0.8), reserve in reserve(), capped in prop::bool::weighted(0.3), steps in prop::collection::vec(step(), 1..150)) {
+        let mut drive = Drive::new(rules(enabled, reserve, capped));
         for step in &steps {
             drive.step(step)?;
         }
