@@ -10,9 +10,9 @@ use adce_api::{
 use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
 use adce_core::queue::{Asked, Came, Gate};
-use adce_core::record::{ItemRecord, Story};
+use adce_core::record::{ItemRecord, Lease, Story};
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
-use adce_core::time::{Boottime, Now, Timestamp};
+use adce_core::time::{Boottime, Moment, Now, Timestamp};
 use adce_engine::{
     CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, HeldBackLine, LimitsView, Phase, Snapshot, SourceLine,
     SourceState, TaskView, Why, collector_line,
@@ -185,6 +185,27 @@ fn running(line: &adce_engine::RunningLine) -> RunningAttempt {
         landed: line.progress.map_or(0, |progress| progress.done),
         landing: line.progress.map_or(line.items, |progress| progress.of),
         pid: line.process_group,
+    }
+}
+
+/// What an engine left under way that does not run any more, or does not answer.
+pub fn left_under_way(leases: &[Lease], now: &Moment) -> Option<LookAt> {
+    let gaps = leases.iter().map(|lease| lease.gaps.len() as u64).sum();
+    let expired = leases.iter().filter(|lease| lease.until.has_come(now)).count() as u64;
+    let text = format!(
+        "no engine answers, and the last one left {} with {} under way, {} of these leases expired; the next run ends what is left of them",
+        counted(leases.len() as u64, "attempt"),
+        counted(gaps, "gap"),
+        grouped(expired)
+    );
+    (!leases.is_empty()).then(|| LookAt { what: "left under way".into(), text, command: Some("adce run".into()) })
+}
+
+pub fn held_by_lease(lease: &Lease, now: &Moment) -> String {
+    let until = clock(lease.until.wall);
+    match lease.until.has_come(now) {
+        true => format!("attempt {} of an engine that is gone held it until {until}; the next run ends what is left of it", lease.attempt),
+        false => format!("attempt {} of an engine that does not answer holds it until {until}", lease.attempt),
     }
 }
 

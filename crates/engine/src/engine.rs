@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::{AttemptId, ItemId, Uuid};
+use adce_core::lease::{self, Beat, Heartbeat};
 use adce_core::ports::StoreError;
 use adce_core::queue::{Dispatcher, Idle, Pick, Prospect, Rules, Start};
 use adce_core::record::{Change, HeldPicture, ItemRecord, Remembered};
@@ -90,6 +91,7 @@ pub struct Engine {
     pub(crate) mail: Mail,
     pub(crate) ledger: Ledger,
     ahead: Ahead,
+    heartbeat: Heartbeat,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) items: HashMap<ItemId, ItemRecord>,
     /// Open gaps that a person did not select: remembered, and left alone.
@@ -151,6 +153,7 @@ impl Engine {
             mail: inbox.mail,
             ledger,
             ahead: Ahead::default(),
+            heartbeat: Heartbeat::default(),
             dispatcher,
             items,
             aside,
@@ -220,6 +223,7 @@ impl Engine {
         }
         self.follow_up();
         self.renew_if_due();
+        self.beat_if_due();
         let idle = self.start_what_can(launch);
         self.show(&idle);
         if self.is_over(&idle) {
@@ -247,6 +251,21 @@ impl Engine {
         self.grant_what_can();
         if let Some(error) = self.ledger.failure() {
             self.fail(EngineError::State(error));
+        }
+    }
+
+    /// Leases of what goes on for long, and of what was leased ahead and waits for long, are renewed. It goes along with
+    /// whatever is written next; if it is refused, somebody else has the state by now, and everything ends.
+    fn beat_if_due(&mut self) {
+        let now = self.now();
+        let held = || self.stops.keys().copied().chain(self.ahead.attempts()).collect();
+        let Some(Beat { renew, slept }) = self.heartbeat.beat(held, now.boot) else { return };
+        if let Some(slept) = slept {
+            self.notice(Notice::LeasesExpired { attempts: renew.len() as u64, after: slept });
+        }
+        if !renew.is_empty() {
+            let until = lease::until(&self.dispatcher.moment(now));
+            self.ledger.record(vec![Change::Renew { attempts: renew, until }]);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the engine is doing, as plain data: the live display, the control socket and the closing summary read only this.
 
+use std::time::Duration;
+
 use adce_core::gap::Task;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::Progress;
@@ -275,6 +277,11 @@ pub enum Notice {
     /// So many gaps would be started for the first time.
     ManyGaps(u64),
     ConfigEdited(Edited),
+    /// The loop had no turn for so long (the machine slept?) that the leases of these attempts had expired. They hold again.
+    LeasesExpired {
+        attempts: u64,
+        after: Duration,
+    },
 }
 
 /// `box/401705123/q1.json`, or `box/401705123/q1.json and 9 more`.

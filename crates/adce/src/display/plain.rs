@@ -58,6 +58,13 @@ fn said(notice: &Notice) -> Option<String> {
             let errors = edited.errors.iter().map(|error| format!("\n{error}"));
             format!("config {}{}", views::edited(edited), errors.collect::<String>())
         }
+        Notice::LeasesExpired { attempts, after } => {
+            format!(
+                "nothing moved for {} (did the machine sleep?): the leases of {} had expired, and hold again",
+                span(*after),
+                counted(*attempts, "attempt")
+            )
+        }
         Notice::Surprise(surprise) => format!("held: {surprise}"),
         Notice::Doubted { source, absences, of, probe_at } => format!(
             "doubted {source}: {absences} of its last {of} answers are \"no such thing\", which is not believed; one is asked again {probe_at}"

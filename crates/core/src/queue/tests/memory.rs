@@ -285,6 +285,7 @@ fn finish(attempt: AttemptId) -> Change {
         collector: String::new(),
         gaps: Vec::new(),
         started_at: START.parse().unwrap(),
+        until: crate::time::Moment::of(&boot_id(), now_at(0)),
         staged: Vec::new(),
     };
     Change::Finish(crate::queue::dispatcher::died(lease, now_at(0)))
