@@ -10,37 +10,78 @@ use adce_lake::tables::ConfigFolder;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// The first of them gives the folder at which relative paths begin.
-pub fn read(paths: &[PathBuf]) -> Result<(Vec<ConfigFile>, PathBuf), Failure> {
-    let mut files = Vec::new();
-    for path in paths {
-        let text = std::fs::read(path).map_err(|error| {
-            let failure = Failure::new(Exit::Config, format!("the config `{}` cannot be read: {error}", path.display()));
-            if error.kind() == std::io::ErrorKind::NotFound {
-                failure.hint("`adce init` writes a first one; `-c FILE` names another")
-            } else {
-                failure
-            }
-        })?;
-        let text = String::from_utf8(text)
-            .map_err(|error| Failure::new(Exit::Config, format!("the config `{}` is not UTF-8: {}", path.display(), error.utf8_error())))?;
-        files.push(ConfigFile { name: path.display().to_string(), text });
+/// The files of a config, as they were read.
+#[derive(Clone, Debug)]
+pub struct Written {
+    paths: Vec<PathBuf>,
+    files: Vec<ConfigFile>,
+    /// That of the first of them, at which relative paths begin.
+    folder: PathBuf,
+}
+
+impl Written {
+    pub fn read(paths: &[PathBuf]) -> Result<Written, Failure> {
+        let mut files = Vec::new();
+        for path in paths {
+            let text = std::fs::read(path).map_err(|error| {
+                let failure = Failure::new(Exit::Config, format!("the config `{}` cannot be read: {error}", path.display()));
+                if error.kind() == std::io::ErrorKind::NotFound {
+                    failure.hint("`adce init` writes a first one; `-c FILE` names another")
+                } else {
+                    failure
+                }
+            })?;
+            let text = String::from_utf8(text).map_err(|error| {
+                Failure::new(Exit::Config, format!("the config `{}` is not UTF-8: {}", path.display(), error.utf8_error()))
+            })?;
+            files.push(ConfigFile { name: path.display().to_string(), text });
+        }
+        let first = paths.first().map(PathBuf::as_path).unwrap_or(Path::new("adce.yaml"));
+        let absolute = std::path::absolute(first)
+            .map_err(|error| Failure::new(Exit::Config, format!("the path of `{}` is unknown: {error}", first.display())))?;
+        Ok(Written { paths: paths.to_vec(), files, folder: absolute.parent().map(Path::to_path_buf).unwrap_or_default() })
     }
-    let first = paths.first().map(PathBuf::as_path).unwrap_or(Path::new("adce.yaml"));
-    let absolute = std::path::absolute(first)
-        .map_err(|error| Failure::new(Exit::Config, format!("the path of `{}` is unknown: {error}", first.display())))?;
-    Ok((files, absolute.parent().map(Path::to_path_buf).unwrap_or_default()))
+
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    pub fn is_same_text(&self, other: &Written) -> bool {
+        self.files == other.files
+    }
+
+    /// What the files say, with everything that is wrong with them.
+    pub fn load(&self) -> Loaded {
+        spec::load(&self.files, &self.folder, &variable, &ConfigFolder::new(&self.folder))
+    }
+
+    /// A config without errors, or all of them. Warnings are `adce check`'s.
+    pub fn spec(&self) -> Result<Arc<Spec>, Failure> {
+        self.load().spec().map(Arc::new).map_err(Failure::Config)
+    }
+
+    /// The parts that an earlier edition wrote differently.
+    pub fn differences_from(&self, earlier: &Written) -> Vec<String> {
+        spec::differences(&earlier.files, &self.files, &variable)
+    }
+
+    pub fn edition(&self) -> Edition {
+        let mut digest = blake3::Hasher::new();
+        for file in &self.files {
+            digest.update(&(file.text.len() as u64).to_le_bytes());
+            digest.update(file.text.as_bytes());
+        }
+        let changed = self.paths.iter().filter_map(|path| std::fs::metadata(path).ok()?.modified().ok()).max();
+        Edition { id: digest.finalize().to_hex()[..16].to_owned(), changed_at: changed.and_then(|at| Timestamp::try_from(at).ok()) }
+    }
 }
 
-/// What the files say, with everything that is wrong with them.
-pub fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
-    let (files, folder) = read(paths)?;
-    Ok(spec::load(&files, &folder, &|name| std::env::var(name).ok(), &ConfigFolder::new(&folder)))
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
-/// A config without errors, or all of them. Warnings are `adce check`'s.
 pub fn spec(paths: &[PathBuf]) -> Result<Arc<Spec>, Failure> {
-    load(paths)?.spec().map(Arc::new).map_err(Failure::Config)
+    Written::read(paths)?.spec()
 }
 
 /// What tells one version of a config from another.
@@ -50,17 +91,4 @@ pub struct Edition {
     pub id: String,
     /// When the newest of the files was changed.
     pub changed_at: Option<Timestamp>,
-}
-
-impl Edition {
-    pub fn of(paths: &[PathBuf]) -> Result<Edition, Failure> {
-        let (files, _) = read(paths)?;
-        let mut digest = blake3::Hasher::new();
-        for file in &files {
-            digest.update(&(file.text.len() as u64).to_le_bytes());
-            digest.update(file.text.as_bytes());
-        }
-        let changed = paths.iter().filter_map(|path| std::fs::metadata(path).ok()?.modified().ok()).max();
-        Ok(Edition { id: digest.finalize().to_hex()[..16].to_owned(), changed_at: changed.and_then(|at| Timestamp::try_from(at).ok()) })
-    }
 }

@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod demo_scraper;
 mod display;
+mod edits;
 mod exit;
 mod failure;
 mod guardian;
@@ -80,7 +81,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Check => commands::check::run(&config, format, adce_core::time::Timestamp::now()),
         Command::Plan => commands::plan::run(config::spec(&config)?, format).await,
         Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,
-        Command::Run(args) => commands::run::run(&args, config::spec(&config)?, config::Edition::of(&config)?, format).await,
+        Command::Run(args) => commands::run::run(&args, config::Written::read(&config)?, format).await,
         Command::Try(args) => commands::try_one::run(&args, config::spec(&config)?, format).await,
         Command::Demo(args) => commands::demo::run(&args, format).await,
         Command::Status => commands::status::run(config::spec(&config)?, format).await,

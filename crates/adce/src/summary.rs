@@ -28,6 +28,7 @@ pub fn of(ending: &Ending, spec: &Spec) -> RunSummary {
         remaining: coverage.items.gaps(),
         coverage,
         held: snapshot.surprises.clone(),
+        kept_for_next_cycle: snapshot.held_back.iter().map(views::kept).collect(),
         interrupted: ending.interrupted,
         upstream: None,
     }
@@ -128,9 +129,9 @@ fn source_lines(name: &str, used: &SourceUse) -> Vec<String> {
 
 fn what_remains(summary: &RunSummary, ending: &Ending) -> Vec<String> {
     let mut lines: Vec<String> = summary.held.iter().map(|surprise| format!("held: {surprise} → `adce accept` if that is right")).collect();
-    let Snapshot { contested, doubts, uncovered, .. } = &ending.snapshot;
-    let looks = views::contested(contested).chain(views::doubts(doubts)).chain(views::uncovered(uncovered));
-    for look in looks {
+    let Snapshot { contested, doubts, uncovered, held_back, .. } = &ending.snapshot;
+    let looks = views::contested(contested).chain(views::doubts(doubts)).chain(views::kept_for_next_look(held_back));
+    for look in looks.chain(views::uncovered(uncovered)) {
         let command = look.command.map(|command| format!(" → `{command}`")).unwrap_or_default();
         lines.push(format!("{}: {}{command}", look.what, look.text));
     }

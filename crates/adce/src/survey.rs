@@ -12,7 +12,7 @@ use adce_core::gap::Gap;
 use adce_core::ids::ItemId;
 use adce_core::ports::{Clock, LakeError};
 use adce_core::queue::{Dispatcher, GapNews, Rules};
-use adce_core::record::Remembered;
+use adce_core::record::{Lease, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::Now;
 use adce_engine::{EngineError, Look, Records, gap_view, look};
@@ -42,6 +42,8 @@ pub struct Survey {
     /// Why it is not believed yet; empty: it is in force.
     pub surprises: Vec<String>,
     pub not_listed: Vec<(String, LakeError)>,
+    /// What the last engine left under way.
+    pub leases: Vec<Lease>,
 }
 
 impl Survey {
@@ -110,6 +112,7 @@ fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered
     let policy = &spec.engine.surprise;
     let surprises = coverage::surprises(remembered.picture.as_ref(), &picture, policy);
     let verdict = coverage::judge(remembered.held.as_ref(), &picture, &surprises, policy, spec.engine.reconcile_every);
+    let leases = remembered.leases.clone();
     let (mut dispatcher, _) = Dispatcher::new(Rules::of(&spec), &mut remembered, clock.boot_id(), now);
     let mut held_back = 0;
     let mut surprises = Vec::new();
@@ -123,5 +126,5 @@ fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered
             surprises = held.surprises;
         }
     }
-    Ok(Survey { spec, lake, now, expected, coverage, dispatcher, records: remembered.items, held_back, surprises, not_listed })
+    Ok(Survey { spec, lake, now, expected, coverage, dispatcher, records: remembered.items, held_back, surprises, not_listed, leases })
 }

@@ -10,12 +10,12 @@ use adce_api::{
 use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
 use adce_core::queue::{Asked, Came, Gate};
-use adce_core::record::{ItemRecord, Story};
+use adce_core::record::{ItemRecord, Lease, Story};
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
-use adce_core::time::{Boottime, Now, Timestamp};
+use adce_core::time::{Boottime, Moment, Now, Timestamp};
 use adce_engine::{
-    CollectorLine, ContestedLine, CycleFigures, DoubtLine, GapView, LimitsView, Phase, Snapshot, SourceLine, SourceState, TaskView,
-    UncoveredLine, Why, collector_line,
+    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, HeldBackLine, LimitsView, Phase, Snapshot, SourceLine,
+    SourceState, TaskView, UncoveredLine, Why, collector_line,
 };
 
 use crate::config::Edition;
@@ -188,6 +188,41 @@ fn running(line: &adce_engine::RunningLine) -> RunningAttempt {
     }
 }
 
+/// What an engine left under way that does not run any more, or does not answer.
+pub fn left_under_way(leases: &[Lease], now: &Moment) -> Option<LookAt> {
+    let gaps = leases.iter().map(|lease| lease.gaps.len() as u64).sum();
+    let expired = leases.iter().filter(|lease| lease.until.has_come(now)).count() as u64;
+    let text = format!(
+        "no engine answers, and the last one left {} with {} under way, {} of these leases expired; the next run ends what is left of them",
+        counted(leases.len() as u64, "attempt"),
+        counted(gaps, "gap"),
+        grouped(expired)
+    );
+    (!leases.is_empty()).then(|| LookAt { what: "left under way".into(), text, command: Some("adce run".into()) })
+}
+
+pub fn held_by_lease(lease: &Lease, now: &Moment) -> String {
+    let until = clock(lease.until.wall);
+    match lease.until.has_come(now) {
+        true => format!("attempt {} of an engine that is gone held it until {until}; the next run ends what is left of it", lease.attempt),
+        false => format!("attempt {} of an engine that does not answer holds it until {until}", lease.attempt),
+    }
+}
+
+/// What came of an edit of the config, in a sentence.
+pub fn edited(edited: &Edited) -> String {
+    let named = |parts: &[String]| parts.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(", ");
+    if !edited.errors.is_empty() {
+        return format!("edited, and nothing of it is in force: {}", counted(edited.errors.len() as u64, "error"));
+    }
+    let applied = (!edited.applied.is_empty()).then(|| format!("in force now: {}", named(&edited.applied)));
+    let at_next_start = (!edited.at_next_start.is_empty()).then(|| format!("applies at the next start: {}", named(&edited.at_next_start)));
+    match applied.into_iter().chain(at_next_start).reduce(|one, other| format!("{one}; {other}")) {
+        Some(what) => format!("edited; {what}"),
+        None => "edited; it says what runs".into(),
+    }
+}
+
 fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
     let held = snapshot.surprises.iter().map(|surprise| LookAt {
         what: "surprise".into(),
@@ -204,12 +239,19 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         text: format!("{} used up all attempts; each is revived by itself", counted(snapshot.gaps.exhausted, "gap")),
         command: Some("adce gaps --state exhausted".into()),
     });
-    held.chain(listing)
+    let config = snapshot.edited.as_ref().map(|what| LookAt {
+        what: "config".into(),
+        text: edited(what),
+        command: (!what.errors.is_empty()).then(|| "adce check".into()),
+    });
+    held.chain(config)
+        .chain(listing)
         .chain(crashing(&snapshot.collectors))
         .chain(exhausted)
         .chain(contested(&snapshot.contested))
         .chain(doubts(&snapshot.doubts))
         .chain(uncovered(&snapshot.uncovered))
+        .chain(kept_for_next_look(&snapshot.held_back))
         .collect()
 }
 
@@ -278,7 +320,12 @@ pub fn contested(contested: &[ContestedLine]) -> impl Iterator<Item = LookAt> {
 }
 
 pub fn gap_line(view: &GapView) -> GapLine {
-    GapLine { task: view.task, in_doubt: view.in_doubt, ..gap(&view.gap, view.state) }
+    let line = gap(&view.gap, view.state);
+    let with_next_look = match view.gate {
+        Some(Gate::Cap { until, .. } | Gate::StandsBack { until }) => Some(until),
+        _ => None,
+    };
+    GapLine { task: view.task, in_doubt: view.in_doubt, next_try: with_next_look.or(line.next_try), ..line }
 }
 
 /// A gap of a state that no engine runs.
@@ -557,6 +604,11 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
             format!("its collector `{collector}` keeps crashing: {}", breaker_sentence(*until, *since, reason, now))
         }
         Gate::RetryAfter { source, until } => format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now)),
+        Gate::Cap { until, .. } => format!("{}, due {}", cap_words(gate), then(*until, now)),
+        Gate::StandsBack { until } => format!(
+            "its task stood in line for longer than `task_ttl` and ended; it makes a new one with the next full look, due {}",
+            then(*until, now)
+        ),
         Gate::Limit { source, limit, until } => {
             let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
             format!("the limit {limit} {whose} has no room{}", until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default())
@@ -580,6 +632,37 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
         Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),
     }
+}
+
+/// Without the time at which it is over.
+pub fn cap_words(gate: &Gate) -> String {
+    let Gate::Cap { priority, tasks, .. } = gate else { return String::new() };
+    let of = priority.map_or("all", |priority| priority.word());
+    format!("`tasks_per_cycle: {{ {of}: {tasks} }}` is used up until the next full look")
+}
+
+pub fn kept(line: &HeldBackLine) -> adce_api::Kept {
+    let (by, priority, until) = match line.gate {
+        Gate::Cap { priority, until, .. } => ("tasks_per_cycle", priority, Some(until)),
+        Gate::StandsBack { until } => ("task_ttl", None, Some(until)),
+        _ => (line.gate.word(), None, None),
+    };
+    adce_api::Kept { by: by.into(), priority, tasks: line.tasks, gaps: line.gaps, next_cycle: until }
+}
+
+/// What `tasks_per_cycle` and `task_ttl` keep for the next full look.
+pub fn kept_for_next_look(lines: &[HeldBackLine]) -> impl Iterator<Item = LookAt> {
+    lines.iter().map(|line| {
+        let gaps = counted(line.gaps, "gap");
+        let (what, text) = match &line.gate {
+            Gate::Cap { until, .. } => ("tasks_per_cycle", format!("{} ({gaps}) wait: {}, due {until}", counted(line.tasks, "task"), cap_words(&line.gate))),
+            Gate::StandsBack { until } => {
+                ("task_ttl", format!("{gaps} stand back, because their tasks stood in line for too long; they make new ones with the next full look, due {until}"))
+            }
+            other => ("held back", format!("{gaps}: {}", other.word())),
+        };
+        LookAt { what: what.into(), text, command: None }
+    })
 }
 
 /// An attempt's story; `started`: when it began.
@@ -616,6 +699,7 @@ fn held_back(gate: &Gate) -> String {
         Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` ({reason})"),
         Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of its collector `{collector}` ({reason})"),
         Gate::RetryAfter { source, .. } => format!("a pause that `{source}` asked for"),
+        Gate::Cap { .. } => cap_words(gate),
         Gate::Limit { source, limit, .. } => format!("the limit {limit} {}", whose(source)),
         Gate::SetAside { source, limit, for_priorities, .. } => {
             format!("what is set aside of the limit {limit} {} for {}", whose(source), named(for_priorities))

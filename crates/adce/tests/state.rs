@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::place::{Place, wait_for};
+use support::place::{Place, engine_of, signal, wait_for};
 
 /// Each fetch leaves a line in `fetched`.
 const COUNTED: &str = r#"
@@ -108,4 +108,26 @@ fn a_state_is_checked_and_copied_while_an_engine_runs_on_it() {
     std::fs::rename(place.path("copy.db"), &state).unwrap();
     place.adce(&["run"]).ends_with(0);
     assert_eq!(fetched(&place), ["1", "1"]);
+}
+
+#[test]
+fn what_a_killed_engine_left_under_way_is_said_until_a_run_has_ended_it() {
+    let place = Place::new(
+        "version: 1\nname: killed\nlake: ./lake\ndimensions: { n: ['1'] }\n\
+         datasets: { counted: { key: \"{n}.txt\", for: n, collector: slow } }\n\
+         collectors: { slow: { command: [sh, -c, 'echo >> begun; while [ ! -e go ]; do sleep 0.01; done; echo x > \"$1\"', sh, '{out}'] } }\n",
+    );
+    let mut engine = place.start(&["run"]);
+    wait_for("the attempt", || place.has("begun"));
+    let task = place.adce(&["tasks", "--format", "json"]).json()["id"].as_str().expect("its task").to_owned();
+    signal("-KILL", engine_of(&engine));
+    engine.wait().expect("its guardian follows");
+    place.adce(&["status"]).ends_with(2).says("the last one left 1 attempt with 1 gap under way, 0 of these leases expired");
+    place.adce(&["tasks", "show", &task]).says("of an engine that does not answer holds it until");
+    let check = place.adce(&["state", "check", "--format", "json"]).json();
+    assert_eq!((&check["leases"], &check["leases_expired"]), (&1.into(), &0.into()));
+    place.write("go", "");
+    place.adce(&["run"]).ends_with(0);
+    assert!(!place.adce(&["status"]).ends_with(0).out.contains("under way"));
+    place.adce(&["state", "check"]).ends_with(0).says("0 under way ·");
 }

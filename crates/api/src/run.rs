@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use adce_core::spec::PriorityLevel;
+use adce_core::time::Timestamp;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -32,11 +34,26 @@ pub struct RunSummary {
     /// Surprises that are held.
     #[serde(default)]
     pub held: Vec<String>,
+    /// What `tasks_per_cycle` and `task_ttl` keep for the next full look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_for_next_cycle: Vec<Kept>,
     #[serde(default)]
     pub interrupted: bool,
     /// Only in `adce demo`: what the upstream counted itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamCounts>,
+}
+
+/// Tasks over a cap, or gaps whose tasks have ended by `task_ttl`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// `tasks_per_cycle` or `task_ttl`.
+    pub by: String,
+    /// Whose cap it is; `null`: that of all together.
+    pub priority: Option<PriorityLevel>,
+    pub tasks: u64,
+    pub gaps: u64,
+    pub next_cycle: Option<Timestamp>,
 }
 
 /// What this run asked of one source.

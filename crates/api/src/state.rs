@@ -24,6 +24,9 @@ pub struct StateReport {
     pub tasks: u64,
     /// Attempts under way.
     pub leases: u64,
+    /// Of these, so many whose engine has said nothing for too long: it hangs, sleeps, or is gone.
+    #[serde(default)]
+    pub leases_expired: u64,
     pub attempts: u64,
     pub events: u64,
     /// Of attempts and events, of which `engine.history.size` is the most.

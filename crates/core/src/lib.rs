@@ -8,6 +8,7 @@ pub mod coverage;
 pub mod figures;
 pub mod gap;
 pub mod ids;
+pub mod lease;
 pub mod limits;
 pub mod object;
 pub mod permit;

@@ -406,6 +406,9 @@ pub enum StoreError {
     /// A result came with a token that is not (or no longer) current. Nothing of its batch was recorded.
     #[error("attempt {0} does not hold the current token")]
     StaleToken(AttemptId),
+    /// Somebody wanted to end a lease that has not expired. Nothing of its batch was recorded.
+    #[error("the lease of attempt {0} still holds")]
+    StillHeld(AttemptId),
     /// A lease was asked for a gap that has an owner. Nothing was recorded.
     #[error("gap {gap:?} is held by attempt {by}")]
     Leased { gap: GapId, by: AttemptId },

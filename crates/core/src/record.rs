@@ -12,7 +12,7 @@ use crate::coverage::Picture;
 use crate::gap::{Gap, Outcome, Reason, Standing, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use crate::queue::{Gate, Score};
-use crate::time::{BootId, Boottime, Timestamp};
+use crate::time::{BootId, Boottime, Moment, Timestamp};
 
 /// Everything a starting engine needs from its predecessor.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -133,6 +133,8 @@ pub struct Lease {
     pub collector: String,
     pub gaps: Vec<GapId>,
     pub started_at: Timestamp,
+    /// It holds until then, if it is not renewed ([`crate::lease`]).
+    pub until: Moment,
     /// Gaps whose staged objects the engine has begun to publish; none before it begins.
     pub staged: Vec<GapId>,
 }
@@ -187,6 +189,20 @@ pub enum Change {
         attempt: AttemptId,
         token: FencingToken,
         staged: Vec<GapId>,
+        /// The lease holds until then.
+        until: Moment,
+    },
+    /// Leases of these attempts hold until then, also where they had expired; refused as a whole if one is over.
+    Renew {
+        attempts: Vec<AttemptId>,
+        until: Moment,
+    },
+    /// Ends a lease that has expired, whoever has it: its gaps are free, its task stays as it is, and what its attempt still sends
+    /// is stale. Refused while it holds; without one, nothing happens. To be written by whoever knows that no process of the attempt
+    /// runs on this host.
+    Lapse {
+        attempt: AttemptId,
+        now: Moment,
     },
     /// Ends the lease and records what came of it; refused if the token is not current.
     Finish(AttemptRecord),

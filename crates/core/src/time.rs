@@ -53,7 +53,7 @@ impl Sub<Duration> for Boottime {
 }
 
 /// Names one boot of one machine (`/proc/sys/kernel/random/boot_id`); persisted `Boottime`s mean nothing without it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BootId(pub String);
 
 impl fmt::Display for BootId {
@@ -83,6 +83,30 @@ impl Now {
         let parts = Duration::from_nanos(u64::from(ahead.subsec_nanos() % 1_000));
         let whole = if parts.is_zero() { ahead } else { ahead - parts + Duration::from_micros(1) };
         self.boot + whole
+    }
+}
+
+/// An instant as it is kept for other processes, other boots and other hosts. By default one that has come for everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    pub boot_id: BootId,
+    pub boot: Boottime,
+    pub wall: Timestamp,
+}
+
+impl Moment {
+    pub fn of(boot_id: &BootId, now: Now) -> Self {
+        Moment { boot_id: boot_id.clone(), boot: now.boot, wall: now.wall }
+    }
+
+    pub fn later(self, span: Duration) -> Self {
+        let wall = SignedDuration::try_from(span).ok().and_then(|span| self.wall.checked_add(span).ok());
+        Moment { boot: self.boot + span, wall: wall.unwrap_or(Timestamp::MAX), ..self }
+    }
+
+    /// On the boot that it names boottime decides; on any other, after a reboot or elsewhere, the wall clock.
+    pub fn has_come(&self, now: &Moment) -> bool {
+        if self.boot_id == now.boot_id { self.boot <= now.boot } else { self.wall <= now.wall }
     }
 }
 

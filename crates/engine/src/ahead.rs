@@ -15,9 +15,9 @@
 use std::collections::HashMap;
 
 use adce_core::gap::Task;
-use adce_core::ids::{AttemptId, FencingToken, GapId, TaskId, Uuid};
+use adce_core::ids::{AttemptId, GapId, TaskId, Uuid};
 use adce_core::queue::Dispatcher;
-use adce_core::record::{Change, Lease};
+use adce_core::record::Change;
 use adce_core::time::Now;
 
 use crate::ledger::{Leasing, Ledger};
@@ -79,24 +79,21 @@ impl Ahead {
             }
             self.leases.entry(task.id).or_insert_with(|| {
                 let attempt = AttemptId(Uuid::now_v7());
-                let lease = Lease {
-                    attempt,
-                    token: FencingToken(0),
-                    task: task.id,
-                    collector: task.collector,
-                    gaps: task.gaps.clone(),
-                    started_at: now.wall,
-                    staged: Vec::new(),
-                };
+                let lease = dispatcher.lease(attempt, &task, now);
                 Prepared { attempt, gaps: task.gaps, leasing: ledger.lease_ahead(lease) }
             });
         }
     }
 
-    /// Nothing starts any more.
-    pub fn end(&mut self, ledger: &mut Ledger) {
+    /// All of them: nothing starts any more, or something else does.
+    pub fn give_back(&mut self, ledger: &mut Ledger) {
         self.useless.extend(self.leases.drain().map(|(_, prepared)| prepared.attempt));
         self.release(ledger);
+    }
+
+    /// Those that are written or being written and that nobody has taken.
+    pub fn attempts(&self) -> impl Iterator<Item = AttemptId> {
+        self.leases.values().map(|prepared| prepared.attempt)
     }
 
     fn release(&mut self, ledger: &mut Ledger) {

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use adce_core::gap::Gap;
-use adce_core::queue::{CollectorFigures, Dispatcher, Gate, Idle, Meant, SourceFigures};
+use adce_core::queue::{CollectorFigures, Dispatcher, Gate, Idle, Meant, SourceFigures, Waiting};
 use adce_core::record::Change;
 use adce_core::time::Now;
 
 use crate::engine::{Consent, Engine};
 use crate::inbox::{LimitsView, Query, Retried, StatusView};
 use crate::snapshot::{
-    CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, Phase, Snapshot, SourceLine, SourceState, WindowLine,
+    CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, Phase, Snapshot, SourceLine, SourceState, WindowLine,
 };
 use crate::why::{TaskView, Why, gap_view, task_view, why};
 
@@ -143,6 +143,8 @@ impl Engine {
             surprises: self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default(),
             doubts: doubts(&self.dispatcher, now),
             uncovered: self.figures.uncovered_lines(),
+            held_back: kept_for_next_look(&self.dispatcher, now),
+            edited: self.edited.clone(),
             contested: self.dispatcher.contested(now).into_iter().map(|(gap, until)| ContestedLine { key: gap.key, until }).collect(),
         }
     }
@@ -199,6 +201,11 @@ impl Engine {
 pub fn collector_line(figures: CollectorFigures) -> Option<CollectorLine> {
     let Some(Gate::CollectorBreaker { until, since, reason, .. }) = figures.gate else { return None };
     Some(CollectorLine { name: figures.collector, until, since, reason, queued: figures.waiting_gaps })
+}
+
+fn kept_for_next_look(dispatcher: &Dispatcher, now: Now) -> Vec<HeldBackLine> {
+    let line = |waiting: Waiting| HeldBackLine { gate: waiting.gate, tasks: waiting.tasks, gaps: waiting.gaps };
+    dispatcher.held_back(now).into_iter().map(line).collect()
 }
 
 pub fn doubts(dispatcher: &Dispatcher, now: Now) -> Vec<DoubtLine> {

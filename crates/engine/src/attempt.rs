@@ -11,10 +11,12 @@ use std::time::Duration;
 use adce_core::coverage::Expected;
 use adce_core::gap::{Failure, Fault, Gap, Outcome};
 use adce_core::ids::{FencingToken, ItemId};
+use adce_core::lease;
 use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Said, Stop, Store, Told, staged_path};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
 use adce_core::spec::{Collector, How, Keep, Spec};
+use adce_core::time::Moment;
 
 use crate::deliver::{Delivered, Delivery, failure, of_lake};
 use crate::figures::LatestProgress;
@@ -122,7 +124,8 @@ impl Attempt {
         if has_staged || self.ports.clock.now().boot.since(began) >= WORTH_A_TURN {
             helm.steer_for(Message::Collected(attempt));
         }
-        let delivery = Delivery { lake: &*self.ports.lake, store: &*self.ports.store, order: &order };
+        let now = Moment::of(&self.start.lease.until.boot_id, self.ports.clock.now());
+        let delivery = Delivery { lake: &*self.ports.lake, store: &*self.ports.store, order: &order, until: lease::until(&now) };
         let mut delivered = delivery.deliver(&report).await;
         delivered.found_before(left);
         record.ended = report.ended.clone();

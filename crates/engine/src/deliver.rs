@@ -16,6 +16,7 @@ use adce_core::object::{Object, Precondition};
 use adce_core::ports::{Lake, LakeError, Order, OrderItem, PublishError, Report, Rest, Said, Store, StoreError};
 use adce_core::record::Change;
 use adce_core::spec::{Compression, How, Validity};
+use adce_core::time::Moment;
 use adce_core::valid;
 
 use crate::takeover::Left;
@@ -66,6 +67,8 @@ pub struct Delivery<'a> {
     pub lake: &'a dyn Lake,
     pub store: &'a dyn Store,
     pub order: &'a Order,
+    /// The lease is to hold until then while it publishes.
+    pub until: Moment,
 }
 
 impl Delivery<'_> {
@@ -98,7 +101,7 @@ impl Delivery<'_> {
 
     /// Asks the state whether this attempt still owns its gaps, on record before the first object is replaced.
     async fn may_publish(&self, staged: Vec<GapId>, delivered: &mut Delivered) -> bool {
-        let publishing = Change::Publishing { attempt: self.order.attempt, token: self.order.token, staged };
+        let publishing = Change::Publishing { attempt: self.order.attempt, token: self.order.token, staged, until: self.until.clone() };
         match self.store.apply(vec![publishing]).await {
             Ok(()) => true,
             Err(StoreError::StaleToken(_)) => {

@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::{AttemptId, ItemId, Uuid};
+use adce_core::lease::{self, Beat, Heartbeat};
 use adce_core::ports::StoreError;
 use adce_core::queue::{Dispatcher, Idle, Pick, Prospect, Rules, Start};
 use adce_core::record::{Change, HeldPicture, ItemRecord, Remembered};
-use adce_core::spec::Spec;
+use adce_core::spec::{Spec, Weighting};
 use adce_core::time::{Boottime, Now};
 use tokio::sync::{mpsc, watch};
 
@@ -31,7 +32,7 @@ use crate::inbox::{Inbox, Interrupt, Message};
 use crate::ledger::{Leasing, Ledger};
 use crate::looking::CycleState;
 use crate::mail::Mail;
-use crate::snapshot::{Notice, Phase, Snapshot};
+use crate::snapshot::{Edited, Notice, Phase, Snapshot};
 use crate::stop::StopSwitch;
 
 /// What a person asked of this run.
@@ -90,6 +91,7 @@ pub struct Engine {
     pub(crate) mail: Mail,
     pub(crate) ledger: Ledger,
     ahead: Ahead,
+    heartbeat: Heartbeat,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) items: HashMap<ItemId, ItemRecord>,
     /// Open gaps that a person did not select: remembered, and left alone.
@@ -104,6 +106,8 @@ pub struct Engine {
     /// The last look is over or under way: nothing starts any more.
     pub(crate) closing: bool,
     pub(crate) consent: Consent,
+    /// The config's files are not what runs.
+    pub(crate) edited: Option<Edited>,
     pub(crate) failed: Option<EngineError>,
     loop_wakes_at: Boottime,
     snapshots: watch::Sender<Snapshot>,
@@ -149,6 +153,7 @@ impl Engine {
             mail: inbox.mail,
             ledger,
             ahead: Ahead::default(),
+            heartbeat: Heartbeat::default(),
             dispatcher,
             items,
             aside,
@@ -161,6 +166,7 @@ impl Engine {
             interrupted: None,
             closing: false,
             consent: Consent::Given,
+            edited: None,
             failed: None,
             loop_wakes_at: Boottime::default(),
             snapshots,
@@ -205,7 +211,7 @@ impl Engine {
             snapshot: self.snapshot(now, Phase::Done),
             cycle: std::mem::take(&mut self.cycle.figures),
         };
-        self.ahead.end(&mut self.ledger);
+        self.ahead.give_back(&mut self.ledger);
         let written = self.ledger.finish().await.map_err(EngineError::State);
         self.failed.map_or(written, Err).map(|()| ending)
     }
@@ -217,6 +223,7 @@ impl Engine {
         }
         self.follow_up();
         self.renew_if_due();
+        self.beat_if_due();
         let idle = self.start_what_can(launch);
         self.show(&idle);
         if self.is_over(&idle) {
@@ -244,6 +251,21 @@ impl Engine {
         self.grant_what_can();
         if let Some(error) = self.ledger.failure() {
             self.fail(EngineError::State(error));
+        }
+    }
+
+    /// Leases of what goes on for long, and of what was leased ahead and waits for long, are renewed. It goes along with
+    /// whatever is written next; if it is refused, somebody else has the state by now, and everything ends.
+    fn beat_if_due(&mut self) {
+        let now = self.now();
+        let held = || self.stops.keys().copied().chain(self.ahead.attempts()).collect();
+        let Some(Beat { renew, slept }) = self.heartbeat.beat(held, now.boot) else { return };
+        if let Some(slept) = slept {
+            self.notice(Notice::LeasesExpired { attempts: renew.len() as u64, after: slept });
+        }
+        if !renew.is_empty() {
+            let until = lease::until(&self.dispatcher.moment(now));
+            self.ledger.record(vec![Change::Renew { attempts: renew, until }]);
         }
     }
 
@@ -342,6 +364,7 @@ impl Engine {
             }
             Message::Query(query) => self.answer(query, now),
             Message::Interrupt(how) => self.interrupt(how),
+            Message::Edited { edited, weighting } => self.edited(edited, weighting),
             Message::Confirmed(yes) => self.consent = if yes { Consent::Given } else { Consent::Declined },
         }
     }
@@ -352,6 +375,16 @@ impl Engine {
         let changes = self.dispatcher.lease_refused(attempt, now);
         self.ledger.record(changes);
         self.fail(EngineError::State(error));
+    }
+
+    fn edited(&mut self, edited: Edited, weighting: Option<Weighting>) {
+        if let Some(weighting) = weighting {
+            self.dispatcher.weigh(weighting);
+            // They were written for what would have started next by the old ones.
+            self.ahead.give_back(&mut self.ledger);
+        }
+        self.edited = Some(edited.clone()).filter(|edited| !edited.is_in_force());
+        self.notice(Notice::ConfigEdited(edited));
     }
 
     pub(crate) fn notice(&self, notice: Notice) {

@@ -6,6 +6,7 @@ use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
 use adce_core::queue::{Asked, CollectorFigures, SourceFigures};
 use adce_core::record::{AttemptRecord, ProcessRecord};
+use adce_core::spec::Weighting;
 use adce_core::time::Timestamp;
 use tokio::sync::oneshot;
 
@@ -13,7 +14,7 @@ use crate::cycle::{CycleFigures, Observed};
 use crate::deliver::Delivered;
 use crate::mail::Mail;
 use crate::permits::{Granted, PermitDesk};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Edited, Snapshot};
 use crate::why::{GapView, TaskView, Why};
 
 pub(crate) enum Message {
@@ -61,6 +62,11 @@ pub(crate) enum Message {
     Interrupt(Interrupt),
     /// A person was asked whether so many gaps are to be started.
     Confirmed(bool),
+    /// `weighting`: to score by from now on.
+    Edited {
+        edited: Edited,
+        weighting: Option<Weighting>,
+    },
 }
 
 pub(crate) struct Ended {
@@ -144,6 +150,11 @@ pub struct Handle {
 impl Handle {
     pub fn interrupt(&self, how: Interrupt) {
         let _ = self.mail.send(Message::Interrupt(how));
+    }
+
+    /// The config was edited; `weighting`: what of it is to be in force at once.
+    pub fn config_edited(&self, edited: Edited, weighting: Option<Weighting>) {
+        let _ = self.mail.send(Message::Edited { edited, weighting });
     }
 
     /// `None`: the engine has ended meanwhile.

@@ -32,7 +32,7 @@ pub use engine::{Confirm, Ending, Engine, EngineError, Options};
 pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
 pub use snapshot::{
-    CollectorLine, ContestedLine, DatasetLine, DoubtLine, FailureLine, GapFigures, Notice, Phase, RunningLine, Snapshot, SourceLine,
-    SourceState, Totals, UncoveredLine, WindowLine, what,
+    CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, GapFigures, HeldBackLine, Notice, Phase, RunningLine,
+    Snapshot, SourceLine, SourceState, Totals, UncoveredLine, WindowLine, what,
 };
 pub use why::{GapView, Records, TaskView, Why, gap_view, task_view, why};

@@ -68,6 +68,11 @@ impl Engine {
             Err(error) => self.fail(error),
             Ok(()) => {}
         }
+        // The last look starts nothing, and what is held back at the end of a run is said as it is.
+        if !self.closing {
+            let changes = self.dispatcher.new_cycle(self.cycle.began + self.spec.engine.reconcile_every, now);
+            self.ledger.record(changes);
+        }
         self.cycle.figures.took = took;
         self.cycle.done += 1;
         if self.cycle.done == 1 {

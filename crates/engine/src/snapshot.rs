@@ -1,8 +1,11 @@
 //! What the engine is doing, as plain data: the live display, the control socket and the closing summary read only this.
 
+use std::time::Duration;
+
 use adce_core::gap::Task;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::Progress;
+use adce_core::queue::Gate;
 use adce_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +41,12 @@ pub struct Snapshot {
     /// Hosts that commands asked through the gateway and that no source declares.
     #[serde(default)]
     pub uncovered: Vec<UncoveredLine>,
+    /// What `tasks_per_cycle` and `task_ttl` keep for the next full look.
+    #[serde(default)]
+    pub held_back: Vec<HeldBackLine>,
+    /// The config was edited since this run began, and is not what runs.
+    #[serde(default)]
+    pub edited: Option<Edited>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +56,33 @@ pub struct UncoveredLine {
     /// Requests, and connections that nobody can look into.
     pub passed: u64,
     pub refused: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBackLine {
+    pub gate: Gate,
+    /// None of those that stand back: their tasks have ended.
+    pub tasks: u64,
+    pub gaps: u64,
+}
+
+/// What came of an edit of the config.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    pub at: Timestamp,
+    /// Parts that are in force since.
+    pub applied: Vec<String>,
+    /// Parts that an engine reads when it starts.
+    pub at_next_start: Vec<String>,
+    /// Why nothing of it is in force.
+    pub errors: Vec<String>,
+}
+
+impl Edited {
+    /// Everything that was edited is in force.
+    pub fn is_in_force(&self) -> bool {
+        self.at_next_start.is_empty() && self.errors.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -252,6 +288,12 @@ pub enum Notice {
     LookFailed(String),
     /// So many gaps would be started for the first time.
     ManyGaps(u64),
+    ConfigEdited(Edited),
+    /// The loop had no turn for so long (the machine slept?) that the leases of these attempts had expired. They hold again.
+    LeasesExpired {
+        attempts: u64,
+        after: Duration,
+    },
 }
 
 /// `box/401705123/q1.json`, or `box/401705123/q1.json and 9 more`.

@@ -74,6 +74,7 @@ async fn lease_after(place: &Place) -> adce_core::record::Lease {
         collector: "slow".into(),
         gaps: Vec::new(),
         started_at: place.store.load().await.unwrap().latest.unwrap(),
+        until: Default::default(),
         staged: Vec::new(),
     }
 }

@@ -75,6 +75,7 @@ impl Disk {
             }
             Change::ForgetReservation(id) => drop(self.reservations.remove(id)),
             Change::PutPicture(_) | Change::PutHeldPicture(_) | Change::Started(_) | Change::Publishing { .. } | Change::Event(_) => {}
+            Change::Renew { .. } | Change::Lapse { .. } => {}
         }
     }
 

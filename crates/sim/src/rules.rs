@@ -35,6 +35,8 @@ pub fn rules(scenario: &Scenario) -> Rules {
     Rules {
         slots: scenario.slots,
         reserve: scenario.reserve,
+        caps: Default::default(),
+        task_ttl: None,
         sources: sources.collect(),
         limits: scenario.together.clone(),
         collectors: collectors.collect(),

@@ -72,6 +72,7 @@ async fn take_turns(store: Arc<SqliteStore>, caller: u32, until: Instant) -> Res
             collector: "true".into(),
             gaps: vec![gap],
             started_at: Timestamp::now(),
+            until: adce_core::time::Moment::default(),
             staged: Vec::new(),
         };
         let token = store.lease(lease.clone()).await?;

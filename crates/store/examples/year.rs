@@ -85,6 +85,7 @@ fn one(store: &Arc<sqlite::SqliteStore>, number: u64, second: u64) -> impl Futur
         collector: "c".into(),
         gaps: vec![gap],
         started_at: now,
+        until: adce_core::time::Moment::default(),
         staged: vec![],
     };
     async move {

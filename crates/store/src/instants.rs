@@ -16,6 +16,7 @@ fn recorded_at(change: &Change) -> Option<Timestamp> {
         Change::Finish(record) => Some(record.ended_at),
         Change::Reserve(reservation) => Some(reservation.first_sent_wall),
         Change::Event(event) => Some(event.at),
+        Change::Lapse { now, .. } => Some(now.wall),
         Change::PutTask(_)
         | Change::RemoveTask(_)
         | Change::PutItem(..)
@@ -24,6 +25,7 @@ fn recorded_at(change: &Change) -> Option<Timestamp> {
         | Change::PutSuccess(..)
         | Change::Started(_)
         | Change::Publishing { .. }
+        | Change::Renew { .. }
         | Change::Release(_)
         | Change::SettleReservation { .. }
         | Change::ForgetReservation(_) => None,

@@ -152,8 +152,17 @@ impl State {
             Change::Started(process) => {
                 self.processes.insert(process.attempt, process);
             }
-            Change::Publishing { attempt, staged, .. } => {
-                self.leases.entry(attempt).and_modify(|lease| lease.staged = staged);
+            Change::Publishing { attempt, staged, until, .. } => {
+                self.leases.entry(attempt).and_modify(|lease| (lease.staged, lease.until) = (staged, until));
+            }
+            Change::Renew { attempts, until } => {
+                for attempt in attempts {
+                    self.leases.entry(attempt).and_modify(|lease| lease.until.clone_from(&until));
+                }
+            }
+            Change::Lapse { attempt, .. } => {
+                self.leases.remove(&attempt);
+                self.processes.remove(&attempt);
             }
             Change::Finish(record) => self.finish(record),
             Change::Release(attempt) => drop(self.leases.remove(&attempt)),

@@ -5,13 +5,15 @@
 //! after a transaction that failed it reads again.
 //!
 //! Always true: a batch is refused before anything of it is written (`a_stale_result_takes_its_whole_batch_with_it`,
-//! `a_refused_lease_takes_none_of_its_gaps`), and a gap has one owner (`a_gap_has_one_owner`).
+//! `a_refused_lease_takes_none_of_its_gaps`), and a gap has one owner (`a_gap_has_one_owner`). When a lease has
+//! expired is `adce_core::lease`'s to say.
 
 use std::collections::{HashMap, HashSet};
 
 use adce_core::ids::{AttemptId, FencingToken, GapId};
 use adce_core::ports::StoreError;
 use adce_core::record::{AttemptRecord, Change, Lease};
+use adce_core::time::Moment;
 
 #[derive(Default)]
 pub(crate) struct Owners {
@@ -22,6 +24,7 @@ pub(crate) struct Owners {
 struct Held {
     token: FencingToken,
     gaps: Vec<GapId>,
+    until: Moment,
 }
 
 impl Owners {
@@ -48,14 +51,32 @@ impl Owners {
 
     pub(crate) fn leased(&mut self, lease: &Lease, token: FencingToken) {
         self.of_gap.extend(lease.gaps.iter().map(|gap| (*gap, lease.attempt)));
-        self.leases.insert(lease.attempt, Held { token, gaps: lease.gaps.clone() });
+        self.leases.insert(lease.attempt, Held { token, gaps: lease.gaps.clone(), until: lease.until.clone() });
     }
 
     /// Refuses a batch with a change that only the holder of a current token may make, and whose attempt does not hold it.
     pub(crate) fn may_apply(&self, changes: &[Change]) -> Result<(), StoreError> {
         let mut over = HashSet::new();
+        let mut renewed: HashMap<AttemptId, &Moment> = HashMap::new();
         for change in changes {
             let (attempt, holds) = match change {
+                Change::Renew { attempts, until } => {
+                    let lost = |attempt: &&AttemptId| !self.leases.contains_key(attempt) || over.contains(*attempt);
+                    if let Some(lost) = attempts.iter().find(lost) {
+                        return Err(StoreError::StaleToken(*lost));
+                    }
+                    renewed.extend(attempts.iter().map(|attempt| (*attempt, until)));
+                    continue;
+                }
+                Change::Lapse { attempt, now } => {
+                    let until = self.leases.get(attempt).filter(|_| !over.contains(attempt)).map(|held| &held.until);
+                    let until = until.map(|until| *renewed.get(attempt).unwrap_or(&until));
+                    if until.is_some_and(|until| !until.has_come(now)) {
+                        return Err(StoreError::StillHeld(*attempt));
+                    }
+                    over.insert(*attempt);
+                    continue;
+                }
                 Change::Release(attempt) => {
                     over.insert(*attempt);
                     continue;
@@ -68,8 +89,10 @@ impl Owners {
             if !holds || over.contains(&attempt) {
                 return Err(StoreError::StaleToken(attempt));
             }
-            if matches!(change, Change::Finish(_)) {
-                over.insert(attempt);
+            match change {
+                Change::Finish(_) => drop(over.insert(attempt)),
+                Change::Publishing { until, .. } => drop(renewed.insert(attempt, until)),
+                _ => {}
             }
         }
         Ok(())
@@ -79,11 +102,27 @@ impl Owners {
         for change in changes {
             let over = match change {
                 Change::Finish(record) => record.attempt,
-                Change::Release(attempt) => *attempt,
+                Change::Release(attempt) | Change::Lapse { attempt, .. } => *attempt,
+                Change::Publishing { attempt, until, .. } => {
+                    self.renewed(std::slice::from_ref(attempt), until);
+                    continue;
+                }
+                Change::Renew { attempts, until } => {
+                    self.renewed(attempts, until);
+                    continue;
+                }
                 _ => continue,
             };
             for gap in self.leases.remove(&over).map(|held| held.gaps).unwrap_or_default() {
                 self.of_gap.remove(&gap);
+            }
+        }
+    }
+
+    fn renewed(&mut self, attempts: &[AttemptId], until: &Moment) {
+        for attempt in attempts {
+            if let Some(held) = self.leases.get_mut(attempt) {
+                held.until.clone_from(until);
             }
         }
     }

@@ -49,7 +49,7 @@ impl Place {
     }
 
     fn check(&self) -> Checkup {
-        sqlite::check(&self.state(), &identity()).unwrap().expect("a state")
+        sqlite::check(&self.state(), &identity(), &moment(0)).unwrap().expect("a state")
     }
 
     fn back_up(&self, overwrite: Overwrite) -> Result<Option<u64>, BackupError> {
@@ -83,10 +83,10 @@ async fn a_whole_state_is_called_whole_while_its_engine_runs_and_after() {
     let ended = place.check();
     assert_eq!((counts(&ended), ended.problems, ended.log_bytes), (expected, vec![], 0));
     let none = Place::new();
-    assert_eq!(sqlite::check(&none.state(), &identity()).unwrap(), None);
+    assert_eq!(sqlite::check(&none.state(), &identity(), &moment(0)).unwrap(), None);
     assert!(!none.state().exists(), "and none was made");
     let other = Identity { lake: "/other".into(), ..identity() };
-    assert!(matches!(sqlite::check(&place.state(), &other), Err(StoreError::OtherLake { .. })));
+    assert!(matches!(sqlite::check(&place.state(), &other, &moment(0)), Err(StoreError::OtherLake { .. })));
 }
 
 #[tokio::test]
@@ -102,7 +102,10 @@ async fn every_damage_is_named() {
         ("UPDATE gap SET body = (SELECT body FROM gap ORDER BY key LIMIT 1)", "speaks of another"),
         ("UPDATE gap SET body = '{}' WHERE key LIKE 'box/3 %'", "table `gap`: missing field"),
         ("DELETE FROM lease", "process group 4312 is of an attempt that has no lease"),
-        ("INSERT INTO lease SELECT token + 1, zeroblob(16), task, collector, started_at, gaps, staged FROM lease", "has two owners"),
+        (
+            "INSERT INTO lease SELECT token + 1, zeroblob(16), task, collector, started_at, gaps, staged, boot_id, until, until_wall FROM lease",
+            "has two owners",
+        ),
         ("UPDATE meta SET last_token = 1", "has token 2, and the last one that was given is 1"),
         ("UPDATE attempt SET body = 'torn'", "attempt 1 of the history: table `attempt`"),
         ("UPDATE meta SET history_bytes = 7", "the history takes other than the 7 bytes"),
@@ -114,6 +117,15 @@ async fn every_damage_is_named() {
         let problems = place.check().problems;
         assert!(problems.iter().any(|problem| problem.contains(what)), "{damage}: {problems:?}");
     }
+}
+
+#[tokio::test]
+async fn a_look_through_a_state_counts_leases_that_nobody_has_renewed_in_time() {
+    let (place, store) = Place::filled().await;
+    let held = store.load().await.unwrap().leases.len() as u64;
+    let expired = |secs| sqlite::check(&place.state(), &identity(), &moment(secs)).unwrap().unwrap().leases_expired;
+    assert_eq!((expired(0), expired(3_600)), (0, held));
+    assert!(held > 0);
 }
 
 #[tokio::test]

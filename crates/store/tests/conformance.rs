@@ -14,6 +14,7 @@ use adce_core::record::{
     AbsentMark, BreakerRecord, Change, Closed, Event, HeldPicture, History, ItemRecord, Lease, Remembered, Reservation, SourceRecord,
 };
 use adce_core::spec::PriorityLevel;
+use adce_core::time::{BootId, Boottime, Moment};
 use adce_store::memory::MemoryStore;
 use adce_store::sqlite::{self, Opening};
 use adce_store::{Identity, Retention};
@@ -81,6 +82,12 @@ claims! {
     a_result_for_a_gap_outside_its_lease_is_stale
     publishing_needs_the_current_token
     a_process_needs_a_lease
+    a_lease_that_holds_is_ended_by_nobody_else
+    an_expired_lease_can_be_ended_and_its_task_keeps_its_place_in_line
+    who_lost_an_expired_lease_changes_nothing_any_more
+    a_renewed_lease_holds_also_where_it_had_expired
+    leases_are_renewed_together_or_not_at_all
+    to_begin_publishing_renews
     history_tells_attempts_and_events_in_order
     a_task_tells_what_happened_to_its_gaps_before_it_had_them
     reservations_stay_until_they_are_forgotten
@@ -312,10 +319,14 @@ async fn an_unfinished_lease_is_remembered_with_its_process<B: Backend>() {
     let store = backend.open();
     let first = store.lease(lease(1, &[1, 2])).await.unwrap();
     let second = store.lease(lease(2, &[3])).await.unwrap();
-    put(&store, [Change::Started(process(1)), Change::Publishing { attempt: attempt(1), token: first, staged: vec![gap_id(2)] }]).await;
+    put(
+        &store,
+        [Change::Started(process(1)), Change::Publishing { attempt: attempt(1), token: first, staged: vec![gap_id(2)], until: moment(90) }],
+    )
+    .await;
     drop(store);
     let remembered = backend.open().load().await.unwrap();
-    let one = Lease { token: first, staged: vec![gap_id(2)], ..lease(1, &[1, 2]) };
+    let one = Lease { token: first, staged: vec![gap_id(2)], until: moment(90), ..lease(1, &[1, 2]) };
     assert_eq!(remembered.leases, [one, Lease { token: second, ..lease(2, &[3]) }]);
     assert_eq!(remembered.processes, [process(1)]);
 }
@@ -365,7 +376,7 @@ async fn a_result_for_a_gap_outside_its_lease_is_stale<B: Backend>() {
 async fn publishing_needs_the_current_token<B: Backend>() {
     let store = B::new().open();
     let token = store.lease(lease(1, &[1])).await.unwrap();
-    let publishing = |token| vec![Change::Publishing { attempt: attempt(1), token, staged: vec![gap_id(1)] }];
+    let publishing = |token| vec![Change::Publishing { attempt: attempt(1), token, staged: vec![gap_id(1)], until: moment(90) }];
     store.apply(publishing(FencingToken(token.0 + 1))).await.unwrap_err();
     assert_eq!(store.load().await.unwrap().leases[0].staged, []);
     store.apply(publishing(token)).await.unwrap();
@@ -373,6 +384,98 @@ async fn publishing_needs_the_current_token<B: Backend>() {
     put(&store, [Change::Finish(ended(1, token, &[1]))]).await;
     let late = store.apply(publishing(token)).await;
     assert!(matches!(late, Err(StoreError::StaleToken(of)) if of == attempt(1)), "{late:?}");
+}
+
+fn lapse(number: u32, now: Moment) -> Vec<Change> {
+    vec![Change::Lapse { attempt: attempt(number), now }]
+}
+
+fn renew(attempts: &[u32], until: Moment) -> Vec<Change> {
+    vec![Change::Renew { attempts: attempts.iter().copied().map(attempt).collect(), until }]
+}
+
+async fn a_lease_that_holds_is_ended_by_nobody_else<B: Backend>() {
+    let store = B::new().open();
+    store.lease(lease(1, &[1])).await.unwrap();
+    // It holds until 61 s, of this boot or by the wall clock of any other.
+    let elsewhere = |secs: i64| Moment { boot_id: BootId("another".into()), boot: Boottime::from_secs(9), wall: at(secs) };
+    for now in [moment(60), elsewhere(60)] {
+        let refused = store.apply([lapse(1, now), vec![Change::PutGap(gap(1))]].concat()).await;
+        assert!(matches!(refused, Err(StoreError::StillHeld(of)) if of == attempt(1)), "{refused:?}");
+    }
+    assert_eq!((store.load().await.unwrap().leases.len(), store.load().await.unwrap().gaps.len()), (1, 0));
+    put(&store, lapse(1, elsewhere(61))).await;
+    put(&store, lapse(1, moment(0))).await;
+    assert_eq!(store.load().await.unwrap().leases, [], "without one, nothing happens");
+}
+
+async fn an_expired_lease_can_be_ended_and_its_task_keeps_its_place_in_line<B: Backend>() {
+    let backend = B::new();
+    let store = backend.open();
+    put(&store, [Change::PutGap(gap(1)), Change::PutGap(gap(2)), Change::PutTask(task(&[1, 2]))]).await;
+    let before = store.load().await.unwrap();
+    let first = store.lease(lease(1, &[1, 2])).await.unwrap();
+    put(&store, [Change::Started(process(1))]).await;
+    store.lease(lease(2, &[1, 2])).await.unwrap_err();
+    drop(store);
+    let store = backend.open();
+    store.apply(lapse(1, moment(60))).await.unwrap_err();
+    put(&store, lapse(1, moment(61))).await;
+    let after = store.load().await.unwrap();
+    assert_eq!((&after.tasks, &after.gaps), (&before.tasks, &before.gaps), "the same task, seen first when it was");
+    assert_eq!((after.leases, after.processes), (vec![], vec![]));
+    assert!(store.lease(lease(2, &[1, 2])).await.unwrap() > first, "one owner at a time");
+    store.lease(lease(3, &[2])).await.unwrap_err();
+}
+
+async fn who_lost_an_expired_lease_changes_nothing_any_more<B: Backend>() {
+    let store = B::new().open();
+    let first = store.lease(lease(1, &[1])).await.unwrap();
+    put(&store, lapse(1, moment(61))).await;
+    let second = store.lease(lease(2, &[1])).await.unwrap();
+    let publishing = |number, token| Change::Publishing { attempt: attempt(number), token, staged: vec![gap_id(1)], until: moment(200) };
+    let finish = |number, token| Change::Finish(ended(number, token, &[1]));
+    for late in [vec![publishing(1, first)], vec![finish(1, first)], renew(&[1], moment(200)), vec![Change::Started(process(1))]] {
+        let refused = store.apply(late).await;
+        assert!(matches!(refused, Err(StoreError::StaleToken(of)) if of == attempt(1)), "{refused:?}");
+    }
+    put(&store, [publishing(2, second), finish(2, second)]).await;
+    assert_eq!(store.history(task_id(1)).await.unwrap().attempts, [ended(2, second, &[1])]);
+}
+
+async fn a_renewed_lease_holds_also_where_it_had_expired<B: Backend>() {
+    let backend = B::new();
+    let store = backend.open();
+    let token = store.lease(lease(1, &[1])).await.unwrap();
+    // At 500 s, after the machine slept; nobody has ended it meanwhile.
+    put(&store, renew(&[1], moment(560))).await;
+    store.apply(lapse(1, moment(559))).await.unwrap_err();
+    let renewed = Lease { token, until: moment(560), ..lease(1, &[1]) };
+    assert_eq!(store.load().await.unwrap().leases, [renewed]);
+    drop(store);
+    let store = backend.open();
+    store.apply(lapse(1, moment(559))).await.unwrap_err();
+    // In one batch it counts as well.
+    store.apply([renew(&[1], moment(900)), lapse(1, moment(600))].concat()).await.unwrap_err();
+    put(&store, lapse(1, moment(560))).await;
+}
+
+async fn leases_are_renewed_together_or_not_at_all<B: Backend>() {
+    let store = B::new().open();
+    store.lease(lease(1, &[1])).await.unwrap();
+    let refused = store.apply(renew(&[1, 7], moment(200))).await;
+    assert!(matches!(refused, Err(StoreError::StaleToken(of)) if of == attempt(7)), "{refused:?}");
+    assert_eq!(store.load().await.unwrap().leases[0].until, moment(61));
+    let over = store.apply([vec![Change::Release(attempt(1))], renew(&[1], moment(200))].concat()).await;
+    assert!(matches!(over, Err(StoreError::StaleToken(of)) if of == attempt(1)), "{over:?}");
+}
+
+async fn to_begin_publishing_renews<B: Backend>() {
+    let store = B::new().open();
+    let token = store.lease(lease(1, &[1])).await.unwrap();
+    put(&store, [Change::Publishing { attempt: attempt(1), token, staged: vec![gap_id(1)], until: moment(560) }]).await;
+    store.apply(lapse(1, moment(500))).await.unwrap_err();
+    assert_eq!(store.load().await.unwrap().leases[0].until, moment(560));
 }
 
 async fn a_process_needs_a_lease<B: Backend>() {

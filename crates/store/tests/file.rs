@@ -237,7 +237,7 @@ fn left_by_format_1() -> Remembered {
         )]
         .into(),
         // It was publishing, and did not say what.
-        leases: vec![Lease { token: FencingToken(2), staged: vec![], ..lease(2, &[1, 2]) }],
+        leases: vec![Lease { token: FencingToken(2), staged: vec![], until: Default::default(), ..lease(2, &[1, 2]) }],
         processes: vec![process(2)],
         reservations: vec![reservation(7), Reservation { settled: Some(settled()), ..reservation(8) }],
         sources: [("espn".into(), SourceRecord { breaker, paused_until: None })].into(),
@@ -267,7 +267,11 @@ fn left_by_format_2() -> Remembered {
 
 #[tokio::test]
 async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
-    let formats = [(1, include_str!("formats/0001.sql"), left_by_format_1()), (2, include_str!("formats/0002.sql"), left_by_format_2())];
+    let formats = [
+        (1, include_str!("formats/0001.sql"), left_by_format_1()),
+        (2, include_str!("formats/0002.sql"), left_by_format_2()),
+        (3, include_str!("formats/0003.sql"), left_by_format_2()),
+    ];
     assert_eq!(formats.len(), sqlite::FORMAT as usize - 1, "one for each older format");
     for (format, dump, expected) in formats {
         let place = Place::new();
@@ -409,7 +413,7 @@ async fn a_batch_that_was_refused_or_had_no_room_counts_for_no_history() {
     let place = Place::new();
     let store = place.open().unwrap();
     store.apply(vec![Change::Event(event(1, "x"))]).await.unwrap();
-    let stale = Change::Publishing { attempt: attempt(1), token: FencingToken(9), staged: vec![] };
+    let stale = Change::Publishing { attempt: attempt(1), token: FencingToken(9), staged: vec![], until: moment(90) };
     assert!(store.apply(vec![Change::Event(event(2, "x")), stale]).await.is_err());
     store.apply(vec![Change::Event(event(3, "x"))]).await.unwrap();
     drop(store);

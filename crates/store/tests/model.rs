@@ -12,11 +12,15 @@ use adce_core::gap::{Gap, Task};
 use adce_core::ids::{FencingToken, GapId};
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{Change, Closed, ItemRecord};
+use adce_core::time::Moment;
 use adce_store::sqlite::{self, Opening, SqliteStore};
 use adce_store::{Identity, Retention};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use sample::*;
+
+/// Until when a lease holds whose publishing begins, in seconds.
+const PUBLISHING: u64 = 150;
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -41,6 +45,10 @@ enum Step {
     Publishing(u32, bool),
     Finish(u32, bool),
     Release(u32),
+    /// Two leases, held until so many seconds.
+    Renew(u32, u32, u64),
+    /// By somebody who sees this time.
+    Lapse(u32, u64),
 }
 
 /// What is there, and nothing of how it is written.
@@ -51,6 +59,8 @@ struct Model {
     items: BTreeMap<u32, u32>,
     /// By number: token and gaps of those that are held.
     leases: BTreeMap<u32, (u64, Vec<u32>)>,
+    /// Until when they hold, in seconds.
+    until: BTreeMap<u32, u64>,
     asked: u32,
     tokens: u64,
     /// Tokens by lease, also of those that are over.
@@ -73,6 +83,7 @@ impl Model {
         self.tokens += 1;
         self.given.insert(number, self.tokens);
         self.leases.insert(number, (self.tokens, gaps.to_vec()));
+        self.until.insert(number, u64::from(number) + 60);
         true
     }
 
@@ -106,7 +117,22 @@ impl Model {
                 self.processes.insert(lease);
                 return self.leases.contains_key(&lease);
             }
-            Step::Publishing(lease, right) => return right && self.leases.contains_key(&lease),
+            Step::Publishing(lease, right) => {
+                self.until.insert(lease, PUBLISHING);
+                return right && self.leases.contains_key(&lease);
+            }
+            Step::Renew(one, other, until) => {
+                self.until.extend([(one, until), (other, until)]);
+                return self.leases.contains_key(&one) && self.leases.contains_key(&other);
+            }
+            Step::Lapse(lease, now) => {
+                if self.leases.contains_key(&lease) && self.until[&lease] > now {
+                    return false;
+                }
+                if self.leases.remove(&lease).is_some() {
+                    self.processes.remove(&lease);
+                }
+            }
             Step::Finish(lease, right) => {
                 self.ended.push(lease);
                 self.processes.remove(&lease);
@@ -130,6 +156,8 @@ impl Model {
             Step::Publishing(lease, right) => Step::Publishing(of(lease), right),
             Step::Finish(lease, right) => Step::Finish(of(lease), right),
             Step::Release(lease) => Step::Release(of(lease)),
+            Step::Renew(one, another, until) => Step::Renew(of(one), of(another), until),
+            Step::Lapse(lease, now) => Step::Lapse(of(lease), now),
             other => other,
         }
     }
@@ -143,9 +171,13 @@ impl Model {
             Step::RemoveTask(number) => Change::RemoveTask(task_id(number)),
             Step::PutItem(number, episodes) => Change::PutItem(item(number), ItemRecord { episodes, ..ItemRecord::default() }),
             Step::Started(lease) => Change::Started(process(lease)),
-            Step::Publishing(lease, right) => Change::Publishing { attempt: attempt(lease), token: token(lease, right), staged: vec![] },
+            Step::Publishing(lease, right) => {
+                Change::Publishing { attempt: attempt(lease), token: token(lease, right), staged: vec![], until: moment(PUBLISHING) }
+            }
             Step::Finish(lease, right) => Change::Finish(ended(lease, token(lease, right), self.wanted.get(&lease).unwrap_or(&vec![0]))),
             Step::Release(lease) => Change::Release(attempt(lease)),
+            Step::Renew(one, other, until) => Change::Renew { attempts: vec![attempt(one), attempt(other)], until: moment(until) },
+            Step::Lapse(lease, now) => Change::Lapse { attempt: attempt(lease), now: moment(now) },
         }
     }
 }
@@ -172,7 +204,9 @@ fn steps(at_most: usize) -> impl Strategy<Value = Vec<Step>> {
         1 => lease.clone().prop_map(Step::Started),
         1 => (lease.clone(), right()).prop_map(|(lease, right)| Step::Publishing(lease, right)),
         3 => (lease.clone(), right()).prop_map(|(lease, right)| Step::Finish(lease, right)),
-        1 => lease.prop_map(Step::Release),
+        1 => lease.clone().prop_map(Step::Release),
+        1 => (lease.clone(), lease.clone(), 0_u64..200).prop_map(|(one, other, until)| Step::Renew(one, other, until)),
+        2 => (lease, 0_u64..200).prop_map(|(lease, now)| Step::Lapse(lease, now)),
     ];
     vec(step, 1..at_most)
 }
@@ -208,7 +242,7 @@ struct Seen {
     gaps: BTreeMap<GapId, Gap>,
     tasks: BTreeMap<String, Vec<GapId>>,
     items: BTreeMap<String, u32>,
-    leases: Vec<(u64, Vec<GapId>)>,
+    leases: Vec<(u64, Vec<GapId>, Moment)>,
     processes: usize,
     ended: usize,
 }
@@ -216,8 +250,9 @@ struct Seen {
 impl Model {
     fn seen(&self) -> Seen {
         let ids = |gaps: &[u32]| gaps.iter().copied().map(gap_id).collect::<Vec<_>>();
-        let mut leases: Vec<(u64, Vec<GapId>)> = self.leases.values().map(|(token, gaps)| (*token, ids(gaps))).collect();
-        leases.sort();
+        let held = |(number, (token, gaps)): (&u32, &(u64, Vec<u32>))| (*token, ids(gaps), moment(self.until[number]));
+        let mut leases: Vec<(u64, Vec<GapId>, Moment)> = self.leases.iter().map(held).collect();
+        leases.sort_by_key(|(token, _, _)| *token);
         Seen {
             gaps: self.gaps.iter().map(|(number, low)| (gap_id(*number), known_gap(*number, *low))).collect(),
             tasks: self.tasks.iter().map(|(number, gaps)| (task_id(*number).to_string(), ids(gaps))).collect(),
@@ -240,7 +275,7 @@ async fn seen(store: &SqliteStore) -> Seen {
         gaps: remembered.gaps.into_iter().map(|gap| (gap.id, gap)).collect(),
         tasks: remembered.tasks.into_iter().map(named).collect(),
         items: remembered.items.into_iter().map(|(item, record)| (item.to_string(), record.episodes)).collect(),
-        leases: remembered.leases.into_iter().map(|lease| (lease.token.0, lease.gaps)).collect(),
+        leases: remembered.leases.into_iter().map(|lease| (lease.token.0, lease.gaps, lease.until)).collect(),
         processes: remembered.processes.len(),
         ended,
     }
@@ -248,7 +283,7 @@ async fn seen(store: &SqliteStore) -> Seen {
 
 fn refused<T>(answer: Result<T, StoreError>) -> Result<T, TestCaseError> {
     match answer {
-        Err(StoreError::StaleToken(_) | StoreError::Leased { .. }) => Err(TestCaseError::reject("refused")),
+        Err(StoreError::StaleToken(_) | StoreError::Leased { .. } | StoreError::StillHeld(_)) => Err(TestCaseError::reject("refused")),
         answer => Ok(answer.unwrap()),
     }
 }

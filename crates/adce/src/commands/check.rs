@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use adce_core::coverage::expand;
 use adce_core::figures::grouped;
-use adce_core::spec::{LakeUrl, Spec};
+use adce_core::spec::{LakeUrl, Loaded, Spec};
 use adce_core::time::Timestamp;
 use adce_lake::tables::ConfigFolder;
 use console::style;
 use serde::Serialize;
 
 use crate::cli::Format;
-use crate::config;
+use crate::config::Written;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::problems::{self, ProblemLine};
@@ -30,17 +30,8 @@ struct CheckReport<'a> {
 }
 
 pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Failure> {
-    let mut loaded = config::load(paths)?;
-    let mut items = None;
-    if let Some(draft) = &loaded.draft {
-        match expand(draft, &ConfigFolder::new(&draft.folder), now) {
-            Ok(expected) => {
-                items = Some(expected.len());
-                loaded.add(expected.warnings().to_vec());
-            }
-            Err(problems) => loaded.add(problems),
-        }
-    }
+    let mut loaded = Written::read(paths)?.load();
+    let items = expand_draft(&mut loaded, now);
     let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = loaded.problems.len() - errors;
     let spec = loaded.draft.as_ref().filter(|_| errors == 0);
@@ -66,6 +57,21 @@ pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Fa
         }
     }
     Ok(if errors == 0 { Exit::Complete } else { Exit::Config })
+}
+
+/// Adds what only expanding the config shows, and says how many items it expects.
+pub fn expand_draft(loaded: &mut Loaded, now: Timestamp) -> Option<usize> {
+    let draft = loaded.draft.as_ref()?;
+    match expand(draft, &ConfigFolder::new(&draft.folder), now) {
+        Ok(expected) => {
+            loaded.add(expected.warnings().to_vec());
+            Some(expected.len())
+        }
+        Err(problems) => {
+            loaded.add(problems);
+            None
+        }
+    }
 }
 
 /// `prod · ./lake · 3 datasets, 5,071 items, 2 sources`

@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::cli::Format;
 use crate::commands::run::{collect, exit_of};
+use crate::config::Written;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::summary;
@@ -64,14 +65,14 @@ impl Stage {
     }
 
     async fn play(&self, args: &DemoArgs, format: Format) -> Result<Exit, Failure> {
-        let spec = crate::config::spec(std::slice::from_ref(&self.config))?;
+        let config = Written::read(std::slice::from_ref(&self.config))?;
+        let spec = config.spec()?;
         if format == Format::Text {
             let address = self.upstream.address();
             println!("An upstream on {address} allows 10 requests a second; now and then it answers 429, 500, half a body, nothing,");
             println!("or a block page. A lake is half-filled. adce finds the gaps and fills them.\n");
         }
-        let edition = crate::config::Edition::of(std::slice::from_ref(&self.config))?;
-        let ending = collect(spec.clone(), edition, Duration::from_secs(60), None, None).await?;
+        let ending = collect(spec.clone(), config, Duration::from_secs(60), None, None).await?;
         let figures = self.upstream.figures();
         let mut summary = summary::of(&ending, &spec);
         summary.upstream = Some(counts(&figures, ending.longest_wait));

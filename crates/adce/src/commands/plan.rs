@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_api::{Bottleneck, Counts, LeftOut, Plan, PlannedItem, PlannedTask, ReservePrice};
-use adce_core::figures::grouped;
+use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::GapId;
-use adce_core::queue::{self, Assumptions, Foreseen, Gate, Rules, forecast, largest_batch, reserve_price};
+use adce_core::queue::{self, Assumptions, Forecast, Foreseen, Gate, Rules, forecast, largest_batch, reserve_price};
 use adce_core::spec::{PriorityLevel, Spec};
 use adce_core::time::Now;
 use indexmap::IndexMap;
@@ -45,10 +45,11 @@ fn plan(survey: Survey) -> Plan {
     let gaps: HashMap<GapId, Gap> = survey.dispatcher.gaps().into_iter().map(|gap| (gap.id, gap)).collect();
     let mut left = watched(&survey, &gaps);
     let Survey { spec, lake, now, dispatcher, held_back, surprises, .. } = survey;
-    let assumptions = Assumptions::default();
+    let assumptions = Assumptions { a_cycle_every: spec.engine.reconcile_every, ..Assumptions::default() };
     let once_more = (!spec.engine.reserve.is_empty()).then(|| dispatcher.clone());
     let foreseen = forecast(dispatcher, &assumptions, now);
     let price = once_more.and_then(|dispatcher| reserve_price(dispatcher, &foreseen, &assumptions, now));
+    let hints = shortened_batches(&spec).into_iter().chain(outlives_ttl(&spec, &foreseen, now)).collect();
     left.extend(left_over(&foreseen.left, held_back, now));
     Plan {
         name: spec.name.clone(),
@@ -67,7 +68,7 @@ fn plan(survey: Survey) -> Plan {
         bottleneck: foreseen.bottleneck.map(|bottleneck| pace(bottleneck, &spec)),
         left,
         held: surprises,
-        hints: shortened_batches(&spec),
+        hints,
         tasks: foreseen.tasks.into_iter().map(|task| planned(task, &gaps)).collect(),
     }
 }
@@ -129,9 +130,21 @@ fn why_left(gate: &Gate, now: Now) -> String {
         Gate::Contested { .. } => "filled and gone three times in a day; each is left alone for a day, or `adce accept KEY`".into(),
         Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` is open: {reason}"),
         Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of collector `{collector}` is open: {reason}"),
+        Gate::Cap { .. } => format!("{}; a run that waits for it goes on then", views::cap_words(gate)),
         Gate::Retry { .. } => "failed, and not tried again for a while".into(),
         other => views::sentence(other, now),
     }
+}
+
+/// Who waits for longer than `task_ttl` does not do so as the task that is planned.
+fn outlives_ttl(spec: &Spec, foreseen: &Forecast, now: Now) -> Option<String> {
+    let ttl = spec.engine.task_ttl?;
+    let waits = |task: &&Foreseen| Duration::try_from(task.done_by.duration_since(now.wall)).is_ok_and(|waits| waits > ttl);
+    let tasks = foreseen.tasks.iter().filter(waits).count() as u64;
+    let (ttl, tasks) = (span(ttl), (tasks > 0).then(|| counted(tasks, "task"))?);
+    Some(format!(
+        "{tasks} would wait for longer than `task_ttl: {ttl}`: each ends then, and its gaps make new ones with the next full look"
+    ))
 }
 
 fn pace(bottleneck: queue::Bottleneck, spec: &Spec) -> Bottleneck {

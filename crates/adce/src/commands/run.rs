@@ -9,9 +9,10 @@ use adce_engine::{Ending, Interrupt, Options};
 use clap::Args;
 
 use crate::cli::Format;
-use crate::config::Edition;
+use crate::config::Written;
 use crate::control;
 use crate::display::Display;
+use crate::edits;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
@@ -40,18 +41,19 @@ pub struct RunArgs {
 /// More gaps than this, all to be started for the first time, are asked about on a terminal.
 pub const ASK_ABOVE_GAPS: u64 = 1_000;
 
-pub async fn run(args: &RunArgs, spec: Arc<Spec>, edition: Edition, format: Format) -> Result<Exit, Failure> {
+pub async fn run(args: &RunArgs, config: Written, format: Format) -> Result<Exit, Failure> {
+    let spec = config.spec()?;
     let max_wait = if args.once { Duration::ZERO } else { args.max_wait };
     let ask_above = (!args.yes).then_some(ASK_ABOVE_GAPS);
-    let ending = collect(spec.clone(), edition, max_wait, args.select.clone(), ask_above).await?;
+    let ending = collect(spec.clone(), config, max_wait, args.select.clone(), ask_above).await?;
     summary::print(&summary::of(&ending, &spec), &ending, format);
     Ok(exit_of(&ending))
 }
 
-/// Runs an engine to its end, with a display, a control socket, and an ear for Ctrl-C.
+/// Runs an engine to its end, with a display, a control socket, an ear for Ctrl-C, and an eye on the config's files.
 pub async fn collect(
     spec: Arc<Spec>,
-    edition: Edition,
+    config: Written,
     max_wait: Duration,
     select: Option<String>,
     ask_above: Option<u64>,
@@ -59,8 +61,10 @@ pub async fn collect(
     let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let confirm = ask_above.filter(|_| asks).map(|above| (above, Arc::new(ask_on_terminal) as adce_engine::Confirm));
     let wired = wiring::wire(spec.clone(), Options { max_wait, select, attempts: None, seed: rand::random(), confirm }).await?;
-    let control = control::serve(&spec, edition, wired.handle.clone(), wired.store.clone())?;
+    let control = control::serve(&spec, config.edition(), wired.handle.clone(), wired.store.clone())?;
+    let following = tokio::spawn(edits::follow(config, spec.weighting.clone(), wired.handle.clone()));
     let ending = watch(wired, &format!("adce · {}", spec.name)).await;
+    following.abort();
     drop(control);
     ending
 }

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use adce_api::{StateBackup, StateReport};
 use adce_core::figures::{bytes, counted, grouped};
+use adce_core::ports::Clock;
 use adce_core::spec::Spec;
+use adce_core::time::Moment;
 use adce_store::sqlite::{self, BackupError, Checkup, Overwrite};
 use clap::{Args, Subcommand};
 
 use crate::cli::Format;
+use crate::clock::MachineClock;
 use crate::commands::ask;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -54,10 +57,10 @@ fn check(spec: &Spec, format: Format) -> Result<Exit, Failure> {
     let identity = wiring::identity(spec, &*lake);
     let place = StatePlace::of(spec);
     let path = place.state();
-    let checkup = sqlite::check(path, &identity)?;
+    let checkup = sqlite::check(path, &identity, &Moment::of(&MachineClock.boot_id(), MachineClock.now()))?;
     let is_whole = checkup.as_ref().is_none_or(|checkup| checkup.problems.is_empty());
     let exists = checkup.is_some();
-    let Checkup { bytes, log_bytes, gaps, tasks, leases, attempts, events, history_bytes, history_since, problems } =
+    let Checkup { bytes, log_bytes, gaps, tasks, leases, leases_expired, attempts, events, history_bytes, history_since, problems } =
         checkup.unwrap_or_default();
     let report = StateReport {
         state: path.display().to_string(),
@@ -72,6 +75,7 @@ fn check(spec: &Spec, format: Format) -> Result<Exit, Failure> {
         gaps,
         tasks,
         leases,
+        leases_expired,
         attempts,
         events,
         history_bytes,
@@ -110,14 +114,24 @@ fn print(report: &StateReport) {
     if report.whole {
         let since = report.history_since.map_or_else(String::new, |at| format!(" since {}", at.strftime("%Y-%m-%d")));
         println!(
-            "{} in {}, {} under way · history: {} and {}{since}, {}",
+            "{} in {}, {} under way{} · history: {} and {}{since}, {}",
             counted(report.gaps, "gap"),
             counted(report.tasks, "task"),
             grouped(report.leases),
+            expired(report.leases_expired, report.engine_runs),
             counted(report.attempts, "attempt"),
             counted(report.events, "event"),
             bytes(report.history_bytes),
         );
+    }
+}
+
+/// A predecessor's are the next run's to end; of an engine that runs, somebody should look at it.
+fn expired(leases: u64, engine_runs: bool) -> String {
+    match (leases, engine_runs) {
+        (0, _) => String::new(),
+        (_, true) => format!(" ({} without a sign of life: does the engine hang?)", grouped(leases)),
+        (_, false) => format!(" ({} expired; the next run looks at what they left)", grouped(leases)),
     }
 }
 

@@ -72,7 +72,11 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
         collectors: views::collectors(&crashing),
         running: Vec::new(),
         slots: Share { used: 0, of: Some(spec.engine.max_concurrent) },
-        look: views::crashing(&crashing).chain(views::contested(&contested)).chain(views::doubts(&doubts)).collect(),
+        look: views::crashing(&crashing)
+            .chain(views::contested(&contested))
+            .chain(views::doubts(&doubts))
+            .chain(views::left_under_way(&survey.leases, &survey.dispatcher.moment(survey.now)))
+            .collect(),
         held: survey.surprises,
     };
     Ok((status, partly))

@@ -9,7 +9,7 @@ use adce_core::gap::{GapState, Outcome};
 use adce_core::ids::{GapId, ItemId, TaskId};
 use adce_core::ports::{Clock, Progress};
 use adce_core::spec::Spec;
-use adce_core::time::Timestamp;
+use adce_core::time::{Moment, Timestamp};
 use clap::{Args, Subcommand};
 use console::style;
 use indexmap::IndexMap;
@@ -87,7 +87,9 @@ async fn story(id: TaskId, spec: Arc<Spec>) -> Result<TaskDetail, Failure> {
     }
     let gaps = remembered.gaps.iter().filter(|gap| task.is_some_and(|task| task.gaps.contains(&gap.id)));
     let gaps = gaps.map(|gap| views::remembered_gap(gap, remembered.items.get(&gap.item()), task, now)).collect();
-    Ok(control::detail(task.map(|task| views::remembered_task(task, 0.0, now)), None, gaps, history))
+    let lease = remembered.leases.iter().find(|lease| lease.task == id);
+    let held_by = lease.map(|lease| views::held_by_lease(lease, &Moment::of(&MachineClock.boot_id(), MachineClock.now())));
+    Ok(control::detail(task.map(|task| views::remembered_task(task, 0.0, now)), held_by, gaps, history))
 }
 
 fn print_list(lines: &[TaskLine], all: bool, format: Format) {

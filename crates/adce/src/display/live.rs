@@ -9,11 +9,13 @@ use adce_engine::{Phase, RunningLine, Snapshot, SourceLine, SourceState};
 use console::{style, truncate_str};
 
 use super::bars::bar;
+use crate::views;
 
 /// Lines of at most `columns` characters; a short window shows fewer running attempts and failures.
 pub fn render(title: &str, snapshot: &Snapshot, columns: usize, rows: usize) -> Vec<String> {
     let columns = columns.max(20);
     let mut lines = vec![header(title, snapshot), summary(snapshot)];
+    lines.extend(snapshot.edited.as_ref().map(|edited| format!("{} {}", style("CONFIG").yellow().bold(), views::edited(edited))));
     lines.extend(datasets(snapshot, columns));
     if !snapshot.sources.is_empty() {
         lines.push(String::new());

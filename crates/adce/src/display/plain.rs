@@ -8,6 +8,8 @@ use adce_core::time::Timestamp;
 use adce_engine::{Notice, Phase, Snapshot};
 use tokio::sync::{mpsc, watch};
 
+use crate::views;
+
 const BETWEEN_REPORTS: Duration = Duration::from_secs(10);
 
 /// Writes what happened with each new snapshot, several times a second: a line at once for each of a thousand attempts a
@@ -52,6 +54,17 @@ fn said(notice: &Notice) -> Option<String> {
         Notice::NotListed { prefix, error } => format!("could not list `{prefix}`: {error}; nothing is concluded from that"),
         Notice::LookFailed(error) => format!("could not look again: {error}; what was seen before stays in force"),
         Notice::ManyGaps(gaps) => format!("{} gaps are started for the first time", grouped(*gaps)),
+        Notice::ConfigEdited(edited) => {
+            let errors = edited.errors.iter().map(|error| format!("\n{error}"));
+            format!("config {}{}", views::edited(edited), errors.collect::<String>())
+        }
+        Notice::LeasesExpired { attempts, after } => {
+            format!(
+                "nothing moved for {} (did the machine sleep?): the leases of {} had expired, and hold again",
+                span(*after),
+                counted(*attempts, "attempt")
+            )
+        }
         Notice::Surprise(surprise) => format!("held: {surprise}"),
         Notice::Doubted { source, absences, of, probe_at } => format!(
             "doubted {source}: {absences} of its last {of} answers are \"no such thing\", which is not believed; one is asked again {probe_at}"

@@ -29,6 +29,7 @@ impl Dispatcher {
         let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };
         let mut changes = self.give_back(attempt, &ended, Settlement::Unsent, now);
         self.leaves(attempt, now);
+        self.cycle.did_not_start(self.priority_of_task(ended.task));
         self.book.task_mut(ended.task).phase = Phase::Loose;
         let mut edit = Edit::default();
         edit.touched.insert(ended.task, None);

@@ -76,6 +76,8 @@ pub(super) struct TaskEntry {
     pub bucket: BucketIx,
     pub gaps: Vec<GapSlot>,
     pub phase: Phase,
+    /// Since when it could have had its turn, in seconds since boot; 0: it could not.
+    pub in_line_since_s: u32,
 }
 
 /// Where a task stands.
@@ -101,6 +103,8 @@ pub(super) struct Book {
     buckets: IndexSet<Bucket>,
     /// By bucket: tasks that nobody tried and that have room.
     with_room: HashMap<BucketIx, BTreeSet<TaskSlot>>,
+    /// Gaps without a task that are to have one again with the next full look.
+    stood_back: BTreeSet<GapSlot>,
     /// Grows whenever a gap goes to another task, or to none.
     moves: u64,
 }
@@ -159,6 +163,7 @@ impl Book {
     pub(super) fn remove_gap(&mut self, at: GapSlot) {
         let gap = self.gaps.remove(at);
         debug_assert!(gap.task.is_none());
+        self.stood_back.remove(&at);
         self.gap_at.remove(&gap.id);
     }
 
@@ -182,7 +187,7 @@ impl Book {
 
     /// The gaps must be in no task.
     pub(super) fn add_task(&mut self, id: TaskId, bucket: BucketIx, gaps: Vec<GapSlot>) -> TaskSlot {
-        let at = self.tasks.insert(TaskEntry { id, bucket, gaps: Vec::new(), phase: Phase::Loose });
+        let at = self.tasks.insert(TaskEntry { id, bucket, gaps: Vec::new(), phase: Phase::Loose, in_line_since_s: 0 });
         self.task_at.insert(id, at);
         self.join(at, gaps);
         at
@@ -200,12 +205,37 @@ impl Book {
         task
     }
 
+    /// Ends a loose task; its gaps stand back.
+    pub(super) fn stand_back(&mut self, at: TaskSlot) -> TaskEntry {
+        let task = self.remove_task(at);
+        self.stood_back.extend(&task.gaps);
+        task
+    }
+
+    pub(super) fn stands_back(&self, gap: GapSlot) -> bool {
+        self.stood_back.contains(&gap)
+    }
+
+    pub(super) fn anybody_stands_back(&self) -> bool {
+        !self.stood_back.is_empty()
+    }
+
+    pub(super) fn standing_back(&self) -> u64 {
+        self.stood_back.len() as u64
+    }
+
+    /// None stands back any more.
+    pub(super) fn take_stood_back(&mut self) -> BTreeSet<GapSlot> {
+        std::mem::take(&mut self.stood_back)
+    }
+
     /// Gaps that are in no task become this task's.
     pub(super) fn join(&mut self, at: TaskSlot, gaps: Vec<GapSlot>) {
         for gap in &gaps {
             let owner = &mut self.gaps.get_mut(*gap).task;
             debug_assert!(owner.is_none(), "a gap has one task");
             *owner = Some(at);
+            self.stood_back.remove(gap);
         }
         self.tasks.get_mut(at).gaps.extend(gaps);
         self.moves += 1;
@@ -269,6 +299,7 @@ impl Book {
         (census.gaps, census.tasks) = (self.gap_at.len(), self.task_at.len());
         census.places = self.gaps.values.len() + self.tasks.values.len();
         census.buckets = self.buckets.len();
+        census.stood_back = self.stood_back.len();
         census.with_room = self.with_room.values().map(BTreeSet::len).sum();
     }
 

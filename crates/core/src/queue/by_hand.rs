@@ -134,7 +134,7 @@ impl Dispatcher {
     fn comes_of_retrying(&self, gap: GapSlot, alone: bool, now: Now) -> Came {
         let entry = self.book.gap(gap);
         if entry.task.is_none() {
-            return Came::OnlyWatched;
+            return if self.book.stands_back(gap) { Came::Retried } else { Came::OnlyWatched };
         }
         if self.runs(gap) {
             return Came::Runs;

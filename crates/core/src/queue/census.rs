@@ -16,6 +16,8 @@ pub struct Census {
     pub buckets: usize,
     /// Tasks that may be topped up.
     pub with_room: usize,
+    /// Gaps whose task has ended by `task_ttl`.
+    pub stood_back: usize,
     pub classes: usize,
     pub ready: usize,
     pub delayed: usize,
@@ -39,9 +41,10 @@ pub struct Census {
 impl Census {
     /// All but places that are free.
     pub fn sum(&self) -> usize {
-        let Census { gaps, tasks, places: _, buckets, with_room, classes, ready, delayed, passes, running, waiters, .. } = *self;
+        let Census { gaps, tasks, places: _, buckets, with_room, stood_back, classes, ready, delayed, passes, running, waiters, .. } =
+            *self;
         let Census { permits, reservations, fading, marks, outcomes, .. } = *self;
-        let of_tasks = gaps + tasks + buckets + with_room + classes + ready + delayed + passes + running + waiters;
+        let of_tasks = gaps + tasks + buckets + with_room + stood_back + classes + ready + delayed + passes + running + waiters;
         of_tasks + permits + reservations + fading + marks + outcomes
     }
 }

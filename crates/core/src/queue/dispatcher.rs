@@ -9,8 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::absences::Absences;
-use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Phase};
+use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Phase, TaskEntry};
 use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot};
+use super::cycle::Cycle;
 use super::form::{Edit, ask_of, terms};
 use super::grants::Grants;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
@@ -21,7 +22,7 @@ use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
 use crate::ports::PermitId;
 use crate::record::{AttemptRecord, BreakerRecord, Change, Closed, Event, Lease, Remembered, SourceRecord, Waited};
-use crate::spec::PriorityLevel;
+use crate::spec::{PriorityLevel, Weighting};
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
 /// Owns tasks, progress, slots, limits, breakers and leases.
@@ -46,6 +47,7 @@ pub struct Dispatcher {
     pub(super) holders: HashMap<PermitId, AttemptId>,
     /// What holds back the first task of a class, and since when; for stories only.
     pub(super) held: HashMap<ClassKey, Waited>,
+    pub(super) cycle: Cycle,
 }
 
 /// What a surprise keeps from starting.
@@ -171,6 +173,7 @@ impl Dispatcher {
             waiters: BTreeSet::new(),
             holders: HashMap::new(),
             held: HashMap::new(),
+            cycle: Cycle::default(),
             rules,
         };
         let names: Vec<_> = dispatcher.rules.sources.keys().cloned().collect();
@@ -306,6 +309,7 @@ impl Dispatcher {
         match (task, collector) {
             (Some(_), Some(collector)) if moves => edit.release(&mut self.book, slot, &collector),
             (Some(task), _) => self.book.sort(task),
+            (None, _) if self.book.stands_back(slot) => {}
             (None, _) => drop(edit.pool.insert(slot)),
         }
         edit.changes.push(Change::PutGap(self.plain_gap(slot)));
@@ -338,6 +342,24 @@ impl Dispatcher {
                 let at = self.book.ready_at(task).unwrap_or(Timestamp::MIN);
                 self.delay(task, at);
             }
+        }
+    }
+
+    /// Scores by these weights from now on. What runs goes on, and whoever was passed keeps its patience.
+    ///
+    /// Within a class nothing changes, so classes go up and down as a whole; one by one move only tasks whose size is in
+    /// another band now.
+    pub fn weigh(&mut self, weighting: Weighting) {
+        self.weights = Weights::of(&weighting);
+        self.rules.weighting = weighting;
+        let in_another_band = |task: &TaskEntry| match task.phase {
+            Phase::Ready(class) => self.classes.class(class).0.band != self.weights.band(task.gaps.len()),
+            _ => false,
+        };
+        let moving: Vec<TaskSlot> = self.book.tasks().filter(|(_, task)| in_another_band(task)).map(|(at, _)| at).collect();
+        for task in moving {
+            let patience = self.unqueue(task);
+            self.enter_class(task, patience);
         }
     }
 
@@ -394,6 +416,14 @@ impl Dispatcher {
             self.delay(task, at);
             return;
         }
+        let since = &mut self.book.task_mut(task).in_line_since_s;
+        if *since == 0 {
+            *since = u32::try_from(now.boot.as_micros() / 1_000_000).unwrap_or(u32::MAX).max(1);
+        }
+        self.enter_class(task, patience);
+    }
+
+    fn enter_class(&mut self, task: TaskSlot, patience: Option<Boottime>) {
         let gaps = self.book.task(task).gaps.len();
         let class = self.classes.enter(self.class_key(task), self.book.place(task), task, gaps, patience);
         self.book.task_mut(task).phase = Phase::Ready(class);
@@ -401,7 +431,8 @@ impl Dispatcher {
 
     fn delay(&mut self, task: TaskSlot, at: Timestamp) {
         self.timers.insert((at, task));
-        self.book.task_mut(task).phase = Phase::Delayed(at);
+        let entry = self.book.task_mut(task);
+        (entry.phase, entry.in_line_since_s) = (Phase::Delayed(at), 0);
     }
 
     /// Takes a task out of its queue; says until when it puts up with being passed.

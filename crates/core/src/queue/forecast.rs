@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::book::Phase;
-use super::{Acquire, Charge, Dispatcher, Gate, Pick, Rules, Score, Start};
+use super::{Acquire, Charge, Dispatcher, Gate, Pick, Prospect, Rules, Score, Start};
 use crate::gap::{Outcome, Task};
 use crate::ids::{AttemptId, TaskId, Uuid};
 use crate::limits::Ask;
@@ -26,11 +26,18 @@ pub struct Assumptions {
     pub max_wait: Duration,
     /// So many starts are worked through one by one.
     pub exact_starts: usize,
+    /// From one full look to the next, for `tasks_per_cycle`.
+    pub a_cycle_every: Duration,
 }
 
 impl Default for Assumptions {
     fn default() -> Self {
-        Assumptions { a_request_takes: Duration::from_millis(250), max_wait: Duration::from_secs(600), exact_starts: 10_000 }
+        Assumptions {
+            a_request_takes: Duration::from_millis(250),
+            max_wait: Duration::from_secs(600),
+            exact_starts: 10_000,
+            a_cycle_every: Duration::from_secs(15 * 60),
+        }
     }
 }
 
@@ -116,6 +123,7 @@ struct Rehearsal {
     agenda: BTreeSet<(Boottime, AttemptId)>,
     waiting: VecDeque<AttemptId>,
     tasks: Vec<Foreseen>,
+    next_cycle: Boottime,
 }
 
 struct Rehearsed {
@@ -127,7 +135,11 @@ struct Rehearsed {
 }
 
 impl Rehearsal {
-    fn new(dispatcher: Dispatcher, assumed: Assumptions, now: Now) -> Self {
+    fn new(mut dispatcher: Dispatcher, assumed: Assumptions, now: Now) -> Self {
+        // It only makes new tasks of the same gaps: whose turn comes when is the same.
+        dispatcher.rules.task_ttl = None;
+        let next_cycle = now.boot + assumed.a_cycle_every;
+        dispatcher.new_cycle(next_cycle, now);
         let scores = dispatcher.book.tasks().map(|(slot, task)| (task.id, dispatcher.score_of(slot, now))).collect();
         Rehearsal {
             dispatcher,
@@ -138,6 +150,7 @@ impl Rehearsal {
             agenda: BTreeSet::new(),
             waiting: VecDeque::new(),
             tasks: Vec::new(),
+            next_cycle,
         }
     }
 
@@ -182,10 +195,18 @@ impl Rehearsal {
             };
             let next = self.agenda.first().map(|(at, _)| *at).into_iter().chain(wake_at).chain(self.permit_for_waiting()).min();
             match next {
-                Some(at) => self.advance(at),
-                None => return,
+                Some(at) if !self.would_end() => self.advance(at),
+                _ => return,
             }
         }
+    }
+
+    /// A run that waits for nothing but the next full look ends, if that is too far away.
+    fn would_end(&self) -> bool {
+        let nothing_runs = self.agenda.is_empty() && self.waiting.is_empty();
+        nothing_runs
+            && !self.dispatcher.rules.caps.is_empty()
+            && matches!(self.dispatcher.prospect(self.assumed.max_wait, self.now), Prospect::Later(_))
     }
 
     fn begin(&mut self, start: Start) {
@@ -243,6 +264,10 @@ impl Rehearsal {
         while let Some((_, attempt)) = self.agenda.first().copied().filter(|(at, _)| *at <= self.now.boot) {
             self.agenda.pop_first();
             self.happens(attempt);
+        }
+        if self.next_cycle <= self.now.boot {
+            self.next_cycle = self.now.boot + self.assumed.a_cycle_every;
+            self.dispatcher.new_cycle(self.next_cycle, self.now);
         }
         for attempt in std::mem::take(&mut self.waiting) {
             self.ask(attempt);

@@ -34,6 +34,11 @@ pub enum Gate {
     CollectorBreaker { collector: String, until: Option<Timestamp>, since: Timestamp, reason: String },
     /// Upstream asked to be left alone.
     RetryAfter { source: String, until: Timestamp },
+    /// As many tasks as may start from one full look to the next have started; `priority` `None`: of all together. `until`: when
+    /// the next look is due.
+    Cap { priority: Option<PriorityLevel>, tasks: u32, until: Timestamp },
+    /// Its task stood in line for longer than `task_ttl`; it makes a new one with the next look, which is due then.
+    StandsBack { until: Timestamp },
     /// A declared limit has no room. `source` `None`: that of all sources together.
     Limit { source: Option<String>, limit: String, until: Option<Boottime> },
     /// What is left of a window (`source` `None`: of all sources together) is set aside for other priorities.
@@ -60,6 +65,32 @@ impl Gate {
             _ => (None, None),
         };
         std::mem::discriminant(self) == std::mem::discriminant(other) && what(self) == what(other)
+    }
+
+    /// What kind of thing it is, for a line of history.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Gate::Running { .. } => "running",
+            Gate::OnlyWatched => "only watched",
+            Gate::NotSelected => "`--select`",
+            Gate::Surprise { .. } => "a surprise",
+            Gate::Retry { .. } => "a retry",
+            Gate::NotYet { .. } => "upstream has it not yet",
+            Gate::Exhausted { .. } => "exhausted",
+            Gate::Doubted { .. } => "a doubted absence",
+            Gate::Contested { .. } => "contested",
+            Gate::Breaker { .. } => "the breaker of its source",
+            Gate::CollectorBreaker { .. } => "the breaker of its collector",
+            Gate::RetryAfter { .. } => "a pause that its source asked for",
+            Gate::Cap { .. } => "`tasks_per_cycle`",
+            Gate::StandsBack { .. } => "`task_ttl`",
+            Gate::Limit { .. } => "a limit",
+            Gate::SetAside { .. } | Gate::SlotsSetAside { .. } => "what is set aside for other priorities",
+            Gate::Reserved { .. } => "a better-scored task that waits for permits",
+            Gate::Slots { .. } => "all slots taken",
+            Gate::Publishing { .. } => "attempts that still publish",
+            Gate::Turn { .. } => "tasks that score higher",
+        }
     }
 
     /// Declared by the user, and nobody's fault: who waits for nothing else is not blamed for the time.

@@ -98,6 +98,10 @@ struct Block {
 }
 
 impl Grants {
+    pub(super) fn boot_id(&self) -> &BootId {
+        &self.boot
+    }
+
     pub(super) fn new(
         rules: &Rules,
         reservations: Vec<Reservation>,

@@ -10,6 +10,7 @@ mod book;
 mod by_hand;
 mod census;
 mod classes;
+mod cycle;
 mod dispatcher;
 mod doubts;
 mod forecast;

@@ -29,13 +29,14 @@ use super::start::{Idle, Waiting};
 use super::{Charge, Gate, Pick, Start};
 use crate::gap::Task;
 use crate::ids::{AttemptId, FencingToken, TaskId};
+use crate::lease;
 use crate::limits::breaker::{self, Breaker, Trip};
 use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
 use crate::queue::book::Phase;
 use crate::queue::dispatcher::{Attempt, Began, Stage};
 use crate::record::{GapStory, Lease, Left, Story, Waited};
 use crate::spec::{PriorityLevel, Reserve};
-use crate::time::{Boottime, Now};
+use crate::time::{Boottime, Moment, Now};
 
 /// What a look at the classes found.
 pub(super) enum Choice {
@@ -178,7 +179,7 @@ impl Dispatcher {
         }
         let mut next: Vec<(Rank, TaskSlot)> = Vec::new();
         for (_, key, class) in self.classes.occupied() {
-            let is_shut = key.source.is_some_and(|source| self.source_gate(source, now).is_some());
+            let is_shut = key.source.is_some_and(|source| self.source_gate(source, now).is_some()) || self.cap_gate(key, now).is_some();
             if key.ask.is_some() || is_shut {
                 continue;
             }
@@ -307,7 +308,11 @@ impl Dispatcher {
     /// Nothing of the class may start now, whatever the limits say, and when that may change by itself.
     pub(super) fn shut(&self, key: &ClassKey, now: Now) -> Option<(Gate, Option<Boottime>)> {
         let by_source = key.source.and_then(|source| self.source_gate(source, now));
-        by_source.or_else(|| self.collector_gate(key.collector, now))
+        by_source.or_else(|| self.collector_gate(key.collector, now)).or_else(|| {
+            let (gate, until) = self.cap_gate(key, now)?;
+            // A look that takes its time ends when it ends.
+            Some((gate, Some(until).filter(|until| *until > now.boot)))
+        })
     }
 
     /// A source that may not be asked at all now.
@@ -439,18 +444,31 @@ impl Dispatcher {
         self.collectors[usize::from(key.collector)].breaker.started(attempt, now.boot);
         self.unqueue(task);
         self.book.has_room(task, false);
-        self.book.task_mut(task).phase = Phase::Running(attempt);
-        let lease = Lease {
-            attempt,
-            token: FencingToken(0),
-            task: plain.id,
-            collector: plain.collector.clone(),
-            gaps: plain.gaps.clone(),
-            started_at: now.wall,
-            staged: Vec::new(),
-        };
+        let entry = self.book.task_mut(task);
+        (entry.phase, entry.in_line_since_s) = (Phase::Running(attempt), 0);
+        self.cycle.started(key.priority);
+        let lease = self.lease(attempt, &plain, now);
         let gaps = self.book.task(task).gaps.iter().map(|gap| self.plain_gap(*gap)).collect();
         Start { attempt, task: plain, gaps, lease, charge, score, before }
+    }
+
+    /// What an attempt at a task asks of the store.
+    pub fn lease(&self, attempt: AttemptId, task: &Task, now: Now) -> Lease {
+        Lease {
+            attempt,
+            token: FencingToken(0),
+            task: task.id,
+            collector: task.collector.clone(),
+            gaps: task.gaps.clone(),
+            started_at: now.wall,
+            until: lease::until(&self.moment(now)),
+            staged: Vec::new(),
+        }
+    }
+
+    /// As it is kept.
+    pub fn moment(&self, now: Now) -> Moment {
+        Moment::of(self.grants.boot_id(), now)
     }
 
     /// Everything better that a limit kept from starting, and that needs more permits, was passed by this start.

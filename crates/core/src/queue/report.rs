@@ -102,12 +102,14 @@ impl Dispatcher {
 
     /// Gaps of datasets that nobody collects: no task has them.
     pub fn watched(&self) -> u64 {
-        self.book.gaps().filter(|(_, gap)| gap.task.is_none()).count() as u64
+        self.book.gaps().filter(|(_, gap)| gap.task.is_none()).count() as u64 - self.book.standing_back()
     }
 
     fn state(&self, gap: GapSlot, now: Now, gate: impl Fn(&ClassKey) -> Option<Gate>) -> GapState {
         let entry = self.book.gap(gap);
-        let Some(task) = entry.task else { return GapState::Held };
+        let Some(task) = entry.task else {
+            return if self.book.stands_back(gap) { GapState::Waiting } else { GapState::Held };
+        };
         let phase = self.book.task(task).phase;
         let standing = entry.progress.as_ref().filter(|progress| progress.next_try.is_some_and(|until| until > now.wall));
         let standing = standing.map_or(Standing::Open, |progress| progress.standing);
@@ -120,7 +122,7 @@ impl Dispatcher {
             _ if self.holds.all => GapState::Held,
             _ => match gate(&self.class_key(task)) {
                 Some(Gate::Breaker { .. } | Gate::CollectorBreaker { .. }) => GapState::Held,
-                Some(Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => GapState::Waiting,
+                Some(Gate::RetryAfter { .. } | Gate::Cap { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => GapState::Waiting,
                 _ => GapState::Queued,
             },
         }
@@ -149,7 +151,7 @@ impl Dispatcher {
         let gap = self.book.find_gap(gap)?;
         match self.book.gap(gap).task {
             Some(task) => Some(self.why(task, now)),
-            None => Some(Gate::OnlyWatched),
+            None => Some(self.stands_back(gap, now).unwrap_or(Gate::OnlyWatched)),
         }
     }
 
@@ -282,7 +284,8 @@ impl Dispatcher {
             _ if *at <= now.wall => Hope::At(*at),
             _ => Hope::NotInThisRun(*at),
         });
-        for hope in ready.chain(delayed) {
+        let back = self.comes_back().map(|at| Hope::At(now.wall_at(at)));
+        for hope in ready.chain(delayed).chain(back) {
             match hope {
                 Hope::Now => return Prospect::Work,
                 Hope::At(at) if at <= patience => return Prospect::Work,
@@ -297,6 +300,9 @@ impl Dispatcher {
         if !self.slots_taken().has_one_for(key.priority) {
             // Nothing runs, and yet none is free: all are set aside for others.
             return Hope::Never;
+        }
+        if let Some((_, next)) = self.cap_gate(key, now) {
+            return Hope::At(now.wall_at(next));
         }
         if let Some((_, until)) = self.shut(key, now) {
             return until.map_or(Hope::Never, |until| Hope::At(now.wall_at(until)));

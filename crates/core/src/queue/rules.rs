@@ -1,10 +1,11 @@
 //! What the queue needs to know of a configuration, and nothing more: no templates, no expressions, no paths.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use crate::spec::{AbsentPolicy, BreakerPolicy, How, Limits, Requests, Reserve, RetryPolicy, Spec, Via, Weighting};
+use crate::spec::{AbsentPolicy, BreakerPolicy, Caps, How, Limits, Requests, Reserve, RetryPolicy, Spec, Via, Weighting};
 
 /// The queue's view of a [`Spec`].
 #[derive(Clone, Debug)]
@@ -13,6 +14,10 @@ pub struct Rules {
     pub slots: u32,
     /// Of the slots and of every window.
     pub reserve: Reserve,
+    /// Tasks that may start from one full look to the next.
+    pub caps: Caps,
+    /// How long a task may stand in line.
+    pub task_ttl: Option<Duration>,
     pub sources: IndexMap<Arc<str>, SourceRules>,
     /// All sources together.
     pub limits: Limits,
@@ -91,6 +96,8 @@ impl Rules {
         Rules {
             slots: spec.engine.max_concurrent,
             reserve: spec.engine.reserve,
+            caps: spec.engine.tasks_per_cycle,
+            task_ttl: spec.engine.task_ttl,
             sources: sources.collect(),
             limits: spec.limits.clone(),
             collectors: collectors.collect(),

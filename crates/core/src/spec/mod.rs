@@ -6,8 +6,10 @@
 //! resolves names and defaults into the `model` that the rest of adce works with, `check` finds what is wrong between
 //! parts that are right by themselves. `expression`, `template` and `names` are the language inside the values.
 
+mod caps;
 mod check;
 mod decode;
+mod difference;
 pub mod expression;
 mod load;
 mod model;
@@ -20,6 +22,8 @@ pub mod template;
 mod units;
 pub mod yaml;
 
+pub use caps::{Cap, Caps};
+pub use difference::differences;
 pub(crate) use load::absolute;
 pub use load::{ConfigFile, Loaded, host_matches, load};
 pub use model::*;

@@ -503,6 +503,10 @@ pub struct Engine {
     pub reconcile_every: Duration,
     pub surprise: Surprise,
     pub reserve: super::Reserve,
+    /// How many tasks may start from one full look to the next.
+    pub tasks_per_cycle: super::Caps,
+    /// A task that stands in line for longer ends, and its gaps make new ones with the next look. `None`: none does.
+    pub task_ttl: Option<Duration>,
     /// Of attempts and events in the state.
     pub history: Retention,
     /// Of logs of attempts beside it.
@@ -516,6 +520,8 @@ impl Default for Engine {
             reconcile_every: Duration::from_secs(15 * 60),
             surprise: Surprise::default(),
             reserve: super::Reserve::default(),
+            tasks_per_cycle: super::Caps::default(),
+            task_ttl: None,
             history: Retention::default(),
             logs: Retention { bytes: 512 << 20, ..Retention::default() },
         }

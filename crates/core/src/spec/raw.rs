@@ -336,6 +336,10 @@ raw! {
         pub surprise: Option<RawSurprise>,
         /// What is set aside for a priority, and idles while it is not needed. Default: nothing.
         pub reserve: Option<RawReserve>,
+        /// At most so many tasks start from one full look at the lake to the next. Default: any number.
+        pub tasks_per_cycle: Option<RawCaps>,
+        /// A task that stands in line for longer ends; its gaps make new ones with the next full look. Default: none does.
+        pub task_ttl: Option<Given<Span>>,
         /// How much of its history the state keeps: attempts that ended, and what happened. Default: 90d, 256MiB.
         pub history: Option<RawRetention>,
         /// How much of the logs of attempts beside the state is kept. Default: 90d, 512MiB.
@@ -360,6 +364,20 @@ raw! {
         pub medium: Option<Given<Percent>>,
         /// For tasks of priority low.
         pub low: Option<Given<Percent>>,
+    }
+
+    /// Tasks that may start from one full look to the next, retries too. What is over it waits for the next look.
+    pub struct RawCaps {
+        /// Of all priorities together.
+        pub all: Option<Given<Positive>>,
+        /// Of priority critical.
+        pub critical: Option<Given<Positive>>,
+        /// Of priority high.
+        pub high: Option<Given<Positive>>,
+        /// Of priority medium.
+        pub medium: Option<Given<Positive>>,
+        /// Of priority low.
+        pub low: Option<Given<Positive>>,
     }
 
     /// Sizes of a sudden change.

@@ -11,7 +11,7 @@ use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use adce_core::record::{
     AttemptRecord, BreakerRecord, Change, Closed, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
 };
-use adce_core::time::Timestamp;
+use adce_core::time::{Moment, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::columns::{Columns, gap_bytes, json, micros, signed};
@@ -25,7 +25,8 @@ const WORTH_SORTING: usize = 64;
 pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Result<(), Trouble> {
     run(
         db,
-        "INSERT INTO lease (token, attempt, task, collector, started_at, gaps, staged) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO lease (token, attempt, task, collector, started_at, gaps, staged, boot_id, until, until_wall)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             signed(token.0),
             attempt_bytes(&lease.attempt),
@@ -34,6 +35,9 @@ pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Resu
             micros(lease.started_at),
             gap_bytes(&lease.gaps),
             gap_bytes(&lease.staged),
+            lease.until.boot_id.0,
+            signed(lease.until.boot.0),
+            micros(lease.until.wall),
         ],
     )
     .map(drop)
@@ -105,7 +109,9 @@ fn make(db: &Connection, change: &Change) -> Result<Written, Trouble> {
         Change::PutCollector(name, record) => put_collector(db, name, record),
         Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
         Change::Started(process) => started(db, process),
-        Change::Publishing { token, staged, .. } => publishing(db, *token, staged),
+        Change::Publishing { token, staged, until, .. } => publishing(db, *token, staged, until),
+        Change::Renew { attempts, until } => attempts.iter().try_for_each(|attempt| renew(db, attempt, until)),
+        Change::Lapse { attempt, .. } => lapse(db, attempt),
         // Without an index: there are never more leases than a few for each slot.
         Change::Release(attempt) => run(db, "DELETE FROM lease WHERE attempt = ?", [attempt_bytes(attempt)]).map(drop),
         Change::Reserve(reservation) => reserve(db, reservation),
@@ -237,8 +243,28 @@ fn started(db: &Connection, process: &ProcessRecord) -> Result<(), Trouble> {
     .map(drop)
 }
 
-fn publishing(db: &Connection, token: FencingToken, staged: &[GapId]) -> Result<(), Trouble> {
-    run(db, "UPDATE lease SET staged = ? WHERE token = ?", params![gap_bytes(staged), signed(token.0)]).map(drop)
+fn publishing(db: &Connection, token: FencingToken, staged: &[GapId], until: &Moment) -> Result<(), Trouble> {
+    run(
+        db,
+        "UPDATE lease SET staged = ?, boot_id = ?, until = ?, until_wall = ? WHERE token = ?",
+        params![gap_bytes(staged), until.boot_id.0, signed(until.boot.0), micros(until.wall), signed(token.0)],
+    )
+    .map(drop)
+}
+
+/// Without an index, as [`Change::Release`].
+fn renew(db: &Connection, attempt: &AttemptId, until: &Moment) -> Result<(), Trouble> {
+    run(
+        db,
+        "UPDATE lease SET boot_id = ?, until = ?, until_wall = ? WHERE attempt = ?",
+        params![until.boot_id.0, signed(until.boot.0), micros(until.wall), attempt_bytes(attempt)],
+    )
+    .map(drop)
+}
+
+fn lapse(db: &Connection, attempt: &AttemptId) -> Result<(), Trouble> {
+    run(db, "DELETE FROM lease WHERE attempt = ?", [attempt_bytes(attempt)])?;
+    run(db, "DELETE FROM process WHERE attempt = ?", [attempt_bytes(attempt)]).map(drop)
 }
 
 fn finish(db: &Connection, record: &AttemptRecord) -> Result<Written, Trouble> {

@@ -11,7 +11,7 @@ use adce_core::gap::Gap;
 use adce_core::ids::GapId;
 use adce_core::ports::StoreError;
 use adce_core::record::AttemptRecord;
-use adce_core::time::Timestamp;
+use adce_core::time::{Moment, Timestamp};
 use rusqlite::Connection;
 
 use super::columns::{Columns, unsigned};
@@ -29,6 +29,8 @@ pub struct Checkup {
     pub gaps: u64,
     pub tasks: u64,
     pub leases: u64,
+    /// Of these, so many that nobody has renewed in time.
+    pub leases_expired: u64,
     pub attempts: u64,
     pub events: u64,
     /// By its own count.
@@ -43,7 +45,7 @@ pub struct Checkup {
 const NAMED: usize = 20;
 
 /// Reads through the state at `path`; `None`: there is none. What cannot even be opened is an error.
-pub fn check(path: &Path, identity: &Identity) -> Result<Option<Checkup>, StoreError> {
+pub fn check(path: &Path, identity: &Identity, now: &Moment) -> Result<Option<Checkup>, StoreError> {
     let Some(db) = schema::open_to_read(path, identity)? else { return Ok(None) };
     let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
     let mut checkup = Checkup { bytes: size(path), log_bytes: size(&with_suffix(path, "-wal")), ..Checkup::default() };
@@ -54,6 +56,9 @@ pub fn check(path: &Path, identity: &Identity) -> Result<Option<Checkup>, StoreE
         if problems.is_empty() {
             count(&moment, &mut checkup)?;
             problems = rows(&moment)?;
+            if problems.is_empty() {
+                checkup.leases_expired = leases(&moment)?.iter().filter(|lease| lease.until.has_come(now)).count() as u64;
+            }
         }
         checkup.problems = problems;
         Ok(())

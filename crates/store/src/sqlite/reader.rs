@@ -11,7 +11,7 @@ use adce_core::record::{
     AttemptRecord, BreakerRecord, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation,
     SettledReservation, SourceRecord,
 };
-use adce_core::time::{BootId, Boottime};
+use adce_core::time::{BootId, Boottime, Moment};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use super::columns::{Columns, unsigned};
@@ -135,7 +135,7 @@ fn items(db: &Connection) -> Result<HashMap<ItemId, ItemRecord>, Trouble> {
 
 pub(super) fn leases(db: &Connection) -> Result<Vec<Lease>, Trouble> {
     let columns = Columns("lease");
-    let sql = "SELECT attempt, token, task, collector, started_at, gaps, staged FROM lease ORDER BY token";
+    let sql = "SELECT attempt, token, task, collector, started_at, gaps, staged, boot_id, until, until_wall FROM lease ORDER BY token";
     each(db, sql, [], |row| {
         Ok(Lease {
             attempt: columns.attempt(&blob(row, 0)?)?,
@@ -145,6 +145,7 @@ pub(super) fn leases(db: &Connection) -> Result<Vec<Lease>, Trouble> {
             gaps: columns.gaps(&blob(row, 5)?)?,
             started_at: columns.instant(row.get(4)?)?,
             staged: columns.gaps(&blob(row, 6)?)?,
+            until: Moment { boot_id: BootId(row.get(7)?), boot: Boottime(unsigned(row.get(8)?)), wall: columns.instant(row.get(9)?)? },
         })
     })
 }

@@ -294,7 +294,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(&folder.path().join("state.db"));
         let item = |number: &str| Change::PutItem(ItemId::of("d", [number]), ItemRecord::default());
-        let stale = Change::Publishing { attempt: AttemptId(Uuid::nil()), token: FencingToken(1), staged: vec![] };
+        let stale =
+            Change::Publishing { attempt: AttemptId(Uuid::nil()), token: FencingToken(1), staged: vec![], until: Default::default() };
         let group = vec![batch(vec![item("1")]), batch(vec![item("2"), stale, item("3")]), batch(vec![item("4")])];
         let answers = verdicts(writer.commit(group));
         assert!(matches!(answers[..], [Ok(()), Err(StoreError::StaleToken(_)), Ok(())]), "{answers:?}");
@@ -336,6 +337,7 @@ mod tests {
             collector: "x".repeat(if number == 1 { 100_000 } else { 1 }),
             gaps: vec![],
             started_at: Timestamp::UNIX_EPOCH,
+            until: Default::default(),
             staged: vec![],
         };
         let ask = |writer: &mut Writer, number| {
@@ -357,7 +359,16 @@ mod tests {
         let gaps = vec![];
         let task = adce_core::ids::TaskId([0; 13]);
         let now = Timestamp::UNIX_EPOCH;
-        let lease = Lease { attempt, token: FencingToken(0), task, collector: "c".into(), gaps, started_at: now, staged: vec![] };
+        let lease = Lease {
+            attempt,
+            token: FencingToken(0),
+            task,
+            collector: "c".into(),
+            gaps,
+            started_at: now,
+            until: Default::default(),
+            staged: vec![],
+        };
         let record = AttemptRecord {
             attempt,
             token: FencingToken(1),

@@ -5,7 +5,7 @@ use adce_core::gap::{Failure, Fault, Gap, Outcome, Progress, Reason, Standing, T
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId, Uuid};
 use adce_core::record::{AttemptRecord, Event, Lease, ProcessRecord, Reservation, SettledReservation};
 use adce_core::spec::PriorityLevel;
-use adce_core::time::{BootId, Boottime, Timestamp};
+use adce_core::time::{BootId, Boottime, Moment, Timestamp};
 
 pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_741_500_000 + second).unwrap()
@@ -81,6 +81,7 @@ pub fn lease(number: u32, gaps: &[u32]) -> Lease {
         collector: "bbref".into(),
         gaps: gaps.iter().copied().map(gap_id).collect(),
         started_at: at(i64::from(number)),
+        until: moment(u64::from(number) + 60),
         staged: Vec::new(),
     }
 }
@@ -126,6 +127,11 @@ pub fn settled() -> SettledReservation {
 
 pub fn event(number: u32, text: &str) -> Event {
     Event { at: at(i64::from(number)), task: Some(task_id(number)), gap: Some(gap_id(number)), text: text.into() }
+}
+
+/// So long after the beginning, on both clocks of this boot.
+pub fn moment(secs: u64) -> Moment {
+    Moment { boot_id: boot_id(), boot: Boottime::from_secs(1_000 + secs), wall: at(secs as i64) }
 }
 
 pub fn boot_id() -> BootId {

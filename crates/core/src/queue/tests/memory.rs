@@ -9,9 +9,9 @@ use super::world::*;
 use crate::gap::{Fault, Gap, Outcome, Task};
 use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::ports::{Answer, PermitId, Settlement};
-use crate::queue::{Acquire, Charging, Dispatcher, GapNews, Meant, Pick, Rules};
+use crate::queue::{Acquire, Charging, Dispatcher, GapNews, Gate, Meant, Pick, Rules};
 use crate::record::{Change, Closed};
-use crate::spec::{AbsentPolicy, PriorityLevel};
+use crate::spec::{AbsentPolicy, Caps, PriorityLevel};
 use crate::time::Now;
 
 fn rules() -> Rules {
@@ -25,6 +25,8 @@ fn rules() -> Rules {
         .dataset("more", Some("b"), Some("bulk"))
         .dataset("watched", Some("b"), None);
     rules.limits = limits(&[per(60, 60)]);
+    rules.task_ttl = Some(Duration::from_secs(600));
+    rules.caps = Caps::default().with(None, 30).with(Some(PriorityLevel::High), 4);
     // Absences are put on record at once, and many of them are doubted.
     for dataset in ["bulk", "more"] {
         rules.datasets[dataset].absent =
@@ -61,6 +63,8 @@ enum Step {
     Close {
         gap: usize,
     },
+    /// A full look is over.
+    Look,
     /// By hand; `None`: everything.
     Retry(Option<usize>),
     Wait(u64),
@@ -86,6 +90,7 @@ fn plain_step() -> impl Strategy<Value = Step> {
         3 => prop::collection::vec(new, 1..12).prop_map(Step::Open),
         2 => (any::<usize>(), 0usize..2, 0u8..2, 1u64..3).prop_map(|(gap, priority, group, fingerprint)| Step::Change { gap, priority, group, fingerprint }),
         1 => any::<usize>().prop_map(|gap| Step::Close { gap }),
+        2 => Just(Step::Look),
         1 => prop::option::weighted(0.8, any::<usize>()).prop_map(Step::Retry),
         3 => prop_oneof![0u64..2_000, 100_000u64..4_000_000].prop_map(Step::Wait),
         6 => Just(Step::Pick),
@@ -152,6 +157,7 @@ impl Drive {
                 let Some(gap) = self.gap_at(*gap) else { return Vec::new() };
                 self.world.dispatcher.reconcile(GapNews { closed: vec![(gap.id, Closed::FoundFilled)], ..GapNews::default() }, now)
             }
+            Step::Look => dispatcher.new_cycle(now.boot + Duration::from_secs(900), now),
             Step::Retry(gap) => {
                 let key = gap.and_then(|gap| self.gap_at(gap)).map(|gap| gap.key);
                 let meant = key.as_deref().map_or(Meant::All, Meant::Named);
@@ -253,7 +259,8 @@ impl Drive {
             }
         }
         for gap in gaps.values() {
-            prop_assert_eq!(owners.contains_key(&gap.id), gap.dataset != "watched", "{} is in a task", gap.key);
+            let stands_back = matches!(self.world.dispatcher.why_gap(gap.id, now_at(self.now)), Some(Gate::StandsBack { .. }));
+            prop_assert_eq!(owners.contains_key(&gap.id), gap.dataset != "watched" && !stands_back, "{} is in a task", gap.key);
         }
         Ok(())
     }
@@ -278,6 +285,7 @@ fn finish(attempt: AttemptId) -> Change {
         collector: String::new(),
         gaps: Vec::new(),
         started_at: START.parse().unwrap(),
+        until: crate::time::Moment::of(&boot_id(), now_at(0)),
         staged: Vec::new(),
     };
     Change::Finish(crate::queue::dispatcher::died(lease, now_at(0)))

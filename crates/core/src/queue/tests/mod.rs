@@ -2,6 +2,7 @@
 
 mod attempts;
 mod by_hand;
+mod cycle;
 mod doubts;
 mod foresight;
 mod memory;

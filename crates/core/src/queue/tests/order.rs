@@ -12,7 +12,7 @@ use crate::limits::{Ask, AskKind, HoldOff, Reach, SourceIx};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
 use crate::queue::score::Rank;
 use crate::queue::{Acquire, Charge, Charging, Dispatcher, Pick, Rules};
-use crate::spec::{BreakerPolicy, Limits, PriorityLevel, Requests, Reserve};
+use crate::spec::{BaseScores, BreakerPolicy, Caps, Limits, PriorityLevel, Requests, Reserve, SizeBand, SizeBound, Weighting};
 use crate::time::{Boottime, Now, SignedDuration};
 
 #[derive(Default)]
@@ -21,6 +21,8 @@ struct Naive {
     patience: HashMap<TaskId, Boottime>,
     /// Attempts that only publish.
     delivering: HashSet<AttemptId>,
+    /// Since the last full look.
+    started: HashMap<PriorityLevel, u32>,
 }
 
 struct Candidate {
@@ -127,6 +129,13 @@ impl Naive {
         fits(slots, false) && fits(2 * slots, true)
     }
 
+    fn is_under_its_caps(&self, dispatcher: &Dispatcher, priority: PriorityLevel) -> bool {
+        let all: u32 = self.started.values().sum();
+        let own = self.started.get(&priority).copied().unwrap_or(0);
+        let (of_all, of_low) = (CAPS_OF_ALL_AND_LOW.0, CAPS_OF_ALL_AND_LOW.1);
+        dispatcher.rules.caps.is_empty() || (all < of_all && (priority != PriorityLevel::Low || own < of_low))
+    }
+
     fn pick(&mut self, dispatcher: &Dispatcher, now: Now) -> Option<TaskId> {
         let (slots, under_way) = (dispatcher.rules.slots as usize, dispatcher.running());
         let collecting = under_way.iter().filter(|running| !self.delivering.contains(&running.attempt)).count();
@@ -134,11 +143,12 @@ impl Naive {
             return None;
         }
         let mut tasks = candidates(dispatcher, now);
-        tasks.retain(|task| self.has_slot(dispatcher, task.priority));
+        tasks.retain(|task| self.has_slot(dispatcher, task.priority) && self.is_under_its_caps(dispatcher, task.priority));
         let best = tasks
             .iter()
             .filter(|task| task.refusal.is_none() && !self.is_kept_back(task, &tasks, dispatcher, now))
             .max_by(|one, other| one.rank.cmp(&other.rank))?;
+        *self.started.entry(best.priority).or_default() += 1;
         for passed in &tasks {
             let takes = passed.priority == best.priority || !within_its_share(best, dispatcher, now);
             let competes =
@@ -179,15 +189,43 @@ impl Naive {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Open { dataset: usize, priority: usize, name: u8, hours_old: u8 },
-    Wait { millis: u64 },
+    Open {
+        dataset: usize,
+        priority: usize,
+        name: u8,
+        hours_old: u8,
+    },
+    Wait {
+        millis: u64,
+    },
     Pick,
-    Ask { running: usize },
-    Answer { out: usize, code: u16, pause: Option<u64> },
-    Collected { running: usize },
-    End { running: usize, how: u8 },
-    Hold { dataset: usize },
-    Unhold { dataset: usize },
+    Ask {
+        running: usize,
+    },
+    Answer {
+        out: usize,
+        code: u16,
+        pause: Option<u64>,
+    },
+    Collected {
+        running: usize,
+    },
+    End {
+        running: usize,
+        how: u8,
+    },
+    Hold {
+        dataset: usize,
+    },
+    Unhold {
+        dataset: usize,
+    },
+    /// A full look is over.
+    Look,
+    /// The config is edited.
+    Weigh {
+        weighting: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -202,13 +240,18 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0usize..9, 0u8..12).prop_map(|(running, how)| Step::End { running, how }),
         1 => (0usize..5).prop_map(|dataset| Step::Hold { dataset }),
         1 => (0usize..5).prop_map(|dataset| Step::Unhold { dataset }),
+        1 => Just(Step::Look),
+        1 => (0usize..4).prop_map(|weighting| Step::Weigh { weighting }),
     ]
 }
+
+/// Tasks that start from one look to the next, where there are caps at all.
+const CAPS_OF_ALL_AND_LOW: (u32, u32) = (7, 2);
 
 const DATASETS: [&str; 5] = ["pages", "bulk", "small", "files", "elsewhere"];
 
 /// One source with single and charged-ahead tasks, another that shares the limits of all, and tasks without a source.
-fn rules(enabled: bool, reserve: Reserve) -> Rules {
+fn rules(enabled: bool, reserve: Reserve, capped: bool) -> Rules {
     let mut rules = no_rules()
         .source("a", Limits { in_flight: Some(3), ..limits(&[per(4, 1), per(8, 60)]) })
         .source("b", Limits { min_delay: Some(Duration::from_millis(500)), ..limits(&[per(6, 60)]) })
@@ -229,12 +272,33 @@ fn rules(enabled: bool, reserve: Reserve) -> Rules {
     rules.weighting.enabled = enabled;
     rules.slots = 4;
     rules.reserve = reserve;
+    if capped {
+        rules.caps = Caps::default().with(None, CAPS_OF_ALL_AND_LOW.0).with(Some(PriorityLevel::Low), CAPS_OF_ALL_AND_LOW.1);
+        rules.task_ttl = Some(Duration::from_secs(60));
+    }
     rules
 }
 
 fn reserve() -> impl Strategy<Value = Reserve> {
     let share = || prop_oneof![2 => Just(0), 1 => prop::sample::select(vec![130u32, 250, 400])];
     (share(), share()).prop_map(|(critical, low)| Reserve::default().with(PriorityLevel::Critical, critical).with(PriorityLevel::Low, low))
+}
+
+/// Disabled, the default, one in which other sizes make a band and other priorities count most, and one without bands.
+fn weighting(at: usize) -> Weighting {
+    let band = |bound, multiplier| SizeBand { bound, multiplier };
+    let default = Weighting::default();
+    match at {
+        0 => Weighting { enabled: false, ..default },
+        1 => default,
+        2 => Weighting {
+            base_scores: BaseScores { critical: 1.0, high: 2.0, medium: 50.0, low: 70.0 },
+            age_multiplier: 3.0,
+            task_size: vec![band(SizeBound::Below(2), 0.5), band(SizeBound::Below(4), 2.0), band(SizeBound::Above(4), 3.0)],
+            ..default
+        },
+        _ => Weighting { task_size: Vec::new(), age_cap: 5.0, ..default },
+    }
 }
 
 /// Drives a world and remembers what is out.
@@ -311,6 +375,12 @@ impl Drive {
             }
             Step::Hold { dataset } => self.world.dispatcher.hold(Some(DATASETS[dataset])),
             Step::Unhold { dataset } => self.world.dispatcher.unhold(Some(DATASETS[dataset])),
+            Step::Look => {
+                let changes = self.world.dispatcher.new_cycle(now.boot + Duration::from_secs(900), now);
+                self.world.memory.apply(&changes);
+                self.naive.started.clear();
+            }
+            Step::Weigh { weighting: which } => self.world.dispatcher.weigh(weighting(which)),
         }
         self.naive.forget(&self.world.dispatcher, now);
         Ok(())
@@ -332,8 +402,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn pick_equals_brute_force(enabled in prop::bool::weighted(0.8), reserve in reserve(), steps in prop::collection::vec(step(), 1..150)) {
-        let mut drive = Drive::new(rules(enabled, reserve));
+    fn pick_equals_brute_force(enabled in prop::bool::weighted(0.8), reserve in reserve(), capped in prop::bool::weighted(0.3), steps in prop::collection::vec(step(), 1..150)) {
+        let mut drive = Drive::new(rules(enabled, reserve, capped));
         for step in &steps {
             drive.step(step)?;
         }
@@ -392,6 +462,36 @@ fn without_weighting_priority_decides_and_then_age() {
     let never_due = gap("d", "a never due", PriorityLevel::High, now_at(1_000));
     world.open(vec![old, never_due, due, due_later], now_at(2_000));
     assert_eq!(world.starts(now_at(900_000_000)), ["d/z due later", "d/due", "d/a never due", "d/old"]);
+}
+
+/// Small ones and large ones, old and new, of every priority: what starts is what would have started had the weights been
+/// these from the beginning.
+#[test]
+fn weights_that_change_while_it_runs_give_the_order_that_they_would_have_given_from_the_start() {
+    let started = |before: usize, after: usize| {
+        let mut rules = no_rules().collector("c", 6, Charging::Ahead).dataset("d", None, Some("c"));
+        rules.slots = 1_000;
+        rules.weighting = weighting(before);
+        let mut world = World::new(rules, now_at(0));
+        for hour in 0..12u64 {
+            let now = now_at(hour * 3_600_000);
+            let gaps = (0..1 + hour % 6).map(|n| {
+                let new = gap("d", &format!("{hour}/{n}"), PriorityLevel::ALL[(hour % 4) as usize], now);
+                crate::gap::Gap { group: vec![hour.to_string()], ..new }
+            });
+            world.open(gaps.collect(), now);
+        }
+        world.dispatcher.weigh(weighting(after));
+        world.starts(now_at(12 * 3_600_000))
+    };
+    for after in 0..4 {
+        let order = started(after, after);
+        assert_eq!(order.len(), 12);
+        for before in 0..4 {
+            assert_eq!(started(before, after), order, "from {before} to {after}");
+        }
+    }
+    assert_ne!(started(1, 0), started(1, 2));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(super) fn no_rules() -> Rules {
     Rules {
         slots: 5,
         reserve: Default::default(),
+        caps: Default::default(),
+        task_ttl: None,
         sources: Default::default(),
         limits: Limits::default(),
         collectors: Default::default(),

@@ -30,7 +30,7 @@ use super::{Collector, LakeUrl, Spec, StateUrl, check};
 use crate::coverage::TableFiles;
 
 /// One `-c` file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigFile {
     /// As messages show it.
     pub name: String,
@@ -83,7 +83,7 @@ pub fn load(files: &[ConfigFile], folder: &Path, env: &dyn Fn(&str) -> Option<St
 }
 
 /// All files as one tree; `None` if one of them cannot be read.
-fn read(
+pub(in crate::spec) fn read(
     files: &[ConfigFile],
     env: &dyn Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,

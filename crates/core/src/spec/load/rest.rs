@@ -1,8 +1,13 @@
 //! `engine` and `priority_weighting`.
 
+use std::time::Duration;
+
 use super::Loader;
-use crate::spec::raw::{RawReserve, RawRetention, RawSurprise};
-use crate::spec::{BaseScores, Engine, PriorityLevel, Reserve, Retention, SizeBand, SizeBound, Surprise, Weighting};
+use crate::spec::decode::Given;
+use crate::spec::problem::Problem;
+use crate::spec::raw::{RawCaps, RawReserve, RawRetention, RawSurprise};
+use crate::spec::units::Span;
+use crate::spec::{BaseScores, Caps, Engine, PriorityLevel, Reserve, Retention, SizeBand, SizeBound, Surprise, Weighting};
 
 /// Each attempt holds a thread while it runs, and another may hold one while it publishes.
 const SLOTS_AT_MOST: u32 = 1_000;
@@ -44,9 +49,40 @@ impl Loader<'_> {
             reconcile_every: raw.reconcile_every.as_ref().map_or(default.reconcile_every, |given| given.value.0),
             surprise: raw.surprise.as_ref().map_or(default.surprise, surprise),
             reserve: raw.reserve.as_ref().map_or(default.reserve, |raw| self.reserve(raw, slots)),
+            tasks_per_cycle: raw.tasks_per_cycle.as_ref().map_or(default.tasks_per_cycle, |raw| self.caps(raw)),
+            task_ttl: raw.task_ttl.as_ref().and_then(|given| self.task_ttl(given)),
             history: retention(raw.history.as_ref(), default.history),
             logs: retention(raw.logs.as_ref(), default.logs),
         }
+    }
+
+    fn caps(&mut self, raw: &RawCaps) -> Caps {
+        let given = [
+            (PriorityLevel::Critical, &raw.critical),
+            (PriorityLevel::High, &raw.high),
+            (PriorityLevel::Medium, &raw.medium),
+            (PriorityLevel::Low, &raw.low),
+        ];
+        let all = raw.all.as_ref().map(|given| given.value.0);
+        let mut caps = all.map_or(Caps::default(), |tasks| Caps::default().with(None, tasks));
+        for (priority, given) in given {
+            let Some(given) = given else { continue };
+            caps = caps.with(Some(priority), given.value.0);
+            if let Some(all) = all.filter(|all| given.value.0 > *all) {
+                let message = format!("`engine.tasks_per_cycle.{}`: never reached, because `all` is {all}", priority.word());
+                self.problems.push(Problem::warning(&given.at, message));
+            }
+        }
+        caps
+    }
+
+    fn task_ttl(&mut self, given: &Given<Span>) -> Option<Duration> {
+        if given.value.0.is_zero() {
+            let hint = "leave it out if no task is to end before it has started, or write `task_ttl: 6h`";
+            self.error_with(&given.at, "`engine.task_ttl`: with `0` no task would ever start", hint);
+            return None;
+        }
+        Some(given.value.0)
     }
 
     /// Something has to be left for everybody else, of the slots too.
