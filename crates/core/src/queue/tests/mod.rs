@@ -4,6 +4,7 @@ mod attempts;
 mod by_hand;
 mod doubts;
 mod foresight;
+mod guests;
 mod memory;
 mod order;
 mod permits;
