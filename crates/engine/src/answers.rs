@@ -59,6 +59,15 @@ impl Engine {
             Query::Retry(name, reply) => {
                 let _ = reply.send(self.retry(name.as_deref(), now));
             }
+            Query::Admit(only, reply) => {
+                // Whoever asked and has gone away meanwhile will never tell that it is over.
+                if let Err(Ok(guest)) = reply.send(self.admit(only)) {
+                    self.dismiss(guest.id, now);
+                }
+            }
+            Query::Dismiss(guest, reply) => {
+                let _ = reply.send(self.dismiss(guest, now));
+            }
         }
     }
 
@@ -143,6 +152,7 @@ impl Engine {
             surprises: self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default(),
             doubts: doubts(&self.dispatcher, now),
             uncovered: self.figures.uncovered_lines(),
+            guests: self.figures.guests.len(),
             contested: self.dispatcher.contested(now).into_iter().map(|(gap, until)| ContestedLine { key: gap.key, until }).collect(),
         }
     }

@@ -38,6 +38,9 @@ pub struct Snapshot {
     /// Hosts that commands asked through the gateway and that no source declares.
     #[serde(default)]
     pub uncovered: Vec<UncoveredLine>,
+    /// Programs run by hand that pass the gateway.
+    #[serde(default)]
+    pub guests: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
