@@ -6,6 +6,7 @@
 mod ask;
 mod client;
 mod coverage;
+mod guest;
 mod place;
 mod refusal;
 mod run;
@@ -16,6 +17,7 @@ mod status;
 pub use ask::Request;
 pub use client::{AskError, Client};
 pub use coverage::*;
+pub use guest::*;
 pub use refusal::*;
 pub use run::*;
 pub use server::{Answers, Bounds, Server};
