@@ -88,6 +88,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Run(args) => commands::run::run(&args, config::spec(&config)?, config::Edition::of(&config)?, format).await,
         Command::Try(args) => commands::try_one::run(&args, config::spec(&config)?, format).await,
         Command::Exec(args) => commands::exec::run(&args, config::spec(&config)?, config::Edition::of(&config)?, format).await,
+        Command::Doctor(args) => commands::doctor::run(&args, config::spec_if_there(&config)?, format).await,
         Command::Demo(args) => commands::demo::run(&args, format).await,
         Command::Status => commands::status::run(config::spec(&config)?, format).await,
         Command::Tasks(args) => commands::tasks::run(&args, config::spec(&config)?, format).await,

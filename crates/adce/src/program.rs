@@ -48,6 +48,16 @@ pub fn code_of(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
+/// The command as a person would type it.
+pub fn words(argv: &[OsString]) -> String {
+    let word = |word: &OsString| {
+        let text = word.to_string_lossy();
+        let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,{}$".contains(c);
+        if !text.is_empty() && text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    };
+    argv.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +68,11 @@ mod tests {
         assert_eq!(code_of(ExitStatus::from_raw(0)), 0);
         assert_eq!(code_of(ExitStatus::from_raw(15)), 143);
         assert_eq!(code_of(ExitStatus::from_raw(9)), 137);
+    }
+
+    #[test]
+    fn a_command_is_shown_as_a_person_would_type_it() {
+        let argv = ["sh", "-c", "echo it's $X", "", "{url}/a"].map(OsString::from);
+        assert_eq!(words(&argv), r"sh -c 'echo it'\''s $X' '' {url}/a");
     }
 }

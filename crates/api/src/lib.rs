@@ -6,6 +6,7 @@
 mod ask;
 mod client;
 mod coverage;
+mod doctor;
 mod guest;
 mod place;
 mod refusal;
@@ -17,6 +18,7 @@ mod status;
 pub use ask::Request;
 pub use client::{AskError, Client};
 pub use coverage::*;
+pub use doctor::*;
 pub use guest::*;
 pub use refusal::*;
 pub use run::*;

@@ -49,7 +49,11 @@ pub struct ExecArgs {
 pub async fn run(args: &ExecArgs, spec: Arc<Spec>, edition: Edition, format: Format) -> Result<Exit, Failure> {
     let only = only(&args.source, &spec)?;
     let mut relay = Relay::listen().map_err(|error| Failure::new(Exit::Unfinished, format!("signals cannot be read: {error}")))?;
-    let (host, admitted) = Host::of(&spec, edition, only).await?;
+    let (host, admitted) = tokio::select! {
+        hosted = Host::of(&spec, edition, only) => hosted?,
+        // There is no command yet that could be told.
+        (signal, _) = relay.next() => return Ok(Exit::OfCommand(128 + signal as u8)),
+    };
     let ended = foreground(&args.command, admitted, &mut relay).await;
     let report = host.end(&mut relay).await;
     let status = ended?;
