@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    accept::AcceptArgs, completions::CompletionsArgs, demo::DemoArgs, man::ManArgs, mark_absent::MarkAbsentArgs, retry::RetryArgs,
-    run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, why::WhyArgs,
+    accept::AcceptArgs, completions::CompletionsArgs, demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs, man::ManArgs,
+    mark_absent::MarkAbsentArgs, retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -69,6 +69,25 @@ pub enum Command {
         after_help = "Examples:\n  adce try 'play_by_play game_id=401705123'\n  adce try box_scores game_id=401705123 quarter=q1 --into /tmp/look"
     )]
     Try(TryArgs),
+
+    /// Any program, by hand, under the limits of the config: its requests wait at the gateway, and are counted.
+    #[command(
+        after_help = "Examples:\n  adce exec -- python3 scraper.py --season 2024-25\n  adce exec --source espn -- curl -s https://site.api.espn.com/x\n  \
+        adce exec --format json -- ./scrape.sh 2> asked.json\n\n\
+        It has the terminal, gets its signals, and gives its exit code (128 + the signal that ended it; 127 not found, \
+        126 not to be started). At its end one line on standard error says what it asked. While an engine runs it is a guest \
+        of that one; else it holds the state for as long as it runs, and `adce run` has to wait."
+    )]
+    Exec(ExecArgs),
+
+    /// Runs a command against a built-in upstream and proves whether its requests are really paced, over HTTP and HTTPS.
+    #[command(after_help = "Examples:\n  adce doctor -- curl -s {url}\n  adce doctor -- python3 scraper.py --base-url {url}\n  \
+        adce doctor --timeout 20s -- ./scrape.sh\n  adce doctor --format json -- node scraper.js {url} | jq .protocols\n\n\
+        With {url} (or $ADCE_DOCTOR_URL) the command runs twice: once with an http address, once with an https one. Without it the \
+        command runs as it is, and whatever host it asks through the gateway is answered here; what it asks past the gateway \
+        is asked for real. No config is needed.\n\n\
+        Exit codes: 0 paced · 2 not paced; the reason and what to do are told · 126, 127 the command cannot be started")]
+    Doctor(DoctorArgs),
 
     /// All of it against a moody upstream on this machine, in about a minute.
     #[command(after_help = "Examples:\n  adce demo\n  adce demo --keep ./adce-demo   # keeps config and lake to play with")]

@@ -84,6 +84,11 @@ pub fn spec(paths: &[PathBuf]) -> Result<Arc<Spec>, Failure> {
     Written::read(paths)?.spec()
 }
 
+/// As [`spec`]; `None`: there is no config.
+pub fn spec_if_there(paths: &[PathBuf]) -> Result<Option<Arc<Spec>>, Failure> {
+    if paths.iter().all(|path| path.exists()) { spec(paths).map(Some) } else { Ok(None) }
+}
+
 /// What tells one version of a config from another.
 #[derive(Clone, Debug, Default)]
 pub struct Edition {

@@ -1,13 +1,16 @@
 //! The engine's answers on the control socket.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use adce_api::{Accepted, Answers, Bounds, GapLine, LimitsReport, Refusal, RetryLine, Server, Status, TaskDetail, TaskLine, Why};
-use adce_core::ids::TaskId;
+use adce_api::{
+    Accepted, Admitted, Answers, Bounds, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Server, Status, TaskDetail, TaskLine, Why,
+};
+use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Clock, Store};
 use adce_core::record::{AttemptRecord, History};
 use adce_core::spec::Spec;
-use adce_engine::{Handle, Query, Retried};
+use adce_engine::{Handle, NotAdmitted, Query, Retried};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
@@ -22,9 +25,13 @@ use crate::wiring::lake_words;
 
 /// Listens beside the state. Drop it before the state is given up.
 pub fn serve(spec: &Arc<Spec>, edition: Edition, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
-    let socket = StatePlace::of(spec).socket();
+    serve_at(&StatePlace::of(spec).socket(), spec, edition, handle, store)
+}
+
+/// Drop it before the state is given up.
+pub fn serve_at(socket: &Path, spec: &Arc<Spec>, edition: Edition, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
     let answers = EngineAnswers { spec: spec.clone(), edition, handle, store };
-    Server::listen(&socket, Arc::new(answers), Bounds::default())
+    Server::listen(socket, Arc::new(answers), Bounds::default())
         .map_err(|error| Failure::new(Exit::Unfinished, format!("the control socket `{}` cannot be made: {error}", socket.display())))
 }
 
@@ -104,6 +111,21 @@ impl Answers for EngineAnswers {
             Retried::LeftAside => Err(Refusal::failed("the run under way leaves it alone: its `--select` does not mean it")),
             Retried::Unknown => Err(Refusal::usage(retry::no_such_thing(what.unwrap_or_default()))),
         }
+    }
+
+    async fn admit(&self, sources: Option<Vec<String>>) -> Result<Admitted, Refusal> {
+        match self.ask(|reply| Query::Admit(sources, reply)).await? {
+            Ok(guest) => Ok(views::admitted(guest)),
+            Err(why @ NotAdmitted::NoSuchSource(_)) => {
+                Err(Refusal::usage(why.to_string()).with_hint("the running engine has read another config than this one"))
+            }
+            Err(why) => Err(Refusal::failed(why.to_string())),
+        }
+    }
+
+    async fn dismiss(&self, guest: AttemptId) -> Result<GuestReport, Refusal> {
+        let used = self.ask(|reply| Query::Dismiss(guest, reply)).await?;
+        used.map(views::guest_report).ok_or_else(|| Refusal::failed("the program was dismissed before"))
     }
 }
 

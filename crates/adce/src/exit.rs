@@ -23,6 +23,8 @@ pub enum Exit {
     Config,
     /// By Ctrl-C or SIGTERM; the state is clean.
     Interrupted,
+    /// That of the command which adce ran; 126 or 127 if it could not be started.
+    OfCommand(u8),
 }
 
 /// 130 after SIGINT, 143 after SIGTERM.
@@ -45,6 +47,7 @@ impl Exit {
             Exit::Held => 75,
             Exit::Config => 78,
             Exit::Interrupted => INTERRUPTED_WITH.load(Ordering::Relaxed),
+            Exit::OfCommand(code) => code,
         }
     }
 }

@@ -14,6 +14,8 @@ mod guardian;
 mod interrupts;
 mod logs;
 mod problems;
+mod program;
+mod relay;
 mod screen;
 mod state_place;
 mod summary;
@@ -55,6 +57,9 @@ fn start(cli: Cli) -> Exit {
     }
     // Two crypto libraries in one process would leave rustls without a default: this is the one.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if let Command::Exec(_) = cli.command {
+        relay::begin();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(THREADS_AT_MOST).build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -83,6 +88,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,
         Command::Run(args) => commands::run::run(&args, config::Written::read(&config)?, format).await,
         Command::Try(args) => commands::try_one::run(&args, config::spec(&config)?, format).await,
+        Command::Exec(args) => commands::exec::run(&args, config::spec(&config)?, config::Edition::of(&config)?, format).await,
+        Command::Doctor(args) => commands::doctor::run(&args, config::spec_if_there(&config)?, format).await,
         Command::Demo(args) => commands::demo::run(&args, format).await,
         Command::Status => commands::status::run(config::spec(&config)?, format).await,
         Command::Tasks(args) => commands::tasks::run(&args, config::spec(&config)?, format).await,

@@ -47,6 +47,11 @@ impl StatePlace {
         self.beside("control.sock")
     }
 
+    /// Where `adce exec` is asked that has taken the state, by others that want to pass its gateway.
+    pub fn guests_socket(&self) -> PathBuf {
+        self.beside("guests.sock")
+    }
+
     /// `logs` beside `state.db`, `a.db.logs` beside `a.db`.
     fn beside(&self, what: &str) -> PathBuf {
         let mut name = match self.state.file_name() {
@@ -65,14 +70,14 @@ impl StatePlace {
 mod tests {
     use super::*;
 
-    fn names(state: &str) -> [PathBuf; 4] {
+    fn names(state: &str) -> [PathBuf; 5] {
         let place = StatePlace { state: state.into() };
-        [place.state().to_owned(), place.attempts(), place.logs(), place.socket()]
+        [place.state().to_owned(), place.attempts(), place.logs(), place.socket(), place.guests_socket()]
     }
 
     #[test]
     fn the_usual_state_gets_short_names() {
-        let expected = ["state.db", "attempts", "logs", "control.sock"].map(|name| Path::new("/x/.adce").join(name));
+        let expected = ["state.db", "attempts", "logs", "control.sock", "guests.sock"].map(|name| Path::new("/x/.adce").join(name));
         assert_eq!(names("/x/.adce/state.db"), expected);
     }
 

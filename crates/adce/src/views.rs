@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, ItemStory, LimitsReport, LookAt,
-    ReserveShare, RetryLine, RunningAttempt, Share, SourceLimits, SourceStatus, Status, StoryLine, TaskLine, WaitedLine, WindowNow,
+    Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, GuestHost, GuestReport, ItemStory,
+    LimitsReport, LookAt, ReserveShare, RetryLine, RunningAttempt, Share, SourceLimits, SourceStatus, Status, StoryLine, TaskLine,
+    WaitedLine, WindowNow,
 };
 use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
@@ -14,9 +15,10 @@ use adce_core::record::{ItemRecord, Lease, Story};
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Moment, Now, Timestamp};
 use adce_engine::{
-    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, HeldBackLine, LimitsView, Phase, Snapshot, SourceLine,
-    SourceState, TaskView, UncoveredLine, Why, collector_line,
+    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, Guest, GuestSource, GuestUse, HeldBackLine, LimitsView, Phase,
+    Snapshot, SourceLine, SourceState, TaskView, UncoveredLine, Why, collector_line,
 };
+use indexmap::IndexMap;
 
 use crate::config::Edition;
 
@@ -252,7 +254,13 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         .chain(doubts(&snapshot.doubts))
         .chain(uncovered(&snapshot.uncovered))
         .chain(kept_for_next_look(&snapshot.held_back))
+        .chain(guests(snapshot.guests as u64))
         .collect()
+}
+
+fn guests(guests: u64) -> Option<LookAt> {
+    let text = || format!("{} by hand: asks under the same limits, and the engine stays for it", counted(guests, "program"));
+    (guests > 0).then(|| LookAt { what: "adce exec".into(), text: text(), command: None })
 }
 
 pub fn crashing(collectors: &[CollectorLine]) -> impl Iterator<Item = LookAt> {
@@ -274,6 +282,28 @@ pub fn doubts(doubts: &[DoubtLine]) -> impl Iterator<Item = LookAt> {
         ),
         command: Some("adce gaps --state held".into()),
     })
+}
+
+pub fn admitted(guest: Guest) -> Admitted {
+    let Guest { id, admission } = guest;
+    let variables = admission.variables.into_iter().map(|(name, value)| (name.to_owned(), value));
+    Admitted { guest: id, url: admission.url, variables: variables.collect() }
+}
+
+pub fn guest_report(used: GuestUse) -> GuestReport {
+    let sources = used.sources.into_iter().map(|(name, source)| {
+        let GuestSource { requests, waited, statuses, no_answer } = source;
+        (name, adce_api::GuestSource { requests, waited_seconds: waited.as_secs_f64(), statuses, no_answer })
+    });
+    let sources: IndexMap<String, adce_api::GuestSource> = sources.collect();
+    let hosts = used.hosts.into_iter().map(|(host, asked)| GuestHost { host, passed: asked.passed, refused: asked.refused });
+    GuestReport {
+        requests: sources.values().map(|source| source.requests).sum(),
+        waited_seconds: sources.values().map(|source| source.waited_seconds).sum(),
+        sources,
+        uncovered: hosts.collect(),
+        distrusted: used.distrusted,
+    }
 }
 
 /// So many are named, those that are asked most.

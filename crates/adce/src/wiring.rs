@@ -99,11 +99,11 @@ pub struct Folders {
 fn gateway_rules(spec: &Spec, lake: Option<String>, authority: &Path, now: Timestamp) -> Result<Rules, Failure> {
     let routes: Vec<Route> = spec.sources.values().map(|source| Route::of(source, &spec.limits)).collect();
     let is_needed = routes.iter().any(|route| route.intercept);
-    let authority = is_needed.then(|| Authority::open(authority, now)).transpose().map_err(|error| {
+    let authority = is_needed.then(|| Authority::open(authority, now).map(Arc::new)).transpose().map_err(|error| {
         let message = format!("the gateway's certificate authority cannot be kept in `{}`: {error}", authority.display());
         Failure::new(Exit::Unfinished, message)
     })?;
-    Ok(Rules { routes, strict: spec.gateway.strict, no_proxy: spec.gateway.no_proxy.clone(), lake, authority })
+    Ok(Rules { routes, strict: spec.gateway.strict, no_proxy: spec.gateway.no_proxy.clone(), lake, authority, stand_in: None })
 }
 
 /// An engine over these adapters.

@@ -32,6 +32,14 @@ pub enum Request {
     Retry {
         what: Option<String>,
     },
+    /// Lets a program pass the gateway that a person runs by hand, until `dismiss` or until this connection ends. `sources`: it may
+    /// ask these and nobody else; without them all.
+    Admit {
+        #[serde(default)]
+        sources: Option<Vec<String>>,
+    },
+    /// The program that was admitted over this connection has ended: what it asked.
+    Dismiss,
 }
 
 /// A line of an answer.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::ask::{Line, Request, read_line};
 use crate::place::Reachable;
-use crate::{Accepted, GapLine, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine, Why};
+use crate::{Accepted, Admitted, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine, Why};
 
 /// A connection to a running engine.
 pub struct Client {
@@ -84,6 +84,16 @@ impl Client {
     /// Hands over what came of each gap that is meant and waited for a time of its own.
     pub fn retry(&mut self, what: Option<&str>, each: impl FnMut(RetryLine)) -> Result<(), AskError> {
         self.ask(&Request::Retry { what: what.map(Into::into) }, each)
+    }
+
+    /// Keep this client until the program has ended: with the connection goes its permission to pass.
+    pub fn admit(&mut self, sources: Option<Vec<String>>) -> Result<Admitted, AskError> {
+        self.one(&Request::Admit { sources })
+    }
+
+    /// What the program asked that was admitted by this client.
+    pub fn dismiss(mut self) -> Result<GuestReport, AskError> {
+        self.one(&Request::Dismiss)
     }
 
     fn one<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, AskError> {

@@ -6,6 +6,8 @@
 mod ask;
 mod client;
 mod coverage;
+mod doctor;
+mod guest;
 mod place;
 mod refusal;
 mod run;
@@ -16,6 +18,8 @@ mod status;
 pub use ask::Request;
 pub use client::{AskError, Client};
 pub use coverage::*;
+pub use doctor::*;
+pub use guest::*;
 pub use refusal::*;
 pub use run::*;
 pub use server::{Answers, Bounds, Server};

@@ -14,15 +14,15 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use adce_core::ids::TaskId;
+use adce_core::ids::{AttemptId, TaskId};
 
 use crate::ask::{Line, Request, write_line};
 use crate::place::Reachable;
-use crate::{Accepted, GapLine, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine, Why};
+use crate::{Accepted, Admitted, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine, Why};
 
 /// What an engine knows how to answer. Each call sees one moment of the engine.
 #[async_trait]
@@ -46,6 +46,12 @@ pub trait Answers: Send + Sync + 'static {
 
     /// Lets what waits be tried at once: of a key, a task or a dataset, or everything.
     async fn retry(&self, what: Option<&str>) -> Result<Box<dyn Iterator<Item = RetryLine> + Send>, Refusal>;
+
+    /// Lets a program that a person runs pass the gateway until [`dismiss`](Self::dismiss).
+    async fn admit(&self, sources: Option<Vec<String>>) -> Result<Admitted, Refusal>;
+
+    /// It is over; what it asked.
+    async fn dismiss(&self, guest: AttemptId) -> Result<GuestReport, Refusal>;
 }
 
 /// What clients may cost the engine.
@@ -56,11 +62,13 @@ pub struct Bounds {
     /// Between two requests of a client, and for each piece of an answer to be taken.
     pub patience: Duration,
     pub clients: usize,
+    /// Connections that stay because a program passes the gateway for as long as they do.
+    pub guests: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds { request_bytes: 16 * 1024, patience: Duration::from_secs(30), clients: 32 }
+        Bounds { request_bytes: 16 * 1024, patience: Duration::from_secs(30), clients: 32, guests: 64 }
     }
 }
 
@@ -110,6 +118,7 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
 
 async fn accept(listener: UnixListener, answers: Arc<dyn Answers>, bounds: Bounds) {
     let places = Arc::new(Semaphore::new(bounds.clients));
+    let for_guests = Arc::new(Semaphore::new(bounds.guests));
     // Clients end with the server: what answers them must not outlive the engine.
     let mut clients = JoinSet::new();
     loop {
@@ -118,11 +127,11 @@ async fn accept(listener: UnixListener, answers: Arc<dyn Answers>, bounds: Bound
         match listener.accept().await {
             Ok((client, _)) => {
                 let answers = Arc::clone(&answers);
+                let seat = Seat { place: Some(place), for_guests: for_guests.clone(), guest: None };
                 clients.spawn(async move {
-                    if let Err(error) = serve(client, &*answers, bounds).await {
+                    if let Err(error) = serve(client, &*answers, bounds, seat).await {
                         tracing::debug!(%error, "a client of the control socket went away");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -134,7 +143,23 @@ async fn accept(listener: UnixListener, answers: Arc<dyn Answers>, bounds: Bound
     }
 }
 
-async fn serve(client: UnixStream, answers: &dyn Answers, bounds: Bounds) -> io::Result<()> {
+/// What a connection takes up. One with a guest may stay for days, so it leaves its place among the clients to others.
+struct Seat {
+    place: Option<OwnedSemaphorePermit>,
+    for_guests: Arc<Semaphore>,
+    guest: Option<(AttemptId, OwnedSemaphorePermit)>,
+}
+
+async fn serve(client: UnixStream, answers: &dyn Answers, bounds: Bounds, mut seat: Seat) -> io::Result<()> {
+    let heard = converse(client, answers, bounds, &mut seat).await;
+    // However the connection ended: whoever it was for passes no more.
+    if let Some((guest, _)) = seat.guest.take() {
+        let _ = answers.dismiss(guest).await;
+    }
+    heard
+}
+
+async fn converse(client: UnixStream, answers: &dyn Answers, bounds: Bounds, seat: &mut Seat) -> io::Result<()> {
     let peer = client.peer_cred()?.uid();
     if !may_speak(peer, nix::unistd::geteuid().as_raw()) {
         tracing::warn!(peer, "a process of another user was turned away from the control socket");
@@ -144,8 +169,11 @@ async fn serve(client: UnixStream, answers: &dyn Answers, bounds: Bounds) -> io:
     let mut requests = BufReader::new(reading);
     let mut answer = Answer { client: writing, patience: bounds.patience };
     loop {
-        match next_request(&mut requests, bounds).await? {
+        let patience = seat.guest.is_none().then_some(bounds.patience);
+        match next_request(&mut requests, bounds.request_bytes, patience).await? {
             Heard::Nothing => return Ok(()),
+            Heard::Request(Request::Admit { sources }) => answer.one(seat.admit(sources, answers).await).await?,
+            Heard::Request(Request::Dismiss) => answer.one(seat.dismiss(answers).await).await?,
             Heard::Request(request) => answer_one(&request, answers, &mut answer).await?,
             Heard::Nonsense(why) => {
                 // After a line that was not understood the next may be its rest.
@@ -166,16 +194,42 @@ enum Heard {
     Nothing,
 }
 
-async fn next_request(requests: &mut BufReader<OwnedReadHalf>, bounds: Bounds) -> io::Result<Heard> {
+impl Seat {
+    async fn admit(&mut self, sources: Option<Vec<String>>, answers: &dyn Answers) -> Result<Admitted, Refusal> {
+        if self.guest.is_some() {
+            return Err(Refusal::usage("a connection admits one program"));
+        }
+        let seat = Arc::clone(&self.for_guests).try_acquire_owned();
+        let seat = seat.map_err(|_| Refusal::failed("as many programs pass the gateway as may at once; one of them has to end first"))?;
+        let admitted = answers.admit(sources).await?;
+        self.guest = Some((admitted.guest, seat));
+        self.place = None;
+        Ok(admitted)
+    }
+
+    async fn dismiss(&mut self, answers: &dyn Answers) -> Result<GuestReport, Refusal> {
+        let (guest, _) = self.guest.take().ok_or_else(|| Refusal::usage("no program was admitted over this connection"))?;
+        answers.dismiss(guest).await
+    }
+}
+
+/// `patience`: how long it may take. `None`: as long as the connection lasts.
+async fn next_request(requests: &mut BufReader<OwnedReadHalf>, most_bytes: u64, patience: Option<Duration>) -> io::Result<Heard> {
     let mut line = Vec::new();
-    let mut bounded = requests.take(bounds.request_bytes);
-    let Ok(read) = timeout(bounds.patience, bounded.read_until(b'\n', &mut line)).await else { return Ok(Heard::Nothing) };
-    read?;
+    let mut bounded = requests.take(most_bytes);
+    let reading = bounded.read_until(b'\n', &mut line);
+    match patience {
+        None => reading.await?,
+        Some(patience) => match timeout(patience, reading).await {
+            Ok(read) => read?,
+            Err(_) => return Ok(Heard::Nothing),
+        },
+    };
     if line.is_empty() {
         return Ok(Heard::Nothing);
     }
     if line.last() != Some(&b'\n') {
-        let whole = format!("a request is one line of at most {} bytes that ends in a line break", bounds.request_bytes);
+        let whole = format!("a request is one line of at most {most_bytes} bytes that ends in a line break");
         return Ok(Heard::Nonsense(whole));
     }
     Ok(match serde_json::from_slice(&line) {
@@ -194,6 +248,8 @@ async fn answer_one(request: &Request, answers: &dyn Answers, to: &mut Answer) -
         Request::Why { what } => to.one(answers.why(what).await).await,
         Request::Accept { key } => to.one(answers.accept(key.as_deref()).await).await,
         Request::Retry { what } => to.many(answers.retry(what.as_deref()).await).await,
+        // They belong to the connection, which answers them itself.
+        Request::Admit { .. } | Request::Dismiss => Ok(()),
     }
 }
 

@@ -4,15 +4,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Answers, AskError, Bounds, Client, Counts, GapCounts, GapLine, LimitsReport, Refusal, RetryLine, Server, Share, Status,
-    TaskDetail, TaskLine, Why,
+    Accepted, Admitted, Answers, AskError, Bounds, Client, Counts, GapCounts, GapLine, GuestReport, LimitsReport, Refusal, RetryLine,
+    Server, Share, Status, TaskDetail, TaskLine, Why,
 };
 use adce_core::gap::{GapState, Reason};
-use adce_core::ids::{GapId, ItemId, TaskId};
+use adce_core::ids::{AttemptId, GapId, ItemId, TaskId, Uuid};
 use adce_core::spec::PriorityLevel;
 use adce_core::time::Timestamp;
 use async_trait::async_trait;
@@ -23,7 +23,11 @@ const SOCKET: &str = "control.sock";
 /// An engine that has so many gaps and knows nothing else.
 struct Engine {
     gaps: u32,
+    guests: Guests,
 }
+
+/// Programs that pass now.
+type Guests = Arc<Mutex<Vec<AttemptId>>>;
 
 fn item(number: u32) -> ItemId {
     ItemId::of("box_scores", [number.to_string().as_str()])
@@ -126,6 +130,17 @@ impl Answers for Engine {
         };
         Ok(Box::new([what.unwrap_or("all"), "more"].map(line).into_iter()))
     }
+
+    async fn admit(&self, sources: Option<Vec<String>>) -> Result<Admitted, Refusal> {
+        let guest = AttemptId(Uuid::now_v7());
+        self.guests.lock().unwrap().push(guest);
+        Ok(Admitted { guest, url: format!("{sources:?}"), variables: vec![("HTTP_PROXY".into(), "http://p".into())] })
+    }
+
+    async fn dismiss(&self, guest: AttemptId) -> Result<GuestReport, Refusal> {
+        self.guests.lock().unwrap().retain(|other| *other != guest);
+        Ok(GuestReport { requests: 7, ..GuestReport::default() })
+    }
 }
 
 fn listen(folder: &Path) -> Server {
@@ -133,7 +148,7 @@ fn listen(folder: &Path) -> Server {
 }
 
 fn listen_within(folder: &Path, gaps: u32, bounds: Bounds) -> Server {
-    Server::listen(&folder.join(SOCKET), Arc::new(Engine { gaps }), bounds).unwrap()
+    Server::listen(&folder.join(SOCKET), Arc::new(Engine { gaps, guests: Guests::default() }), bounds).unwrap()
 }
 
 fn raw(folder: &Path) -> UnixStream {
@@ -347,6 +362,41 @@ async fn several_are_answered_at_once() {
         let mut clients: Vec<_> = (0..8).map(|_| Client::connect(&path.join(SOCKET)).unwrap().unwrap()).collect();
         // All are connected; the last one does not wait for the first.
         clients.iter_mut().rev().for_each(|client| drop(client.status().unwrap()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_guest_passes_until_its_connection_ends_however_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let guests = Guests::default();
+    let bounds = Bounds { clients: 1, guests: 1, patience: Duration::from_millis(50), ..Bounds::default() };
+    let engine = Engine { gaps: 3, guests: guests.clone() };
+    let _server = Server::listen(&folder.path().join(SOCKET), Arc::new(engine), bounds).unwrap();
+    let path = folder.path().join(SOCKET);
+    aside(move || {
+        let connect = || Client::connect(&path).unwrap().expect("an engine listens");
+        let mut told = connect();
+        let admitted = told.admit(Some(vec!["espn".into()])).unwrap();
+        assert_eq!((admitted.url.as_str(), admitted.variables.len()), ("Some([\"espn\"])", 1));
+        // It asks nothing for longer than others may, and takes no place of theirs.
+        assert_eq!(connect().status().unwrap().coverage.items.missing, 1);
+        let mut idle = raw(path.parent().unwrap());
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0, "others lose their place meanwhile");
+        assert_eq!(*guests.lock().unwrap(), [admitted.guest]);
+        assert!(matches!(told.admit(None), Err(AskError::Refused(_))), "one program a connection");
+        assert!(matches!(connect().admit(None), Err(AskError::Refused(refusal)) if refusal.message.contains("as many programs")));
+        assert!(matches!(connect().dismiss(), Err(AskError::Refused(_))), "nobody ends the program of another connection");
+        assert_eq!(told.dismiss().unwrap().requests, 7);
+        assert_eq!(*guests.lock().unwrap(), []);
+        let mut killed = connect();
+        killed.admit(None).unwrap();
+        drop(killed);
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !guests.lock().unwrap().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "nobody dismissed it");
+            std::thread::yield_now();
+        }
     })
     .await;
 }

@@ -315,8 +315,14 @@ pub trait Permits: Send + Sync {
 
     fn answered(&self, attempt: AttemptId, source: &str, answer: Answer);
 
-    /// A request, or a connection that nobody can look into, went to a host that no source declares, or was refused that.
+    /// A request, or a connection that nobody can look into, went to a host that no source declares, or was refused that; or it
+    /// was refused a source that its guest may not ask.
     fn uncovered(&self, attempt: AttemptId, host: &str, passed: bool);
+
+    /// A client broke off the TLS handshake with the gateway, which showed itself as this host: mostly it does not trust adce.
+    fn distrusted(&self, attempt: AttemptId, host: &str) {
+        let _ = (attempt, host);
+    }
 }
 
 /// How an attempt passes the gateway. All of it opens the gateway to whoever knows it, while the attempt runs.
@@ -334,6 +340,9 @@ pub struct Admission {
 pub trait Gate: Send + Sync {
     /// `None` if no gateway runs.
     fn admit(&self, attempt: AttemptId, pass: Pass) -> Option<Admission>;
+
+    /// As [`admit`](Self::admit), of a program that a person runs by hand. `only`: it may ask these sources and nobody else.
+    fn admit_guest(&self, guest: AttemptId, only: Option<Vec<String>>) -> Option<Admission>;
 
     /// Ends what the attempt still has open; its URL answers nobody from now on.
     fn dismiss(&self, attempt: AttemptId);

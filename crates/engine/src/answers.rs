@@ -59,6 +59,15 @@ impl Engine {
             Query::Retry(name, reply) => {
                 let _ = reply.send(self.retry(name.as_deref(), now));
             }
+            Query::Admit(only, reply) => {
+                // Whoever asked and has gone away meanwhile will never tell that it is over.
+                if let Err(Ok(guest)) = reply.send(self.admit(only)) {
+                    self.dismiss(guest.id, now);
+                }
+            }
+            Query::Dismiss(guest, reply) => {
+                let _ = reply.send(self.dismiss(guest, now));
+            }
         }
     }
 
@@ -145,6 +154,7 @@ impl Engine {
             uncovered: self.figures.uncovered_lines(),
             held_back: kept_for_next_look(&self.dispatcher, now),
             edited: self.edited.clone(),
+            guests: self.figures.guests.len(),
             contested: self.dispatcher.contested(now).into_iter().map(|(gap, until)| ContestedLine { key: gap.key, until }).collect(),
         }
     }

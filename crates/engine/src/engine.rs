@@ -105,6 +105,8 @@ pub struct Engine {
     pub(crate) interrupted: Option<Interrupt>,
     /// The last look is over or under way: nothing starts any more.
     pub(crate) closing: bool,
+    /// `false`: it is there for its guests alone.
+    collects: bool,
     pub(crate) consent: Consent,
     /// The config's files are not what runs.
     pub(crate) edited: Option<Edited>,
@@ -165,6 +167,7 @@ impl Engine {
             stops: HashMap::new(),
             interrupted: None,
             closing: false,
+            collects: true,
             consent: Consent::Given,
             edited: None,
             failed: None,
@@ -182,10 +185,21 @@ impl Engine {
 
     /// Collects until nothing can be done, looks once more, and ends.
     pub async fn run(mut self) -> Result<Ending, EngineError> {
+        self.begin_cycle();
+        self.steer().await
+    }
+
+    /// Collects nothing and looks at nothing: there for its guests alone, until the last of them has gone.
+    pub async fn run_for_guests(mut self) -> Result<Ending, EngineError> {
+        self.collects = false;
+        self.closing = true;
+        self.steer().await
+    }
+
+    async fn steer(self) -> Result<Ending, EngineError> {
         let started = self.now().boot;
         let mut alarm = Alarm::new(self.ports.clock.clone());
         let mail = self.mail.clone();
-        self.begin_cycle();
         let helm = Helm::of(self);
         while let Some(wake) = helm.take(Engine::turn).map_err(|Broken| EngineError::Bug)? {
             if !mail.is_empty() {
@@ -212,6 +226,7 @@ impl Engine {
             cycle: std::mem::take(&mut self.cycle.figures),
         };
         self.ahead.give_back(&mut self.ledger);
+        self.dismiss_all(now);
         let written = self.ledger.finish().await.map_err(EngineError::State);
         self.failed.map_or(written, Err).map(|()| ending)
     }
@@ -350,11 +365,12 @@ impl Engine {
             Message::Reserved { reservation, recorded } => self.reserved(reservation, recorded, now),
             Message::Settle { permit, how } => self.settle(permit, how, now),
             Message::Answered { attempt, source, answer } => {
-                self.figures.answered(&source, answer);
+                self.figures.answered(attempt, &source, answer);
                 let changes = self.dispatcher.answered(attempt, &source, answer, now);
                 self.ledger.record(changes);
             }
             Message::Uncovered { attempt, host, passed } => self.figures.uncovered(attempt, host, passed),
+            Message::Distrusted { attempt, host } => self.figures.guests.distrusted(attempt, host),
             Message::Panicked { attempt } => {
                 match attempt {
                     Some(attempt) => drop(self.stops.remove(&attempt)),
@@ -412,6 +428,16 @@ impl Engine {
     // --------------------------------------------------------------------------------------------------------- ending
 
     fn is_over(&mut self, idle: &Option<Idle>) -> bool {
+        let has_nothing_to_do = self.has_nothing_to_do(idle);
+        if has_nothing_to_do && self.stays_for_guests() {
+            // Meanwhile something may fall due, and be collected.
+            self.closing = !self.collects;
+            return false;
+        }
+        has_nothing_to_do
+    }
+
+    fn has_nothing_to_do(&mut self, idle: &Option<Idle>) -> bool {
         if !self.stops.is_empty() {
             return false;
         }

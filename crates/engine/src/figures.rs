@@ -14,6 +14,7 @@ use adce_core::time::{Boottime, Now, Timestamp};
 use indexmap::IndexMap;
 
 use crate::asking::Asking;
+use crate::guests::GuestBook;
 use crate::snapshot::{FailureLine, RunningLine, Totals, UncoveredLine, what};
 
 /// How many of the latest failures are kept for display.
@@ -36,6 +37,7 @@ pub(crate) struct Figures {
     running: IndexMap<AttemptId, Underway>,
     /// By collector and host.
     uncovered: IndexMap<(String, String), Uncovered>,
+    pub guests: GuestBook,
     permits: HashMap<PermitId, Sent>,
     closed: VecDeque<Boottime>,
     shown: Boottime,
@@ -121,6 +123,7 @@ impl Figures {
             since_cycle: HashMap::new(),
             running: IndexMap::new(),
             uncovered: IndexMap::new(),
+            guests: GuestBook::default(),
             permits: HashMap::new(),
             closed: VecDeque::new(),
             shown: Boottime::default(),
@@ -228,11 +231,13 @@ impl Figures {
         if let Some(underway) = self.running.get_mut(&asked.attempt) {
             underway.line.requests += counts;
         }
+        self.guests.sent(asked.attempt, &asked.source, now.boot.since(asked.since));
         self.permits.insert(permit, Sent { attempt: asked.attempt, source: asked.source.clone(), at: now.boot, paid });
     }
 
     pub fn settled(&mut self, permit: PermitId, how: Settlement) {
         let Some(Sent { attempt, source, at: sent, paid }) = self.permits.remove(&permit) else { return };
+        self.guests.settled(attempt, &source, paid, how);
         let Some(figures) = self.sources.get_mut(&source) else { return };
         let underway = self.running.get_mut(&attempt);
         match (paid, how) {
@@ -253,7 +258,13 @@ impl Figures {
         }
     }
 
-    pub fn answered(&mut self, source: &str, answer: Answer) {
+    /// Requests of an attempt, or of a guest, that are not settled.
+    pub fn under_way(&self, attempt: AttemptId) -> usize {
+        self.permits.values().filter(|sent| sent.attempt == attempt).count()
+    }
+
+    pub fn answered(&mut self, attempt: AttemptId, source: &str, answer: Answer) {
+        self.guests.answered(attempt, source, answer);
         if let (Answer::Status { code: 429, .. }, Some(figures)) = (answer, self.sources.get_mut(source)) {
             figures.throttled += 1;
         }
@@ -261,6 +272,9 @@ impl Figures {
 
     /// A host was asked that no source declares, or would have been.
     pub fn uncovered(&mut self, attempt: AttemptId, host: String, passed: bool) {
+        if self.guests.uncovered(attempt, &host, passed) {
+            return;
+        }
         let Some(collector) = self.running.get(&attempt).map(|underway| underway.line.collector.clone()) else { return };
         let is_known = self.uncovered.contains_key(&(collector.clone(), host.clone()));
         if !is_known && self.uncovered.len() == UNCOVERED_AT_MOST {

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::cycle::{CycleFigures, Observed};
 use crate::deliver::Delivered;
+use crate::guests::{Guest, GuestUse, NotAdmitted};
 use crate::mail::Mail;
 use crate::permits::{Granted, PermitDesk};
 use crate::snapshot::{Edited, Snapshot};
@@ -53,6 +54,11 @@ pub(crate) enum Message {
         attempt: AttemptId,
         host: String,
         passed: bool,
+    },
+    /// A client broke off a TLS handshake with the gateway.
+    Distrusted {
+        attempt: AttemptId,
+        host: String,
     },
     /// A bug: an attempt or a cycle ended without a word.
     Panicked {
@@ -98,6 +104,10 @@ pub enum Query {
     Release(String, oneshot::Sender<Option<Vec<Gap>>>),
     /// A person wants tried at once what waits: of a task, a dataset or a key, or everything.
     Retry(Option<String>, oneshot::Sender<Retried>),
+    /// A program that a person runs by hand wants to pass the gateway, to these sources alone or to all.
+    Admit(Option<Vec<String>>, oneshot::Sender<Result<Guest, NotAdmitted>>),
+    /// It is over; what it asked. `None`: it was dismissed before.
+    Dismiss(AttemptId, oneshot::Sender<Option<GuestUse>>),
 }
 
 /// What came of [`Query::Retry`].

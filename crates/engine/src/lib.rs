@@ -12,6 +12,7 @@ mod cycle;
 mod deliver;
 mod engine;
 mod figures;
+mod guests;
 mod helm;
 mod inbox;
 mod landing;
@@ -29,6 +30,7 @@ pub use answers::{collector_line, doubts};
 pub use attempt::Ports;
 pub use cycle::{CycleFigures, Look, look};
 pub use engine::{Confirm, Ending, Engine, EngineError, Options};
+pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
 pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
 pub use snapshot::{

@@ -62,4 +62,8 @@ impl Permits for PermitDesk {
     fn uncovered(&self, attempt: AttemptId, host: &str, passed: bool) {
         let _ = self.mail.send(Message::Uncovered { attempt, host: host.to_owned(), passed });
     }
+
+    fn distrusted(&self, attempt: AttemptId, host: &str) {
+        let _ = self.mail.send(Message::Distrusted { attempt, host: host.to_owned() });
+    }
 }

@@ -47,6 +47,9 @@ pub struct Snapshot {
     /// The config was edited since this run began, and is not what runs.
     #[serde(default)]
     pub edited: Option<Edited>,
+    /// Programs run by hand that pass the gateway.
+    #[serde(default)]
+    pub guests: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,6 +23,7 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// What is told to trust it needs no other date; a machine's whole life.
@@ -87,8 +88,13 @@ impl Authority {
         &self.place
     }
 
+    /// Its own certificate: what trusts it trusts all that it signs.
+    pub fn certificate(&self) -> io::Result<CertificateDer<'static>> {
+        CertificateDer::from_pem_file(&self.place.own).map_err(io::Error::other)
+    }
+
     /// How the gateway shows itself as this host.
-    pub(crate) fn as_host(&self, host: &str, now: Timestamp) -> io::Result<Arc<ServerConfig>> {
+    pub fn as_host(&self, host: &str, now: Timestamp) -> io::Result<Arc<ServerConfig>> {
         let today = day(now);
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(leaf) = leaves.get(host).filter(|leaf| leaf.made == today) {

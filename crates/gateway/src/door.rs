@@ -25,6 +25,8 @@ struct Inside {
 struct Admitted {
     attempt: AttemptId,
     pass: Pass,
+    /// It may ask these sources and nobody else.
+    only: Option<Vec<String>>,
     /// Requests so far, and connections that nobody can look into.
     requests: u32,
     /// Its open connections, by number.
@@ -40,9 +42,9 @@ pub(crate) struct Link {
 
 impl Door {
     /// Returns the attempt's token: 128 bits, different each time.
-    pub(crate) fn admit(&self, attempt: AttemptId, pass: Pass) -> String {
+    pub(crate) fn admit(&self, attempt: AttemptId, pass: Pass, only: Option<Vec<String>>) -> String {
         let token = format!("{:032x}", rand::random::<u128>());
-        self.lock().by_token.insert(token.clone(), Admitted { attempt, pass, requests: 0, links: HashMap::new() });
+        self.lock().by_token.insert(token.clone(), Admitted { attempt, pass, only, requests: 0, links: HashMap::new() });
         token
     }
 
@@ -55,6 +57,16 @@ impl Door {
         }
         admitted.requests += 1;
         Ok(admitted.pass.patience)
+    }
+
+    /// Whether it may ask this source (`None`: whoever no source declares); the error is whom it may ask.
+    pub(crate) fn may_ask(&self, attempt: AttemptId, source: Option<&str>) -> Result<(), Vec<String>> {
+        let inside = self.lock();
+        let admitted = inside.by_token.values().find(|admitted| admitted.attempt == attempt);
+        match admitted.and_then(|admitted| admitted.only.as_ref()) {
+            Some(only) if !source.is_some_and(|source| only.iter().any(|allowed| allowed == source)) => Err(only.clone()),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn dismiss(&self, attempt: AttemptId) {

@@ -47,6 +47,7 @@ use url::Url;
 pub use crate::authority::Authority;
 use crate::door::{Door, Link};
 use crate::pool::Pool;
+pub use crate::pool::StandIn;
 use crate::serve::{Forwarder, Via};
 
 /// A source, as far as the gateway goes.
@@ -91,7 +92,9 @@ pub struct Rules {
     /// `host:port` of the lake: requests to it are nobody's to count.
     pub lake: Option<String>,
     /// By which https connections are opened; needed if any route intercepts.
-    pub authority: Option<Authority>,
+    pub authority: Option<Arc<Authority>>,
+    /// Answers instead of every host that is asked.
+    pub stand_in: Option<StandIn>,
 }
 
 /// Serves until it is dropped.
@@ -106,11 +109,11 @@ pub struct Gateway {
 impl Gateway {
     /// Listens on a free port of 127.0.0.1, on the runtime that this is called on.
     pub async fn start(rules: Rules, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> io::Result<Gateway> {
-        let Rules { routes, strict, mut no_proxy, lake, authority } = rules;
+        let Rules { routes, strict, mut no_proxy, lake, authority, stand_in } = rules;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let (door, end) = (Arc::new(Door::default()), CancellationToken::new());
-        let (authority, pool) = (authority.map(Arc::new), Arc::new(Pool::default()));
+        let pool = Arc::new(Pool::new(stand_in));
         no_proxy.extend(lake.as_deref().map(|lake| variables::around(lake, &routes)));
         let forwarder = Forwarder { port, routes, lake, strict, authority: authority.clone(), pool, permits, clock, door: door.clone() };
         tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, Arc::new(forwarder), end.clone())));
@@ -120,17 +123,25 @@ impl Gateway {
     pub fn port(&self) -> u16 {
         self.port
     }
-}
 
-impl Gate for Gateway {
-    fn admit(&self, attempt: AttemptId, pass: Pass) -> Option<Admission> {
-        let token = self.door.admit(attempt, pass);
+    fn let_in(&self, attempt: AttemptId, pass: Pass, only: Option<Vec<String>>) -> Admission {
+        let token = self.door.admit(attempt, pass, only);
         let proxy = format!("http://{}:{token}@127.0.0.1:{}", credentials::USER, self.port);
         let variables = variables::variables(&proxy, &self.no_proxy, self.authority.as_ref().map(|authority| authority.place()));
         let url = format!("http://127.0.0.1:{}/{token}", self.port);
         let basic = credentials::basic(&token);
         let hidden = vec![(proxy, "$HTTP_PROXY"), (url.clone(), "$ADCE_GATEWAY"), (basic, "…"), (token, "…")];
-        Some(Admission { url, variables, hidden })
+        Admission { url, variables, hidden }
+    }
+}
+
+impl Gate for Gateway {
+    fn admit(&self, attempt: AttemptId, pass: Pass) -> Option<Admission> {
+        Some(self.let_in(attempt, pass, None))
+    }
+
+    fn admit_guest(&self, guest: AttemptId, only: Option<Vec<String>>) -> Option<Admission> {
+        Some(self.let_in(guest, Pass::default(), only))
     }
 
     fn dismiss(&self, attempt: AttemptId) {

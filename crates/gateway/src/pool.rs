@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -16,8 +17,9 @@ use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
@@ -36,8 +38,20 @@ const IDLE_AT_MOST: usize = 32;
 /// A crawler asks thousands of hosts, each of them once.
 const ORIGINS_AT_MOST: usize = 256;
 
-#[derive(Default)]
+/// An upstream that answers instead of every host, whatever its name: `adce doctor` proves with it how a program asks, and asks
+/// nobody else.
+#[derive(Clone, Debug)]
+pub struct StandIn {
+    /// Answers plain HTTP.
+    pub http: SocketAddr,
+    /// Answers TLS.
+    pub https: SocketAddr,
+    /// Who has signed its certificates; nobody else is trusted.
+    pub trusted: CertificateDer<'static>,
+}
+
 pub(crate) struct Pool {
+    stand_in: Option<StandIn>,
     tls: OnceCell<TlsConnector>,
     idle: Mutex<HashMap<Origin, Vec<(Instant, Connection)>>>,
 }
@@ -58,6 +72,10 @@ impl Drop for Connection {
 }
 
 impl Pool {
+    pub(crate) fn new(stand_in: Option<StandIn>) -> Self {
+        Pool { stand_in, tls: OnceCell::new(), idle: Mutex::default() }
+    }
+
     /// One that waits for work, or a new one.
     pub(crate) async fn connection(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
         match self.take_idle(to) {
@@ -93,7 +111,7 @@ impl Pool {
 
     pub(crate) async fn connect(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
         let connected = tokio::time::timeout(CONNECT, async {
-            let stream = dial(to, reach).await?;
+            let stream = self.dial(to, reach).await?;
             if !to.secure {
                 return shake_hands(stream).await;
             }
@@ -102,7 +120,7 @@ impl Pool {
                 Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
                 Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
             };
-            let tls = self.tls.get_or_try_init(async || trust_of_the_system()).await?;
+            let tls = self.tls.get_or_try_init(async || self.trust()).await?;
             shake_hands(tls.connect(name, stream).await?).await
         });
         connected.await.unwrap_or_else(|_| Err(too_late()))
@@ -110,18 +128,37 @@ impl Pool {
 
     /// A connection of which nothing is known but where it leads.
     pub(crate) async fn tunnel(&self, to: &Origin, reach: Reach) -> io::Result<TcpStream> {
-        tokio::time::timeout(CONNECT, dial(to, reach)).await.unwrap_or_else(|_| Err(too_late()))
+        tokio::time::timeout(CONNECT, self.dial(to, reach)).await.unwrap_or_else(|_| Err(too_late()))
+    }
+
+    async fn dial(&self, to: &Origin, reach: Reach) -> io::Result<TcpStream> {
+        let stream = match &self.stand_in {
+            None => TcpStream::connect(&*addresses(to, reach).await?).await?,
+            Some(stand_in) => TcpStream::connect(if to.secure { stand_in.https } else { stand_in.http }).await?,
+        };
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    fn trust(&self) -> io::Result<TlsConnector> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+        let config = config.map_err(io::Error::other)?;
+        let mut config = match &self.stand_in {
+            None => config.dangerous().with_custom_certificate_verifier(trust_of_the_system(provider)?).with_no_client_auth(),
+            Some(stand_in) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(stand_in.trusted.clone()).map_err(io::Error::other)?;
+                config.with_root_certificates(roots).with_no_client_auth()
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(TlsConnector::from(Arc::new(config)))
     }
 }
 
 fn too_late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no connection within 10 s")
-}
-
-async fn dial(to: &Origin, reach: Reach) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(&*addresses(to, reach).await?).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Connection> {
@@ -136,15 +173,11 @@ async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'stati
     Ok(Connection { sender, driver })
 }
 
-fn trust_of_the_system() -> io::Result<TlsConnector> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = rustls_platform_verifier::Verifier::new(provider.clone()).map_err(|why| {
-        io::Error::other(format!("the system's certificates cannot be read ({why}); on Debian install `ca-certificates`"))
-    })?;
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(io::Error::other)?;
-    let mut config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
+fn trust_of_the_system(provider: Arc<CryptoProvider>) -> io::Result<Arc<rustls_platform_verifier::Verifier>> {
+    let verifier = rustls_platform_verifier::Verifier::new(provider);
+    verifier
+        .map(Arc::new)
+        .map_err(|why| io::Error::other(format!("the system's certificates cannot be read ({why}); on Debian install `ca-certificates`")))
 }
 
 /// An answer's body on its way. Read to its end, its connection serves again; dropped before, the connection is closed.

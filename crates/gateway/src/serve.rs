@@ -141,6 +141,9 @@ impl Forwarder {
 
     fn proxied(&self, attempt: AttemptId, origin: Origin, uri: &Uri) -> Result<Passage, Refusal> {
         let source = self.route(&origin).map(Source::of);
+        if let Some(source) = &source {
+            self.may_ask(attempt, &source.name, &origin)?;
+        }
         let reach = match source {
             Some(_) => Reach::Declared,
             None => self.reach_of_undeclared(attempt, &origin)?,
@@ -148,6 +151,14 @@ impl Forwarder {
         let path_and_query = uri.path_and_query().map_or("/", |path| path.as_str());
         let path_and_query = if path_and_query.starts_with('/') { path_and_query.to_owned() } else { format!("/{path_and_query}") };
         Ok(Passage { attempt, origin, source, reach, path_and_query, base: None })
+    }
+
+    /// A guest may have been admitted to other sources only.
+    pub(crate) fn may_ask(&self, attempt: AttemptId, source: &str, origin: &Origin) -> Result<(), Refusal> {
+        self.door.may_ask(attempt, Some(source)).map_err(|only| {
+            self.permits.uncovered(attempt, &origin.host.to_string(), false);
+            asks_too_much(&format!("source `{source}`"), &only)
+        })
     }
 
     pub(crate) fn route(&self, origin: &Origin) -> Option<&Route> {
@@ -159,7 +170,11 @@ impl Forwarder {
         if self.lake.as_ref().is_some_and(|lake| *lake == format!("{}:{}", origin.host, origin.port)) {
             return Ok(Reach::Declared);
         }
-        self.permits.uncovered(attempt, &origin.host.to_string(), !self.strict);
+        let may_ask = self.door.may_ask(attempt, None);
+        self.permits.uncovered(attempt, &origin.host.to_string(), !self.strict && may_ask.is_ok());
+        if let Err(only) = may_ask {
+            return Err(asks_too_much(&format!("`{}`, which no source declares", origin.host), &only));
+        }
         if self.strict {
             let why = format!("no source declares `{}`, and `gateway: {{ strict: true }}` refuses all others", origin.host);
             return Err(Refusal(StatusCode::FORBIDDEN, why));
@@ -181,6 +196,7 @@ impl Forwarder {
             return Err(bad("a path with `..` could leave the source's base URL; send the path that is meant"));
         }
         let origin = Origin::of_url(base).ok_or_else(|| bad("the source's base URL names no host"))?;
+        self.may_ask(attempt, &route.name, &origin)?;
         Ok(Passage {
             attempt,
             origin,
@@ -330,6 +346,11 @@ impl Forwarder {
             self.permits.answered(passage.attempt, &source.name, answer);
         }
     }
+}
+
+fn asks_too_much(whom: &str, only: &[String]) -> Refusal {
+    let only: Vec<String> = only.iter().map(|source| format!("`{source}`")).collect();
+    Refusal(StatusCode::FORBIDDEN, format!("this program may ask {} alone (`--source`), and wants to ask {whom}", only.join(", ")))
 }
 
 /// What its sender is told of an upstream that gave no answer, or may not be asked.

@@ -51,7 +51,8 @@ pub(crate) async fn open(forwarder: &Arc<Forwarder>, request: Request<Incoming>,
     let (forwarder, link) = (forwarder.clone(), link.clone());
     if is_own {
         go_on(link.clone(), request, |client| speak(client, forwarder, link, Via::Door));
-    } else if forwarder.route(&origin).is_some() {
+    } else if let Some(route) = forwarder.route(&origin) {
+        forwarder.may_ask(attempt, &route.name, &origin)?;
         go_on(link.clone(), request, move |client| inside(client, forwarder, link, attempt, origin));
     } else {
         let reach = forwarder.reach_of_undeclared(attempt, &origin)?;
@@ -139,7 +140,10 @@ async fn intercepted(
     match shaken.await {
         Ok(Ok(stream)) => speak(stream, forwarder, link, Via::Tunnel { attempt, origin }).await,
         // The usual reason: the client does not trust adce's authority.
-        Ok(Err(why)) => tracing::info!(%attempt, %origin, %why, "a client broke off the TLS handshake with the gateway"),
+        Ok(Err(why)) => {
+            forwarder.permits.distrusted(attempt, &origin.host.to_string());
+            tracing::info!(%attempt, %origin, %why, "a client broke off the TLS handshake with the gateway");
+        }
         Err(_) => tracing::info!(%attempt, %origin, "a client did not finish the TLS handshake with the gateway"),
     }
 }

@@ -156,7 +156,7 @@ async fn nothing_leaves_through_a_tunnel_before_its_permit() {
 async fn intercepting(host: &str, port: u16, permits: Arc<Diary>, folder: &std::path::Path) -> (Setup, String) {
     let mut route = route("espn", &format!("https://{host}:{port}"));
     route.intercept = true;
-    let authority = Some(Authority::open(folder, Timestamp::now()).unwrap());
+    let authority = Some(Arc::new(Authority::open(folder, Timestamp::now()).unwrap()));
     let setup = Setup::of(Rules { routes: vec![route], authority, ..Rules::default() }, permits).await;
     (setup, std::fs::read_to_string(folder.join("adce.pem")).unwrap())
 }

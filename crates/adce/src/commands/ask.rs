@@ -1,5 +1,7 @@
 //! Asking a running engine, and reading a state that nobody runs.
 
+use std::path::Path;
+
 use adce_api::{AskError, Client};
 use adce_core::spec::Spec;
 use adce_store::sqlite::{Reader, open_to_read};
@@ -11,8 +13,12 @@ use crate::wiring;
 
 /// `None`: no engine runs.
 pub fn engine(spec: &Spec) -> Result<Option<Client>, Failure> {
-    let socket = StatePlace::of(spec).socket();
-    Client::connect(&socket).map_err(|error| {
+    at(&StatePlace::of(spec).socket())
+}
+
+/// `None`: nobody listens there.
+pub fn at(socket: &Path) -> Result<Option<Client>, Failure> {
+    Client::connect(socket).map_err(|error| {
         Failure::new(Exit::Unreachable, format!("the engine's control socket `{}` cannot be reached: {error}", socket.display()))
     })
 }

@@ -5,6 +5,8 @@ pub mod ask;
 pub mod check;
 pub mod completions;
 pub mod demo;
+pub mod doctor;
+pub mod exec;
 pub mod gaps;
 pub mod idle;
 pub mod init;

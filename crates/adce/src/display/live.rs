@@ -168,6 +168,9 @@ fn running(snapshot: &Snapshot, at_most: usize) -> Vec<String> {
     if snapshot.running.len() > shown {
         lines.push(format!("  … and {} more", snapshot.running.len() - shown));
     }
+    if snapshot.guests > 0 {
+        lines.push(format!("  and {} by hand (adce exec)", counted(snapshot.guests as u64, "program")));
+    }
     lines
 }
 

@@ -77,13 +77,17 @@ fn said(notice: &Notice) -> Option<String> {
 
 fn how_far(snapshot: &Snapshot) -> String {
     let totals = &snapshot.totals;
+    let by_hand = match snapshot.guests as u64 {
+        0 => String::new(),
+        guests => format!(", {} by hand (adce exec)", counted(guests, "program")),
+    };
     let onward = match (&snapshot.phase, snapshot.eta) {
         (Phase::Waiting { until }, _) => format!(", the next try is at {}", until.strftime("%H:%M:%S")),
         (_, Some(eta)) => format!(", about {} left", span(Duration::try_from(eta.duration_since(snapshot.at)).unwrap_or_default())),
         (_, None) => String::new(),
     };
     format!(
-        "{} filled, {} absent, {} failed; {} to go, {} running{}",
+        "{} filled, {} absent, {} failed; {} to go, {} running{by_hand}{}",
         grouped(totals.filled),
         grouped(totals.absent),
         counted(totals.failed, "attempt"),

@@ -132,6 +132,7 @@ pub enum Event {
     Answered(Answer),
     /// A host, and whether it passed.
     Uncovered(String, bool),
+    Distrusted(String),
 }
 
 pub struct Diary {
@@ -215,7 +216,7 @@ impl Diary {
                     let held = out.iter().position(|held| *held == permit).expect("settled twice, or never acquired");
                     out.remove(held);
                 }
-                Event::Answered(_) | Event::Uncovered(..) => {}
+                Event::Answered(_) | Event::Uncovered(..) | Event::Distrusted(_) => {}
             }
         }
         assert_eq!(out, [], "permits that were never settled");
@@ -255,6 +256,10 @@ impl Permits for Diary {
 
     fn uncovered(&self, _attempt: AttemptId, host: &str, passed: bool) {
         self.note(Event::Uncovered(host.to_owned(), passed));
+    }
+
+    fn distrusted(&self, _attempt: AttemptId, host: &str) {
+        self.note(Event::Distrusted(host.to_owned()));
     }
 }
 

@@ -37,14 +37,14 @@ impl Dispatcher {
         changes
     }
 
-    /// One request of a running attempt wants to be sent. The permit held since the start is handed out first.
+    /// One request of a running attempt, or of a guest, wants to be sent. The permit held since the start is handed out first.
     pub fn acquire(&mut self, attempt: AttemptId, source: &str, now: Now) -> Acquire {
-        if !self.running.contains_key(&attempt) {
+        if !self.running.contains_key(&attempt) && !self.guests.contains(&attempt) {
             return Acquire::NoSuchAttempt;
         }
         let Some(source) = self.source_ix(source) else { return Acquire::NoSuchSource };
         if let Some((gate, until)) = self.shut_for(attempt, source, now) {
-            self.waits(attempt, source).met.shut_out = true;
+            self.waits(attempt, source, true);
             return Acquire::Wait { gate, until };
         }
         let granted = match self.terms_of(attempt, source) {
@@ -64,7 +64,7 @@ impl Dispatcher {
                 Acquire::Granted { permit, before, paid }
             }
             Err(refusal) => {
-                self.waits(attempt, source).met.shut_out = false;
+                self.waits(attempt, source, false);
                 Acquire::Wait { gate: self.limit_gate(Some(source), self.priority_of(attempt), &refusal), until: refusal.at() }
             }
         }
@@ -112,15 +112,18 @@ impl Dispatcher {
         self.sources[source.0 as usize].breaker.started(attempt, now.boot);
         self.waiters.remove(&(source, attempt));
         self.holders.insert(permit, attempt);
-        let running = self.running.get_mut(&attempt).expect("only running attempts ask");
+        let Some(running) = self.running.get_mut(&attempt) else { return };
         running.met.shut_out = false;
         running.under_way += 1;
         running.requests += u64::from(paid == Paid::Now);
     }
 
-    fn waits(&mut self, attempt: AttemptId, source: SourceIx) -> &mut Attempt {
+    /// `shut_out`: behind a breaker or a pause. A guest ranks among no tasks, and so keeps none of them from its permits: whoever
+    /// asks is granted before anything starts.
+    fn waits(&mut self, attempt: AttemptId, source: SourceIx, shut_out: bool) {
+        let Some(running) = self.running.get_mut(&attempt) else { return };
+        running.met.shut_out = shut_out;
         self.waiters.insert((source, attempt));
-        self.running.get_mut(&attempt).expect("only running attempts wait")
     }
 
     /// A probe asks on while its breaker is half open; everybody else waits for what it finds.
@@ -135,7 +138,7 @@ impl Dispatcher {
         }
     }
 
-    /// That of the task which it runs.
+    /// That of the task which it runs; a guest has none.
     pub fn priority_of(&self, attempt: AttemptId) -> PriorityLevel {
         self.running.get(&attempt).map_or(PriorityLevel::default(), |running| self.priority_of_task(running.task))
     }
@@ -298,7 +301,7 @@ impl Dispatcher {
         if let (Some(source), Some(answer)) = (source, answer_to_doubt) {
             changes.extend(self.resolve_doubt(source, answer, items, now));
         }
-        if self.running.is_empty() {
+        if self.is_deserted() {
             changes.extend(self.grants.close_all(now));
         }
         changes
@@ -313,7 +316,7 @@ impl Dispatcher {
     }
 
     /// A probe that met nothing makes room for another.
-    fn leaves(&mut self, attempt: AttemptId, now: Now) {
+    pub(super) fn leaves(&mut self, attempt: AttemptId, now: Now) {
         let of_collectors = self.collectors.iter_mut().map(|collector| &mut collector.breaker);
         for breaker in self.sources.iter_mut().map(|source| &mut source.breaker).chain(of_collectors) {
             breaker.ended(attempt, now.boot);

@@ -23,6 +23,7 @@ pub struct Census {
     pub delayed: usize,
     /// What is known of who was passed.
     pub passes: usize,
+    /// With guests.
     pub running: usize,
     /// Requests that wait.
     pub waiters: usize,
@@ -56,7 +57,7 @@ impl Dispatcher {
         let successes = self.success.iter().map(|attempts| attempts.len());
         let mut census = Census {
             delayed: self.timers.len(),
-            running: self.running.len(),
+            running: self.running.len() + self.guests.len(),
             waiters: self.waiters.len(),
             permits: self.holders.len(),
             outcomes: of_sources.chain(of_collectors).chain(successes).sum(),

@@ -41,6 +41,8 @@ pub struct Dispatcher {
     /// By collector: did each of its last attempts fill something? Oldest first.
     pub(super) success: Vec<VecDeque<bool>>,
     pub(super) running: BTreeMap<AttemptId, Attempt>,
+    /// Programs that are no tasks of ours.
+    pub(super) guests: BTreeSet<AttemptId>,
     /// Attempts with a request that waits for a permit of that source.
     pub(super) waiters: BTreeSet<(SourceIx, AttemptId)>,
     /// Who has each permit that was asked for and is not settled.
@@ -170,6 +172,7 @@ impl Dispatcher {
             collectors: Vec::new(),
             success: rules.collectors.keys().map(|name| success.remove(&**name).unwrap_or_default().into()).collect(),
             running: BTreeMap::new(),
+            guests: BTreeSet::new(),
             waiters: BTreeSet::new(),
             holders: HashMap::new(),
             held: HashMap::new(),

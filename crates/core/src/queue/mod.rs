@@ -17,6 +17,7 @@ mod forecast;
 mod form;
 mod gate;
 mod grants;
+mod guests;
 mod pick;
 mod report;
 pub mod retry;

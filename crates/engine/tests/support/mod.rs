@@ -91,10 +91,48 @@ impl Place {
     where
         F: Future<Output = Report> + Send + 'static,
     {
+        self.run_with(Inbox::default(), lake, store, script).await
+    }
+
+    /// The engine's counter for permits, and the inbox of that engine.
+    pub fn desk(&self) -> (Arc<dyn Permits>, Inbox) {
         let inbox = Inbox::default();
+        (Arc::new(inbox.permits()), inbox)
+    }
+
+    /// As [`Place::run`], of an engine whose inbox is known.
+    pub async fn run_in<F>(&self, inbox: Inbox, script: impl Fn(Scene) -> F + Send + Sync + 'static) -> Running
+    where
+        F: Future<Output = Report> + Send + 'static,
+    {
+        self.run_with(inbox, Arc::new(self.lake()), Arc::new(self.store.clone()), script).await
+    }
+
+    /// An engine that does not run yet, whose attempts never end.
+    pub async fn engine(&self, inbox: Inbox) -> Engine {
+        let never = |_| -> BoxFuture<'static, Report> { Box::pin(std::future::pending()) };
+        let collect = Scripted { script: Box::new(never), begun: Arc::default(), permits: Arc::new(inbox.permits()) };
+        self.assemble(inbox, Arc::new(self.lake()), Arc::new(self.store.clone()), collect).await
+    }
+
+    async fn run_with<F>(
+        &self,
+        inbox: Inbox,
+        lake: Arc<dyn Lake>,
+        store: Arc<dyn Store>,
+        script: impl Fn(Scene) -> F + Send + Sync + 'static,
+    ) -> Running
+    where
+        F: Future<Output = Report> + Send + 'static,
+    {
         let (handle, begun) = (inbox.handle(), Arc::new(AtomicUsize::new(0)));
         let collect =
             Scripted { script: Box::new(move |scene| Box::pin(script(scene))), begun: begun.clone(), permits: Arc::new(inbox.permits()) };
+        let engine = self.assemble(inbox, lake, store, collect).await;
+        Running { handle, begun, ends: tokio::spawn(engine.run()) }
+    }
+
+    async fn assemble(&self, inbox: Inbox, lake: Arc<dyn Lake>, store: Arc<dyn Store>, collect: Scripted) -> Engine {
         let ports = Ports {
             clock: self.clock.clone(),
             lake,
@@ -108,8 +146,7 @@ impl Place {
         let options = Options { max_wait: self.max_wait, select: None, attempts: None, seed: 1, confirm: None };
         let remembered = self.store.load().await.unwrap();
         let (notices, _) = mpsc::unbounded_channel();
-        let engine = Engine::new(self.spec.clone(), ports, options, inbox, remembered, notices).await.unwrap();
-        Running { handle, begun, ends: tokio::spawn(engine.run()) }
+        Engine::new(self.spec.clone(), ports, options, inbox, remembered, notices).await.unwrap()
     }
 
     /// Of the lake, in order.
@@ -217,6 +254,10 @@ struct NoGate;
 impl Gate for NoGate {
     fn admit(&self, _attempt: AttemptId, _pass: Pass) -> Option<Admission> {
         None
+    }
+
+    fn admit_guest(&self, _guest: AttemptId, _only: Option<Vec<String>>) -> Option<Admission> {
+        Some(Admission::default())
     }
 
     fn dismiss(&self, _attempt: AttemptId) {}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::{AttemptId, Uuid};
-use adce_core::ports::{Clock, Gate};
+use adce_core::ports::{Admission, Clock, Gate};
 use adce_core::spec::Pass;
 use adce_core::time::{BootId, Boottime, Now, Timestamp};
 use adce_gateway::{Gateway, Route, Rules};
@@ -84,8 +84,7 @@ impl Setup {
         self.gateway.dismiss(self.attempt);
         let admitted = self.gateway.admit(self.attempt, pass).unwrap();
         self.token = admitted.url.strip_prefix(&format!("http://127.0.0.1:{}", self.gateway.port())).unwrap().to_owned();
-        let (_, proxy) = admitted.variables.iter().find(|(name, _)| *name == "http_proxy").unwrap();
-        self.basic = STANDARD.encode(proxy.strip_prefix("http://").unwrap().split_once('@').unwrap().0);
+        self.basic = basic(&admitted);
     }
 
     pub async fn before(upstream: &Scripted) -> Self {
@@ -122,6 +121,16 @@ impl Setup {
     pub async fn until(&self, what: &str, holds: impl Fn(&Diary) -> bool) {
         self.permits.until(what, holds).await;
     }
+}
+
+fn basic(admitted: &Admission) -> String {
+    let (_, proxy) = admitted.variables.iter().find(|(name, _)| *name == "http_proxy").unwrap();
+    STANDARD.encode(proxy.strip_prefix("http://").unwrap().split_once('@').unwrap().0)
+}
+
+/// The header by which this one passes the gateway as a proxy.
+pub fn credentials_of(admitted: &Admission) -> String {
+    format!("Proxy-Authorization: Basic {}\r\n", basic(admitted))
 }
 
 pub struct Client<S = TcpStream> {

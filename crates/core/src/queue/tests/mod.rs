@@ -5,6 +5,7 @@ mod by_hand;
 mod cycle;
 mod doubts;
 mod foresight;
+mod guests;
 mod memory;
 mod order;
 mod permits;
