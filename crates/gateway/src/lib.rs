@@ -29,6 +29,7 @@ mod variables;
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,8 @@ pub struct Rules {
     pub lake: Option<String>,
     /// By which https connections are opened; needed if any route intercepts.
     pub authority: Option<Authority>,
+    /// Where files lie that clients are pointed to. Without it some of them, old Node among them, do not find the gateway.
+    pub folder: Option<PathBuf>,
 }
 
 /// Serves until it is dropped.
@@ -100,13 +103,15 @@ pub struct Gateway {
     door: Arc<Door>,
     authority: Option<Arc<Authority>>,
     no_proxy: Vec<String>,
+    preload: Option<PathBuf>,
     end: CancellationToken,
 }
 
 impl Gateway {
     /// Listens on a free port of 127.0.0.1, on the runtime that this is called on.
     pub async fn start(rules: Rules, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> io::Result<Gateway> {
-        let Rules { routes, strict, mut no_proxy, lake, authority } = rules;
+        let Rules { routes, strict, mut no_proxy, lake, authority, folder } = rules;
+        let preload = folder.as_deref().map(variables::write_preload).transpose()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let (door, end) = (Arc::new(Door::default()), CancellationToken::new());
@@ -114,7 +119,7 @@ impl Gateway {
         no_proxy.extend(lake.as_deref().map(|lake| variables::around(lake, &routes)));
         let forwarder = Forwarder { port, routes, lake, strict, authority: authority.clone(), pool, permits, clock, door: door.clone() };
         tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, Arc::new(forwarder), end.clone())));
-        Ok(Gateway { port, door, authority, no_proxy, end })
+        Ok(Gateway { port, door, authority, no_proxy, preload, end })
     }
 
     pub fn port(&self) -> u16 {
@@ -126,7 +131,8 @@ impl Gate for Gateway {
     fn admit(&self, attempt: AttemptId, pass: Pass) -> Option<Admission> {
         let token = self.door.admit(attempt, pass);
         let proxy = format!("http://{}:{token}@127.0.0.1:{}", credentials::USER, self.port);
-        let variables = variables::variables(&proxy, &self.no_proxy, self.authority.as_ref().map(|authority| authority.place()));
+        let trusted = self.authority.as_ref().map(|authority| authority.place());
+        let variables = variables::variables(&proxy, &self.no_proxy, self.preload.as_deref(), trusted);
         let url = format!("http://127.0.0.1:{}/{token}", self.port);
         let basic = credentials::basic(&token);
         let hidden = vec![(proxy, "$HTTP_PROXY"), (url.clone(), "$ADCE_GATEWAY"), (basic, "…"), (token, "…")];
