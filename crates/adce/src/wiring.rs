@@ -99,7 +99,8 @@ pub struct Folders {
 fn gateway_rules(spec: &Spec, lake: Option<String>, authority: &Path, now: Timestamp) -> Result<Rules, Failure> {
     let routes: Vec<Route> = spec.sources.values().map(|source| Route::of(source, &spec.limits)).collect();
     let is_needed = routes.iter().any(|route| route.intercept);
-    let folder = Some(authority.to_owned());
+    // Who declares no upstream has nothing to be counted.
+    let folder = (!routes.is_empty()).then(|| authority.to_owned());
     let authority = is_needed.then(|| Authority::open(authority, now)).transpose().map_err(|error| {
         let message = format!("the gateway's certificate authority cannot be kept in `{}`: {error}", authority.display());
         Failure::new(Exit::Unfinished, message)
