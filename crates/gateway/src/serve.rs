@@ -288,7 +288,7 @@ impl Forwarder {
         let mut connection = self.pool.connection(&passage.origin, passage.reach).await.map_err(|why| self.no_answer(passage, &why))?;
         for _ in 0..CONNECTIONS_TRIED {
             permit.iter_mut().for_each(HeldPermit::sending);
-            let mut failed = match connection.sender.try_send_request(request).await {
+            let mut failed = match connection.send(request).await {
                 Ok(answer) => {
                     permit.into_iter().for_each(HeldPermit::answered);
                     self.note(passage, status(answer.status(), answer.headers()));

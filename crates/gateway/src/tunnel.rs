@@ -172,7 +172,13 @@ async fn unseen(mut client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &For
 }
 
 /// The upstream has agreed to another protocol: from here on both sides speak it, and nobody looks into it.
-pub(crate) fn switched(mut answer: Response<Incoming>, connection: Connection, upgrade: Upgrade, link: Arc<Link>) -> Response<Outgoing> {
+pub(crate) fn switched(
+    mut answer: Response<Incoming>,
+    mut connection: Connection,
+    upgrade: Upgrade,
+    link: Arc<Link>,
+) -> Response<Outgoing> {
+    connection.run_by_itself();
     let upstream = hyper::upgrade::on(&mut answer);
     let mut switched = Response::new(Either::Right(Full::default()));
     *switched.status_mut() = answer.status();
