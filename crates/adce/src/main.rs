@@ -11,6 +11,7 @@ mod exit;
 mod failure;
 mod guardian;
 mod interrupts;
+mod log;
 mod logs;
 mod problems;
 mod screen;
@@ -49,6 +50,7 @@ const THREADS_AT_MOST: usize = 4_096;
 
 fn start(cli: Cli) -> Exit {
     if cli.command.runs_an_engine() {
+        log::begin();
         // What leaves an attempt's group and loses its parent comes to this process, which ends it with its attempt.
         let _ = nix::sys::prctl::set_child_subreaper(true);
     }

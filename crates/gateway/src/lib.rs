@@ -16,6 +16,7 @@
 //! It sets no timeout on an answer: how long a request may take is for the attempt to say.
 
 mod authority;
+mod complaints;
 mod credentials;
 mod door;
 mod headers;
@@ -49,6 +50,9 @@ pub use crate::authority::Authority;
 use crate::door::{Door, Link};
 use crate::pool::Pool;
 use crate::serve::{Forwarder, Via};
+
+/// Of one message. Common servers refuse heads of more than 8 to 64 KiB.
+pub(crate) const HEAD_AT_MOST: usize = 256 * 1024;
 
 /// A source, as far as the gateway goes.
 #[derive(Clone, Debug)]
@@ -168,7 +172,11 @@ async fn accept(listener: TcpListener, forwarder: Arc<Forwarder>, end: Cancellat
 /// One connection, until the client leaves, its attempt is dismissed, or the gateway ends.
 async fn attend(stream: TcpStream, forwarder: Arc<Forwarder>, end: CancellationToken) {
     let _ = stream.set_nodelay(true);
-    let link = Arc::new(forwarder.door.link(end));
+    let (link, crowded_out) = forwarder.door.link(end);
+    if crowded_out {
+        forwarder.pool.complaints.complain("more connections wait without saying whose they are than may", None, &"the oldest is closed");
+    }
+    let link = Arc::new(link);
     let served = speak(stream, forwarder, link.clone(), Via::Door);
     link.while_open(served).await;
 }
@@ -186,9 +194,14 @@ fn speak(
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, forwarder: Arc<Forwarder>, link: Arc<Link>, via: Via) {
     let service = service_fn(|request| forwarder.clone().serve(request, link.clone(), via.clone()));
     // The head comes when the scraper likes: it is our own child, and an idle connection costs nothing.
+    // A stranger's is closed when too many of them wait (`door`).
     let mut server = http1::Builder::new();
-    server.preserve_header_case(true).header_read_timeout(None);
+    server.preserve_header_case(true).header_read_timeout(None).max_buf_size(HEAD_AT_MOST);
     if let Err(why) = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
-        tracing::debug!(%why, "a connection to the gateway broke");
+        if why.is_parse() {
+            forwarder.pool.complaints.complain("a client sent what is no HTTP", link.attempt(), &why);
+        } else {
+            tracing::debug!(%why, "a connection to the gateway broke");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! can have left, and has to be able to close a request's connection when its client leaves.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use adce_core::ids::AttemptId;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -29,6 +31,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use url::Host;
 
+use crate::HEAD_AT_MOST;
+use crate::complaints::Complaints;
 use crate::origin::Origin;
 use crate::reach::{Reach, addresses};
 
@@ -43,6 +47,7 @@ const ORIGINS_AT_MOST: usize = 256;
 pub(crate) struct Pool {
     tls: OnceCell<TlsConnector>,
     idle: Mutex<HashMap<Origin, Vec<(Instant, Connection)>>>,
+    pub(crate) complaints: Complaints,
 }
 
 /// A client's body; or none, of a request that is sent once more.
@@ -180,7 +185,7 @@ async fn dial(to: &Origin, reach: Reach) -> io::Result<TcpStream> {
 
 async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Connection> {
     let mut client = http1::Builder::new();
-    client.preserve_header_case(true);
+    client.preserve_header_case(true).max_buf_size(HEAD_AT_MOST);
     let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let moving = async move {
         if let Err(why) = connection.with_upgrades().await {
@@ -201,6 +206,15 @@ fn trust_of_the_system() -> io::Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
+/// The innermost cause says what happened.
+pub(crate) fn in_words(why: &(dyn Error + 'static)) -> String {
+    let mut cause = why;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
 /// An answer's body on its way. Read to its end, its connection serves again; dropped before, the connection is closed.
 pub(crate) struct Passing {
     body: Incoming,
@@ -208,13 +222,14 @@ pub(crate) struct Passing {
     pool: Arc<Pool>,
     origin: Origin,
     is_read: bool,
+    attempt: AttemptId,
     /// The upstream broke off; not passed on yet.
     broken: Option<hyper::Error>,
 }
 
 impl Passing {
-    pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin) -> Self {
-        Passing { body, connection: Some(connection), pool, origin, is_read: false, broken: None }
+    pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin, attempt: AttemptId) -> Self {
+        Passing { body, connection: Some(connection), pool, origin, is_read: false, attempt, broken: None }
     }
 }
 
@@ -223,7 +238,7 @@ impl Body for Passing {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Passing { body, connection, is_read, broken, .. } = &mut *self;
+        let Passing { body, connection, pool, origin, is_read, broken, attempt } = &mut *self;
         if let Some(why) = broken.take() {
             return Poll::Ready(Some(Err(why)));
         }
@@ -233,6 +248,7 @@ impl Body for Passing {
             frame = Pin::new(body).poll_frame(context);
         }
         if let Poll::Ready(Some(Err(why))) = frame {
+            pool.complaints.complain("an upstream broke off an answer", Some(*attempt), &format!("{origin}: {}", in_words(&why)));
             // What came before is to reach the client: it is only buffered, and would be thrown away with the connection.
             *broken = Some(why);
             context.waker().wake_by_ref();

@@ -56,7 +56,11 @@ pub(crate) async fn open(forwarder: &Arc<Forwarder>, request: Request<Incoming>,
     } else {
         let reach = forwarder.reach_of_undeclared(attempt, &origin)?;
         let reached = forwarder.pool.tunnel(&origin, reach).await;
-        let mut upstream = reached.map_err(|why| unreachable(&format!("`{}:{}`", origin.host, origin.port), &why))?;
+        let mut upstream = reached.map_err(|why| {
+            let refusal = unreachable(&format!("`{}:{}`", origin.host, origin.port), &why);
+            forwarder.pool.complaints.complain("a tunnel does not lead anywhere", Some(attempt), &refusal.1);
+            refusal
+        })?;
         go_on(link, request, move |mut client| async move {
             let _ = copy_bidirectional(&mut client, &mut upstream).await;
         });
@@ -130,6 +134,8 @@ async fn intercepted(
     attempt: AttemptId,
     origin: Origin,
 ) {
+    let (pool, named) = (forwarder.pool.clone(), origin.clone());
+    let complain = |what, why: &(dyn std::fmt::Display + Sync)| pool.complaints.complain(what, Some(attempt), &format!("{named}: {why}"));
     let shaken = tokio::time::timeout(HANDSHAKE, async {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), client).await?;
         let host = hello.client_hello().server_name().map_or_else(|| origin.host.to_string(), str::to_owned);
@@ -139,8 +145,8 @@ async fn intercepted(
     match shaken.await {
         Ok(Ok(stream)) => speak(stream, forwarder, link, Via::Tunnel { attempt, origin }).await,
         // The usual reason: the client does not trust adce's authority.
-        Ok(Err(why)) => tracing::info!(%attempt, %origin, %why, "a client broke off the TLS handshake with the gateway"),
-        Err(_) => tracing::info!(%attempt, %origin, "a client did not finish the TLS handshake with the gateway"),
+        Ok(Err(why)) => complain("a client broke off the TLS handshake with the gateway", &why),
+        Err(_) => complain("a client did not finish the TLS handshake with the gateway", &"10 s have passed"),
     }
 }
 
@@ -153,7 +159,9 @@ async fn unseen(mut client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &For
     };
     let mut permit = match granted {
         Ok(permit) => permit,
-        Err(Refusal(_, why)) => return tracing::info!(%attempt, %origin, %why, "a tunnel got no permit"),
+        Err(Refusal(_, why)) => {
+            return forwarder.pool.complaints.complain("a tunnel got no permit", Some(attempt), &format!("{origin}: {why}"));
+        }
     };
     match forwarder.pool.tunnel(origin, Reach::Declared).await {
         Ok(mut upstream) => {
@@ -166,7 +174,7 @@ async fn unseen(mut client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &For
         Err(why) => {
             permit.unsent();
             forwarder.permits.answered(attempt, &route.name, Answer::NoAnswer);
-            tracing::info!(%attempt, %origin, %why, "a tunnel's upstream cannot be reached");
+            forwarder.pool.complaints.complain("a tunnel does not lead anywhere", Some(attempt), &format!("{origin}: {why}"));
         }
     }
 }
