@@ -12,6 +12,7 @@ mod exit;
 mod failure;
 mod guardian;
 mod interrupts;
+mod log;
 mod logs;
 mod problems;
 mod program;
@@ -52,6 +53,7 @@ const THREADS_AT_MOST: usize = 4_096;
 
 fn start(cli: Cli) -> Exit {
     if cli.command.runs_an_engine() {
+        log::begin();
         // What leaves an attempt's group and loses its parent comes to this process, which ends it with its attempt.
         let _ = nix::sys::prctl::set_child_subreaper(true);
     }
@@ -88,7 +90,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,
         Command::Run(args) => commands::run::run(&args, config::Written::read(&config)?, format).await,
         Command::Try(args) => commands::try_one::run(&args, config::spec(&config)?, format).await,
-        Command::Exec(args) => commands::exec::run(&args, config::spec(&config)?, config::Edition::of(&config)?, format).await,
+        Command::Exec(args) => commands::exec::run(&args, config::Written::read(&config)?, format).await,
         Command::Doctor(args) => commands::doctor::run(&args, config::spec_if_there(&config)?, format).await,
         Command::Demo(args) => commands::demo::run(&args, format).await,
         Command::Status => commands::status::run(config::spec(&config)?, format).await,

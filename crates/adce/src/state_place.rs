@@ -37,7 +37,7 @@ impl StatePlace {
         self.beside("logs")
     }
 
-    /// The certificate authority of the gateway.
+    /// The certificate authority of the gateway, and other files that clients are pointed to.
     pub fn authority(&self) -> PathBuf {
         self.beside("authority")
     }

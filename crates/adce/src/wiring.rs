@@ -91,7 +91,7 @@ pub async fn take_state(spec: &Spec, lake: &dyn Lake) -> Result<Arc<dyn Store>, 
 pub struct Folders {
     pub attempts: PathBuf,
     pub logs: PathBuf,
-    /// Of the gateway's certificate authority.
+    /// Of the gateway's certificate authority, and of other files that clients are pointed to.
     pub authority: PathBuf,
 }
 
@@ -99,11 +99,13 @@ pub struct Folders {
 fn gateway_rules(spec: &Spec, lake: Option<String>, authority: &Path, now: Timestamp) -> Result<Rules, Failure> {
     let routes: Vec<Route> = spec.sources.values().map(|source| Route::of(source, &spec.limits)).collect();
     let is_needed = routes.iter().any(|route| route.intercept);
+    // Who declares no upstream has nothing to be counted.
+    let folder = (!routes.is_empty()).then(|| authority.to_owned());
     let authority = is_needed.then(|| Authority::open(authority, now).map(Arc::new)).transpose().map_err(|error| {
         let message = format!("the gateway's certificate authority cannot be kept in `{}`: {error}", authority.display());
         Failure::new(Exit::Unfinished, message)
     })?;
-    Ok(Rules { routes, strict: spec.gateway.strict, no_proxy: spec.gateway.no_proxy.clone(), lake, authority, stand_in: None })
+    Ok(Rules { routes, strict: spec.gateway.strict, no_proxy: spec.gateway.no_proxy.clone(), lake, authority, folder, stand_in: None })
 }
 
 /// An engine over these adapters.
@@ -120,7 +122,7 @@ pub async fn assemble(
     let permits = Arc::new(inbox.permits());
     let rules = gateway_rules(&spec, lake.answers_at(), &folders.authority, clock.now().wall)?;
     let gateway = Gateway::start(rules, permits.clone(), clock.clone()).await;
-    let gateway = gateway.map_err(|error| Failure::new(Exit::Unfinished, format!("the gateway cannot listen on loopback: {error}")))?;
+    let gateway = gateway.map_err(|error| Failure::new(Exit::Unfinished, format!("the gateway cannot start: {error}")))?;
     let gateway = Arc::new(gateway);
     let upstreams = spec.sources.values().map(|source| Upstream::of(source, &spec.limits)).collect();
     let collectors = Collectors::new(Setting::of_this_process(), upstreams, permits, clock.clone());

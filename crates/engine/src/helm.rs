@@ -41,7 +41,9 @@ pub(crate) struct Broken;
 impl Helm {
     pub fn of(engine: Engine) -> Arc<Self> {
         let mail = engine.mail.clone();
-        Arc::new(Helm { engine: Mutex::new(Some(engine)), mail })
+        let helm = Arc::new(Helm { engine: Mutex::new(Some(engine)), mail });
+        helm.mail.belongs_to(&helm);
+        helm
     }
 
     /// For the loop: waits for whoever has the helm, which is never long.
@@ -79,6 +81,11 @@ impl Helm {
         self.steer(message, &mut |job| self.launch(job));
     }
 
+    /// The same, with what is in the mail already.
+    pub fn steer_on(self: &Arc<Self>) {
+        self.handle_mail(&mut |job| self.launch(job));
+    }
+
     /// A thread of its own, that may block, for this job and whatever starts when it is over.
     fn launch(self: &Arc<Self>, job: Job) {
         let helm = self.clone();
@@ -99,9 +106,12 @@ impl Helm {
 
     /// Takes the helm if it is free. If it is not, whoever has it will find the message.
     fn steer(self: &Arc<Self>, message: Message, launch: &mut dyn FnMut(Job)) {
-        if self.mail.put(message).is_err() {
-            return;
+        if self.mail.put(message).is_ok() {
+            self.handle_mail(launch);
         }
+    }
+
+    fn handle_mail(self: &Arc<Self>, launch: &mut dyn FnMut(Job)) {
         for _ in 0..TURNS_IN_A_ROW {
             let Some(mut engine) = self.free_helm() else { return };
             let turned = self.guarded(&mut engine, |engine| engine.turn_between(launch));

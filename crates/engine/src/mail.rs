@@ -7,10 +7,12 @@
 //! ends; what comes later goes nowhere, and its sender is told.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use crate::helm::Helm;
 use crate::inbox::Message;
 
 #[derive(Clone, Default)]
@@ -22,6 +24,8 @@ struct Shared {
     /// `None`: the engine has ended.
     waiting: Mutex<Option<VecDeque<Message>>>,
     call: Notify,
+    /// Not before the engine runs.
+    helm: OnceLock<Weak<Helm>>,
 }
 
 /// The engine has ended.
@@ -30,7 +34,7 @@ pub(crate) struct HasEnded;
 
 impl Default for Shared {
     fn default() -> Self {
-        Shared { waiting: Mutex::new(Some(VecDeque::new())), call: Notify::new() }
+        Shared { waiting: Mutex::new(Some(VecDeque::new())), call: Notify::new(), helm: OnceLock::new() }
     }
 }
 
@@ -40,6 +44,24 @@ impl Mail {
         self.put(message)?;
         self.call_loop();
         Ok(())
+    }
+
+    /// For what takes a moment and somebody waits for: whoever brings it handles it himself, if the helm is free. To call the loop,
+    /// and to be called by it, would cost a request several times what it takes to decide of it.
+    pub fn bring(&self, message: Message) -> Result<(), HasEnded> {
+        // What starts meanwhile is begun on a thread of the runtime.
+        match self.shared.helm.get().and_then(Weak::upgrade).filter(|_| Handle::try_current().is_ok()) {
+            Some(helm) => {
+                self.put(message)?;
+                helm.steer_on();
+                Ok(())
+            }
+            None => self.send(message),
+        }
+    }
+
+    pub fn belongs_to(&self, helm: &Arc<Helm>) {
+        let _ = self.shared.helm.set(Arc::downgrade(helm));
     }
 
     /// For whoever takes the helm right after it.

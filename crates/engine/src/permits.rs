@@ -46,17 +46,17 @@ impl Permits for PermitDesk {
     async fn acquire(&self, attempt: AttemptId, source: &str) -> Result<PermitId, PermitRefused> {
         let (reply, answer) = oneshot::channel();
         let ask = Message::Acquire { attempt, source: source.to_owned(), reply };
-        self.mail.send(ask).map_err(|_| PermitRefused::Stopping)?;
+        self.mail.bring(ask).map_err(|_| PermitRefused::Stopping)?;
         let granted = answer.await.unwrap_or(Err(PermitRefused::Stopping))?;
         granted.take().ok_or(PermitRefused::Stopping)
     }
 
     fn settle(&self, permit: PermitId, how: Settlement) {
-        let _ = self.mail.send(Message::Settle { permit, how });
+        let _ = self.mail.bring(Message::Settle { permit, how });
     }
 
     fn answered(&self, attempt: AttemptId, source: &str, answer: Answer) {
-        let _ = self.mail.send(Message::Answered { attempt, source: source.to_owned(), answer });
+        let _ = self.mail.bring(Message::Answered { attempt, source: source.to_owned(), answer });
     }
 
     fn uncovered(&self, attempt: AttemptId, host: &str, passed: bool) {

@@ -104,6 +104,28 @@ async fn permits_come_back_from_one_who_went_away() {
     assert_eq!(ending.snapshot.totals.requests, 2, "what was not sent is not counted");
 }
 
+/// The engine's loop runs on the same thread as this test, and has no turn while the test does not wait.
+#[tokio::test]
+async fn a_permit_that_is_to_be_had_costs_its_sender_no_turn_of_the_loop() {
+    let place = one_source("{ per_second: 64 }", "      via: gateway\n");
+    let (mut scenes, script) = hands_over();
+    let running = place.run(script).await;
+    let (first, second) = (scenes.recv().await.unwrap(), scenes.recv().await.unwrap());
+    let ask = || first.0.permits.acquire(first.0.order.attempt, "up");
+    // That of its start, and one that waits until the reservation is on disk.
+    ask().await.unwrap();
+    ask().await.unwrap();
+    for _ in 0..10 {
+        let permit = ask().now_or_never().expect("it had to wait").unwrap();
+        first.0.permits.settle(permit, NOW);
+    }
+    first.1.send(()).unwrap();
+    second.1.send(()).unwrap();
+    scenes.recv().await.unwrap().1.send(()).unwrap();
+    let ending = running.end().await.unwrap();
+    assert_eq!(ending.snapshot.totals.requests, 12, "permits of starts that were not used come back");
+}
+
 /// One attempt at a time that hands itself over to the test, and ends when the test lets it.
 fn hands_over() -> (mpsc::UnboundedReceiver<(Scene, oneshot::Sender<()>)>, impl Fn(Scene) -> BoxFuture<'static, Report> + Send + Sync) {
     let (to_test, scenes) = mpsc::unbounded_channel();

@@ -27,6 +27,7 @@ pub(crate) fn token(headers: &HeaderMap) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -43,5 +44,23 @@ mod tests {
             assert_eq!(of(wrong), None, "{wrong}");
         }
         assert_eq!(token(&HeaderMap::new()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(secret in "[ -~é]{0,40}") {
+            let header = HeaderValue::from_str(&format!("Basic {}", basic(&secret))).unwrap();
+            prop_assert_eq!(token(&HeaderMap::from_iter([(PROXY_AUTHORIZATION, header)])), Some(secret));
+        }
+
+        #[test]
+        fn nothing_that_anybody_sends_is_read_as_what_it_is_not(bytes in proptest::collection::vec(any::<u8>(), 0..60), scheme in any::<bool>()) {
+            let bytes = if scheme { [b"Basic ", &bytes[..]].concat() } else { bytes };
+            let Ok(header) = HeaderValue::from_bytes(&bytes) else { return Ok(()) };
+            if let Some(read) = token(&HeaderMap::from_iter([(PROXY_AUTHORIZATION, header)])) {
+                let sent = String::from_utf8(bytes).unwrap();
+                prop_assert_eq!(sent.trim().split_once(' ').unwrap().1.trim(), basic(&read));
+            }
+        }
     }
 }

@@ -3,13 +3,17 @@
 //! Any process of this machine can reach the gateway's port; only the children of a running attempt know its token.
 //! When the attempt ends, so does whatever it still has open.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
 use adce_core::spec::Pass;
 use tokio_util::sync::CancellationToken;
+
+/// Connections that have not said yet whose they are. A client does so with its first bytes, so whoever is pushed out by others
+/// was in no hurry.
+const STRANGERS_AT_MOST: usize = 256;
 
 #[derive(Default)]
 pub(crate) struct Door {
@@ -20,6 +24,8 @@ pub(crate) struct Door {
 struct Inside {
     by_token: HashMap<String, Admitted>,
     links: u64,
+    /// Connections of nobody yet, the oldest first.
+    strangers: BTreeMap<u64, CancellationToken>,
 }
 
 struct Admitted {
@@ -38,6 +44,7 @@ pub(crate) struct Link {
     number: u64,
     end: CancellationToken,
     door: Arc<Door>,
+    attempt: OnceLock<AttemptId>,
 }
 
 impl Door {
@@ -75,11 +82,17 @@ impl Door {
         gone.flat_map(|(_, admitted)| admitted.links.into_values()).for_each(|link| link.cancel());
     }
 
-    /// `end`: cancelled when the connection has to close.
-    pub(crate) fn link(self: &Arc<Self>, end: CancellationToken) -> Link {
+    /// `end`: cancelled when the connection has to close. Whether another one had to, for this one.
+    pub(crate) fn link(self: &Arc<Self>, end: CancellationToken) -> (Link, bool) {
         let mut inside = self.lock();
         inside.links += 1;
-        Link { number: inside.links, end, door: self.clone() }
+        let number = inside.links;
+        inside.strangers.insert(number, end.clone());
+        let crowded_out = if inside.strangers.len() > STRANGERS_AT_MOST { inside.strangers.pop_first() } else { None };
+        let link = Link { number, end, door: self.clone(), attempt: OnceLock::new() };
+        drop(inside);
+        let crowded_out = crowded_out.map(|(_, oldest)| oldest.cancel());
+        (link, crowded_out.is_some())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -96,15 +109,25 @@ impl Link {
     /// Whose token it is; from now on this connection ends with that attempt.
     pub(crate) fn enter(&self, token: &str) -> Option<AttemptId> {
         let mut inside = self.door.lock();
+        let inside = &mut *inside;
         let admitted = inside.by_token.get_mut(token)?;
+        let _ = self.attempt.set(admitted.attempt);
+        inside.strangers.remove(&self.number);
         admitted.links.entry(self.number).or_insert_with(|| self.end.clone());
         Some(admitted.attempt)
+    }
+
+    /// Whose it is, once it has said so.
+    pub(crate) fn attempt(&self) -> Option<AttemptId> {
+        self.attempt.get().copied()
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.door.lock().by_token.values_mut().for_each(|admitted| {
+        let mut inside = self.door.lock();
+        inside.strangers.remove(&self.number);
+        inside.by_token.values_mut().for_each(|admitted| {
             admitted.links.remove(&self.number);
         });
     }

@@ -1,6 +1,8 @@
 //! What of a message belongs to one connection only, and where a redirect leads. Pure.
 
-use http::header::{CONNECTION, EXPECT, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -39,13 +41,21 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|name| name.trim().parse().ok())
         .collect();
     // What frames the body must go with the body, whatever a client may call it.
-    let named = named.into_iter().filter(|name| *name != http::header::CONTENT_LENGTH && *name != http::header::HOST);
+    let named = named.into_iter().filter(|name| *name != CONTENT_LENGTH && *name != http::header::HOST);
     let keep_alive = HeaderName::from_static("keep-alive");
     let proxy_connection = HeaderName::from_static("proxy-connection");
     let always =
         [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, keep_alive, proxy_connection];
     for name in named.chain(always) {
         headers.remove(name);
+    }
+}
+
+/// Of an answer that says twice where it ends, once by its chunks, the other is taken away: whoever is told both may believe the
+/// wrong one, and take the rest for the next answer.
+pub(crate) fn one_framing(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
     }
 }
 
@@ -83,6 +93,8 @@ fn moved_location(location: &str, asked: &Url, base: &Url, door: &str) -> Option
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -134,5 +146,48 @@ mod tests {
         assert_eq!(moved("/login"), Some("https://api.example/login".into()));
         assert_eq!(moved("//cdn.example/x"), Some("https://cdn.example/x".into()));
         assert_eq!(moved("../../login"), Some("https://api.example/login".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_named_or_of_this_hop_stays_whatever_else_is_sent(
+            lists in proptest::collection::vec("[ ,a-zX\\-\"\u{80}]{0,30}", 0..4),
+            others in proptest::collection::vec("[a-z\\-]{1,12}", 0..8),
+        ) {
+            let mut headers = HeaderMap::new();
+            for name in ["host", "content-length", "te", "upgrade", "transfer-encoding", "proxy-authorization", "keep-alive"] {
+                headers.append(name, HeaderValue::from_static("1"));
+            }
+            for other in others.iter().filter_map(|other| other.parse::<HeaderName>().ok()) {
+                headers.append(other, HeaderValue::from_static("1"));
+            }
+            lists.iter().filter_map(|list| HeaderValue::from_str(list).ok()).for_each(|list| {
+                headers.append(CONNECTION, list);
+            });
+            remove_hop_by_hop(&mut headers);
+            prop_assert!(headers.contains_key("host") && headers.contains_key("content-length"));
+            for gone in [CONNECTION, TE, UPGRADE, TRANSFER_ENCODING, PROXY_AUTHORIZATION] {
+                prop_assert!(!headers.contains_key(&gone), "{gone}");
+            }
+            for named in lists.iter().filter(|list| list.is_ascii()).flat_map(|list| list.split(',')).map(str::trim) {
+                let named = named.to_ascii_lowercase();
+                prop_assert!(matches!(named.as_str(), "host" | "content-length") || !headers.contains_key(&named), "{named}");
+            }
+        }
+
+        #[test]
+        fn a_redirect_leads_where_the_upstream_meant(location in "(https?:)?(//)?(api.example|other.example)?(:[0-9]{1,3})?[/.a-z0-9%?#\\\\@]{0,20}") {
+            let base = Url::parse("https://api.example/v2").unwrap();
+            let asked = Url::parse("https://api.example/v2/games/1").unwrap();
+            let door = "http://127.0.0.1:9/t/espn";
+            match (moved_location(&location, &asked, &base, door), asked.join(&location)) {
+                (None, _) => {}
+                (Some(moved), Ok(meant)) => match moved.strip_prefix(door) {
+                    Some(below) => prop_assert_eq!(Url::parse(&format!("https://api.example/v2{below}")).unwrap(), meant),
+                    None => prop_assert_eq!(moved, meant.to_string()),
+                },
+                (Some(moved), Err(_)) => prop_assert!(false, "{moved}"),
+            }
+        }
     }
 }

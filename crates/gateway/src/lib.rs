@@ -16,6 +16,7 @@
 //! It sets no timeout on an answer: how long a request may take is for the attempt to say.
 
 mod authority;
+mod complaints;
 mod credentials;
 mod door;
 mod headers;
@@ -29,6 +30,7 @@ mod variables;
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +51,9 @@ use crate::door::{Door, Link};
 use crate::pool::Pool;
 pub use crate::pool::StandIn;
 use crate::serve::{Forwarder, Via};
+
+/// Of one message. Common servers refuse heads of more than 8 to 64 KiB.
+pub(crate) const HEAD_AT_MOST: usize = 256 * 1024;
 
 /// A source, as far as the gateway goes.
 #[derive(Clone, Debug)]
@@ -93,6 +98,8 @@ pub struct Rules {
     pub lake: Option<String>,
     /// By which https connections are opened; needed if any route intercepts.
     pub authority: Option<Arc<Authority>>,
+    /// Where files lie that clients are pointed to. Without it some of them, old Node among them, do not find the gateway.
+    pub folder: Option<PathBuf>,
     /// Answers instead of every host that is asked.
     pub stand_in: Option<StandIn>,
 }
@@ -103,13 +110,15 @@ pub struct Gateway {
     door: Arc<Door>,
     authority: Option<Arc<Authority>>,
     no_proxy: Vec<String>,
+    preload: Option<PathBuf>,
     end: CancellationToken,
 }
 
 impl Gateway {
     /// Listens on a free port of 127.0.0.1, on the runtime that this is called on.
     pub async fn start(rules: Rules, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> io::Result<Gateway> {
-        let Rules { routes, strict, mut no_proxy, lake, authority, stand_in } = rules;
+        let Rules { routes, strict, mut no_proxy, lake, authority, folder, stand_in } = rules;
+        let preload = folder.as_deref().map(variables::write_preload).transpose()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let (door, end) = (Arc::new(Door::default()), CancellationToken::new());
@@ -117,7 +126,7 @@ impl Gateway {
         no_proxy.extend(lake.as_deref().map(|lake| variables::around(lake, &routes)));
         let forwarder = Forwarder { port, routes, lake, strict, authority: authority.clone(), pool, permits, clock, door: door.clone() };
         tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, Arc::new(forwarder), end.clone())));
-        Ok(Gateway { port, door, authority, no_proxy, end })
+        Ok(Gateway { port, door, authority, no_proxy, preload, end })
     }
 
     pub fn port(&self) -> u16 {
@@ -127,7 +136,8 @@ impl Gateway {
     fn let_in(&self, attempt: AttemptId, pass: Pass, only: Option<Vec<String>>) -> Admission {
         let token = self.door.admit(attempt, pass, only);
         let proxy = format!("http://{}:{token}@127.0.0.1:{}", credentials::USER, self.port);
-        let variables = variables::variables(&proxy, &self.no_proxy, self.authority.as_ref().map(|authority| authority.place()));
+        let trusted = self.authority.as_ref().map(|authority| authority.place());
+        let variables = variables::variables(&proxy, &self.no_proxy, self.preload.as_deref(), trusted);
         let url = format!("http://127.0.0.1:{}/{token}", self.port);
         let basic = credentials::basic(&token);
         let hidden = vec![(proxy, "$HTTP_PROXY"), (url.clone(), "$ADCE_GATEWAY"), (basic, "…"), (token, "…")];
@@ -173,7 +183,11 @@ async fn accept(listener: TcpListener, forwarder: Arc<Forwarder>, end: Cancellat
 /// One connection, until the client leaves, its attempt is dismissed, or the gateway ends.
 async fn attend(stream: TcpStream, forwarder: Arc<Forwarder>, end: CancellationToken) {
     let _ = stream.set_nodelay(true);
-    let link = Arc::new(forwarder.door.link(end));
+    let (link, crowded_out) = forwarder.door.link(end);
+    if crowded_out {
+        forwarder.pool.complaints.complain("more connections wait without saying whose they are than may", None, &"the oldest is closed");
+    }
+    let link = Arc::new(link);
     let served = speak(stream, forwarder, link.clone(), Via::Door);
     link.while_open(served).await;
 }
@@ -191,9 +205,14 @@ fn speak(
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, forwarder: Arc<Forwarder>, link: Arc<Link>, via: Via) {
     let service = service_fn(|request| forwarder.clone().serve(request, link.clone(), via.clone()));
     // The head comes when the scraper likes: it is our own child, and an idle connection costs nothing.
+    // A stranger's is closed when too many of them wait (`door`).
     let mut server = http1::Builder::new();
-    server.preserve_header_case(true).header_read_timeout(None);
+    server.preserve_header_case(true).header_read_timeout(None).max_buf_size(HEAD_AT_MOST);
     if let Err(why) = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
-        tracing::debug!(%why, "a connection to the gateway broke");
+        if why.is_parse() {
+            forwarder.pool.complaints.complain("a client sent what is no HTTP", link.attempt(), &why);
+        } else {
+            tracing::debug!(%why, "a connection to the gateway broke");
+        }
     }
 }

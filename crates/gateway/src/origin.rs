@@ -83,6 +83,8 @@ pub(crate) fn route_to<'a>(origin: &Origin, routes: impl Iterator<Item = &'a Rou
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn origin(url: &str) -> Origin {
@@ -125,5 +127,33 @@ mod tests {
         assert_eq!(origin("https://x.org:8443").authority(), "x.org:8443");
         assert_eq!(origin("https://x.org:443").authority(), "x.org");
         assert_eq!(origin("http://[::1]:81").authority(), "[::1]:81");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_names_a_place_names_it_in_one_way(
+            text in "(http|https|ftp|HTTP)://([a-zA-Z0-9.\\-_@%\\[\\]:]{0,20})(:[0-9]{0,6})?(/[a-z?]{0,5})?"
+        ) {
+            let Ok(uri) = text.parse::<Uri>() else { return Ok(()) };
+            if let Some(read) = Origin::of_uri(&uri) {
+                prop_assert_eq!(&Origin::of_url(&Url::parse(&read.to_string()).unwrap()).unwrap(), &read);
+                let header = format!("http{}://{}", if read.secure { "s" } else { "" }, read.authority().to_str().unwrap());
+                prop_assert_eq!(&Origin::of_url(&Url::parse(&header).unwrap()).unwrap(), &read);
+                prop_assert!(!uri.authority().unwrap().as_str().contains('@'));
+                // Whoever resolves the address as browsers do comes to the same place.
+                if let Ok(url) = Url::parse(&text) {
+                    prop_assert_eq!(Origin::of_url(&url), Some(read));
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_connected_to_is_a_host_and_a_port(text in "[a-z0-9.:@\\[\\]\\-/]{0,24}") {
+            let Ok(uri) = text.parse::<Uri>() else { return Ok(()) };
+            if let Some(read) = Origin::of_connect(&uri) {
+                prop_assert!(text.ends_with(&format!(":{}", read.port)) || text.contains(&format!(":0{}", read.port)) || text.contains('/'), "{text}: {read}");
+                prop_assert!(!text.contains('@'));
+            }
+        }
     }
 }

@@ -4,17 +4,22 @@
 //! can have left, and has to be able to close a request's connection when its client leaves.
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use adce_core::ids::AttemptId;
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::CryptoProvider;
@@ -28,6 +33,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use url::Host;
 
+use crate::HEAD_AT_MOST;
+use crate::complaints::Complaints;
 use crate::origin::Origin;
 use crate::reach::{Reach, addresses};
 
@@ -54,6 +61,7 @@ pub(crate) struct Pool {
     stand_in: Option<StandIn>,
     tls: OnceCell<TlsConnector>,
     idle: Mutex<HashMap<Origin, Vec<(Instant, Connection)>>>,
+    pub(crate) complaints: Complaints,
 }
 
 /// A client's body; or none, of a request that is sent once more.
@@ -61,19 +69,68 @@ pub(crate) type Sending = Either<Incoming, Empty<Bytes>>;
 
 /// Dropped, it is closed.
 pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<Sending>,
-    driver: JoinHandle<()>,
+    sender: SendRequest<Sending>,
+    driver: Driver,
+}
+
+/// Who moves a connection's bytes.
+enum Driver {
+    /// Whoever waits for the answer: a task of its own would be woken, and would wake, several times a request.
+    Waiter(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Task(JoinHandle<()>),
+    Ended,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.driver.abort();
+        if let Driver::Task(task) = &self.driver {
+            task.abort();
+        }
+    }
+}
+
+impl Connection {
+    /// The head of the answer; or the request, if nothing of it was written.
+    pub(crate) async fn send(&mut self, request: Request<Sending>) -> Result<Response<Incoming>, TrySendError<Request<Sending>>> {
+        if !request.body().is_end_stream() {
+            // It may have to be read for as long as nobody reads the answer.
+            self.run_by_itself();
+        }
+        let mut answer = pin!(self.sender.try_send_request(request));
+        poll_fn(|context| {
+            self.driver.poll(context);
+            answer.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// For what goes on without anybody waiting for an answer.
+    pub(crate) fn run_by_itself(&mut self) {
+        if let Driver::Waiter(moving) = std::mem::replace(&mut self.driver, Driver::Ended) {
+            self.driver = Driver::Task(tokio::spawn(moving));
+        }
+    }
+
+    /// Whether another request may be sent, as far as is known by now.
+    fn is_ready(&mut self) -> bool {
+        self.driver.poll(&mut Context::from_waker(Waker::noop()));
+        self.sender.is_ready()
+    }
+}
+
+impl Driver {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Driver::Waiter(moving) = self
+            && moving.as_mut().poll(context).is_ready()
+        {
+            *self = Driver::Ended;
+        }
     }
 }
 
 impl Pool {
     pub(crate) fn new(stand_in: Option<StandIn>) -> Self {
-        Pool { stand_in, tls: OnceCell::new(), idle: Mutex::default() }
+        Pool { stand_in, tls: OnceCell::new(), idle: Mutex::default(), complaints: Default::default() }
     }
 
     /// One that waits for work, or a new one.
@@ -88,9 +145,11 @@ impl Pool {
         let mut idle = self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let waiting = idle.get_mut(to)?;
         let now = Instant::now();
-        waiting.retain(|(since, connection)| now.duration_since(*since) < KEPT_IDLE && !connection.sender.is_closed());
-        let ready = waiting.iter().rposition(|(_, connection)| connection.sender.is_ready())?;
-        Some(waiting.swap_remove(ready).1)
+        // The latest stands last.
+        let too_old = waiting.partition_point(|(since, _)| now.duration_since(*since) >= KEPT_IDLE);
+        waiting.drain(..too_old);
+        let ready = (0..waiting.len()).rev().find(|at| waiting[*at].1.is_ready())?;
+        Some(waiting.remove(ready).1)
     }
 
     fn give_back(&self, origin: &Origin, connection: Connection) {
@@ -163,14 +222,14 @@ fn too_late() -> io::Error {
 
 async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Connection> {
     let mut client = http1::Builder::new();
-    client.preserve_header_case(true);
+    client.preserve_header_case(true).max_buf_size(HEAD_AT_MOST);
     let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let driver = tokio::spawn(async move {
+    let moving = async move {
         if let Err(why) = connection.with_upgrades().await {
             tracing::debug!(%why, "a connection to an upstream broke");
         }
-    });
-    Ok(Connection { sender, driver })
+    };
+    Ok(Connection { sender, driver: Driver::Waiter(Box::pin(moving)) })
 }
 
 fn trust_of_the_system(provider: Arc<CryptoProvider>) -> io::Result<Arc<rustls_platform_verifier::Verifier>> {
@@ -180,6 +239,15 @@ fn trust_of_the_system(provider: Arc<CryptoProvider>) -> io::Result<Arc<rustls_p
         .map_err(|why| io::Error::other(format!("the system's certificates cannot be read ({why}); on Debian install `ca-certificates`")))
 }
 
+/// The innermost cause says what happened.
+pub(crate) fn in_words(why: &(dyn Error + 'static)) -> String {
+    let mut cause = why;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
 /// An answer's body on its way. Read to its end, its connection serves again; dropped before, the connection is closed.
 pub(crate) struct Passing {
     body: Incoming,
@@ -187,11 +255,14 @@ pub(crate) struct Passing {
     pool: Arc<Pool>,
     origin: Origin,
     is_read: bool,
+    attempt: AttemptId,
+    /// The upstream broke off; not passed on yet.
+    broken: Option<hyper::Error>,
 }
 
 impl Passing {
-    pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin) -> Self {
-        Passing { body, connection: Some(connection), pool, origin, is_read: false }
+    pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin, attempt: AttemptId) -> Self {
+        Passing { body, connection: Some(connection), pool, origin, is_read: false, attempt, broken: None }
     }
 }
 
@@ -200,8 +271,23 @@ impl Body for Passing {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        self.is_read |= matches!(frame, Poll::Ready(None));
+        let Passing { body, connection, pool, origin, is_read, broken, attempt } = &mut *self;
+        if let Some(why) = broken.take() {
+            return Poll::Ready(Some(Err(why)));
+        }
+        let mut frame = Pin::new(&mut *body).poll_frame(context);
+        if let (Poll::Pending, Some(connection)) = (&frame, connection) {
+            connection.driver.poll(context);
+            frame = Pin::new(body).poll_frame(context);
+        }
+        if let Poll::Ready(Some(Err(why))) = frame {
+            pool.complaints.complain("an upstream broke off an answer", Some(*attempt), &format!("{origin}: {}", in_words(&why)));
+            // What came before is to reach the client: it is only buffered, and would be thrown away with the connection.
+            *broken = Some(why);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        *is_read |= matches!(frame, Poll::Ready(None));
         frame
     }
 

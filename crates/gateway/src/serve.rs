@@ -1,7 +1,6 @@
 //! One request: who sends it, where it goes, its permit, and its answer on the way back.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +20,9 @@ use url::Url;
 
 use crate::authority::Authority;
 use crate::door::{Door, Link};
-use crate::headers::{Upgrade, keep_location_inside, remove_expectation, remove_hop_by_hop};
+use crate::headers::{Upgrade, keep_location_inside, one_framing, remove_expectation, remove_hop_by_hop};
 use crate::origin::{Origin, route_to};
-use crate::pool::{Connection, Passing, Pool, Sending};
+use crate::pool::{Connection, Passing, Pool, Sending, in_words};
 use crate::reach::Reach;
 use crate::{Route, credentials, target, tunnel};
 
@@ -133,7 +132,13 @@ impl Forwarder {
     }
 
     pub(crate) fn enter_by_credentials(&self, headers: &HeaderMap, link: &Link) -> Result<AttemptId, Refusal> {
-        credentials::token(headers).and_then(|token| link.enter(&token)).ok_or_else(|| {
+        let token = credentials::token(headers);
+        token.as_ref().and_then(|token| link.enter(token)).ok_or_else(|| {
+            // Many clients ask without credentials first.
+            if token.is_some() {
+                let why = "a scraper that outlived its attempt, or somebody who guesses";
+                self.pool.complaints.complain("somebody came with the token of no running attempt", link.attempt(), &why);
+            }
             let why = "only running attempts may pass; use the proxy as it stands in the environment, with its user and password";
             Refusal(StatusCode::PROXY_AUTHENTICATION_REQUIRED, why.into())
         })
@@ -228,12 +233,16 @@ impl Forwarder {
         if let Some(upgrade) = upgrade.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
             return Ok(tunnel::switched(answer, connection, upgrade, link.clone()));
         }
+        one_framing(answer.headers_mut());
         remove_hop_by_hop(answer.headers_mut());
         if let Some(base) = &passage.base {
             keep_location_inside(answer.headers_mut(), &base.asked(&passage.path_and_query), &base.url, &base.door);
         }
         let (head, body) = answer.into_parts();
-        Ok(Response::from_parts(head, Either::Left(Passing::new(body, connection, self.pool.clone(), passage.origin.clone()))))
+        Ok(Response::from_parts(
+            head,
+            Either::Left(Passing::new(body, connection, self.pool.clone(), passage.origin.clone(), passage.attempt)),
+        ))
     }
 
     /// One more request of the attempt; until when its client waits.
@@ -304,7 +313,7 @@ impl Forwarder {
         let mut connection = self.pool.connection(&passage.origin, passage.reach).await.map_err(|why| self.no_answer(passage, &why))?;
         for _ in 0..CONNECTIONS_TRIED {
             permit.iter_mut().for_each(HeldPermit::sending);
-            let mut failed = match connection.sender.try_send_request(request).await {
+            let mut failed = match connection.send(request).await {
                 Ok(answer) => {
                     permit.into_iter().for_each(HeldPermit::answered);
                     self.note(passage, status(answer.status(), answer.headers()));
@@ -338,7 +347,9 @@ impl Forwarder {
             (Some(source), None) => format!("`{}` ({})", source.name, passage.origin),
             (None, _) => passage.origin.to_string(),
         };
-        unreachable(&whom, why)
+        let refusal = unreachable(&whom, why);
+        self.pool.complaints.complain("a request had no answer from its upstream", Some(passage.attempt), &refusal.1);
+        refusal
     }
 
     fn note(&self, passage: &Passage, answer: Answer) {
@@ -399,15 +410,6 @@ fn status(status: StatusCode, headers: &HeaderMap) -> Answer {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let retry_after = text(RETRY_AFTER).and_then(|value| retry_after::read(value, text(DATE)));
     Answer::Status { code: status.as_u16(), retry_after }
-}
-
-/// The innermost cause says what happened.
-fn in_words(why: &io::Error) -> String {
-    let mut cause: &dyn Error = why;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 impl Refusal {

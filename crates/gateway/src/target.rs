@@ -37,7 +37,11 @@ impl Target<'_> {
         // Some servers decode twice.
         let once = percent_decode_str(path).decode_utf8_lossy();
         let twice = percent_decode_str(&once).decode_utf8_lossy();
-        [path, &once, &twice].iter().any(|path| path.split(['/', '\\']).any(|segment| segment == ".."))
+        // To some `..;x` is `..` with a parameter, and a text ends at its first zero; others drop what cannot be seen.
+        let is_seen = |character: &char| !character.is_ascii_control() && *character != ' ';
+        let named = |segment: &str| segment.split([';', '\0']).next().unwrap_or_default().chars().filter(is_seen).collect::<String>();
+        let climbs = |segment: &str| named(segment) == "..";
+        [path, &once, &twice].iter().any(|path| path.split(['/', '\\']).any(climbs))
     }
 
     /// Path and query at the upstream; `base_path` has no `/` at its end.
@@ -49,6 +53,8 @@ impl Target<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parts(uri: &str) -> (String, String, String) {
@@ -78,11 +84,61 @@ mod tests {
     #[test]
     fn paths_that_climb_are_seen_in_every_encoding() {
         let climbs = |rest: &str| Target { token: "t", source: "s", rest }.climbs();
-        for rest in ["/..", "/a/../../b", "/%2e%2e/b", "/%2E./b", "/a%2f..%2fb", "/..%5cb", "/%252e%252e/b", "/a/..?q"] {
+        for rest in [
+            "/..",
+            "/a/../../b",
+            "/%2e%2e/b",
+            "/%2E./b",
+            "/a%2f..%2fb",
+            "/..%5cb",
+            "/%252e%252e/b",
+            "/a/..?q",
+            "/..;x/b",
+            "/..%00x",
+            "/.%09./b",
+            "/..%20/b",
+        ] {
             assert!(climbs(rest), "{rest}");
         }
         for rest in ["/a..b", "/...", "/a?x=../..", "/.", ""] {
             assert!(!climbs(rest), "{rest}");
+        }
+    }
+
+    /// Pieces from which those who want to climb make their paths.
+    fn paths() -> impl Strategy<Value = String> {
+        let pieces =
+            ["/", ".", "..", "%2e", "%2E", "%252e", "%2f", "%252F", "\\", "%5c", ";", "a", "?", "%", "%zz", "%00", "%09", "%20", "é"];
+        proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_not_said_to_climb_stays_below_its_base(path in paths()) {
+            let rest = format!("/{path}");
+            let target = Target { token: "t", source: "s", rest: &rest };
+            if !target.climbs() {
+                // Three kinds of upstream: one that undoes no encoding, one that undoes one, one that undoes two.
+                let once = percent_decode_str(&rest).decode_utf8_lossy().into_owned();
+                let twice = percent_decode_str(&once).decode_utf8_lossy().into_owned();
+                for seen in [&rest, &once, &twice] {
+                    let below = seen.split('?').next().unwrap();
+                    let resolved = url::Url::parse(&format!("http://h/v2/x{below}")).unwrap();
+                    prop_assert!(resolved.path().starts_with("/v2/x"), "{} of {rest}", resolved.path());
+                }
+            }
+        }
+
+        #[test]
+        fn a_path_is_taken_apart_without_loss(path in "[!-~é]{0,40}") {
+            let Ok(uri) = format!("/{path}").parse::<Uri>() else { return Ok(()) };
+            let whole = uri.path_and_query().unwrap().as_str();
+            let target = read(&uri).unwrap();
+            prop_assert!(!target.token.contains(['/', '?']) && !target.source.contains(['/', '?']));
+            let slash = if whole[1 + target.token.len()..].starts_with('/') { "/" } else { "" };
+            prop_assert_eq!(format!("/{}{slash}{}{}", target.token, target.source, target.rest), whole);
+            let _ = target.source_name();
+            prop_assert!(target.below("").starts_with('/') && target.below("/v2").starts_with("/v2"));
         }
     }
 }

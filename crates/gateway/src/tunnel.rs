@@ -57,7 +57,11 @@ pub(crate) async fn open(forwarder: &Arc<Forwarder>, request: Request<Incoming>,
     } else {
         let reach = forwarder.reach_of_undeclared(attempt, &origin)?;
         let reached = forwarder.pool.tunnel(&origin, reach).await;
-        let mut upstream = reached.map_err(|why| unreachable(&format!("`{}:{}`", origin.host, origin.port), &why))?;
+        let mut upstream = reached.map_err(|why| {
+            let refusal = unreachable(&format!("`{}:{}`", origin.host, origin.port), &why);
+            forwarder.pool.complaints.complain("a tunnel does not lead anywhere", Some(attempt), &refusal.1);
+            refusal
+        })?;
         go_on(link, request, move |mut client| async move {
             let _ = copy_bidirectional(&mut client, &mut upstream).await;
         });
@@ -131,6 +135,8 @@ async fn intercepted(
     attempt: AttemptId,
     origin: Origin,
 ) {
+    let (pool, named) = (forwarder.pool.clone(), origin.clone());
+    let complain = |what, why: &(dyn std::fmt::Display + Sync)| pool.complaints.complain(what, Some(attempt), &format!("{named}: {why}"));
     let shaken = tokio::time::timeout(HANDSHAKE, async {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), client).await?;
         let host = hello.client_hello().server_name().map_or_else(|| origin.host.to_string(), str::to_owned);
@@ -142,9 +148,9 @@ async fn intercepted(
         // The usual reason: the client does not trust adce's authority.
         Ok(Err(why)) => {
             forwarder.permits.distrusted(attempt, &origin.host.to_string());
-            tracing::info!(%attempt, %origin, %why, "a client broke off the TLS handshake with the gateway");
+            complain("a client broke off the TLS handshake with the gateway", &why);
         }
-        Err(_) => tracing::info!(%attempt, %origin, "a client did not finish the TLS handshake with the gateway"),
+        Err(_) => complain("a client did not finish the TLS handshake with the gateway", &"10 s have passed"),
     }
 }
 
@@ -157,7 +163,9 @@ async fn unseen(mut client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &For
     };
     let mut permit = match granted {
         Ok(permit) => permit,
-        Err(Refusal(_, why)) => return tracing::info!(%attempt, %origin, %why, "a tunnel got no permit"),
+        Err(Refusal(_, why)) => {
+            return forwarder.pool.complaints.complain("a tunnel got no permit", Some(attempt), &format!("{origin}: {why}"));
+        }
     };
     match forwarder.pool.tunnel(origin, Reach::Declared).await {
         Ok(mut upstream) => {
@@ -170,13 +178,19 @@ async fn unseen(mut client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &For
         Err(why) => {
             permit.unsent();
             forwarder.permits.answered(attempt, &route.name, Answer::NoAnswer);
-            tracing::info!(%attempt, %origin, %why, "a tunnel's upstream cannot be reached");
+            forwarder.pool.complaints.complain("a tunnel does not lead anywhere", Some(attempt), &format!("{origin}: {why}"));
         }
     }
 }
 
 /// The upstream has agreed to another protocol: from here on both sides speak it, and nobody looks into it.
-pub(crate) fn switched(mut answer: Response<Incoming>, connection: Connection, upgrade: Upgrade, link: Arc<Link>) -> Response<Outgoing> {
+pub(crate) fn switched(
+    mut answer: Response<Incoming>,
+    mut connection: Connection,
+    upgrade: Upgrade,
+    link: Arc<Link>,
+) -> Response<Outgoing> {
+    connection.run_by_itself();
     let upstream = hyper::upgrade::on(&mut answer);
     let mut switched = Response::new(Either::Right(Full::default()));
     *switched.status_mut() = answer.status();

@@ -4,6 +4,10 @@
 //! go before ours. What *replaces* the machine's authorities gets them and ours; what *adds* to them gets ours alone. What each
 //! client does is in docs/gateway.md, and tried by `tests/clients.rs`.
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
 use adce_core::spec::host_matches;
 
 use crate::Route;
@@ -17,6 +21,9 @@ const REPLACING: [&str; 7] =
     ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO", "PIP_CERT"];
 /// Read in addition to them: Node, Deno.
 const ADDING: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"];
+/// What Node runs before a program, in versions that have no `NODE_USE_ENV_PROXY`.
+const NODE_PRELOAD: &str = include_str!("node.cjs");
+
 /// Where clouds hand credentials to their machines; whoever asks there means this machine and no proxy.
 const METADATA: [&str; 4] = ["169.254.169.254", "169.254.170.2", "fd00:ec2::254", "metadata.google.internal"];
 
@@ -31,13 +38,23 @@ pub(crate) fn around(lake: &str, routes: &[Route]) -> String {
     if is_declared { lake.to_owned() } else { host.to_owned() }
 }
 
-/// `around`: hosts that are asked without the gateway. `trusted`: if https connections are opened.
-pub(crate) fn variables(proxy: &str, around: &[String], trusted: Option<&Place>) -> Vec<(&'static str, String)> {
+/// Leaves what Node is to run before a program in this folder.
+pub(crate) fn write_preload(folder: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let (partial, whole) = (folder.join("node.part"), folder.join("node.cjs"));
+    fs::write(&partial, NODE_PRELOAD)?;
+    fs::rename(partial, &whole)?;
+    Ok(whole)
+}
+
+/// `around`: hosts that are asked without the gateway. `preload`: for Node. `trusted`: if https connections are opened.
+pub(crate) fn variables(proxy: &str, around: &[String], preload: Option<&Path>, trusted: Option<&Place>) -> Vec<(&'static str, String)> {
     let around = METADATA.into_iter().chain(around.iter().map(String::as_str)).collect::<Vec<&str>>().join(",");
     let mut variables: Vec<(&'static str, String)> = PROXY.iter().map(|name| (*name, proxy.to_owned())).collect();
     variables.extend(NO_PROXY.iter().map(|name| (*name, around.clone())));
-    // Node from 22.21 and 24 on; older ones ignore it, and every proxy.
+    // Node from 22.21 and 24 on. Older ones ignore it, and every proxy, but for the preload, which leaves newer ones alone.
     variables.push(("NODE_USE_ENV_PROXY", "1".into()));
+    variables.extend(preload.map(|preload| ("NODE_OPTIONS", format!("--require {}", quoted_for_node(preload)))));
     if let Some(place) = trusted {
         variables.extend(REPLACING.iter().map(|name| (*name, place.bundle.display().to_string())));
         variables.extend(ADDING.iter().map(|name| (*name, place.own.display().to_string())));
@@ -46,13 +63,23 @@ pub(crate) fn variables(proxy: &str, around: &[String], trusted: Option<&Place>)
     variables
 }
 
+/// As one word of `NODE_OPTIONS`.
+fn quoted_for_node(path: &Path) -> String {
+    format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_folder_with_spaces_and_quotes_is_one_word_for_node() {
+        assert_eq!(quoted_for_node(Path::new("/a b/c\"d\\e")), r#""/a b/c\"d\\e""#);
+    }
+
+    #[test]
     fn nothing_is_said_of_certificates_if_nothing_is_opened() {
-        let variables = variables("http://p", &["lake.example".into()], None);
+        let variables = variables("http://p", &["lake.example".into()], None, None);
         assert!(variables.iter().all(|(name, _)| !name.contains("CA") && !name.contains("CERT") && *name != "WGETRC"));
         let no_proxy = variables.iter().find(|(name, _)| *name == "no_proxy").unwrap();
         assert_eq!(no_proxy.1, "169.254.169.254,169.254.170.2,fd00:ec2::254,metadata.google.internal,lake.example");

@@ -8,6 +8,7 @@ use adce_core::ids::{AttemptId, Uuid};
 use adce_core::ports::{Admission, Gate};
 use adce_core::time::Timestamp;
 use adce_gateway::{Authority, Route, Rules, StandIn};
+use support::certified::certified;
 use support::upstream::*;
 use support::*;
 use tokio::net::TcpListener;

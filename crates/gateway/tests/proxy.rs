@@ -10,6 +10,7 @@ use adce_core::spec::Pass;
 use adce_core::time::Timestamp;
 use adce_gateway::{Authority, Rules};
 use rustls::ServerConfig;
+use support::certified::certified;
 use support::upstream::*;
 use support::*;
 use tokio::io::AsyncWriteExt;

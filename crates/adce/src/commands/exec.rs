@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use crate::cli::Format;
 use crate::commands::ask;
 use crate::commands::try_one::TryStore;
-use crate::config::Edition;
+use crate::config::{Edition, Written};
 use crate::control;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -46,7 +46,8 @@ pub struct ExecArgs {
     pub command: Vec<OsString>,
 }
 
-pub async fn run(args: &ExecArgs, spec: Arc<Spec>, edition: Edition, format: Format) -> Result<Exit, Failure> {
+pub async fn run(args: &ExecArgs, written: Written, format: Format) -> Result<Exit, Failure> {
+    let (spec, edition) = (written.spec()?, written.edition());
     let only = only(&args.source, &spec)?;
     let mut relay = Relay::listen().map_err(|error| Failure::new(Exit::Unfinished, format!("signals cannot be read: {error}")))?;
     let (host, admitted) = tokio::select! {

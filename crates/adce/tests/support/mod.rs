@@ -3,5 +3,7 @@
 #![allow(dead_code)] // Each test takes what it needs.
 
 pub mod bucket;
+#[path = "../../../gateway/tests/support/certified.rs"]
+pub mod certified;
 pub mod nba;
 pub mod place;

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub mod certified;
 #[path = "../../../collect/tests/support/upstream.rs"]
 pub mod upstream;
 
@@ -16,10 +17,9 @@ use adce_gateway::{Gateway, Route, Rules};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -205,18 +205,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn ended(&mut self) {
         assert!(!self.has_read("this never comes").await);
     }
-}
-
-/// An authority, and a server's configuration with a certificate of its making for `localhost`.
-pub fn certified() -> (String, ServerConfig) {
-    let (authority_key, server_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::new(params, authority_key);
-    let certificate = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&server_key, &issuer).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    (authority.pem(), config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap())
 }
