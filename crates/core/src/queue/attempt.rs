@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::book::{BucketIx, GapSlot, Phase};
-use super::dispatcher::{Attempt, mark_of};
+use super::dispatcher::{Attempt, Stage, mark_of};
 use super::form::{Edit, terms};
 use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
@@ -26,7 +26,7 @@ use crate::time::{Boottime, Now, Timestamp};
 impl Dispatcher {
     /// The lease was not written: the task is queued again, its permits are given back.
     pub fn lease_refused(&mut self, attempt: AttemptId, now: Now) -> Vec<Change> {
-        let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };
+        let Some(ended) = self.no_longer_runs(attempt) else { return Vec::new() };
         let mut changes = self.give_back(attempt, &ended, Settlement::Unsent, now);
         self.leaves(attempt, now);
         self.book.task_mut(ended.task).phase = Phase::Loose;
@@ -243,8 +243,10 @@ impl Dispatcher {
 
     /// The collector of this attempt is done; what it staged is still to be checked and published. Its slot is free.
     pub fn collected(&mut self, attempt: AttemptId) {
-        if let Some(attempt) = self.running.get_mut(&attempt) {
-            attempt.stage = super::dispatcher::Stage::Delivering;
+        let priority = self.priority_of(attempt);
+        let Some(attempt) = self.running.get_mut(&attempt) else { return };
+        if std::mem::replace(&mut attempt.stage, Stage::Delivering) == Stage::Collecting {
+            self.taken.delivers(priority);
         }
     }
 
@@ -259,7 +261,7 @@ impl Dispatcher {
         now: Now,
         mut jitter: impl FnMut() -> f64,
     ) -> Vec<Change> {
-        let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };
+        let Some(ended) = self.no_longer_runs(attempt) else { return Vec::new() };
         let source = self.source_of(ended.task);
         let linger = self.grants.limiter().linger(source);
         let arrived = Settlement::ArrivedBy(now.boot + linger);
@@ -301,6 +303,13 @@ impl Dispatcher {
             changes.extend(self.grants.close_all(now));
         }
         changes
+    }
+
+    /// Its slot is free.
+    fn no_longer_runs(&mut self, attempt: AttemptId) -> Option<Attempt> {
+        let ended = self.running.remove(&attempt)?;
+        self.taken.ends(self.priority_of_task(ended.task), ended.stage);
+        Some(ended)
     }
 
     /// An attempt holds nothing any more. Its own permits are settled; those it handed out are with whoever sends.

@@ -13,6 +13,7 @@ use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Phase};
 use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot};
 use super::form::{Edit, ask_of, terms};
 use super::grants::Grants;
+use super::pick::Taken;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
 use super::{Charge, GapNews, Rules, Score};
 use crate::gap::{Failure, Fault, Gap, Outcome, Standing, Task};
@@ -40,6 +41,7 @@ pub struct Dispatcher {
     /// By collector: did each of its last attempts fill something? Oldest first.
     pub(super) success: Vec<VecDeque<bool>>,
     pub(super) running: BTreeMap<AttemptId, Attempt>,
+    pub(super) taken: Taken,
     /// Attempts with a request that waits for a permit of that source.
     pub(super) waiters: BTreeSet<(SourceIx, AttemptId)>,
     /// Who has each permit that was asked for and is not settled.
@@ -168,6 +170,7 @@ impl Dispatcher {
             collectors: Vec::new(),
             success: rules.collectors.keys().map(|name| success.remove(&**name).unwrap_or_default().into()).collect(),
             running: BTreeMap::new(),
+            taken: Taken::default(),
             waiters: BTreeSet::new(),
             holders: HashMap::new(),
             held: HashMap::new(),

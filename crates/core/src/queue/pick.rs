@@ -208,18 +208,25 @@ impl Dispatcher {
 
     /// Attempts that collect now.
     pub fn slots_used(&self) -> u32 {
-        self.running.values().filter(|attempt| attempt.stage == Stage::Collecting).count() as u32
+        self.taken.collecting()
     }
 
     /// Who holds them, by priority.
     pub(super) fn slots_taken(&self) -> SlotsTaken {
-        let mut taken = SlotsTaken { slots: self.rules.slots, reserve: self.rules.reserve, collecting: [0; 4], under_way: [0; 4] };
+        debug_assert_eq!(self.taken, self.taken_as_counted(), "counted with every start and end");
+        SlotsTaken { slots: self.rules.slots, reserve: self.rules.reserve, taken: self.taken }
+    }
+
+    fn taken_as_counted(&self) -> Taken {
+        let mut counted = Taken::default();
         for attempt in self.running.values() {
-            let priority = self.priority_of_task(attempt.task) as usize;
-            taken.under_way[priority] += 1;
-            taken.collecting[priority] += u32::from(attempt.stage == Stage::Collecting);
+            let priority = self.priority_of_task(attempt.task);
+            counted.begins(priority);
+            if attempt.stage == Stage::Delivering {
+                counted.delivers(priority);
+            }
         }
-        taken
+        counted
     }
 
     pub(super) fn choose(&self, now: Now) -> Choice {
@@ -433,6 +440,7 @@ impl Dispatcher {
             _ => Charge::Nothing,
         };
         self.running.insert(attempt, Attempt::new(task, charge, permit, now));
+        self.taken.begins(key.priority);
         if let Some(source) = key.source {
             self.sources[source.0 as usize].breaker.started(attempt, now.boot);
         }
@@ -475,17 +483,45 @@ impl Dispatcher {
 pub(super) struct SlotsTaken {
     slots: u32,
     reserve: Reserve,
-    /// By priority; low first.
+    taken: Taken,
+}
+
+/// How many attempts are under way, by priority. Each pick asks, so it is counted as they come and go: an engine may have
+/// thousands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Low first.
     collecting: [u32; PriorityLevel::ALL.len()],
     /// Those that only deliver, too.
     under_way: [u32; PriorityLevel::ALL.len()],
 }
 
+impl Taken {
+    pub(super) fn begins(&mut self, priority: PriorityLevel) {
+        self.under_way[priority as usize] += 1;
+        self.collecting[priority as usize] += 1;
+    }
+
+    pub(super) fn delivers(&mut self, priority: PriorityLevel) {
+        self.collecting[priority as usize] -= 1;
+    }
+
+    /// `stage`: what it was at until then.
+    pub(super) fn ends(&mut self, priority: PriorityLevel, stage: Stage) {
+        self.under_way[priority as usize] -= 1;
+        self.collecting[priority as usize] -= u32::from(stage == Stage::Collecting);
+    }
+
+    fn collecting(&self) -> u32 {
+        self.collecting.iter().sum()
+    }
+}
+
 impl SlotsTaken {
     /// A slot to collect in, and room for what comes of it; what is set aside for other priorities apart.
     pub(super) fn has_one_for(&self, priority: PriorityLevel) -> bool {
-        self.reserve.has_free_slot(priority, self.slots, |of| self.collecting[of as usize])
-            && self.reserve.has_free_slot(priority, 2 * self.slots, |of| self.under_way[of as usize])
+        self.reserve.has_free_slot(priority, self.slots, |of| self.taken.collecting[of as usize])
+            && self.reserve.has_free_slot(priority, 2 * self.slots, |of| self.taken.under_way[of as usize])
     }
 }
 
