@@ -16,8 +16,12 @@ use crate::Identity;
 
 /// One script per format, in order; a state of format n needs those from n on. None of these is ever changed
 /// (`a_script_stays_what_it_was_when_states_of_its_format_were_made`): a change is one more script.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+];
 
 /// The format that this adce writes (`PRAGMA user_version`).
 pub const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -273,8 +277,11 @@ mod tests {
     #[test]
     fn a_script_stays_what_it_was_when_states_of_its_format_were_made() {
         // Dumps of whole states, one per format but the newest.
-        let made: [&str; MIGRATIONS.len() - 1] =
-            [include_str!("../../tests/formats/0001.sql"), include_str!("../../tests/formats/0002.sql")];
+        let made: [&str; MIGRATIONS.len() - 1] = [
+            include_str!("../../tests/formats/0001.sql"),
+            include_str!("../../tests/formats/0002.sql"),
+            include_str!("../../tests/formats/0003.sql"),
+        ];
         for (format, made) in (1..).zip(made) {
             let (was, is) = (Connection::open_in_memory().unwrap(), Connection::open_in_memory().unwrap());
             was.execute_batch(made).unwrap();
