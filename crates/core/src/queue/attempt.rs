@@ -274,7 +274,7 @@ impl Dispatcher {
         let jitter = jitter();
         let mut left = Vec::new();
         let answer_to_doubt = self.answer_to_doubt(ended.task, &said);
-        for gap in self.book.task(ended.task).gaps.clone() {
+        for gap in self.book.task(ended.task).gaps.to_vec() {
             let outcome = self.blamed(&ended, said.get(&self.book.gap(gap).id).copied());
             let next = self.next(gap, &outcome, items, &ended, now, jitter);
             let (next, doubts) = self.believed(gap, next, items, now);
@@ -382,7 +382,7 @@ impl Dispatcher {
         let dataset = &self.rules.datasets[usize::from(entry.dataset)];
         let collector = self.book.bucket(entry.bucket).collector.expect("it was collected");
         let rules = retry::Rules { retry: &self.rules.collectors[usize::from(collector)].retry, absent: &dataset.absent };
-        let facts = GapFacts { reason: entry.reason, due: entry.due, detected_at: entry.detected_at, fingerprint: entry.fingerprint };
+        let facts = GapFacts { reason: entry.reason, due: entry.due(), detected_at: entry.detected_at(), fingerprint: entry.fingerprint };
         let record = items.get(&entry.id.item).and_then(|item| item.absent.as_ref());
         // An exhausted gap that was tried again began a new round with that.
         let progress = retry::revived(&entry.progress.as_deref().cloned().unwrap_or_default(), ended.started_at);

@@ -70,7 +70,7 @@ impl Edit {
         self.pool.insert(gap);
         let Some(task) = book.part(gap) else { return };
         if book.task(task).id == TaskId::of(collector, book.gap(gap).id) {
-            for other in book.task(task).gaps.clone() {
+            for other in book.task(task).gaps.to_vec() {
                 book.part(other);
                 self.pool.insert(other);
             }

@@ -16,6 +16,7 @@ mod forecast;
 mod form;
 mod gate;
 mod grants;
+mod line;
 mod pick;
 mod report;
 pub mod retry;

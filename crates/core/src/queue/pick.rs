@@ -153,7 +153,15 @@ impl Dispatcher {
         let gaps = self.book.task(running.task).gaps.iter().map(|gap| {
             let gap = self.book.gap(*gap);
             let (was, attempts) = gap.progress.as_deref().map(|progress| (progress.standing, progress.attempts)).unwrap_or_default();
-            GapStory { gap: gap.id, key: gap.key.to_string(), reason: gap.reason, detected_at: gap.detected_at, was, attempts, left: None }
+            GapStory {
+                gap: gap.id,
+                key: gap.key.to_string(),
+                reason: gap.reason,
+                detected_at: gap.detected_at(),
+                was,
+                attempts,
+                left: None,
+            }
         });
         let Began { score, rank, ready, waited } = running.began.clone();
         Some(Story { score, rank, ready, waited, gaps: gaps.collect() })
@@ -165,7 +173,7 @@ impl Dispatcher {
             let Some(slot) = self.book.find_gap(gap.gap) else { continue };
             let entry = self.book.gap(slot);
             let progress = entry.progress.as_deref().cloned().unwrap_or_default();
-            let task = entry.task.map(|task| self.book.task(task).id).filter(|task| *task != of);
+            let task = entry.task().map(|task| self.book.task(task).id).filter(|task| *task != of);
             gap.left = Some(Left { standing: progress.standing, attempts: progress.attempts, next_try: progress.next_try, task });
         }
     }
@@ -183,9 +191,9 @@ impl Dispatcher {
                 continue;
             }
             let factors = self.factors(key);
-            next.extend(class.first(at_most).map(|(place, task)| {
-                let score = self.weights.score(factors, place.detected_at, now.wall).total;
-                (Rank { score, place: place.clone() }, task)
+            next.extend(class.first(at_most).map(|task| {
+                let place = self.book.place(task);
+                (Rank { score: self.weights.score(factors, place.detected_at, now.wall).total, place }, task)
             }));
         }
         next.sort_unstable_by(|one, other| other.0.cmp(&one.0));
@@ -254,9 +262,9 @@ impl Dispatcher {
             .classes
             .occupied()
             .filter_map(|(at, key, class)| {
-                let (place, task) = class.head()?;
-                let score = self.weights.score(self.factors(key), place.detected_at, now.wall).total;
-                Some((at, Rank { score, place: place.clone() }, task))
+                let task = class.head()?;
+                let place = self.book.place(task);
+                Some((at, Rank { score: self.weights.score(self.factors(key), place.detected_at, now.wall).total, place }, task))
             })
             .collect();
         heads.sort_unstable_by(|one, other| other.1.cmp(&one.1));
@@ -281,10 +289,10 @@ impl Dispatcher {
         }
         let claimed = survey.claims.against(rank, key, self.is_within_its_share(key, now)).map(|claim| claim.task);
         if let (Some(source), false) = (key.source, matches!(refusal, Some(HoldOff::Never { .. })))
-            && let Some((place, task)) = class.out_of_patience(now.boot)
+            && let Some(task) = class.out_of_patience(now.boot, &self.book)
         {
-            let score = self.weights.score(self.factors(key), place.detected_at, now.wall).total;
-            let rank = Rank { score, place: place.clone() };
+            let place = self.book.place(task);
+            let rank = Rank { score: self.weights.score(self.factors(key), place.detected_at, now.wall).total, place };
             let everywhere = refusal.is_some_and(|refusal| is_of_all(&refusal));
             survey.claims.claims.push(Claim { rank, priority: key.priority, source, everywhere, keeps: Keeps::Everybody, task });
         }
@@ -447,7 +455,7 @@ impl Dispatcher {
         self.collectors[usize::from(key.collector)].breaker.started(attempt, now.boot);
         self.unqueue(task);
         self.book.has_room(task, false);
-        self.book.task_mut(task).phase = Phase::Running(attempt);
+        self.book.task_mut(task).phase = Phase::Running;
         let lease = Lease {
             attempt,
             token: FencingToken(0),
@@ -474,7 +482,7 @@ impl Dispatcher {
             let Some(window) = self.grants.limiter().shortest_refusing_window(&ask, now.boot) else { continue };
             let (factors, weights) = (self.factors(&refused.key), &self.weights);
             let score = |detected_at| weights.score(factors, detected_at, now.wall).total;
-            self.classes.pass(refused.class, now.boot + window, rank, score);
+            self.classes.pass(refused.class, now.boot + window, rank, score, &self.book);
         }
     }
 }
