@@ -3,6 +3,7 @@
 //! Nothing is checked here: who may finish, publish or own a process, the writer knows before it writes
 //! ([`super::owners`]).
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId};
@@ -37,17 +38,47 @@ pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Resu
     .map(drop)
 }
 
-/// All of a batch. What fills the tables of a first picture goes in by their order: a tree that is filled at random places
+/// What nothing else in a group reads: it is written at the end ([`Rest::write`]), many at once and in the order
+/// of the tables, so that each page is looked for once.
+#[derive(Default)]
+pub(super) struct Rest<'a> {
+    /// Each as it was put last.
+    items: HashMap<ItemId, &'a ItemRecord>,
+    ended: Vec<(FencingToken, AttemptId)>,
+}
+
+impl Rest<'_> {
+    pub(super) fn write(mut self, db: &Connection) -> Result<(), Trouble> {
+        let mut items: Vec<(ItemId, &ItemRecord)> = self.items.into_iter().collect();
+        items.sort_unstable_by_key(|(item, _)| *item);
+        items.into_iter().try_for_each(|(item, record)| put_item(db, item, record))?;
+        self.ended.sort_unstable();
+        // Who was leased together often ends together.
+        for together in self.ended.chunk_by(|(one, _), (next, _)| one.0 + 1 == next.0) {
+            let (first, last) = (together[0].0, together[together.len() - 1].0);
+            run(db, "DELETE FROM lease WHERE token BETWEEN ? AND ?", [signed(first.0), signed(last.0)])?;
+        }
+        let processes: bool = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM process)")?.query_row([], |row| row.get(0))?;
+        if processes {
+            for (_, attempt) in &self.ended {
+                run(db, "DELETE FROM process WHERE attempt = ?", [attempt_bytes(attempt)])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All of a batch but what is left to the end of its group. What fills the tables of a first picture goes in by their order: a tree that is filled at random places
 /// reads and splits a page for nearly every row. Returns what it adds to the history.
-pub(super) fn make_all(db: &Connection, changes: &[Change]) -> Result<Written, Trouble> {
+pub(super) fn make_all<'a>(db: &Connection, changes: &'a [Change], rest: &mut Rest<'a>) -> Result<Written, Trouble> {
     let mut written = Written::default();
     for run in changes.chunk_by(|one, next| fills(one) && fills(next)) {
         if run.len() < WORTH_SORTING {
             for change in run {
-                written += make(db, change)?;
+                written += make(db, change, rest)?;
             }
         } else {
-            fill(db, run)?;
+            fill(db, run, rest)?;
         }
     }
     Ok(written)
@@ -58,32 +89,32 @@ fn fills(change: &Change) -> bool {
 }
 
 /// None of these means anything to those of another kind.
-fn fill(db: &Connection, changes: &[Change]) -> Result<(), Trouble> {
-    let (mut open, mut tasks, mut items) = (Vec::new(), Vec::new(), Vec::new());
+fn fill<'a>(db: &Connection, changes: &'a [Change], rest: &mut Rest<'a>) -> Result<(), Trouble> {
+    let (mut open, mut tasks) = (Vec::new(), Vec::new());
     for change in changes {
         match change {
             Change::PutGap(gap) => open.push(gap),
             Change::PutTask(task) => tasks.push(task),
-            Change::PutItem(item, record) => items.push((item, record)),
+            Change::PutItem(item, record) => drop(rest.items.insert(*item, record)),
             _ => {}
         }
     }
-    // What is put twice stands there as it was put last.
-    items.sort_by_key(|(item, _)| **item);
-    items.into_iter().try_for_each(|(item, record)| put_item(db, *item, record))?;
     gaps::fill(db, open, &tasks)
 }
 
 /// Returns what it adds to the history.
-fn make(db: &Connection, change: &Change) -> Result<Written, Trouble> {
+fn make<'a>(db: &Connection, change: &'a Change, rest: &mut Rest<'a>) -> Result<Written, Trouble> {
     match change {
         Change::CloseGap { gap, at, why } => return gaps::close_gap(db, *gap, *at, *why),
-        Change::Finish(record) => return finish(db, record),
+        Change::Finish(record) => return finish(db, record, rest),
         Change::Event(event) => return put_event(db, event),
         Change::PutGap(gap) => gaps::put_gap(db, gap),
         Change::PutTask(task) => gaps::put_task(db, task),
         Change::RemoveTask(task) => gaps::remove_task(db, *task),
-        Change::PutItem(item, record) => put_item(db, *item, record),
+        Change::PutItem(item, record) => {
+            rest.items.insert(*item, record);
+            Ok(())
+        }
         Change::PutPicture(picture) => put_picture(db, "accepted", &json(picture)),
         Change::PutHeldPicture(Some(held)) => put_picture(db, "held", &json(held)),
         Change::PutHeldPicture(None) => run(db, "DELETE FROM picture WHERE standing = 'held'", []).map(drop),
@@ -116,9 +147,8 @@ fn publishing(db: &Connection, token: FencingToken, staged: &[GapId]) -> Result<
     run(db, "UPDATE lease SET staged = ? WHERE token = ?", params![gap_bytes(staged), signed(token.0)]).map(drop)
 }
 
-fn finish(db: &Connection, record: &AttemptRecord) -> Result<Written, Trouble> {
-    run(db, "DELETE FROM lease WHERE token = ?", [signed(record.token.0)])?;
-    run(db, "DELETE FROM process WHERE attempt = ?", [attempt_bytes(&record.attempt)])?;
+fn finish(db: &Connection, record: &AttemptRecord, rest: &mut Rest<'_>) -> Result<Written, Trouble> {
+    rest.ended.push((record.token, record.attempt));
     let body = attempt_json(record);
     let written = Written::row(body.len());
     run(
