@@ -274,7 +274,8 @@ impl Dispatcher {
         let jitter = jitter();
         let mut left = Vec::new();
         let answer_to_doubt = self.answer_to_doubt(ended.task, &said);
-        for gap in self.book.task(ended.task).gaps.to_vec() {
+        let gaps = self.book.task(ended.task).gaps.to_vec();
+        for gap in gaps {
             let outcome = self.blamed(&ended, said.get(&self.book.gap(gap).id).copied());
             let next = self.next(gap, &outcome, items, &ended, now, jitter);
             let (next, doubts) = self.believed(gap, next, items, now);
