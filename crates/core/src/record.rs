@@ -239,6 +239,11 @@ impl Closed {
             Closed::NotExpected => "not expected any more",
         }
     }
+
+    /// The line of the history.
+    pub fn told(self) -> String {
+        format!("gap closed: {}", self.word())
+    }
 }
 
 /// An attempt that has ended.
@@ -329,6 +334,24 @@ impl History {
         let tried = self.attempts.iter().flat_map(|attempt| attempt.outcomes.iter().map(|(gap, _)| *gap));
         let gaps: HashSet<GapId> = tried.chain(gaps_now).collect();
         self.events.retain(|event| event.task.is_some() || event.gap.is_some_and(|gap| gaps.contains(&gap)));
+        self
+    }
+
+    /// Adds the events that no store keeps because the attempts themselves say so: that a gap was filled.
+    pub fn with_fills(mut self) -> History {
+        let fills = self.attempts.iter().flat_map(|attempt| {
+            let filled = attempt.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged));
+            filled.map(|(gap, _)| Event { at: attempt.ended_at, task: Some(attempt.task), gap: Some(*gap), text: Closed::Filled.told() })
+        });
+        let mut fills = fills.collect::<Vec<Event>>().into_iter().peekable();
+        // In the order in which they were recorded, whatever somebody did to the clock.
+        for event in std::mem::take(&mut self.events) {
+            while let Some(fill) = fills.next_if(|fill| fill.at <= event.at) {
+                self.events.push(fill);
+            }
+            self.events.push(event);
+        }
+        self.events.extend(fills);
         self
     }
 }

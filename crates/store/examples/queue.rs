@@ -2,11 +2,12 @@
 //! weighs. The dispatcher is the real one, the state a real file.
 //!
 //! `cargo run --release -p adce-store --example queue -- drain [tasks] [folder]`: enqueues, leases, completes; each lease is on
-//! disk before its task counts as started, each result before the end is told (WAL, `synchronous=FULL`).
+//! disk before its task counts as started, each result before the end is told (WAL, `synchronous=FULL`). With `--json` as the
+//! last word: the seconds of both, for `bench/run peers`.
 //! `... -- pick [tasks]...`: nanoseconds of one pick, and bytes of memory a task.
 //! `... -- latency [tasks] [folder]`: from a new gap to its durable start, one at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,22 +21,23 @@ use adce_core::spec::{self, ConfigFile, PriorityLevel};
 use adce_core::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
 use adce_store::sqlite::{self, Opening, SqliteStore};
 use adce_store::{Identity, Retention};
-use futures::future::join_all;
 
 const SOURCES: usize = 5;
 const LEVELS: [(PriorityLevel, &str); 4] =
     [(PriorityLevel::Critical, "critical"), (PriorityLevel::High, "high"), (PriorityLevel::Medium, "medium"), (PriorityLevel::Low, "low")];
-/// So many tasks are under way at once while a queue is drained.
-const SLOTS: usize = 5_000;
+/// A queue is drained by so many takers, each of which takes so many tasks at once: as pg-boss is at its best.
+const TAKERS: usize = 4;
+const AT_ONCE: usize = 5_000;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_default();
-    let rest: Vec<String> = arguments.collect();
+    let mut rest: Vec<String> = arguments.collect();
+    let as_json = rest.pop_if(|word| word == "--json").is_some();
     let number = |at: usize, default: usize| rest.get(at).map_or(default, |text| text.parse().expect("a number of tasks"));
     let folder = |at: usize| rest.get(at).map_or_else(std::env::temp_dir, PathBuf::from).join(format!("adce-queue-{}", std::process::id()));
     match what.as_str() {
-        "drain" => drain(number(0, 200_000), folder(1)),
+        "drain" => drain(number(0, 200_000), folder(1), as_json),
         "latency" => latency(number(0, 2_000), folder(1)),
         "pick" if rest.is_empty() => [1_000, 100_000, 1_000_000].into_iter().for_each(pick),
         "pick" => (0..rest.len()).for_each(|at| pick(number(at, 0))),
@@ -45,7 +47,7 @@ fn main() {
 
 // ------------------------------------------------------------------------------------------------------------- drain
 
-fn drain(tasks: usize, folder: PathBuf) {
+fn drain(tasks: usize, folder: PathBuf, as_json: bool) {
     std::fs::create_dir_all(&folder).expect("a folder can be made there");
     let store = open(&folder);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -60,38 +62,54 @@ fn drain(tasks: usize, folder: PathBuf) {
             store.apply(changes).await.expect("it is written");
         }
         let enqueued = began.elapsed();
-        let mut recording = Vec::new();
-        let mut done = 0;
-        while done < tasks {
-            let mut starts = Vec::new();
-            while let Pick::Start(start) = dispatcher.pick(now(), |_| AttemptId(Uuid::now_v7())) {
-                starts.push(*start);
+        let (mut taken, mut recording) = (VecDeque::new(), Vec::new());
+        loop {
+            while taken.len() < TAKERS {
+                let starts = take(&mut dispatcher);
+                if starts.is_empty() {
+                    break;
+                }
+                let leases: Vec<_> = starts.iter().map(|start| begun(store.lease_ahead(start.lease.clone()))).collect();
+                taken.push_back((starts, leases));
             }
-            assert!(!starts.is_empty(), "{done} of {tasks} done, and nothing starts");
-            let leases = join_all(starts.iter().map(|start| store.lease_ahead(start.lease.clone())));
-            let tokens = leases.await;
-            for (start, token) in starts.iter().zip(tokens) {
+            let Some((starts, leases)) = taken.pop_front() else { break };
+            for (start, lease) in starts.iter().zip(leases) {
                 let outcomes = filled(start);
-                let mut changes = vec![Change::Finish(record(start, token.expect("it is leased"), &outcomes))];
+                let mut changes = vec![Change::Finish(record(start, lease.await.expect("it is leased"), &outcomes))];
                 changes.extend(dispatcher.ended(start.attempt, &outcomes, &mut items, now(), || 0.5));
                 recording.push(begun(store.record(changes)));
             }
-            done += starts.len();
         }
         for recorded in recording {
             recorded.await.expect("it is written");
         }
+        assert_eq!(items.len(), tasks, "all are done");
         (enqueued, began.elapsed())
     });
     let rate = |span: Duration| tasks as f64 / span.as_secs_f64();
-    println!(
-        "drain: {tasks} tasks: enqueued at {:.0} a second, leased and completed at {:.0}, both together {:.0} a second",
-        rate(enqueued),
-        rate(drained - enqueued),
-        rate(drained)
-    );
+    if as_json {
+        println!(r#"{{"enqueued": {}, "drained": {}}}"#, enqueued.as_secs_f64(), (drained - enqueued).as_secs_f64());
+    } else {
+        println!(
+            "drain: {tasks} tasks: enqueued at {:.0} a second, leased and completed at {:.0}, both together {:.0} a second",
+            rate(enqueued),
+            rate(drained - enqueued),
+            rate(drained)
+        );
+    }
     drop(store);
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
+}
+
+/// The best tasks, as many as one takes at once.
+fn take(dispatcher: &mut Dispatcher) -> Vec<Start> {
+    let mut starts = Vec::with_capacity(AT_ONCE);
+    while starts.len() < AT_ONCE
+        && let Pick::Start(start) = dispatcher.pick(now(), |_| AttemptId(Uuid::now_v7()))
+    {
+        starts.push(*start);
+    }
+    starts
 }
 
 /// Polled once, so that it is in its place in the store's queue.
@@ -203,7 +221,7 @@ fn dispatcher() -> Dispatcher {
     let folder = std::env::temp_dir();
     let loaded = spec::load(&[ConfigFile { name: "adce.yaml".into(), text }], &folder, &|_| None, &NoTables);
     let mut rules = Rules::of(&loaded.spec().unwrap_or_else(|problems| panic!("the world of this benchmark: {:?}", problems.first())));
-    rules.slots = SLOTS as u32;
+    rules.slots = (TAKERS * AT_ONCE) as u32;
     Dispatcher::new(rules, &mut Remembered::default(), BootId("queue".into()), now()).0
 }
 

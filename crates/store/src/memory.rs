@@ -11,7 +11,7 @@ use adce_core::gap::{Gap, Task};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{
-    AttemptRecord, BreakerRecord, Change, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation,
+    AttemptRecord, BreakerRecord, Change, Closed, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation,
     SourceRecord,
 };
 use adce_core::time::Timestamp;
@@ -88,7 +88,7 @@ impl Store for MemoryStore {
             attempts: state.attempts.iter().filter(|record| record.task == task).cloned().collect(),
             events: state.events.iter().filter(of_task).cloned().collect(),
         };
-        Ok(history.of_one_task(state.tasks.get(&task).map(|task| task.gaps.clone()).unwrap_or_default()))
+        Ok(history.of_one_task(state.tasks.get(&task).map(|task| task.gaps.clone()).unwrap_or_default()).with_fills())
     }
 }
 
@@ -130,7 +130,10 @@ impl State {
             Change::CloseGap { gap, at, why } => {
                 if self.gaps.remove(&gap).is_some() {
                     let task = self.leave_task(gap);
-                    self.events.push_back(Event { at, task, gap: Some(gap), text: format!("gap closed: {}", why.word()) });
+                    // The attempt that filled it tells that.
+                    if why != Closed::Filled {
+                        self.events.push_back(Event { at, task, gap: Some(gap), text: why.told() });
+                    }
                 }
             }
             Change::PutTask(task) => self.put_task(task),

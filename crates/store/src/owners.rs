@@ -9,6 +9,7 @@
 //! expired is `adce_core::lease`'s to say.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use adce_core::ids::{AttemptId, FencingToken, GapId};
 use adce_core::ports::StoreError;
@@ -17,8 +18,41 @@ use adce_core::time::Moment;
 
 #[derive(Default)]
 pub(crate) struct Owners {
-    leases: HashMap<AttemptId, Held>,
-    of_gap: HashMap<GapId, AttemptId>,
+    leases: HashMap<AttemptId, Held, OfIds>,
+    of_gap: HashMap<GapId, AttemptId, OfIds>,
+}
+
+/// Ids are digests, or half of them is random: mixing their bytes once is enough.
+type OfIds = BuildHasherDefault<Mixed>;
+
+#[derive(Default)]
+struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut eight = [0; 8];
+            eight[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(eight));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The golden ratio, as an odd number of 64 bits.
+        self.0 = (self.0.rotate_left(29) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
 }
 
 struct Held {
@@ -39,7 +73,7 @@ impl Owners {
         if self.leases.contains_key(&lease.attempt) {
             return Err(StoreError::StaleToken(lease.attempt));
         }
-        let mut wanted = HashSet::with_capacity(lease.gaps.len());
+        let mut wanted = HashSet::<GapId, OfIds>::with_capacity_and_hasher(lease.gaps.len(), OfIds::default());
         for gap in &lease.gaps {
             let twice = (!wanted.insert(*gap)).then_some(lease.attempt);
             if let Some(by) = self.of_gap.get(gap).copied().or(twice) {
@@ -56,7 +90,7 @@ impl Owners {
 
     /// Refuses a batch with a change that only the holder of a current token may make, and whose attempt does not hold it.
     pub(crate) fn may_apply(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let mut over = HashSet::new();
+        let mut over = HashSet::<AttemptId, OfIds>::default();
         let mut renewed: HashMap<AttemptId, &Moment> = HashMap::new();
         for change in changes {
             let (attempt, holds) = match change {

@@ -201,7 +201,8 @@ async fn a_state_with_other_tables_than_its_format_has_is_refused_and_left_as_it
             "DROP TABLE success; CREATE TABLE success (collector TEXT PRIMARY KEY, attempts BLOB NOT NULL) STRICT",
             "column `attempts` of its table `success` is another",
         ),
-        ("PRAGMA user_version = 1", "its table `item` has a column `losses`, which is not known"),
+        ("PRAGMA user_version = 1", "its table `gap` has no column `next_try`"),
+        ("ALTER TABLE item ADD COLUMN mood TEXT", "its table `item` has a column `mood`, which is not known"),
     ];
     for (change, what) in others {
         let place = Place::filled().await;
@@ -285,8 +286,14 @@ async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
         assert_eq!(store.load().await.unwrap(), expected, "of format {format}");
         let history = store.history(task_id(1)).await.unwrap();
         assert_eq!((history.attempts, history.events), (vec![ended(1, FencingToken(1), &[1, 2])], vec![event(1, "queued")]));
+        if format == 3 {
+            let filled = store.history("t_0102030405060708090a0b0c0d".parse().unwrap()).await.unwrap();
+            let told: Vec<_> = filled.events.iter().map(|event| (event.at, event.text.as_str())).collect();
+            assert_eq!((filled.attempts.len(), told), (1, vec![(at(4), "gap closed: filled")]), "told once, by the attempt");
+        }
         store.close();
-        let written: u64 = place.figure("SELECT octet_length(body) + 64 + (SELECT octet_length(text) + 64 FROM event) FROM attempt");
+        let written: u64 =
+            place.figure("SELECT sum(octet_length(body) + 64) + (SELECT sum(octet_length(text) + 64) FROM event) FROM attempt");
         assert_eq!(place.figure("SELECT history_bytes FROM meta"), written, "of format {format}");
         assert_eq!(place.open().unwrap().load().await.unwrap(), expected, "once more, as what it is now");
     }

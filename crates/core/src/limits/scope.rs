@@ -8,6 +8,7 @@
 //! nobody can space from outside what it sends. Such a request that adce sends all the same is in everything else.
 //! Whether both scopes agree is the limiter's business, not this module's.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::ports::Settlement;
@@ -25,8 +26,8 @@ pub(super) struct Scope {
     shares: Shares,
     /// Spaced requests granted and not settled.
     unsettled: u32,
-    /// Spaced requests settled at an instant that has not come yet (a connection closed just now).
-    lingering: Vec<Boottime>,
+    /// Spaced requests settled at an instant that has not come yet (a connection closed just now), the first one first.
+    lingering: VecDeque<Boottime>,
     last_settled: Option<Boottime>,
     spread: Option<Spread>,
 }
@@ -113,7 +114,7 @@ impl Scope {
             limits: limits.clone(),
             shares: Shares::new(&limits.windows),
             unsettled: 0,
-            lingering: Vec::new(),
+            lingering: VecDeque::new(),
             last_settled: None,
             spread,
         }
@@ -169,12 +170,8 @@ impl Scope {
             return Some(Wait::UntilSettled);
         }
         let room = (limit - self.unsettled) as usize;
-        let mut ahead: Vec<Boottime> = self.lingering.iter().copied().filter(|at| *at > now).collect();
-        if ahead.len() < room {
-            return None;
-        }
-        ahead.sort_unstable();
-        Some(Wait::Until(ahead[ahead.len() - room]))
+        let ahead = self.lingering_at(now);
+        (ahead >= room).then(|| Wait::Until(self.lingering[self.lingering.len() - room]))
     }
 
     pub(super) fn grant(&mut self, ask: &Ask, now: Boottime) -> Holding {
@@ -254,7 +251,7 @@ impl Scope {
         if holding.load.is_spaced() {
             self.last_settled = self.last_settled.max(Some(at));
             if at > now {
-                self.lingering.push(at);
+                self.lingers(at, 1);
             }
         }
     }
@@ -274,7 +271,7 @@ impl Scope {
         self.shares.mark_as_nobodys(until, permits);
         self.last_settled = self.last_settled.max(Some(arrived_by));
         if arrived_by > now {
-            self.lingering.extend(std::iter::repeat_n(arrived_by, permits as usize));
+            self.lingers(arrived_by, permits);
         }
         if let Some(spread) = &mut self.spread {
             spread.restore(permits, arrived_by, now);
@@ -284,7 +281,20 @@ impl Scope {
 
     fn forget(&mut self, now: Boottime) {
         self.shares.forget(now);
-        self.lingering.retain(|at| *at > now);
+        // Only what is over is looked at: with a `linger` of seconds there may be thousands, and each grant comes by here.
+        while self.lingering.front().is_some_and(|at| *at <= now) {
+            self.lingering.pop_front();
+        }
+    }
+
+    fn lingers(&mut self, at: Boottime, requests: u32) {
+        // Nearly always the last place: what settles later lingers for longer.
+        let place = self.lingering.partition_point(|other| *other <= at);
+        (0..requests).for_each(|_| self.lingering.insert(place, at));
+    }
+
+    fn lingering_at(&self, now: Boottime) -> usize {
+        self.lingering.len() - self.lingering.partition_point(|at| *at <= now)
     }
 
     pub(super) fn usage(&self, now: Boottime) -> Vec<WindowUsage> {
@@ -297,8 +307,7 @@ impl Scope {
     }
 
     pub(super) fn in_flight(&self, now: Boottime) -> u32 {
-        let ahead = self.lingering.iter().filter(|at| **at > now).count();
-        self.unsettled + u32::try_from(ahead).unwrap_or(u32::MAX)
+        self.unsettled + u32::try_from(self.lingering_at(now)).unwrap_or(u32::MAX)
     }
 
     pub(super) fn remembered(&self) -> usize {

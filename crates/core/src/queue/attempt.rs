@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::book::{BucketIx, GapSlot, Phase};
-use super::dispatcher::{Attempt, mark_of};
+use super::dispatcher::{Attempt, Stage, mark_of};
 use super::form::{Edit, terms};
 use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
@@ -26,7 +26,7 @@ use crate::time::{Boottime, Now, Timestamp};
 impl Dispatcher {
     /// The lease was not written: the task is queued again, its permits are given back.
     pub fn lease_refused(&mut self, attempt: AttemptId, now: Now) -> Vec<Change> {
-        let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };
+        let Some(ended) = self.no_longer_runs(attempt) else { return Vec::new() };
         let mut changes = self.give_back(attempt, &ended, Settlement::Unsent, now);
         self.leaves(attempt, now);
         self.cycle.did_not_start(self.priority_of_task(ended.task));
@@ -247,8 +247,10 @@ impl Dispatcher {
 
     /// The collector of this attempt is done; what it staged is still to be checked and published. Its slot is free.
     pub fn collected(&mut self, attempt: AttemptId) {
-        if let Some(attempt) = self.running.get_mut(&attempt) {
-            attempt.stage = super::dispatcher::Stage::Delivering;
+        let priority = self.priority_of(attempt);
+        let Some(attempt) = self.running.get_mut(&attempt) else { return };
+        if std::mem::replace(&mut attempt.stage, Stage::Delivering) == Stage::Collecting {
+            self.taken.delivers(priority);
         }
     }
 
@@ -263,7 +265,7 @@ impl Dispatcher {
         now: Now,
         mut jitter: impl FnMut() -> f64,
     ) -> Vec<Change> {
-        let Some(ended) = self.running.remove(&attempt) else { return Vec::new() };
+        let Some(ended) = self.no_longer_runs(attempt) else { return Vec::new() };
         let source = self.source_of(ended.task);
         let linger = self.grants.limiter().linger(source);
         let arrived = Settlement::ArrivedBy(now.boot + linger);
@@ -276,7 +278,8 @@ impl Dispatcher {
         let jitter = jitter();
         let mut left = Vec::new();
         let answer_to_doubt = self.answer_to_doubt(ended.task, &said);
-        for gap in self.book.task(ended.task).gaps.clone() {
+        let gaps = self.book.task(ended.task).gaps.to_vec();
+        for gap in gaps {
             let outcome = self.blamed(&ended, said.get(&self.book.gap(gap).id).copied());
             let next = self.next(gap, &outcome, items, &ended, now, jitter);
             let (next, doubts) = self.believed(gap, next, items, now);
@@ -305,6 +308,13 @@ impl Dispatcher {
             changes.extend(self.grants.close_all(now));
         }
         changes
+    }
+
+    /// Its slot is free.
+    fn no_longer_runs(&mut self, attempt: AttemptId) -> Option<Attempt> {
+        let ended = self.running.remove(&attempt)?;
+        self.taken.ends(self.priority_of_task(ended.task), ended.stage);
+        Some(ended)
     }
 
     /// An attempt holds nothing any more. Its own permits are settled; those it handed out are with whoever sends.
@@ -377,7 +387,7 @@ impl Dispatcher {
         let dataset = &self.rules.datasets[usize::from(entry.dataset)];
         let collector = self.book.bucket(entry.bucket).collector.expect("it was collected");
         let rules = retry::Rules { retry: &self.rules.collectors[usize::from(collector)].retry, absent: &dataset.absent };
-        let facts = GapFacts { reason: entry.reason, due: entry.due, detected_at: entry.detected_at, fingerprint: entry.fingerprint };
+        let facts = GapFacts { reason: entry.reason, due: entry.due(), detected_at: entry.detected_at(), fingerprint: entry.fingerprint };
         let record = items.get(&entry.id.item).and_then(|item| item.absent.as_ref());
         // An exhausted gap that was tried again began a new round with that.
         let progress = retry::revived(&entry.progress.as_deref().cloned().unwrap_or_default(), ended.started_at);

@@ -9,10 +9,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use indexmap::IndexSet;
 
 use super::classes::{CollectorIx, TaskSlot};
-use super::score::Place;
+use super::line::Places;
+use super::score::{NO_DUE, Place, PlaceRef, packed, unpacked};
 use crate::gap::{Gap, Progress, Reason, Task};
 use crate::ids::{GapId, TaskId};
 use crate::limits::SourceIx;
@@ -38,26 +40,78 @@ pub(super) type BucketIx = u32;
 /// So few empty ones are not worth a look at everything.
 const SPARE_BUCKETS: usize = 64;
 
+/// A gap in 88 bytes and its key (`a_queued_gap_and_its_task_are_small`).
 #[derive(Clone, Debug)]
 pub(super) struct GapEntry {
     pub id: GapId,
-    pub dataset: DatasetIx,
     pub bucket: BucketIx,
-    pub task: Option<TaskSlot>,
+    /// `NO_TASK`: in none.
+    in_task: TaskSlot,
+    pub dataset: DatasetIx,
     pub reason: Reason,
     pub key: Arc<str>,
-    pub detected_at: Timestamp,
-    pub due: Option<Timestamp>,
-    pub last_modified: Option<Timestamp>,
-    pub etag: Option<Box<str>>,
+    /// In microseconds.
+    detected_at: i64,
+    /// In microseconds, or `NO_DUE`.
+    due: i64,
     pub fingerprint: u64,
+    /// `None`: nothing lies at its key.
+    there: Option<Box<ObjectThere>>,
     /// `None`: nothing was tried yet.
     pub progress: Option<Box<Progress>>,
 }
 
+/// What publishing must replace.
+#[derive(Clone, Debug)]
+struct ObjectThere {
+    etag: Option<Box<str>>,
+    last_modified: Option<Timestamp>,
+}
+
+const NO_TASK: TaskSlot = TaskSlot::MAX;
+
 impl GapEntry {
+    /// In no task yet.
+    pub(super) fn new(gap: Gap, dataset: DatasetIx, bucket: BucketIx) -> Self {
+        let there = ObjectThere { etag: gap.etag.map(String::into_boxed_str), last_modified: gap.last_modified };
+        GapEntry {
+            id: gap.id,
+            bucket,
+            in_task: NO_TASK,
+            dataset,
+            reason: gap.reason,
+            key: gap.key.into(),
+            detected_at: packed(gap.detected_at),
+            due: gap.due.map_or(NO_DUE, packed),
+            fingerprint: gap.fingerprint,
+            there: (there.etag.is_some() || there.last_modified.is_some()).then(|| Box::new(there)),
+            progress: (gap.progress != Progress::default()).then(|| Box::new(gap.progress)),
+        }
+    }
+
+    pub(super) fn task(&self) -> Option<TaskSlot> {
+        (self.in_task != NO_TASK).then_some(self.in_task)
+    }
+
+    /// It is another gap's entry now, in the same task.
+    pub(super) fn in_task_of(self, before: &GapEntry) -> Self {
+        GapEntry { in_task: before.in_task, ..self }
+    }
+
+    pub(super) fn detected_at(&self) -> Timestamp {
+        unpacked(self.detected_at)
+    }
+
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        (self.due != NO_DUE).then(|| unpacked(self.due))
+    }
+
     pub(super) fn place(&self) -> Place {
-        Place { detected_at: self.detected_at, due: Reverse(self.due), key: self.key.clone() }
+        Place { detected_at: self.detected_at(), due: Reverse(self.due()), key: self.key.clone() }
+    }
+
+    fn place_ref(&self) -> PlaceRef<'_> {
+        PlaceRef { detected_at: self.detected_at, due: Reverse(self.due), key: &self.key }
     }
 
     pub(super) fn next_try(&self) -> Option<Timestamp> {
@@ -70,14 +124,42 @@ impl GapEntry {
     }
 }
 
+/// A task in 56 bytes (`a_queued_gap_and_its_task_are_small`).
 #[derive(Clone, Debug)]
 pub(super) struct TaskEntry {
     pub id: TaskId,
     pub bucket: BucketIx,
-    pub gaps: Vec<GapSlot>,
+    pub gaps: GapSlots,
     pub phase: Phase,
     /// Since when it could have had its turn, in seconds since boot; 0: it could not.
     pub in_line_since_s: u32,
+}
+
+/// The gaps of a task. Most have one.
+#[derive(Clone, Debug)]
+pub(super) enum GapSlots {
+    One(GapSlot),
+    Many(Box<[GapSlot]>),
+}
+
+impl From<Vec<GapSlot>> for GapSlots {
+    fn from(gaps: Vec<GapSlot>) -> Self {
+        match gaps[..] {
+            [gap] => GapSlots::One(gap),
+            _ => GapSlots::Many(gaps.into_boxed_slice()),
+        }
+    }
+}
+
+impl std::ops::Deref for GapSlots {
+    type Target = [GapSlot];
+
+    fn deref(&self) -> &[GapSlot] {
+        match self {
+            GapSlots::One(gap) => std::slice::from_ref(gap),
+            GapSlots::Many(gaps) => gaps,
+        }
+    }
 }
 
 /// Where a task stands.
@@ -88,18 +170,36 @@ pub(super) enum Phase {
     /// In this class.
     Ready(u32),
     /// Until a retry is due.
-    Delayed(Timestamp),
+    Delayed(Micros),
     /// A surprise holds one of its datasets.
     Held,
-    Running(crate::ids::AttemptId),
+    Running,
+}
+
+/// An instant in half of its bytes, or the first microsecond after it: whoever wakes a moment before a try is due would find
+/// that it is not, and wait for the same moment for ever (`a_retry_between_two_microseconds_is_waited_for_once`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Micros(i64);
+
+impl From<Timestamp> for Micros {
+    fn from(instant: Timestamp) -> Self {
+        let before = packed(instant);
+        Micros(before + i64::from(unpacked(before) < instant))
+    }
+}
+
+impl From<Micros> for Timestamp {
+    fn from(micros: Micros) -> Self {
+        unpacked(micros.0)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Book {
     gaps: Slab<GapEntry>,
-    gap_at: HashMap<GapId, GapSlot>,
+    gap_at: HashTable<GapSlot>,
     tasks: Slab<TaskEntry>,
-    task_at: HashMap<TaskId, TaskSlot>,
+    task_at: HashTable<TaskSlot>,
     buckets: IndexSet<Bucket>,
     /// By bucket: tasks that nobody tried and that have room.
     with_room: HashMap<BucketIx, BTreeSet<TaskSlot>>,
@@ -137,7 +237,7 @@ impl Book {
     // ------------------------------------------------------------------------------------------------------------ gaps
 
     pub(super) fn find_gap(&self, id: GapId) -> Option<GapSlot> {
-        self.gap_at.get(&id).copied()
+        self.gap_at.find(hash_of_gap(id), |gap| self.gap(*gap).id == id).copied()
     }
 
     pub(super) fn gap(&self, at: GapSlot) -> &GapEntry {
@@ -153,24 +253,26 @@ impl Book {
     }
 
     pub(super) fn add_gap(&mut self, gap: GapEntry) -> GapSlot {
-        let id = gap.id;
+        let hash = hash_of_gap(gap.id);
         let at = self.gaps.insert(gap);
-        self.gap_at.insert(id, at);
+        self.gap_at.insert_unique(hash, at, |gap| hash_of_gap(self.gaps.get(*gap).id));
         at
     }
 
     /// The gap must be in no task.
     pub(super) fn remove_gap(&mut self, at: GapSlot) {
         let gap = self.gaps.remove(at);
-        debug_assert!(gap.task.is_none());
+        debug_assert!(gap.task().is_none());
         self.stood_back.remove(&at);
-        self.gap_at.remove(&gap.id);
+        if let Ok(found) = self.gap_at.find_entry(hash_of_gap(gap.id), |other| *other == at) {
+            found.remove();
+        }
     }
 
     // ----------------------------------------------------------------------------------------------------------- tasks
 
     pub(super) fn find_task(&self, id: TaskId) -> Option<TaskSlot> {
-        self.task_at.get(&id).copied()
+        self.task_at.find(hash_of_task(id), |task| self.task(*task).id == id).copied()
     }
 
     pub(super) fn task(&self, at: TaskSlot) -> &TaskEntry {
@@ -187,8 +289,9 @@ impl Book {
 
     /// The gaps must be in no task.
     pub(super) fn add_task(&mut self, id: TaskId, bucket: BucketIx, gaps: Vec<GapSlot>) -> TaskSlot {
-        let at = self.tasks.insert(TaskEntry { id, bucket, gaps: Vec::new(), phase: Phase::Loose, in_line_since_s: 0 });
-        self.task_at.insert(id, at);
+        let entry = TaskEntry { id, bucket, gaps: Vec::new().into(), phase: Phase::Loose, in_line_since_s: 0 };
+        let at = self.tasks.insert(entry);
+        self.task_at.insert_unique(hash_of_task(id), at, |task| hash_of_task(self.tasks.get(*task).id));
         self.join(at, gaps);
         at
     }
@@ -198,9 +301,11 @@ impl Book {
         self.has_room(at, false);
         let task = self.tasks.remove(at);
         self.moves += 1;
-        self.task_at.remove(&task.id);
-        for gap in &task.gaps {
-            self.gaps.get_mut(*gap).task = None;
+        if let Ok(found) = self.task_at.find_entry(hash_of_task(task.id), |other| *other == at) {
+            found.remove();
+        }
+        for gap in task.gaps.iter() {
+            self.gaps.get_mut(*gap).in_task = NO_TASK;
         }
         task
     }
@@ -208,7 +313,7 @@ impl Book {
     /// Ends a loose task; its gaps stand back.
     pub(super) fn stand_back(&mut self, at: TaskSlot) -> TaskEntry {
         let task = self.remove_task(at);
-        self.stood_back.extend(&task.gaps);
+        self.stood_back.extend(task.gaps.iter());
         task
     }
 
@@ -232,32 +337,38 @@ impl Book {
     /// Gaps that are in no task become this task's.
     pub(super) fn join(&mut self, at: TaskSlot, gaps: Vec<GapSlot>) {
         for gap in &gaps {
-            let owner = &mut self.gaps.get_mut(*gap).task;
-            debug_assert!(owner.is_none(), "a gap has one task");
-            *owner = Some(at);
+            let owner = &mut self.gaps.get_mut(*gap).in_task;
+            debug_assert!(*owner == NO_TASK, "a gap has one task");
+            *owner = at;
             self.stood_back.remove(gap);
         }
-        self.tasks.get_mut(at).gaps.extend(gaps);
+        let all = self.task(at).gaps.iter().copied().chain(gaps).collect();
+        self.set_gaps(at, all);
         self.moves += 1;
-        self.sort(at);
     }
 
     pub(super) fn sort(&mut self, at: TaskSlot) {
-        let mut gaps = std::mem::take(&mut self.tasks.get_mut(at).gaps);
+        self.set_gaps(at, self.task(at).gaps.to_vec());
+    }
+
+    fn set_gaps(&mut self, at: TaskSlot, mut gaps: Vec<GapSlot>) {
         self.in_order(&mut gaps);
-        self.tasks.get_mut(at).gaps = gaps;
+        self.tasks.get_mut(at).gaps = gaps.into();
     }
 
     /// The gap is in no task afterwards; the task may be empty.
     pub(super) fn part(&mut self, gap: GapSlot) -> Option<TaskSlot> {
-        let at = self.gaps.get_mut(gap).task.take()?;
-        self.tasks.get_mut(at).gaps.retain(|other| *other != gap);
+        let at = self.gap(gap).task()?;
+        self.gaps.get_mut(gap).in_task = NO_TASK;
+        let task = self.tasks.get_mut(at);
+        let left: Vec<GapSlot> = task.gaps.iter().copied().filter(|other| *other != gap).collect();
+        task.gaps = left.into();
         self.moves += 1;
         Some(at)
     }
 
     pub(super) fn in_order(&self, gaps: &mut [GapSlot]) {
-        gaps.sort_by_cached_key(|gap| self.gap(*gap).place());
+        gaps.sort_by(|one, other| self.gap(*one).place_ref().cmp(&self.gap(*other).place_ref()));
     }
 
     pub(super) fn place(&self, at: TaskSlot) -> Place {
@@ -313,12 +424,12 @@ impl Book {
             dataset: dataset.into(),
             key: gap.key.to_string(),
             reason: gap.reason,
-            detected_at: gap.detected_at,
-            due: gap.due,
+            detected_at: gap.detected_at(),
+            due: gap.due(),
             priority: bucket.priority,
             group: bucket.group.clone(),
-            etag: gap.etag.as_deref().map(String::from),
-            last_modified: gap.last_modified,
+            etag: gap.there.as_deref().and_then(|there| there.etag.as_deref()).map(String::from),
+            last_modified: gap.there.as_deref().and_then(|there| there.last_modified),
             fingerprint: gap.fingerprint,
             progress: gap.progress.as_deref().cloned().unwrap_or_default(),
         }
@@ -335,12 +446,31 @@ impl Book {
             priority: bucket.priority,
             group: bucket.group.clone(),
             gaps: task.gaps.iter().map(|gap| self.gap(*gap).id).collect(),
-            detected_at: first.detected_at,
-            due: first.due,
+            detected_at: first.detected_at(),
+            due: first.due(),
             key: first.key.to_string(),
             ready_at: self.ready_at(at),
         }
     }
+}
+
+impl Places for Book {
+    fn place_of(&self, task: TaskSlot) -> PlaceRef<'_> {
+        self.gap(self.task(task).gaps[0]).place_ref()
+    }
+}
+
+/// Item ids are digests: some of their bytes are as good as a hash of all.
+fn hash_of_gap(gap: GapId) -> u64 {
+    first_bytes(&gap.item.0) ^ u64::from(gap.episode).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn hash_of_task(task: TaskId) -> u64 {
+    first_bytes(&task.0)
+}
+
+fn first_bytes(digest: &[u8]) -> u64 {
+    u64::from_le_bytes(*digest.first_chunk().expect("digests are longer"))
 }
 
 /// Values at small numbers that are used again.
@@ -385,5 +515,26 @@ impl<T> Slab<T> {
 
     fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.values.iter().enumerate().filter_map(|(at, value)| Some((at as u32, value.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queued_gap_and_its_task_are_small() {
+        // A million of each are in memory at once.
+        assert_eq!((size_of::<Option<GapEntry>>(), size_of::<Option<TaskEntry>>()), (88, 56));
+    }
+
+    #[test]
+    fn a_retry_between_two_microseconds_is_waited_for_once() {
+        for nanos in [-1_500, -1, 0, 1, 999, 1_000, 1_001] {
+            let due = Timestamp::from_nanosecond(nanos).unwrap();
+            let wakes = Timestamp::from(Micros::from(due));
+            assert!(due <= wakes && wakes.duration_since(due).as_nanos() < 1_000, "{due}: {wakes}");
+        }
+        assert_eq!(Timestamp::from(Micros::from(Timestamp::MAX)), Timestamp::MAX);
     }
 }

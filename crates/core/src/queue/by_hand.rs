@@ -67,7 +67,7 @@ impl Dispatcher {
     fn meant(&self, meant: Meant<'_>) -> Option<Vec<GapSlot>> {
         let Meant::Named(name) = meant else { return Some(self.book.gaps().map(|(gap, _)| gap).collect()) };
         if let Some(task) = name.parse().ok().and_then(|task| self.book.find_task(task)) {
-            return Some(self.book.task(task).gaps.clone());
+            return Some(self.book.task(task).gaps.to_vec());
         }
         if let Some(dataset) = self.rules.datasets.get_index_of(name) {
             return Some(self.book.gaps().filter(|(_, gap)| usize::from(gap.dataset) == dataset).map(|(gap, _)| gap).collect());
@@ -125,7 +125,7 @@ impl Dispatcher {
         });
         let changes = changes.into_iter().chain(told).collect();
         let asked = came.into_iter().map(|(slot, gap, came)| {
-            let task = self.book.gap(slot).task.map(|task| self.book.task(task).id);
+            let task = self.book.gap(slot).task().map(|task| self.book.task(task).id);
             Asked { gap, task, came }
         });
         Some((asked.collect(), changes))
@@ -133,7 +133,7 @@ impl Dispatcher {
 
     fn comes_of_retrying(&self, gap: GapSlot, alone: bool, now: Now) -> Came {
         let entry = self.book.gap(gap);
-        if entry.task.is_none() {
+        if entry.task().is_none() {
             return if self.book.stands_back(gap) { Came::Retried } else { Came::OnlyWatched };
         }
         if self.runs(gap) {
@@ -156,7 +156,7 @@ impl Dispatcher {
         let waits = |task: &TaskSlot| self.book.ready_at(*task).is_some_and(|at| at > now.wall);
         let waiting: BTreeSet<TaskSlot> = edit.touched.keys().copied().filter(waits).collect();
         for gap in gaps {
-            let Some(task) = self.book.gap(*gap).task else {
+            let Some(task) = self.book.gap(*gap).task() else {
                 edit.pool.insert(*gap);
                 continue;
             };
@@ -172,7 +172,7 @@ impl Dispatcher {
     fn told_of(&self, gaps: &[GapSlot], now: Now, text: impl Fn(&[GapSlot]) -> String) -> Vec<Change> {
         let mut by_task: BTreeMap<Option<TaskId>, Vec<GapSlot>> = BTreeMap::new();
         for gap in gaps {
-            let task = self.book.gap(*gap).task.map(|task| self.book.task(task).id);
+            let task = self.book.gap(*gap).task().map(|task| self.book.task(task).id);
             by_task.entry(task).or_default().push(*gap);
         }
         let event = |(task, gaps): (Option<TaskId>, Vec<GapSlot>)| {

@@ -9,11 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::absences::Absences;
-use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Phase, TaskEntry};
+use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Micros, Phase, TaskEntry};
 use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot};
 use super::cycle::Cycle;
 use super::form::{Edit, ask_of, terms};
 use super::grants::Grants;
+use super::pick::Taken;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
 use super::{Charge, GapNews, Rules, Score};
 use crate::gap::{Failure, Fault, Gap, Outcome, Standing, Task};
@@ -43,6 +44,7 @@ pub struct Dispatcher {
     pub(super) running: BTreeMap<AttemptId, Attempt>,
     /// Programs that are no tasks of ours.
     pub(super) guests: BTreeSet<AttemptId>,
+    pub(super) taken: Taken,
     /// Attempts with a request that waits for a permit of that source.
     pub(super) waiters: BTreeSet<(SourceIx, AttemptId)>,
     /// Who has each permit that was asked for and is not settled.
@@ -173,6 +175,7 @@ impl Dispatcher {
             success: rules.collectors.keys().map(|name| success.remove(&**name).unwrap_or_default().into()).collect(),
             running: BTreeMap::new(),
             guests: BTreeSet::new(),
+            taken: Taken::default(),
             waiters: BTreeSet::new(),
             holders: HashMap::new(),
             held: HashMap::new(),
@@ -242,7 +245,7 @@ impl Dispatcher {
         let (collector, cut) = terms(&self.book, &self.rules, bucket)?;
         let theirs = task.gaps.iter().filter_map(|gap| self.book.find_gap(*gap));
         let mut gaps: Vec<GapSlot> =
-            theirs.filter(|gap| self.book.gap(*gap).task.is_none() && self.book.gap(*gap).bucket == bucket).collect();
+            theirs.filter(|gap| self.book.gap(*gap).task().is_none() && self.book.gap(*gap).bucket == bucket).collect();
         self.book.in_order(&mut gaps);
         gaps.truncate(cut);
         // The gap that it is named after may be open and go elsewhere: then its name goes with it.
@@ -275,10 +278,11 @@ impl Dispatcher {
             match self.book.find_gap(gap.id) {
                 Some(slot) => self.change(slot, gap, &mut edit),
                 None => {
-                    edit.changes.push(Change::PutGap(gap.clone()));
-                    edit.changes.extend(contested(&gap, now));
+                    let contested = contested(&gap, now);
                     let slot = self.add_gap(gap);
                     edit.pool.insert(slot);
+                    edit.changes.push(Change::PutGap(self.plain_gap(slot)));
+                    edit.changes.extend(contested);
                 }
             }
         }
@@ -302,13 +306,14 @@ impl Dispatcher {
         }
         self.touch_task_of(slot, edit);
         let before = self.book.gap(slot);
-        let (task, was_in) = (before.task, before.bucket);
+        let (task, was_in) = (before.task(), before.bucket);
         // A new answer of the config deserves new attempts.
         let progress = before.progress.clone().filter(|_| before.fingerprint == gap.fingerprint);
-        let entry = GapEntry { progress, ..self.entry(gap) };
+        let mut entry = self.entry(gap);
+        entry.progress = progress;
         let moves = entry.bucket != was_in;
         let collector = self.collector_of_bucket(was_in);
-        *self.book.gap_mut(slot) = GapEntry { task, ..entry };
+        *self.book.gap_mut(slot) = entry.in_task_of(self.book.gap(slot));
         match (task, collector) {
             (Some(_), Some(collector)) if moves => edit.release(&mut self.book, slot, &collector),
             (Some(task), _) => self.book.sort(task),
@@ -368,8 +373,8 @@ impl Dispatcher {
 
     fn waiting_tasks_with(&self, dataset: DatasetIx) -> BTreeSet<TaskSlot> {
         let of_dataset = self.book.gaps().filter(|(_, gap)| gap.dataset == dataset);
-        let waits = |task: &TaskSlot| !matches!(self.book.task(*task).phase, Phase::Running(_));
-        of_dataset.filter_map(|(_, gap)| gap.task).filter(waits).collect()
+        let waits = |task: &TaskSlot| !matches!(self.book.task(*task).phase, Phase::Running);
+        of_dataset.filter_map(|(_, gap)| gap.task()).filter(waits).collect()
     }
 
     fn is_held(&self, task: TaskSlot) -> bool {
@@ -394,7 +399,7 @@ impl Dispatcher {
     }
 
     pub(super) fn touch_task_of(&mut self, gap: GapSlot, edit: &mut Edit) {
-        if let Some(task) = self.book.gap(gap).task
+        if let Some(task) = self.book.gap(gap).task()
             && !edit.touched.contains_key(&task)
         {
             let patience = self.unqueue(task);
@@ -405,7 +410,7 @@ impl Dispatcher {
     fn note_room(&mut self, task: TaskSlot) {
         let entry = self.book.task(task);
         let cut = terms(&self.book, &self.rules, entry.bucket).map_or(0, |(_, cut)| cut);
-        let room = entry.gaps.len() < cut && self.book.is_fresh(task) && !matches!(entry.phase, Phase::Running(_));
+        let room = entry.gaps.len() < cut && self.book.is_fresh(task) && !matches!(entry.phase, Phase::Running);
         self.book.has_room(task, room);
     }
 
@@ -428,12 +433,13 @@ impl Dispatcher {
 
     fn enter_class(&mut self, task: TaskSlot, patience: Option<Boottime>) {
         let gaps = self.book.task(task).gaps.len();
-        let class = self.classes.enter(self.class_key(task), self.book.place(task), task, gaps, patience);
+        let class = self.classes.enter(self.class_key(task), self.book.place(task), task, gaps, patience, &self.book);
         self.book.task_mut(task).phase = Phase::Ready(class);
     }
 
     fn delay(&mut self, task: TaskSlot, at: Timestamp) {
-        self.timers.insert((at, task));
+        let at = Micros::from(at);
+        self.timers.insert((at.into(), task));
         let entry = self.book.task_mut(task);
         (entry.phase, entry.in_line_since_s) = (Phase::Delayed(at), 0);
     }
@@ -486,8 +492,8 @@ impl Dispatcher {
     }
 
     pub(super) fn runs(&self, gap: GapSlot) -> bool {
-        let task = self.book.gap(gap).task;
-        task.is_some_and(|task| matches!(self.book.task(task).phase, Phase::Running(_)))
+        let task = self.book.gap(gap).task();
+        task.is_some_and(|task| matches!(self.book.task(task).phase, Phase::Running))
     }
 
     pub(super) fn source_ix(&self, name: &str) -> Option<SourceIx> {
@@ -521,30 +527,17 @@ impl Dispatcher {
         self.book.add_gap(entry)
     }
 
-    fn entry(&mut self, gap: Gap) -> GapEntry {
+    fn entry(&mut self, mut gap: Gap) -> GapEntry {
         let dataset = self.dataset_ix(&gap.dataset);
         let terms = &self.rules.datasets[usize::from(dataset)];
         let bucket = Bucket {
             source: terms.source.as_deref().and_then(|source| self.source_ix(source)),
             collector: terms.collector.as_deref().and_then(|collector| self.collector_ix(collector)),
             priority: gap.priority,
-            group: gap.group,
+            group: std::mem::take(&mut gap.group),
         };
-        let untouched = gap.progress == Default::default();
-        GapEntry {
-            id: gap.id,
-            dataset,
-            bucket: self.book.bucket_at(bucket),
-            task: None,
-            reason: gap.reason,
-            key: gap.key.into(),
-            detected_at: gap.detected_at,
-            due: gap.due,
-            last_modified: gap.last_modified,
-            etag: gap.etag.map(String::into_boxed_str),
-            fingerprint: gap.fingerprint,
-            progress: (!untouched).then(|| Box::new(gap.progress)),
-        }
+        let bucket = self.book.bucket_at(bucket);
+        GapEntry::new(gap, dataset, bucket)
     }
 
     pub(super) fn plain_gap(&self, gap: GapSlot) -> Gap {
@@ -577,12 +570,12 @@ impl Dispatcher {
 fn unqueue(book: &mut Book, classes: &mut Classes, timers: &mut BTreeSet<(Timestamp, TaskSlot)>, task: TaskSlot) -> Option<Boottime> {
     let phase = std::mem::replace(&mut book.task_mut(task).phase, Phase::Loose);
     match phase {
-        Phase::Ready(class) => classes.leave(class, &book.place(task), book.task(task).gaps.len()),
+        Phase::Ready(class) => classes.leave(class, &book.place(task), task, book.task(task).gaps.len(), &*book),
         Phase::Delayed(at) => {
-            timers.remove(&(at, task));
+            timers.remove(&(at.into(), task));
             None
         }
-        Phase::Loose | Phase::Held | Phase::Running(_) => None,
+        Phase::Loose | Phase::Held | Phase::Running => None,
     }
 }
 

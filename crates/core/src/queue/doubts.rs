@@ -127,7 +127,7 @@ impl Dispatcher {
             retry: &self.rules.collectors[usize::from(collector)].retry,
             absent: &self.rules.datasets[usize::from(entry.dataset)].absent,
         };
-        let facts = GapFacts { reason: entry.reason, due: entry.due, detected_at: entry.detected_at, fingerprint: entry.fingerprint };
+        let facts = GapFacts { reason: entry.reason, due: entry.due(), detected_at: entry.detected_at(), fingerprint: entry.fingerprint };
         let progress = entry.progress.as_deref().cloned().unwrap_or_default();
         let Next::Absent(mark) = retry::after(&progress, &Outcome::Absent, &facts, rules, None, now.wall, 0.0) else { return None };
         let item = items.entry(entry.id.item).or_default();

@@ -165,7 +165,7 @@ impl Rehearsal {
                     _,
                     Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. } | Gate::Contested { .. } | Gate::Doubted { .. },
                 ) => true,
-                (Phase::Delayed(at), _) => *at > horizon,
+                (Phase::Delayed(at), _) => Timestamp::from(*at) > horizon,
                 (_, Gate::Breaker { until, .. } | Gate::CollectorBreaker { until, .. }) => until.is_some_and(|until| until > horizon),
                 (_, Gate::RetryAfter { until, .. }) => *until > horizon,
                 _ => false,

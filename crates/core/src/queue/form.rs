@@ -70,7 +70,8 @@ impl Edit {
         self.pool.insert(gap);
         let Some(task) = book.part(gap) else { return };
         if book.task(task).id == TaskId::of(collector, book.gap(gap).id) {
-            for other in book.task(task).gaps.clone() {
+            let others = book.task(task).gaps.to_vec();
+            for other in others {
                 book.part(other);
                 self.pool.insert(other);
             }

@@ -18,6 +18,7 @@ mod form;
 mod gate;
 mod grants;
 mod guests;
+mod line;
 mod pick;
 mod report;
 pub mod retry;

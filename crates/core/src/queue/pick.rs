@@ -154,7 +154,15 @@ impl Dispatcher {
         let gaps = self.book.task(running.task).gaps.iter().map(|gap| {
             let gap = self.book.gap(*gap);
             let (was, attempts) = gap.progress.as_deref().map(|progress| (progress.standing, progress.attempts)).unwrap_or_default();
-            GapStory { gap: gap.id, key: gap.key.to_string(), reason: gap.reason, detected_at: gap.detected_at, was, attempts, left: None }
+            GapStory {
+                gap: gap.id,
+                key: gap.key.to_string(),
+                reason: gap.reason,
+                detected_at: gap.detected_at(),
+                was,
+                attempts,
+                left: None,
+            }
         });
         let Began { score, rank, ready, waited } = running.began.clone();
         Some(Story { score, rank, ready, waited, gaps: gaps.collect() })
@@ -166,7 +174,7 @@ impl Dispatcher {
             let Some(slot) = self.book.find_gap(gap.gap) else { continue };
             let entry = self.book.gap(slot);
             let progress = entry.progress.as_deref().cloned().unwrap_or_default();
-            let task = entry.task.map(|task| self.book.task(task).id).filter(|task| *task != of);
+            let task = entry.task().map(|task| self.book.task(task).id).filter(|task| *task != of);
             gap.left = Some(Left { standing: progress.standing, attempts: progress.attempts, next_try: progress.next_try, task });
         }
     }
@@ -184,9 +192,9 @@ impl Dispatcher {
                 continue;
             }
             let factors = self.factors(key);
-            next.extend(class.first(at_most).map(|(place, task)| {
-                let score = self.weights.score(factors, place.detected_at, now.wall).total;
-                (Rank { score, place: place.clone() }, task)
+            next.extend(class.first(at_most).map(|task| {
+                let place = self.book.place(task);
+                (Rank { score: self.weights.score(factors, place.detected_at, now.wall).total, place }, task)
             }));
         }
         next.sort_unstable_by(|one, other| other.0.cmp(&one.0));
@@ -209,18 +217,25 @@ impl Dispatcher {
 
     /// Attempts that collect now.
     pub fn slots_used(&self) -> u32 {
-        self.running.values().filter(|attempt| attempt.stage == Stage::Collecting).count() as u32
+        self.taken.collecting()
     }
 
     /// Who holds them, by priority.
     pub(super) fn slots_taken(&self) -> SlotsTaken {
-        let mut taken = SlotsTaken { slots: self.rules.slots, reserve: self.rules.reserve, collecting: [0; 4], under_way: [0; 4] };
+        debug_assert_eq!(self.taken, self.taken_as_counted(), "counted with every start and end");
+        SlotsTaken { slots: self.rules.slots, reserve: self.rules.reserve, taken: self.taken }
+    }
+
+    fn taken_as_counted(&self) -> Taken {
+        let mut counted = Taken::default();
         for attempt in self.running.values() {
-            let priority = self.priority_of_task(attempt.task) as usize;
-            taken.under_way[priority] += 1;
-            taken.collecting[priority] += u32::from(attempt.stage == Stage::Collecting);
+            let priority = self.priority_of_task(attempt.task);
+            counted.begins(priority);
+            if attempt.stage == Stage::Delivering {
+                counted.delivers(priority);
+            }
         }
-        taken
+        counted
     }
 
     pub(super) fn choose(&self, now: Now) -> Choice {
@@ -248,9 +263,9 @@ impl Dispatcher {
             .classes
             .occupied()
             .filter_map(|(at, key, class)| {
-                let (place, task) = class.head()?;
-                let score = self.weights.score(self.factors(key), place.detected_at, now.wall).total;
-                Some((at, Rank { score, place: place.clone() }, task))
+                let task = class.head()?;
+                let place = self.book.place(task);
+                Some((at, Rank { score: self.weights.score(self.factors(key), place.detected_at, now.wall).total, place }, task))
             })
             .collect();
         heads.sort_unstable_by(|one, other| other.1.cmp(&one.1));
@@ -275,10 +290,10 @@ impl Dispatcher {
         }
         let claimed = survey.claims.against(rank, key, self.is_within_its_share(key, now)).map(|claim| claim.task);
         if let (Some(source), false) = (key.source, matches!(refusal, Some(HoldOff::Never { .. })))
-            && let Some((place, task)) = class.out_of_patience(now.boot)
+            && let Some(task) = class.out_of_patience(now.boot, &self.book)
         {
-            let score = self.weights.score(self.factors(key), place.detected_at, now.wall).total;
-            let rank = Rank { score, place: place.clone() };
+            let place = self.book.place(task);
+            let rank = Rank { score: self.weights.score(self.factors(key), place.detected_at, now.wall).total, place };
             let everywhere = refusal.is_some_and(|refusal| is_of_all(&refusal));
             survey.claims.claims.push(Claim { rank, priority: key.priority, source, everywhere, keeps: Keeps::Everybody, task });
         }
@@ -438,6 +453,7 @@ impl Dispatcher {
             _ => Charge::Nothing,
         };
         self.running.insert(attempt, Attempt::new(task, charge, permit, now));
+        self.taken.begins(key.priority);
         if let Some(source) = key.source {
             self.sources[source.0 as usize].breaker.started(attempt, now.boot);
         }
@@ -445,7 +461,7 @@ impl Dispatcher {
         self.unqueue(task);
         self.book.has_room(task, false);
         let entry = self.book.task_mut(task);
-        (entry.phase, entry.in_line_since_s) = (Phase::Running(attempt), 0);
+        (entry.phase, entry.in_line_since_s) = (Phase::Running, 0);
         self.cycle.started(key.priority);
         let lease = self.lease(attempt, &plain, now);
         let gaps = self.book.task(task).gaps.iter().map(|gap| self.plain_gap(*gap)).collect();
@@ -484,7 +500,7 @@ impl Dispatcher {
             let Some(window) = self.grants.limiter().shortest_refusing_window(&ask, now.boot) else { continue };
             let (factors, weights) = (self.factors(&refused.key), &self.weights);
             let score = |detected_at| weights.score(factors, detected_at, now.wall).total;
-            self.classes.pass(refused.class, now.boot + window, rank, score);
+            self.classes.pass(refused.class, now.boot + window, rank, score, &self.book);
         }
     }
 }
@@ -493,17 +509,45 @@ impl Dispatcher {
 pub(super) struct SlotsTaken {
     slots: u32,
     reserve: Reserve,
-    /// By priority; low first.
+    taken: Taken,
+}
+
+/// How many attempts are under way, by priority. Each pick asks, so it is counted as they come and go: an engine may have
+/// thousands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Low first.
     collecting: [u32; PriorityLevel::ALL.len()],
     /// Those that only deliver, too.
     under_way: [u32; PriorityLevel::ALL.len()],
 }
 
+impl Taken {
+    pub(super) fn begins(&mut self, priority: PriorityLevel) {
+        self.under_way[priority as usize] += 1;
+        self.collecting[priority as usize] += 1;
+    }
+
+    pub(super) fn delivers(&mut self, priority: PriorityLevel) {
+        self.collecting[priority as usize] -= 1;
+    }
+
+    /// `stage`: what it was at until then.
+    pub(super) fn ends(&mut self, priority: PriorityLevel, stage: Stage) {
+        self.under_way[priority as usize] -= 1;
+        self.collecting[priority as usize] -= u32::from(stage == Stage::Collecting);
+    }
+
+    fn collecting(&self) -> u32 {
+        self.collecting.iter().sum()
+    }
+}
+
 impl SlotsTaken {
     /// A slot to collect in, and room for what comes of it; what is set aside for other priorities apart.
     pub(super) fn has_one_for(&self, priority: PriorityLevel) -> bool {
-        self.reserve.has_free_slot(priority, self.slots, |of| self.collecting[of as usize])
-            && self.reserve.has_free_slot(priority, 2 * self.slots, |of| self.under_way[of as usize])
+        self.reserve.has_free_slot(priority, self.slots, |of| self.taken.collecting[of as usize])
+            && self.reserve.has_free_slot(priority, 2 * self.slots, |of| self.taken.under_way[of as usize])
     }
 }
 

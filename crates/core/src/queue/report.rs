@@ -36,7 +36,7 @@ impl Dispatcher {
         self.book.find_task(task).is_some_and(|task| {
             let task = self.book.task(task);
             let has = task.gaps.iter().map(|gap| self.book.gap(*gap).id);
-            !matches!(task.phase, Phase::Running(_)) && has.eq(gaps.iter().copied())
+            task.phase != Phase::Running && has.eq(gaps.iter().copied())
         })
     }
 
@@ -51,7 +51,7 @@ impl Dispatcher {
 
     /// `None`: only watched, in no task.
     pub fn task_of(&self, gap: GapId) -> Option<TaskId> {
-        let task = self.book.gap(self.book.find_gap(gap)?).task?;
+        let task = self.book.gap(self.book.find_gap(gap)?).task()?;
         Some(self.book.task(task).id)
     }
 
@@ -102,23 +102,23 @@ impl Dispatcher {
 
     /// Gaps of datasets that nobody collects: no task has them.
     pub fn watched(&self) -> u64 {
-        self.book.gaps().filter(|(_, gap)| gap.task.is_none()).count() as u64 - self.book.standing_back()
+        self.book.gaps().filter(|(_, gap)| gap.task().is_none()).count() as u64 - self.book.standing_back()
     }
 
     fn state(&self, gap: GapSlot, now: Now, gate: impl Fn(&ClassKey) -> Option<Gate>) -> GapState {
         let entry = self.book.gap(gap);
-        let Some(task) = entry.task else {
+        let Some(task) = entry.task() else {
             return if self.book.stands_back(gap) { GapState::Waiting } else { GapState::Held };
         };
         let phase = self.book.task(task).phase;
         let standing = entry.progress.as_ref().filter(|progress| progress.next_try.is_some_and(|until| until > now.wall));
         let standing = standing.map_or(Standing::Open, |progress| progress.standing);
         match phase {
-            Phase::Running(_) => GapState::Running,
+            Phase::Running => GapState::Running,
             _ if standing == Standing::Exhausted => GapState::Exhausted,
             _ if matches!(standing, Standing::Contested | Standing::Doubted) => GapState::Held,
             Phase::Held => GapState::Held,
-            Phase::Delayed(until) if until > now.wall => GapState::Waiting,
+            Phase::Delayed(until) if Timestamp::from(until) > now.wall => GapState::Waiting,
             _ if self.holds.all => GapState::Held,
             _ => match gate(&self.class_key(task)) {
                 Some(Gate::Breaker { .. } | Gate::CollectorBreaker { .. }) => GapState::Held,
@@ -139,7 +139,7 @@ impl Dispatcher {
 
     /// Contested gaps that are left alone now, and until when.
     pub fn contested(&self, now: Now) -> Vec<(Gap, Timestamp)> {
-        let delayed = self.timers.iter().filter(|(until, _)| *until > now.wall).flat_map(|(_, task)| &self.book.task(*task).gaps);
+        let delayed = self.timers.iter().filter(|(until, _)| *until > now.wall).flat_map(|(_, task)| self.book.task(*task).gaps.iter());
         let contested = delayed.filter_map(|gap| {
             let progress = self.book.gap(*gap).progress.as_ref().filter(|progress| progress.standing == Standing::Contested)?;
             Some((self.plain_gap(*gap), progress.next_try.filter(|until| *until > now.wall)?))
@@ -149,7 +149,7 @@ impl Dispatcher {
 
     pub fn why_gap(&self, gap: GapId, now: Now) -> Option<Gate> {
         let gap = self.book.find_gap(gap)?;
-        match self.book.gap(gap).task {
+        match self.book.gap(gap).task() {
             Some(task) => Some(self.why(task, now)),
             None => Some(self.stands_back(gap, now).unwrap_or(Gate::OnlyWatched)),
         }
@@ -179,9 +179,11 @@ impl Dispatcher {
     /// What would hold the task back if it were the only one.
     pub(super) fn shut_gate(&self, task: TaskSlot, now: Now) -> Option<Gate> {
         match self.book.task(task).phase {
-            Phase::Running(attempt) => Some(Gate::Running { attempt }),
+            Phase::Running => {
+                self.running.iter().find(|(_, running)| running.task == task).map(|(attempt, _)| Gate::Running { attempt: *attempt })
+            }
             Phase::Held => Some(Gate::Surprise { dataset: self.held_dataset(task) }),
-            Phase::Delayed(until) if until > now.wall => Some(self.why_delayed(task, until)),
+            Phase::Delayed(until) if Timestamp::from(until) > now.wall => Some(self.why_delayed(task, until.into())),
             _ if self.holds.all => Some(Gate::Surprise { dataset: None }),
             _ => self.class_gate(&self.class_key(task), now),
         }
@@ -206,9 +208,9 @@ impl Dispatcher {
 
     /// Counts one by one.
     fn ranking_higher(&self, rank: &Rank, now: Now) -> u64 {
-        self.classes.count_where(|key, place| {
-            let score = self.weights.score(self.factors(key), place.detected_at, now.wall).total;
-            Rank { score, place: place.clone() } > *rank
+        self.classes.count_where(|key, task| {
+            let place = self.book.place(task);
+            Rank { score: self.weights.score(self.factors(key), place.detected_at, now.wall).total, place } > *rank
         })
     }
 

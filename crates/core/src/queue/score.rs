@@ -37,6 +37,51 @@ pub(super) struct Place {
     pub key: Arc<str>,
 }
 
+impl Place {
+    pub(super) fn as_ref(&self) -> PlaceRef<'_> {
+        PlaceRef { detected_at: packed(self.detected_at), due: Reverse(self.due.0.map_or(NO_DUE, packed)), key: &self.key }
+    }
+}
+
+/// A [`Place`] to compare with: the instants in microseconds, which is all that is kept of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PlaceRef<'a> {
+    pub detected_at: i64,
+    pub due: Reverse<i64>,
+    pub key: &'a str,
+}
+
+impl PlaceRef<'_> {
+    pub(super) fn to_owned(self) -> Place {
+        let due = (self.due.0 != NO_DUE).then(|| unpacked(self.due.0));
+        Place { detected_at: self.detected_at(), due: Reverse(due), key: self.key.into() }
+    }
+
+    pub(super) fn detected_at(self) -> Timestamp {
+        unpacked(self.detected_at)
+    }
+}
+
+impl PlaceRef<'static> {
+    /// Before all that were detected then or later.
+    pub(super) fn first_at(detected_at: Timestamp) -> Self {
+        PlaceRef { detected_at: packed(detected_at), due: Reverse(i64::MAX), key: "" }
+    }
+}
+
+/// Before every instant, so that none is last.
+pub(super) const NO_DUE: i64 = i64::MIN;
+
+/// Half the bytes. States keep no more of an instant either.
+pub(super) fn packed(instant: Timestamp) -> i64 {
+    instant.as_microsecond()
+}
+
+pub(super) fn unpacked(micros: i64) -> Timestamp {
+    // The fraction of the very last second has no microseconds of its own.
+    Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 { Timestamp::MIN } else { Timestamp::MAX })
+}
+
 /// A place and the score that goes before it. The greater is the better.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rank {

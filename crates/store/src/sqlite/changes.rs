@@ -3,19 +3,19 @@
 //! Nothing is checked here: who may finish, publish or own a process, the writer knows before it writes
 //! ([`super::owners`]).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
 
-use adce_core::gap::{Gap, Task};
-use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
+use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId};
 use adce_core::record::{
-    AttemptRecord, BreakerRecord, Change, Closed, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
+    AttemptRecord, BreakerRecord, Change, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
 };
-use adce_core::time::{Moment, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Params, params};
+use adce_core::time::Moment;
+use rusqlite::{Connection, Params, params};
 
-use super::columns::{Columns, gap_bytes, json, micros, signed};
+use super::columns::{gap_bytes, json, micros, signed};
 use super::fault::Trouble;
+use super::gaps;
 use super::history::Written;
 
 /// Fewer rows lie in so many places anyway.
@@ -43,17 +43,47 @@ pub(super) fn lease(db: &Connection, lease: &Lease, token: FencingToken) -> Resu
     .map(drop)
 }
 
-/// All of a batch. What fills the tables of a first picture goes in by the order of their keys: a tree that is filled at
-/// random places reads and splits a page for nearly every row. Returns what it adds to the history.
-pub(super) fn make_all(db: &Connection, changes: &[Change]) -> Result<Written, Trouble> {
+/// What nothing else in a group reads: it is written at the end ([`Rest::write`]), many at once and in the order
+/// of the tables, so that each page is looked for once.
+#[derive(Default)]
+pub(super) struct Rest<'a> {
+    /// Each as it was put last.
+    items: HashMap<ItemId, &'a ItemRecord>,
+    ended: Vec<(FencingToken, AttemptId)>,
+}
+
+impl Rest<'_> {
+    pub(super) fn write(mut self, db: &Connection) -> Result<(), Trouble> {
+        let mut items: Vec<(ItemId, &ItemRecord)> = self.items.into_iter().collect();
+        items.sort_unstable_by_key(|(item, _)| *item);
+        items.into_iter().try_for_each(|(item, record)| put_item(db, item, record))?;
+        self.ended.sort_unstable();
+        // Who was leased together often ends together.
+        for together in self.ended.chunk_by(|(one, _), (next, _)| one.0 + 1 == next.0) {
+            let (first, last) = (together[0].0, together[together.len() - 1].0);
+            run(db, "DELETE FROM lease WHERE token BETWEEN ? AND ?", [signed(first.0), signed(last.0)])?;
+        }
+        let processes: bool = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM process)")?.query_row([], |row| row.get(0))?;
+        if processes {
+            for (_, attempt) in &self.ended {
+                run(db, "DELETE FROM process WHERE attempt = ?", [attempt_bytes(attempt)])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All of a batch but what is left to the end of its group. What fills the tables of a first picture goes in by their order: a tree that is filled at random places
+/// reads and splits a page for nearly every row. Returns what it adds to the history.
+pub(super) fn make_all<'a>(db: &Connection, changes: &'a [Change], rest: &mut Rest<'a>) -> Result<Written, Trouble> {
     let mut written = Written::default();
     for run in changes.chunk_by(|one, next| fills(one) && fills(next)) {
         if run.len() < WORTH_SORTING {
             for change in run {
-                written += make(db, change)?;
+                written += make(db, change, rest)?;
             }
         } else {
-            fill(db, run)?;
+            fill(db, run, rest)?;
         }
     }
     Ok(written)
@@ -64,44 +94,32 @@ fn fills(change: &Change) -> bool {
 }
 
 /// None of these means anything to those of another kind.
-fn fill(db: &Connection, changes: &[Change]) -> Result<(), Trouble> {
-    let (mut gaps, mut tasks, mut items) = (Vec::new(), Vec::new(), Vec::new());
+fn fill<'a>(db: &Connection, changes: &'a [Change], rest: &mut Rest<'a>) -> Result<(), Trouble> {
+    let (mut open, mut tasks) = (Vec::new(), Vec::new());
     for change in changes {
         match change {
-            Change::PutGap(gap) => gaps.push(gap),
+            Change::PutGap(gap) => open.push(gap),
             Change::PutTask(task) => tasks.push(task),
-            Change::PutItem(item, record) => items.push((item, record)),
+            Change::PutItem(item, record) => drop(rest.items.insert(*item, record)),
             _ => {}
         }
     }
-    // What is put twice stands there as it was put last.
-    items.sort_by_key(|(item, _)| **item);
-    gaps.sort_by_key(|gap| gap.id);
-    if have_nothing_in_common(&tasks) {
-        tasks.sort_by_key(|task| task.id);
-    }
-    items.into_iter().try_for_each(|(item, record)| put_item(db, *item, record))?;
-    gaps.into_iter().try_for_each(|gap| put_gap(db, gap))?;
-    tasks.into_iter().try_for_each(|task| put_task(db, task))
-}
-
-/// No task twice, and no gap in two: then their order means nothing.
-fn have_nothing_in_common(tasks: &[&Task]) -> bool {
-    let mut ids = HashSet::with_capacity(tasks.len());
-    let mut gaps = HashSet::with_capacity(tasks.len());
-    tasks.iter().all(|task| ids.insert(task.id)) && tasks.iter().flat_map(|task| &task.gaps).all(|gap| gaps.insert(*gap))
+    gaps::fill(db, open, &tasks)
 }
 
 /// Returns what it adds to the history.
-fn make(db: &Connection, change: &Change) -> Result<Written, Trouble> {
+fn make<'a>(db: &Connection, change: &'a Change, rest: &mut Rest<'a>) -> Result<Written, Trouble> {
     match change {
-        Change::CloseGap { gap, at, why } => return close_gap(db, *gap, *at, *why),
-        Change::Finish(record) => return finish(db, record),
+        Change::CloseGap { gap, at, why } => return gaps::close_gap(db, *gap, *at, *why),
+        Change::Finish(record) => return finish(db, record, rest),
         Change::Event(event) => return put_event(db, event),
-        Change::PutGap(gap) => put_gap(db, gap),
-        Change::PutTask(task) => put_task(db, task),
-        Change::RemoveTask(task) => remove_task(db, *task),
-        Change::PutItem(item, record) => put_item(db, *item, record),
+        Change::PutGap(gap) => gaps::put_gap(db, gap),
+        Change::PutTask(task) => gaps::put_task(db, task),
+        Change::RemoveTask(task) => gaps::remove_task(db, *task),
+        Change::PutItem(item, record) => {
+            rest.items.insert(*item, record);
+            Ok(())
+        }
         Change::PutPicture(picture) => put_picture(db, "accepted", &json(picture)),
         Change::PutHeldPicture(Some(held)) => put_picture(db, "held", &json(held)),
         Change::PutHeldPicture(None) => run(db, "DELETE FROM picture WHERE standing = 'held'", []).map(drop),
@@ -119,117 +137,6 @@ fn make(db: &Connection, change: &Change) -> Result<Written, Trouble> {
         Change::ForgetReservation(id) => run(db, "DELETE FROM reservation WHERE id = ?", [signed(*id)]).map(drop),
     }?;
     Ok(Written::default())
-}
-
-// ------------------------------------------------------------------------------------------------------ gaps and tasks
-
-fn put_gap(db: &Connection, gap: &Gap) -> Result<(), Trouble> {
-    run(
-        db,
-        "INSERT INTO gap (item, episode, dataset, key, reason, detected_at, next_try, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET dataset = excluded.dataset, key = excluded.key, reason = excluded.reason,
-             detected_at = excluded.detected_at, next_try = excluded.next_try, body = excluded.body",
-        params![
-            gap.id.item.0,
-            gap.id.episode,
-            gap.dataset,
-            gap.key,
-            gap.reason.word(),
-            micros(gap.detected_at),
-            gap.progress.next_try.map(micros),
-            json(gap),
-        ],
-    )
-    .map(drop)
-}
-
-fn close_gap(db: &Connection, gap: GapId, at: Timestamp, why: Closed) -> Result<Written, Trouble> {
-    let closed = run(db, "DELETE FROM gap WHERE item = ? AND episode = ?", params![gap.item.0, gap.episode])?;
-    if closed == 0 {
-        return Ok(Written::default());
-    }
-    let task = leave_task(db, gap)?;
-    put_event(db, &Event { at, task, gap: Some(gap), text: format!("gap closed: {}", why.word()) })
-}
-
-fn put_task(db: &Connection, task: &Task) -> Result<(), Trouble> {
-    if task.gaps.is_empty() {
-        return remove_task(db, task.id);
-    }
-    // Its gaps stand in `task_gap` alone, so that there is one truth about them.
-    let body = json(&Task { gaps: Vec::new(), ..task.clone() });
-    match found(db, task, &body)? {
-        // A task that is tried again is nearly always the same: reading costs less than writing three pages.
-        Found::AsItIs => return Ok(()),
-        Found::Otherwise => drop(run(db, "DELETE FROM task_gap WHERE task = ?", [task.id.0])?),
-        Found::Nothing => {}
-    }
-    for (position, gap) in (0_i64..).zip(&task.gaps) {
-        let joins = || {
-            run(
-                db,
-                "INSERT OR IGNORE INTO task_gap (item, episode, task, position) VALUES (?, ?, ?, ?)",
-                params![gap.item.0, gap.episode, task.id.0, position],
-            )
-        };
-        if joins()? == 0 {
-            leave_task(db, *gap)?;
-            joins()?;
-        }
-    }
-    run(
-        db,
-        "INSERT INTO task (id, collector, priority, detected_at, body) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET collector = excluded.collector, priority = excluded.priority,
-             detected_at = excluded.detected_at, body = excluded.body",
-        params![task.id.0, task.collector, task.priority.word(), micros(task.detected_at), body],
-    )
-    .map(drop)
-}
-
-/// How a task stands there.
-enum Found {
-    Nothing,
-    Otherwise,
-    AsItIs,
-}
-
-fn found(db: &Connection, task: &Task, body: &str) -> Result<Found, Trouble> {
-    let is_same = db
-        .prepare_cached("SELECT body = ? FROM task WHERE id = ?")?
-        .query_row(params![body, task.id.0], |row| row.get::<_, bool>(0))
-        .optional()?;
-    match is_same {
-        None => return Ok(Found::Nothing),
-        Some(false) => return Ok(Found::Otherwise),
-        Some(true) => {}
-    }
-    let mut gaps = db.prepare_cached("SELECT item, episode FROM task_gap WHERE task = ? ORDER BY position")?;
-    let mut rows = gaps.query([task.id.0])?;
-    for gap in &task.gaps {
-        let Some(row) = rows.next()? else { return Ok(Found::Otherwise) };
-        let is_it = row.get_ref(0)?.as_blob().is_ok_and(|item| item == gap.item.0) && row.get::<_, u32>(1)? == gap.episode;
-        if !is_it {
-            return Ok(Found::Otherwise);
-        }
-    }
-    Ok(if rows.next()?.is_none() { Found::AsItIs } else { Found::Otherwise })
-}
-
-fn remove_task(db: &Connection, task: TaskId) -> Result<(), Trouble> {
-    run(db, "DELETE FROM task_gap WHERE task = ?", [task.0])?;
-    run(db, "DELETE FROM task WHERE id = ?", [task.0]).map(drop)
-}
-
-/// Takes a gap out of the task it is in; a task that has none left is gone.
-fn leave_task(db: &Connection, gap: GapId) -> Result<Option<TaskId>, Trouble> {
-    let left: Option<Vec<u8>> = db
-        .prepare_cached("DELETE FROM task_gap WHERE item = ? AND episode = ? RETURNING task")?
-        .query_row(params![gap.item.0, gap.episode], |row| row.get(0))
-        .optional()?;
-    let Some(task) = left else { return Ok(None) };
-    run(db, "DELETE FROM task WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM task_gap WHERE task_gap.task = ?1)", [&task])?;
-    Columns("task_gap").task(&task).map(Some)
 }
 
 // ------------------------------------------------------------------------------------------------------------ attempts
@@ -267,9 +174,8 @@ fn lapse(db: &Connection, attempt: &AttemptId) -> Result<(), Trouble> {
     run(db, "DELETE FROM process WHERE attempt = ?", [attempt_bytes(attempt)]).map(drop)
 }
 
-fn finish(db: &Connection, record: &AttemptRecord) -> Result<Written, Trouble> {
-    run(db, "DELETE FROM lease WHERE token = ?", [signed(record.token.0)])?;
-    run(db, "DELETE FROM process WHERE attempt = ?", [attempt_bytes(&record.attempt)])?;
+fn finish(db: &Connection, record: &AttemptRecord, rest: &mut Rest<'_>) -> Result<Written, Trouble> {
+    rest.ended.push((record.token, record.attempt));
     let body = attempt_json(record);
     let written = Written::row(body.len());
     run(
@@ -296,7 +202,9 @@ fn attempt_json(record: &AttemptRecord) -> String {
 fn put_item(db: &Connection, item: ItemId, record: &ItemRecord) -> Result<(), Trouble> {
     run(
         db,
-        "INSERT OR REPLACE INTO item (id, confirmed, absent, suspect_etag, episodes, losses) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO item (id, confirmed, absent, suspect_etag, episodes, losses) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET confirmed = excluded.confirmed, absent = excluded.absent, suspect_etag = excluded.suspect_etag,
+             episodes = excluded.episodes, losses = excluded.losses",
         params![
             item.0,
             record.confirmed.map(micros),
@@ -370,7 +278,7 @@ fn settle(db: &Connection, id: u64, settled: &SettledReservation) -> Result<(), 
     .map(drop)
 }
 
-fn put_event(db: &Connection, event: &Event) -> Result<Written, Trouble> {
+pub(super) fn put_event(db: &Connection, event: &Event) -> Result<Written, Trouble> {
     run(
         db,
         "INSERT INTO event (at, task, item, episode, text) VALUES (?, ?, ?, ?, ?)",
@@ -386,7 +294,7 @@ fn put_event(db: &Connection, event: &Event) -> Result<Written, Trouble> {
 }
 
 /// Returns how many rows it changed.
-fn run(db: &Connection, sql: &str, params: impl Params) -> Result<usize, Trouble> {
+pub(super) fn run(db: &Connection, sql: &str, params: impl Params) -> Result<usize, Trouble> {
     Ok(db.prepare_cached(sql)?.execute(params)?)
 }
 

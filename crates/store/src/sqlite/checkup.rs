@@ -76,7 +76,7 @@ pub fn check(path: &Path, identity: &Identity, now: &Moment) -> Result<Option<Ch
 
 fn count(db: &Connection, checkup: &mut Checkup) -> Result<(), Trouble> {
     let number = |sql: &str| -> Result<u64, Trouble> { Ok(unsigned(db.query_row(sql, [], |row| row.get(0))?)) };
-    checkup.gaps = number("SELECT count(*) FROM gap")?;
+    checkup.gaps = number("SELECT count(*) FROM gap WHERE dataset IS NOT NULL")?;
     checkup.tasks = number("SELECT count(*) FROM task")?;
     checkup.leases = number("SELECT count(*) FROM lease")?;
     checkup.attempts = number("SELECT count(*) FROM attempt")?;
@@ -118,19 +118,18 @@ fn rows(db: &Connection) -> Result<Vec<String>, Trouble> {
     Ok(problems)
 }
 
-/// What is said of those that the query finds. That no gap is in two tasks its primary key says.
+/// What is said of those that the query finds. That no gap is in two tasks its only row says.
 const BETWEEN_ROWS: [(&str, &str); 5] = [
-    (
-        "is in a task and not open",
-        "SELECT 'gap ' || lower(hex(item)) || ', episode ' || episode || ',' FROM task_gap
-         WHERE NOT EXISTS (SELECT 1 FROM gap WHERE gap.item = task_gap.item AND gap.episode = task_gap.episode)",
-    ),
+    ("is in a task and not open", "SELECT 'gap ' || lower(hex(item)) || ', episode ' || episode || ',' FROM gap WHERE dataset IS NULL"),
     (
         "has gaps and is not there",
-        "SELECT DISTINCT 'task t_' || lower(hex(task)) FROM task_gap WHERE NOT EXISTS (SELECT 1 FROM task WHERE task.id = task_gap.task)",
+        "SELECT DISTINCT 'task ' || task FROM gap WHERE task IS NOT NULL AND NOT EXISTS (SELECT 1 FROM task WHERE task.seq = gap.task)",
     ),
-    ("has no gaps", "SELECT 'task t_' || lower(hex(id)) FROM task WHERE NOT EXISTS (SELECT 1 FROM task_gap WHERE task_gap.task = task.id)"),
-    ("is open in several episodes at once", "SELECT 'item ' || lower(hex(item)) FROM gap GROUP BY item HAVING count(*) > 1"),
+    ("has no gaps", "SELECT 'task t_' || lower(hex(id)) FROM task WHERE NOT EXISTS (SELECT 1 FROM gap WHERE gap.task = task.seq)"),
+    (
+        "is open in several episodes at once",
+        "SELECT 'item ' || lower(hex(item)) FROM gap WHERE dataset IS NOT NULL GROUP BY item HAVING count(*) > 1",
+    ),
     (
         "is of an attempt that has no lease",
         "SELECT 'process group ' || process_group FROM process WHERE NOT EXISTS (SELECT 1 FROM lease WHERE lease.attempt = process.attempt)",
@@ -140,7 +139,7 @@ const BETWEEN_ROWS: [(&str, &str); 5] = [
 /// Bodies that cannot be read, or speak of another row.
 fn bodies(db: &Connection) -> Result<Vec<String>, Trouble> {
     let mut problems = Vec::new();
-    let mut statement = db.prepare("SELECT item, episode, body FROM gap")?;
+    let mut statement = db.prepare("SELECT item, episode, body FROM gap WHERE body IS NOT NULL")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let columns = Columns("gap");

@@ -1,6 +1,8 @@
 //! How ids, times and structures become columns, and back.
 
+use adce_core::gap::Reason;
 use adce_core::ids::{AttemptId, GapId, ItemId, TaskId, Uuid};
+use adce_core::spec::PriorityLevel;
 use adce_core::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,6 +11,11 @@ use super::fault::Trouble;
 
 pub(super) fn micros(instant: Timestamp) -> i64 {
     instant.as_microsecond()
+}
+
+/// Whether [`micros`] loses nothing.
+pub(super) fn exact_micros(instant: Timestamp) -> bool {
+    instant.subsec_nanosecond() % 1_000 == 0
 }
 
 /// SQLite's integers are signed; the bits are what is kept.
@@ -84,6 +91,17 @@ impl Columns {
             Ok(GapId { item: self.item(item)?, episode: u32::from_be_bytes(self.bytes(episode)?) })
         };
         gaps.iter().map(gap).collect()
+    }
+
+    pub(super) fn reason(self, word: &str) -> Result<Reason, Trouble> {
+        let reasons = [Reason::Missing, Reason::Stale, Reason::Undersized, Reason::Suspect];
+        let named = reasons.into_iter().find(|reason| reason.word() == word);
+        named.ok_or_else(|| self.unreadable(format!("`{word}` is no reason")))
+    }
+
+    pub(super) fn priority(self, word: &str) -> Result<PriorityLevel, Trouble> {
+        let named = PriorityLevel::ALL.into_iter().find(|level| level.word() == word);
+        named.ok_or_else(|| self.unreadable(format!("`{word}` is no priority")))
     }
 
     pub(super) fn small<T: TryFrom<i64, Error: std::fmt::Display>>(self, number: i64) -> Result<T, Trouble> {

@@ -9,6 +9,7 @@ mod changes;
 mod checkup;
 mod columns;
 mod fault;
+mod gaps;
 mod history;
 mod mailbox;
 mod ownership;

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use super::mailbox::Mailbox;
 use super::writer::{End, Haste, Job, Sent};
 
-/// Batches in one commit. Only a long backlog fills it, and then size pays: names are spread evenly over the tables, so each
-/// batch of a small group writes pages of its own, and those of a large one share theirs (some 16 and 6 KiB a task).
-const GROUP: usize = 4_096;
+/// Batches in one commit. Only a long backlog fills it, and then size pays: names are spread evenly over their indexes, so each
+/// batch of a small group writes pages of its own, and those of a large one share theirs.
+const GROUP: usize = 16_384;
 
 /// A commit waits as long for company as the last one took: waiting longer would cost more than it can save. On a disk
 /// so busy that a commit takes longer than this, nobody is delayed further.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use adce_core::coverage::Picture;
-use adce_core::gap::{Gap, Task};
+use adce_core::gap::{Gap, Progress, Task};
 use adce_core::ids::{FencingToken, GapId, ItemId, TaskId};
 use adce_core::ports::StoreError;
 use adce_core::record::{
@@ -42,10 +42,9 @@ impl Reader {
                 attempts: attempts(db, "SELECT body FROM attempt WHERE task = ? ORDER BY seq", [task.0])?,
                 events: events(db, of_task, [task.0])?,
             };
-            let gaps = each(db, "SELECT item, episode FROM task_gap WHERE task = ?", [task.0], |row| {
-                Columns("task_gap").gap(&blob(row, 0)?, row.get(1)?)
-            })?;
-            Ok(history.of_one_task(gaps))
+            let of_task = "SELECT item, episode FROM gap WHERE task = (SELECT seq FROM task WHERE id = ?)";
+            let gaps = each(db, of_task, [task.0], |row| Columns("gap").gap(&blob(row, 0)?, row.get(1)?))?;
+            Ok(history.of_one_task(gaps).with_fills())
         })
     }
 
@@ -96,24 +95,63 @@ fn picture<T: serde::de::DeserializeOwned>(db: &Connection, standing: &str) -> R
 }
 
 fn gaps(db: &Connection) -> Result<Vec<Gap>, Trouble> {
-    each(db, "SELECT body FROM gap", [], |row| Columns("gap").json(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?))
+    let columns = Columns("gap");
+    let open =
+        "SELECT body, item, episode, dataset, key, reason, priority, detected_at, due, fingerprint FROM gap WHERE dataset IS NOT NULL";
+    let mut gaps = each(db, open, [], |row| {
+        if let Some(body) = row.get_ref(0)?.as_str_or_null().map_err(rusqlite::Error::from)? {
+            return columns.json(body);
+        }
+        Ok(Gap {
+            id: columns.gap(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?, row.get(2)?)?,
+            dataset: row.get(3)?,
+            key: row.get(4)?,
+            reason: columns.reason(row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?)?,
+            priority: columns.priority(row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?)?,
+            detected_at: columns.instant(row.get(7)?)?,
+            due: columns.instant_if(row.get(8)?)?,
+            fingerprint: unsigned(row.get(9)?),
+            group: Vec::new(),
+            etag: None,
+            last_modified: None,
+            progress: Progress::default(),
+        })
+    })?;
+    gaps.sort_unstable_by_key(|gap| gap.id);
+    Ok(gaps)
 }
 
 fn tasks(db: &Connection, open: &[Gap]) -> Result<Vec<Task>, Trouble> {
     let tried: HashMap<GapId, &Gap> = open.iter().filter(|gap| gap.progress.next_try.is_some()).map(|gap| (gap.id, gap)).collect();
     let columns = Columns("task");
-    let mut gaps = HashMap::<TaskId, Vec<GapId>>::new();
-    each(db, "SELECT task, item, episode FROM task_gap ORDER BY task, position", [], |row| {
-        let gap = Columns("task_gap").gap(&blob(row, 1)?, row.get(2)?)?;
-        gaps.entry(columns.task(&blob(row, 0)?)?).or_default().push(gap);
+    let mut gaps = HashMap::<i64, Vec<GapId>>::new();
+    each(db, "SELECT task, item, episode FROM gap WHERE task IS NOT NULL ORDER BY task, position", [], |row| {
+        gaps.entry(row.get(0)?).or_default().push(Columns("gap").gap(&blob(row, 1)?, row.get(2)?)?);
         Ok(())
     })?;
-    let mut tasks: Vec<Task> =
-        each(db, "SELECT body FROM task", [], |row| columns.json(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?))?;
+    let mut tasks: Vec<Task> = each(db, "SELECT seq, body, id, collector, source, priority, detected_at, due, key FROM task", [], |row| {
+        let task = match row.get_ref(1)?.as_str_or_null().map_err(rusqlite::Error::from)? {
+            Some(body) => columns.json(body)?,
+            None => Task {
+                id: columns.task(&blob(row, 2)?)?,
+                collector: row.get(3)?,
+                source: row.get(4)?,
+                priority: columns.priority(row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?)?,
+                detected_at: columns.instant(row.get(6)?)?,
+                due: columns.instant_if(row.get(7)?)?,
+                key: row.get(8)?,
+                group: Vec::new(),
+                gaps: Vec::new(),
+                ready_at: None,
+            },
+        };
+        let gaps = gaps.remove(&row.get(0)?).ok_or_else(|| columns.unreadable(format!("task {} has no gaps", task.id)))?;
+        Ok(Task { gaps, ..task })
+    })?;
     for task in &mut tasks {
-        task.gaps = gaps.remove(&task.id).ok_or_else(|| columns.unreadable(format!("task {} has no gaps", task.id)))?;
         task.ready_at = task.when_ready(|gap| tried.get(gap).copied());
     }
+    tasks.sort_unstable_by_key(|task| task.id);
     Ok(tasks)
 }
 

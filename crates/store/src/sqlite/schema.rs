@@ -245,7 +245,7 @@ fn prepare_for_writing(db: &Connection) -> Result<(), Trouble> {
         "PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
          PRAGMA journal_size_limit = 67108864;
-         PRAGMA cache_size = -16384;
+         PRAGMA cache_size = -65536;
          PRAGMA temp_store = MEMORY;"
     ))?;
     db.set_prepared_statement_cache_capacity(64);

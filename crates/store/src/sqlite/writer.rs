@@ -15,7 +15,7 @@ use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
 use super::Opening;
-use super::changes;
+use super::changes::{self, Rest};
 use super::columns::{micros, signed, unsigned};
 use super::fault::Trouble;
 use super::history::Ledger;
@@ -147,12 +147,14 @@ impl Writer {
 
     fn write_all(&mut self, group: &[Job]) -> Result<Vec<Verdict>, Trouble> {
         let mut verdicts = Vec::with_capacity(group.len());
+        let mut rest = Rest::default();
         for job in group {
             verdicts.push(match self.refusal(job) {
                 Some(refusal) => Err(refusal),
-                None => Ok(self.write(job)?),
+                None => Ok(self.write(job, &mut rest)?),
             });
         }
+        rest.write(&self.db)?;
         self.db.prepare_cached("UPDATE meta SET last_token = ?, latest = ?, history_bytes = ?")?.execute(params![
             signed(self.last_token),
             self.latest.map(micros),
@@ -168,7 +170,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, job: &Job) -> Result<Done, Trouble> {
+    fn write<'a>(&mut self, job: &'a Job, rest: &mut Rest<'a>) -> Result<Done, Trouble> {
         match &job.work {
             Work::Lease(lease, _) => {
                 // A token that is not used after all, because the disk is full, is not given again either.
@@ -180,7 +182,7 @@ impl Writer {
                 Ok(Done::Leased(token))
             }
             Work::Apply(changes, _) => {
-                let written = changes::make_all(&self.db, changes)?;
+                let written = changes::make_all(&self.db, changes, rest)?;
                 self.history.add(written);
                 self.owners.applied(changes);
                 self.latest = self.latest.max(latest_of(changes));

@@ -10,6 +10,7 @@ CREATE TABLE attempt (
     body       TEXT NOT NULL
 ) STRICT;
 INSERT INTO "attempt" VALUES(1,X'666E05FA900F18CC66B1E7E441','bbref',1741500001000000,1741500002000000,'{"attempt":"01957a00-0000-7000-8000-000000000001","token":1,"task":"t_666e05fa900f18cc66b1e7e441","collector":"bbref","started_at":"2025-03-09T06:00:01Z","ended_at":"2025-03-09T06:00:02Z","ended":"exit 0","requests":2,"outcomes":[[{"item":"e776aed887dbe71116dd9b1f7ac466c8","episode":1},{"outcome":"failed","fault":"item","message":"wrote nothing","retry_after_s":null}],[{"item":"7b871824769fb33d628cde57e2bff381","episode":1},{"outcome":"failed","fault":"item","message":"wrote nothing","retry_after_s":null}]],"log_tail":"done\n","log":"logs/a.log"}');
+INSERT INTO "attempt" VALUES(2,X'0102030405060708090A0B0C0D','bbref',1741500003000000,1741500004000000,'{"attempt":"01957a00-0000-7000-8000-000000000003","token":3,"task":"t_0102030405060708090a0b0c0d","collector":"bbref","started_at":"2025-03-09T06:00:03Z","ended_at":"2025-03-09T06:00:04Z","ended":"exit 0","requests":1,"outcomes":[[{"item":"00112233445566778899aabbccddeeff","episode":1},{"outcome":"done","etag":"\"e3\"","size":900,"last_modified":"2025-03-09T06:00:04Z"}]],"log_tail":"","log":null,"story":{"score":{"total":100000000,"base":100000000,"age":0,"importance":1000000,"size":1000000,"success":1000000},"rank":1,"ready":1,"waited":null,"gaps":[]}}');
 CREATE TABLE collector (
     name       TEXT PRIMARY KEY,
     failures   INTEGER NOT NULL,
@@ -26,6 +27,7 @@ CREATE TABLE event (
     text    TEXT NOT NULL
 ) STRICT;
 INSERT INTO "event" VALUES(1,1741500001000000,X'666E05FA900F18CC66B1E7E441',X'E776AED887DBE71116DD9B1F7AC466C8',1,'queued');
+INSERT INTO "event" VALUES(2,1741500004000000,X'0102030405060708090A0B0C0D',X'00112233445566778899AABBCCDDEEFF',1,'gap closed: filled');
 CREATE TABLE gap (
     item        BLOB NOT NULL,
     episode     INTEGER NOT NULL,
@@ -68,7 +70,7 @@ CREATE TABLE meta (
     -- 0 while an engine holds the state, and for ever after if it was killed.
     ended_clean INTEGER NOT NULL
 , history_bytes INTEGER NOT NULL DEFAULT 0) STRICT;
-INSERT INTO "meta" VALUES(1,'prod','/lake','6f1f8a2e-6b2b-4d38-9d0c-0a1b2c3d4e5f',2,1741500005000000,0,686);
+INSERT INTO "meta" VALUES(1,'prod','/lake','6f1f8a2e-6b2b-4d38-9d0c-0a1b2c3d4e5f',3,1741500005000000,0,1391);
 CREATE TABLE picture (
     standing TEXT PRIMARY KEY CHECK (standing IN ('accepted', 'held')),
     body     TEXT NOT NULL
