@@ -107,7 +107,8 @@ fn started(place: &Place, script: &str) -> Child {
     exec
 }
 
-fn ended(child: Child) -> Said {
+fn ended(mut child: Child) -> Said {
+    wait_for("its end", || child.try_wait().expect("a child").is_some());
     said(child.wait_with_output().expect("it ends"))
 }
 
@@ -125,7 +126,7 @@ fn a_signal_reaches_the_program_and_its_end_is_that_of_exec() {
     ended(exec).ends_with(130).says("nothing was asked");
 }
 
-/// A run that has collected something and goes on with the rest, and the number of its first request.
+/// A run whose engine can be asked.
 fn running(place: &Place) -> Child {
     let run = place.start(&["run"]);
     wait_for("the control socket", || place.has(".adce/control.sock"));

@@ -74,6 +74,15 @@ async fn an_engine_stays_for_its_guests() {
         place.objects().len() == 3
     })
     .await;
+    let next_look = async || running.handle.ask(Query::Status).await.expect("it stays").next_cycle;
+    for _ in 0..2 {
+        let before = next_look().await;
+        until("it looks again", async || {
+            place.clock.advance(Duration::from_secs(60));
+            next_look().await > before
+        })
+        .await;
+    }
     assert_eq!(guests(&running.handle).await, 1);
     running.handle.ask(|reply| Query::Dismiss(guest.id, reply)).await.unwrap().expect("it was there");
     assert!(running.end().await.unwrap().cycle.complete);
