@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use adce_core::ids::AttemptId;
 use bytes::Bytes;
+use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Empty};
@@ -33,8 +34,9 @@ use url::Host;
 
 use crate::HEAD_AT_MOST;
 use crate::complaints::Complaints;
+use crate::egress::{Egress, Proxy};
 use crate::origin::Origin;
-use crate::reach::{Reach, addresses};
+use crate::reach::{Reach, addresses, judge};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Common servers close idle connections after 5 s or more; one that closes just as a request leaves costs an answer.
@@ -48,6 +50,7 @@ pub(crate) struct Pool {
     tls: OnceCell<TlsConnector>,
     idle: Mutex<HashMap<Origin, Vec<(Instant, Connection)>>>,
     pub(crate) complaints: Complaints,
+    egress: Egress,
 }
 
 /// A client's body; or none, of a request that is sent once more.
@@ -57,6 +60,8 @@ pub(crate) type Sending = Either<Incoming, Empty<Bytes>>;
 pub(crate) struct Connection {
     sender: SendRequest<Sending>,
     driver: Driver,
+    /// It is one to a proxy, which has to be told for each request where it goes.
+    proxy: Option<Proxy>,
 }
 
 /// Who moves a connection's bytes.
@@ -78,6 +83,10 @@ impl Drop for Connection {
 impl Connection {
     /// The head of the answer; or the request, if nothing of it was written.
     pub(crate) async fn send(&mut self, request: Request<Sending>) -> Result<Response<Incoming>, TrySendError<Request<Sending>>> {
+        let request = match &self.proxy {
+            Some(proxy) => for_proxy(request, proxy),
+            None => request,
+        };
         if !request.body().is_end_stream() {
             // It may have to be read for as long as nobody reads the answer.
             self.run_by_itself();
@@ -152,24 +161,48 @@ impl Pool {
 
     pub(crate) async fn connect(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
         let connected = tokio::time::timeout(CONNECT, async {
-            let stream = dial(to, reach).await?;
+            let (stream, proxy) = self.dial(to, reach).await?;
             if !to.secure {
-                return shake_hands(stream).await;
+                return shake_hands(stream, proxy).await;
             }
+            let stream = match proxy {
+                Some(proxy) => proxy.lead(stream, to).await?,
+                None => stream,
+            };
             let name = match &to.host {
                 Host::Domain(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
                 Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
                 Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
             };
             let tls = self.tls.get_or_try_init(async || trust_of_the_system()).await?;
-            shake_hands(tls.connect(name, stream).await?).await
+            shake_hands(tls.connect(name, stream).await?, None).await
         });
         connected.await.unwrap_or_else(|_| Err(too_late()))
     }
 
     /// A connection of which nothing is known but where it leads.
     pub(crate) async fn tunnel(&self, to: &Origin, reach: Reach) -> io::Result<TcpStream> {
-        tokio::time::timeout(CONNECT, dial(to, reach)).await.unwrap_or_else(|_| Err(too_late()))
+        let dialled = tokio::time::timeout(CONNECT, async {
+            match self.dial(to, reach).await? {
+                (stream, Some(proxy)) => proxy.lead(stream, to).await,
+                (stream, None) => Ok(stream),
+            }
+        });
+        dialled.await.unwrap_or_else(|_| Err(too_late()))
+    }
+
+    /// A connection there, or to the proxy by which one gets there.
+    async fn dial(&self, to: &Origin, reach: Reach) -> io::Result<(TcpStream, Option<Proxy>)> {
+        let proxy = self.egress.proxy(to)?;
+        let stream = match &proxy {
+            Some(proxy) => {
+                judge(to, reach).await?;
+                proxy.dial().await?
+            }
+            None => TcpStream::connect(&*addresses(to, reach).await?).await?,
+        };
+        stream.set_nodelay(true)?;
+        Ok((stream, proxy))
     }
 }
 
@@ -177,13 +210,20 @@ fn too_late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no connection within 10 s")
 }
 
-async fn dial(to: &Origin, reach: Reach) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(&*addresses(to, reach).await?).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// As proxies are asked: with the whole URL.
+fn for_proxy(mut request: Request<Sending>, proxy: &Proxy) -> Request<Sending> {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if let Ok(whole) = format!("http://{host}{path}").parse() {
+        *request.uri_mut() = whole;
+    }
+    if let Some(authorization) = &proxy.authorization {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+    }
+    request
 }
 
-async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Connection> {
+async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, proxy: Option<Proxy>) -> io::Result<Connection> {
     let mut client = http1::Builder::new();
     client.preserve_header_case(true).max_buf_size(HEAD_AT_MOST);
     let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
@@ -192,7 +232,7 @@ async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'stati
             tracing::debug!(%why, "a connection to an upstream broke");
         }
     };
-    Ok(Connection { sender, driver: Driver::Waiter(Box::pin(moving)) })
+    Ok(Connection { sender, driver: Driver::Waiter(Box::pin(moving)), proxy })
 }
 
 fn trust_of_the_system() -> io::Result<TlsConnector> {
