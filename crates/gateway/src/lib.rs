@@ -19,6 +19,7 @@ mod authority;
 mod complaints;
 mod credentials;
 mod door;
+mod egress;
 mod headers;
 mod origin;
 mod pool;

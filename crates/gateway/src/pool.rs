@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use adce_core::ids::AttemptId;
 use bytes::Bytes;
+use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Empty};
@@ -35,8 +36,9 @@ use url::Host;
 
 use crate::HEAD_AT_MOST;
 use crate::complaints::Complaints;
+use crate::egress::{Egress, Proxy};
 use crate::origin::Origin;
-use crate::reach::{Reach, addresses};
+use crate::reach::{Reach, addresses, judge};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Common servers close idle connections after 5 s or more; one that closes just as a request leaves costs an answer.
@@ -62,6 +64,7 @@ pub(crate) struct Pool {
     tls: OnceCell<TlsConnector>,
     idle: Mutex<HashMap<Origin, Vec<(Instant, Connection)>>>,
     pub(crate) complaints: Complaints,
+    egress: Egress,
 }
 
 /// A client's body; or none, of a request that is sent once more.
@@ -71,6 +74,8 @@ pub(crate) type Sending = Either<Incoming, Empty<Bytes>>;
 pub(crate) struct Connection {
     sender: SendRequest<Sending>,
     driver: Driver,
+    /// It is one to a proxy, which has to be told for each request where it goes.
+    proxy: Option<Proxy>,
 }
 
 /// Who moves a connection's bytes.
@@ -92,6 +97,10 @@ impl Drop for Connection {
 impl Connection {
     /// The head of the answer; or the request, if nothing of it was written.
     pub(crate) async fn send(&mut self, request: Request<Sending>) -> Result<Response<Incoming>, TrySendError<Request<Sending>>> {
+        let request = match &self.proxy {
+            Some(proxy) => for_proxy(request, proxy),
+            None => request,
+        };
         if !request.body().is_end_stream() {
             // It may have to be read for as long as nobody reads the answer.
             self.run_by_itself();
@@ -130,7 +139,7 @@ impl Driver {
 
 impl Pool {
     pub(crate) fn new(stand_in: Option<StandIn>) -> Self {
-        Pool { stand_in, tls: OnceCell::new(), idle: Mutex::default(), complaints: Default::default() }
+        Pool { stand_in, tls: OnceCell::new(), idle: Mutex::default(), complaints: Default::default(), egress: Default::default() }
     }
 
     /// One that waits for work, or a new one.
@@ -170,33 +179,53 @@ impl Pool {
 
     pub(crate) async fn connect(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
         let connected = tokio::time::timeout(CONNECT, async {
-            let stream = self.dial(to, reach).await?;
+            let (stream, proxy) = self.dial(to, reach).await?;
             if !to.secure {
-                return shake_hands(stream).await;
+                return shake_hands(stream, proxy).await;
             }
+            let stream = match proxy {
+                Some(proxy) => proxy.lead(stream, to).await?,
+                None => stream,
+            };
             let name = match &to.host {
                 Host::Domain(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
                 Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
                 Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
             };
             let tls = self.tls.get_or_try_init(async || self.trust()).await?;
-            shake_hands(tls.connect(name, stream).await?).await
+            shake_hands(tls.connect(name, stream).await?, None).await
         });
         connected.await.unwrap_or_else(|_| Err(too_late()))
     }
 
     /// A connection of which nothing is known but where it leads.
     pub(crate) async fn tunnel(&self, to: &Origin, reach: Reach) -> io::Result<TcpStream> {
-        tokio::time::timeout(CONNECT, self.dial(to, reach)).await.unwrap_or_else(|_| Err(too_late()))
+        let dialled = tokio::time::timeout(CONNECT, async {
+            match self.dial(to, reach).await? {
+                (stream, Some(proxy)) => proxy.lead(stream, to).await,
+                (stream, None) => Ok(stream),
+            }
+        });
+        dialled.await.unwrap_or_else(|_| Err(too_late()))
     }
 
-    async fn dial(&self, to: &Origin, reach: Reach) -> io::Result<TcpStream> {
-        let stream = match &self.stand_in {
+    /// A connection there, or to the proxy by which one gets there.
+    async fn dial(&self, to: &Origin, reach: Reach) -> io::Result<(TcpStream, Option<Proxy>)> {
+        if let Some(stand_in) = &self.stand_in {
+            let stream = TcpStream::connect(if to.secure { stand_in.https } else { stand_in.http }).await?;
+            stream.set_nodelay(true)?;
+            return Ok((stream, None));
+        }
+        let proxy = self.egress.proxy(to)?;
+        let stream = match &proxy {
+            Some(proxy) => {
+                judge(to, reach).await?;
+                proxy.dial().await?
+            }
             None => TcpStream::connect(&*addresses(to, reach).await?).await?,
-            Some(stand_in) => TcpStream::connect(if to.secure { stand_in.https } else { stand_in.http }).await?,
         };
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok((stream, proxy))
     }
 
     fn trust(&self) -> io::Result<TlsConnector> {
@@ -220,7 +249,20 @@ fn too_late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no connection within 10 s")
 }
 
-async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Connection> {
+/// As proxies are asked: with the whole URL.
+fn for_proxy(mut request: Request<Sending>, proxy: &Proxy) -> Request<Sending> {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if let Ok(whole) = format!("http://{host}{path}").parse() {
+        *request.uri_mut() = whole;
+    }
+    if let Some(authorization) = &proxy.authorization {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+    }
+    request
+}
+
+async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, proxy: Option<Proxy>) -> io::Result<Connection> {
     let mut client = http1::Builder::new();
     client.preserve_header_case(true).max_buf_size(HEAD_AT_MOST);
     let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
@@ -229,7 +271,7 @@ async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'stati
             tracing::debug!(%why, "a connection to an upstream broke");
         }
     };
-    Ok(Connection { sender, driver: Driver::Waiter(Box::pin(moving)) })
+    Ok(Connection { sender, driver: Driver::Waiter(Box::pin(moving)), proxy })
 }
 
 fn trust_of_the_system(provider: Arc<CryptoProvider>) -> io::Result<Arc<rustls_platform_verifier::Verifier>> {

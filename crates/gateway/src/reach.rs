@@ -44,6 +44,24 @@ pub(crate) async fn addresses(origin: &Origin, reach: Reach) -> io::Result<Vec<S
     }
 }
 
+/// Refuses what is known here to lead inside, of a name that somebody else resolves.
+pub(crate) async fn judge(origin: &Origin, reach: Reach) -> io::Result<()> {
+    match addresses(origin, reach).await {
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => Err(why),
+        // Behind a proxy names of the internet often have no address here.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether the host as it is written is this machine, or of its networks.
+pub(crate) fn is_inside(host: &Host<String>) -> bool {
+    match host {
+        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(address) => !is_public((*address).into()),
+        Host::Ipv6(address) => !is_public((*address).into()),
+    }
+}
+
 /// Neither this machine nor its networks.
 fn is_public(address: IpAddr) -> bool {
     match address {
