@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use adce_core::coverage::Picture;
-use adce_core::gap::{Gap, Task};
-use adce_core::ids::FencingToken;
+use adce_core::gap::{Gap, Outcome, Progress, Reason, Task};
+use adce_core::ids::{FencingToken, TaskId};
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{
-    AbsentMark, BreakerRecord, Change, Closed, Event, HeldPicture, History, ItemRecord, Lease, Remembered, Reservation, SourceRecord,
+    AbsentMark, AttemptRecord, BreakerRecord, Change, Closed, Event, HeldPicture, History, ItemRecord, Lease, Remembered, Reservation,
+    SourceRecord,
 };
 use adce_core::spec::PriorityLevel;
-use adce_core::time::{BootId, Boottime, Moment};
+use adce_core::time::{BootId, Boottime, Moment, SignedDuration, Timestamp};
 use adce_store::memory::MemoryStore;
 use adce_store::sqlite::{self, Opening};
 use adce_store::{Identity, Retention};
@@ -63,15 +64,20 @@ macro_rules! claims {
 claims! {
     a_new_state_remembers_nothing
     everything_put_is_remembered_as_it_was
+    what_nobody_tried_is_remembered_as_it_was
     what_is_put_again_replaces_what_was_there
     a_closed_gap_leaves_the_state_and_its_task
     a_closed_gap_leaves_a_line_in_its_tasks_history
     a_gap_is_in_the_task_it_was_put_into_last
     a_large_batch_means_what_its_changes_mean_one_by_one
+    a_second_picture_means_what_its_changes_mean_one_by_one
+    an_item_is_what_the_last_change_of_a_batch_says
     a_gap_has_one_owner
     a_lease_for_one_gap_twice_is_refused
     a_refused_lease_takes_none_of_its_gaps
     a_finished_lease_frees_its_gaps
+    attempts_that_end_together_end_no_other
+    a_gap_that_an_attempt_filled_is_told_once
     a_released_lease_frees_its_gaps_and_leaves_no_trace
     what_nobody_waits_for_keeps_its_place
     tokens_grow_and_are_never_given_again
@@ -151,6 +157,48 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
     assert_eq!(store.load().await.unwrap(), expected);
     drop(store);
     assert_eq!(backend.open().load().await.unwrap(), expected, "after a restart");
+}
+
+/// With all that may differ in what needs few words.
+async fn what_nobody_tried_is_remembered_as_it_was<B: Backend>() {
+    let backend = B::new();
+    let store = backend.open();
+    let reasons = [Reason::Missing, Reason::Stale, Reason::Undersized, Reason::Suspect];
+    // Between two microseconds, which a state does not keep otherwise, and before the epoch.
+    let instants = [at(0), at(-1) + SignedDuration::from_nanos(1), Timestamp::from_second(-7_000_000_000).unwrap()];
+    let mut gaps = Vec::new();
+    for (number, priority) in (0_u32..).zip(PriorityLevel::ALL.repeat(12)) {
+        let instant = instants[number as usize % 3];
+        gaps.push(Gap {
+            reason: reasons[number as usize / 4 % 4],
+            priority,
+            detected_at: instant,
+            due: (number % 5 > 0).then_some(instant),
+            group: Vec::new(),
+            fingerprint: u64::MAX - u64::from(number),
+            progress: Progress::default(),
+            ..gap(number)
+        });
+    }
+    let task_of = |gap: &Gap| Task {
+        priority: gap.priority,
+        group: Vec::new(),
+        source: gap.due.map(|_| "espn".into()),
+        detected_at: gap.detected_at,
+        due: gap.due,
+        gaps: vec![gap.id],
+        id: TaskId::of("bbref", gap.id),
+        key: gap.key.clone(),
+        ready_at: None,
+        ..task(&[1])
+    };
+    let mut tasks: Vec<Task> = gaps.iter().map(task_of).collect();
+    put(&store, gaps.iter().cloned().map(Change::PutGap).chain(tasks.iter().cloned().map(Change::PutTask))).await;
+    drop(store);
+    let remembered = backend.open().load().await.unwrap();
+    gaps.sort_by_key(|gap| gap.id);
+    tasks.sort_by_key(|task| task.id);
+    assert_eq!((remembered.gaps, remembered.tasks), (gaps, tasks));
 }
 
 async fn what_is_put_again_replaces_what_was_there<B: Backend>() {
@@ -243,6 +291,42 @@ async fn a_large_batch_means_what_its_changes_mean_one_by_one<B: Backend>() {
     assert!(remembered.gaps.iter().any(|gap| gap.key == "twice") && remembered.tasks.contains(&known_task(&[7, 5])));
 }
 
+/// Every task has other gaps than before, and none shares one with another task of the batch.
+async fn a_second_picture_means_what_its_changes_mean_one_by_one<B: Backend>() {
+    let first = (0..100).flat_map(|number| [Change::PutGap(gap(number)), Change::PutTask(known_task(&[number]))]);
+    let first: Vec<Change> = first.chain([Change::PutTask(known_task(&[200, 201, 202]))]).collect();
+    let renamed = |number: u32| Change::PutGap(Gap { key: format!("renamed/{number}"), ..gap(number) });
+    let mut second: Vec<Change> =
+        (0..50).flat_map(|pair| [renamed(2 * pair), Change::PutTask(known_task(&[2 * pair + 1, 2 * pair]))]).collect();
+    // One that gives a gap away, one that was not open, one that stays as it is, and one that ends.
+    second.extend([Change::PutTask(known_task(&[300, 201])), Change::PutGap(gap(300)), Change::PutGap(gap(202))]);
+    second.extend([Change::PutTask(Task { gaps: Vec::new(), ..known_task(&[400]) })]);
+    let (at_once, one_by_one) = (B::new().open(), B::new().open());
+    put(&at_once, first.clone()).await;
+    put(&at_once, second.clone()).await;
+    for change in first.into_iter().chain(second) {
+        put(&one_by_one, [change]).await;
+    }
+    let in_order = |mut remembered: Remembered| {
+        remembered.gaps.sort_by_key(|gap| gap.id);
+        remembered.tasks.sort_by_key(|task| task.id);
+        remembered
+    };
+    let remembered = in_order(at_once.load().await.unwrap());
+    assert!(remembered == in_order(one_by_one.load().await.unwrap()), "100 gaps, too many to print");
+    assert_eq!((remembered.gaps.len(), remembered.tasks.len()), (102, 52));
+    assert!(remembered.tasks.contains(&Task { gaps: vec![gap_id(200), gap_id(202)], ..known_task(&[200]) }), "what is left of it");
+}
+
+async fn an_item_is_what_the_last_change_of_a_batch_says<B: Backend>() {
+    let store = B::new().open();
+    let seen = |episodes: u32| Change::PutItem(item(1), ItemRecord { episodes, ..ItemRecord::default() });
+    put(&store, [seen(1), seen(3), seen(2)]).await;
+    assert_eq!(store.load().await.unwrap().items[&item(1)].episodes, 2);
+    put(&store, [seen(5)]).await;
+    assert_eq!(store.load().await.unwrap().items[&item(1)].episodes, 5);
+}
+
 async fn a_gap_has_one_owner<B: Backend>() {
     let store = B::new().open();
     store.lease(lease(1, &[1, 2])).await.unwrap();
@@ -274,6 +358,33 @@ async fn a_finished_lease_frees_its_gaps<B: Backend>() {
     let remembered = store.load().await.unwrap();
     assert_eq!((remembered.leases, remembered.processes), (vec![], vec![]));
     store.lease(lease(2, &[2])).await.unwrap();
+}
+
+async fn attempts_that_end_together_end_no_other<B: Backend>() {
+    let store = B::new().open();
+    let mut tokens = Vec::new();
+    for number in 1..6 {
+        tokens.push(store.lease(lease(number, &[number])).await.unwrap());
+    }
+    put(&store, [1, 2, 4].map(|number| Change::Started(process(number)))).await;
+    put(&store, [5, 1, 2].map(|number| Change::Finish(ended(number, tokens[number as usize - 1], &[number])))).await;
+    let left = store.load().await.unwrap();
+    assert_eq!(left.leases.iter().map(|lease| lease.attempt).collect::<Vec<_>>(), [attempt(3), attempt(4)]);
+    assert_eq!(left.processes, [process(4)]);
+}
+
+async fn a_gap_that_an_attempt_filled_is_told_once<B: Backend>() {
+    let store = B::new().open();
+    put(&store, [Change::PutGap(gap(1)), Change::PutTask(task(&[1])), Change::Event(event(1, "queued"))]).await;
+    let token = store.lease(lease(2, &[1])).await.unwrap();
+    let done = Outcome::Done { etag: "\"1\"".into(), size: 900, last_modified: at(3) };
+    let record = AttemptRecord { outcomes: vec![(gap_id(1), done)], ..ended(2, token, &[1]) };
+    put(&store, [Change::Finish(record), Change::CloseGap { gap: gap_id(1), at: at(3), why: Closed::Filled }]).await;
+    let by_hand = Event { at: at(4), ..event(1, "asked for by hand") };
+    put(&store, [Change::Event(by_hand)]).await;
+    let events = store.history(task_id(1)).await.unwrap().events;
+    let told: Vec<_> = events.iter().map(|event| (event.at, event.text.as_str())).collect();
+    assert_eq!(told, [(at(1), "queued"), (at(3), "gap closed: filled"), (at(4), "asked for by hand")]);
 }
 
 async fn a_released_lease_frees_its_gaps_and_leaves_no_trace<B: Backend>() {
