@@ -53,7 +53,7 @@ struct Web {
 }
 
 impl Web {
-    fn http(content: fn(&str) -> Option<Bytes>) -> Web {
+    fn http(content: impl Fn(&str) -> Option<Bytes> + Send + Sync + 'static) -> Web {
         let runtime = Runtime::new().expect("a runtime");
         let upstream = runtime.block_on(Upstream::start(UpstreamConfig {
             limits: vec![Limit { requests: PER_SECOND, span: Duration::from_secs(1) }],
@@ -67,7 +67,7 @@ impl Web {
         Web { url: format!("http://{}", upstream.address()), _runtime: runtime, upstream, authority: None }
     }
 
-    fn https(content: fn(&str) -> Option<Bytes>) -> Web {
+    fn https(content: impl Fn(&str) -> Option<Bytes> + Send + Sync + 'static) -> Web {
         let plain = Web::http(content);
         let (authority, config) = certified();
         let port = plain._runtime.block_on(in_tls(config, plain.upstream.address()));
@@ -254,21 +254,19 @@ fn the_scraper_in_rust() {
 #[test]
 fn git_is_paced() {
     let Some(_) = installed("git") else { return };
-    let folder = std::env::temp_dir().join("adce-test-clients-git");
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let repository = tempfile::tempdir().expect("a folder");
     // Ten loose objects and more: each is a request.
     let made = "git init -q . && git config user.name t && git config user.email t@example.org && for i in 1 2 3 4 5; do echo $i >$i && \
                 git add . && git commit -q -m $i; done && git update-server-info";
-    assert!(Command::new("sh").args(["-c", made]).current_dir(&folder).status().expect("sh").success());
-    let served = |path: &str| {
+    assert!(Command::new("sh").args(["-c", made]).current_dir(repository.path()).status().expect("sh").success());
+    let folder = repository.path().join(".git");
+    let served = move |path: &str| {
         let path = path.split('?').next().unwrap_or_default().strip_prefix("/repo.git/")?;
-        let folder = std::env::temp_dir().join("adce-test-clients-git/.git");
         std::fs::read(folder.join(path)).ok().map(Bytes::from)
     };
     let mut client = Client::script("git clone -q \"$1/repo.git\" clone && cp clone/5 \"$3\" && rm -rf clone");
     client.requests = None;
-    assert_paced(&client, &Web::http(served));
+    assert_paced(&client, &Web::http(served.clone()));
     assert_paced(&client, &Web::https(served));
 }
 
