@@ -19,6 +19,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
+use adce_collect::Children;
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -69,14 +70,15 @@ pub fn guard() -> io::Result<ExitCode> {
     // SAFETY: the default action is no handler that could run at a bad moment.
     unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     nix::sys::prctl::set_child_subreaper(true)?;
-    let mine = Mine { others: children().into_iter().collect() };
+    let children = Children::of(getpid().as_raw());
+    let mine = Mine { others: children.now().into_iter().collect(), children };
     let watched = watched();
     watched.thread_block()?;
     let started =
         SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC).map_err(io::Error::from).and_then(|signals| Ok((start_engine()?, signals)));
     match started {
         Ok((engine, signals)) => {
-            let status = wait(&engine, &signals)?;
+            let status = wait(&engine, &signals).unwrap_or_else(|error| wait_deaf(&engine, &error));
             mine.end();
             Ok(pass_on(status))
         }
@@ -118,11 +120,35 @@ fn wait(engine: &Child, signals: &SignalFd) -> io::Result<ExitStatus> {
     }
 }
 
+/// There is an engine, and its guardian hears of nothing any more: it only waits. A signal ends it from now on, and its
+/// engine with it.
+fn wait_deaf(engine: &Child, why: &io::Error) -> ExitStatus {
+    eprintln!("warning: the guardian cannot hand signals on any more ({why}): one that is sent to it ends the engine at once");
+    let _ = watched().thread_unblock();
+    let engine = Pid::from_raw(engine.id() as i32);
+    loop {
+        match waitpid(engine, None) {
+            Ok(ended) => {
+                if let Some((_, status)) = as_ended(ended) {
+                    return status;
+                }
+            }
+            Err(nix::errno::Errno::EINTR) => {}
+            // Somebody has reaped it, so it has ended; how, nobody knows.
+            Err(_) => return ExitStatus::from_raw(1 << 8),
+        }
+    }
+}
+
 /// A child that has ended; this one, or any.
 fn reaped(pid: Option<Pid>) -> Option<(Pid, ExitStatus)> {
-    match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::Exited(pid, code)) => Some((pid, ExitStatus::from_raw(code << 8))),
-        Ok(WaitStatus::Signaled(pid, signal, _)) => Some((pid, ExitStatus::from_raw(signal as i32))),
+    waitpid(pid, Some(WaitPidFlag::WNOHANG)).ok().and_then(as_ended)
+}
+
+fn as_ended(status: WaitStatus) -> Option<(Pid, ExitStatus)> {
+    match status {
+        WaitStatus::Exited(pid, code) => Some((pid, ExitStatus::from_raw(code << 8))),
+        WaitStatus::Signaled(pid, signal, _) => Some((pid, ExitStatus::from_raw(signal as i32))),
         _ => None,
     }
 }
@@ -131,6 +157,8 @@ fn reaped(pid: Option<Pid>) -> Option<(Pid, ExitStatus)> {
 struct Mine {
     /// Children of a shell that became this program (`exec adce`) are somebody else's.
     others: HashSet<i32>,
+    /// Of this thread, which is the only one.
+    children: Children,
 }
 
 impl Mine {
@@ -138,7 +166,7 @@ impl Mine {
     fn end(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let left: Vec<i32> = children().into_iter().filter(|pid| !self.others.contains(pid)).collect();
+            let left: Vec<i32> = self.children.now().into_iter().filter(|pid| !self.others.contains(pid)).collect();
             if left.is_empty() {
                 return;
             }
@@ -153,16 +181,6 @@ impl Mine {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-    }
-}
-
-/// Of this thread, which is the only one: zombies, too.
-fn children() -> Vec<i32> {
-    let me = getpid();
-    match std::fs::read_to_string(format!("/proc/{me}/task/{me}/children")) {
-        Ok(pids) => pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
-        // The kernel was built without that file.
-        Err(_) => adce_collect::children_of(me.as_raw()),
     }
 }
 
@@ -182,4 +200,18 @@ fn pass_on(status: ExitStatus) -> ExitCode {
     }
     // The first process of a container does not die of its own signals.
     ExitCode::from(128 + signal.map_or(number, |signal| signal as i32) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_hear_signals_any_more_waits_for_the_engine_all_the_same() {
+        let engine = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+        // A descriptor that gives no signals.
+        let deaf = io::Error::from(nix::errno::Errno::EBADF);
+        assert_eq!(wait_deaf(&engine, &deaf).code(), Some(7), "and not as if there were none");
+        assert_eq!(wait_deaf(&engine, &deaf).code(), Some(1), "whoever has reaped it");
+    }
 }

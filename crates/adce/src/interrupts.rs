@@ -12,6 +12,9 @@ use crate::guardian::in_other_words;
 /// The same signal by the other way within this time is the same one: both are sent in one breath, and a person needs
 /// longer to ask again.
 const ONE_BREATH: Duration = Duration::from_millis(500);
+/// Who tells both may tell the guardian once more in the same moment, as `timeout` does: first whom it has started, then the
+/// whole group. That takes microseconds; nobody asks again as soon as this.
+const ONE_MOMENT: Duration = Duration::from_millis(50);
 
 /// Ctrl-C and SIGTERM.
 pub struct Interrupts {
@@ -28,14 +31,25 @@ enum Way {
 /// One kind of signal.
 #[derive(Default)]
 struct Heard {
-    last: Option<(Way, Instant)>,
+    /// What has not come by the other way so far.
+    alone: Option<(Way, Instant)>,
+    /// When the last that came by both ways came first.
+    by_both: Option<Instant>,
 }
 
 impl Heard {
-    /// Whether this is another one than the last.
+    /// Whether this is another one, and not the same once more by the other way.
     fn is_new(&mut self, way: Way, now: Instant) -> bool {
-        let last = self.last.replace((way, now));
-        last.is_none_or(|(last, at)| last == way || now.duration_since(at) > ONE_BREATH)
+        match self.alone {
+            Some((other, at)) if other != way && now.duration_since(at) <= ONE_BREATH => {
+                (self.alone, self.by_both) = (None, Some(at));
+                return false;
+            }
+            None if self.by_both.is_some_and(|at| now.duration_since(at) <= ONE_MOMENT) => return false,
+            _ => {}
+        }
+        self.alone = Some((way, now));
+        true
     }
 }
 
@@ -84,5 +98,7 @@ mod tests {
         assert_eq!(told(&[(ByTheGuardian, 0), (Directly, 1), (ByTheGuardian, 2)]), 1, "the guardian was told, then the group");
         assert_eq!(told(&[(Directly, 0), (ByTheGuardian, 1_000)]), 2, "later, by the other way");
         assert_eq!(told(&[(Directly, 0), (ByTheGuardian, 1), (Directly, 1_000), (ByTheGuardian, 1_001)]), 2, "a group was told twice");
+        assert_eq!(told(&[(Directly, 0), (ByTheGuardian, 1), (Directly, 200), (ByTheGuardian, 201)]), 2, "and in one breath");
+        assert_eq!(told(&[(ByTheGuardian, 0), (Directly, 100), (ByTheGuardian, 200), (Directly, 201)]), 2, "by a slow guardian, too");
     }
 }

@@ -52,13 +52,13 @@ impl Drop for LogKeeper {
 /// Logs that cannot be pruned cost nobody the work that is to be done.
 async fn look(folder: &Path, keep: Retention) {
     let at = folder.to_owned();
-    let pruned = tokio::task::spawn_blocking(move || prune(&at, keep, SystemTime::now())).await;
+    let pruned = tokio::task::spawn_blocking(move || prune(&at, keep, SystemTime::now(), remove)).await;
     if let Ok(Err(error)) = pruned {
         tracing::warn!(folder = %folder.display(), %error, "old logs could not be removed");
     }
 }
 
-fn prune(folder: &Path, keep: Retention, now: SystemTime) -> io::Result<()> {
+fn prune(folder: &Path, keep: Retention, now: SystemTime, remove: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -80,15 +80,18 @@ fn prune(folder: &Path, keep: Retention, now: SystemTime) -> io::Result<()> {
     // What cannot be removed must not keep everything older.
     let mut failed = Ok(());
     for path in surplus(logs, keep, now) {
-        // A link is no folder.
-        let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
-        let removed = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        match removed {
+        match remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => failed = Err(error),
             _ => {}
         }
     }
     failed
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    // A link is no folder.
+    let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    if is_folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
 }
 
 /// Of all files below, as far as they can be looked at. Links are not followed.
@@ -102,14 +105,19 @@ fn bytes_in(folder: &Path) -> u64 {
     bytes.sum()
 }
 
-/// Those that are too old, and the oldest of those that are too many or too large together.
+/// Those that are too old, those that would not fit alone, and the oldest of those that are too many or too large together.
 fn surplus(mut logs: Vec<Log>, keep: Retention, now: SystemTime) -> Vec<PathBuf> {
     let age = |log: &Log| now.duration_since(log.written).unwrap_or_default();
     logs.sort_by(|a, b| b.written.cmp(&a.written).then_with(|| b.path.cmp(&a.path)));
     let (mut kept, mut bytes) = (0_usize, 0);
     let surplus = logs.into_iter().filter(|log| {
+        let is_fresh = age(log) < FRESH;
+        if log.bytes > keep.bytes {
+            // Whatever went for it, there would be no room: nothing does.
+            return !is_fresh;
+        }
         let fits = kept < LOGS_AT_MOST && bytes + log.bytes <= keep.bytes && age(log) <= keep.age;
-        let stays = fits || age(log) < FRESH;
+        let stays = fits || is_fresh;
         // Once one does not fit, no older one does.
         kept = if stays { kept + 1 } else { LOGS_AT_MOST };
         bytes += log.bytes;
@@ -137,8 +145,32 @@ mod tests {
         assert_eq!(gone(&logs, Retention { bytes: 20, ..keep }), ["older", "too-old"]);
         assert_eq!(gone(&[("new", 100, 10), ("large", 500, 95), ("small", 900, 1)], keep), ["large", "small"], "no holes");
         assert_eq!(gone(&[("fresh", 1, 500), ("fresher", 0, 500)], keep), Vec::<String>::new());
+        assert_eq!(gone(&[("fresh", 1, 60), ("fresher", 0, 60), ("old", 500, 1)], keep), ["old"], "what is fresh takes room");
         let many: Vec<String> = (0..LOGS_AT_MOST + 2).map(|number| format!("{number:06}")).collect();
         let many: Vec<(&str, u64, u64)> = many.iter().map(|name| (name.as_str(), 100, 0)).collect();
         assert_eq!(gone(&many, keep), ["000001", "000000"], "however short they are");
+    }
+
+    #[test]
+    fn what_is_larger_than_all_that_is_kept_takes_no_others_with_it() {
+        let keep = Retention { age: Duration::from_secs(1_000), bytes: 100 };
+        assert_eq!(gone(&[("new", 100, 10), ("huge", 200, 101), ("old", 500, 90)], keep), ["huge"]);
+        assert_eq!(gone(&[("huge", 1, 101), ("old", 500, 100)], keep), Vec::<String>::new(), "nor while it is fresh");
+    }
+
+    #[test]
+    fn what_cannot_be_removed_keeps_nothing_older() {
+        let place = tempfile::tempdir().unwrap();
+        let names = ["1.log", "2.folder", "3.log"].map(|name| format!("0192e4a0-0000-7000-8000-00000000000{name}"));
+        let [young, stubborn, old] = names.map(|name| place.path().join(name));
+        std::fs::write(&young, "").unwrap();
+        std::fs::create_dir(&stubborn).unwrap();
+        std::fs::write(&old, "").unwrap();
+        let day = Duration::from_secs(24 * 3_600);
+        let in_days = SystemTime::now() + day;
+        let stubborn_one = |path: &Path| if path == stubborn { Err(io::ErrorKind::ResourceBusy.into()) } else { remove(path) };
+        let pruned = prune(place.path(), Retention { age: Duration::ZERO, bytes: 100 }, in_days, stubborn_one);
+        assert_eq!(pruned.unwrap_err().kind(), io::ErrorKind::ResourceBusy, "it is said");
+        assert_eq!([young, stubborn, old].map(|path| path.exists()), [false, true, false]);
     }
 }

@@ -118,3 +118,14 @@ fn what_nothing_ever_ran_in_is_not_kept() {
     let logs = std::fs::read_dir(place.path(".adce/logs")).map_or(0, Iterator::count);
     assert_eq!((place.has("lake/letters/a.txt"), logs), (true, 0));
 }
+
+#[test]
+fn what_a_silent_attempt_leaves_is_as_old_as_its_end() {
+    let config = CONFIG.replace("echo talking; exit 1", "echo there > {out}; touch -d @0 $(dirname $ADCE_OUT)");
+    let place = Place::new(&format!("{config}      keep: always\n"));
+    place.adce(&["run"]).ends_with(0);
+    let kept = || std::fs::read_dir(place.path(".adce/logs")).expect("logs").flatten().count();
+    assert_eq!(kept(), 1);
+    place.adce(&["run"]).ends_with(0);
+    assert_eq!(kept(), 1, "it was old at once");
+}

@@ -30,7 +30,7 @@ use crate::command::Commands;
 use crate::http::Fetches;
 pub use crate::http::Upstream;
 pub use crate::predecessor::{EndedGroup, end_predecessors};
-pub use crate::process::children_of;
+pub use crate::process::Children;
 pub use crate::strays::{EndedStrays, end_strays};
 
 /// How attempts are run, apart from what the config says of each collector.

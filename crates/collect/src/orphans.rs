@@ -11,10 +11,8 @@
 //! looks and the reaping of leaders exclude each other. The leader of an attempt is never reaped here, whoever has ended
 //! with it (`a_daemon_is_gone_when_its_attempt_has_ended`, `an_attempt_ends_no_daemon_of_another`).
 
-use std::collections::HashMap;
-use std::fs::File;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,13 +21,14 @@ use adce_core::ids::AttemptId;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::launch::Child;
-use crate::process::{Named, Seen, children_of};
+use crate::process::{Children, Named, Seen};
 
 pub(crate) struct Orphans {
     /// Otherwise they are somebody else's, and nothing is done here.
     adopts: bool,
-    /// `None`: the kernel was built without that file.
-    list: Option<File>,
+    children: Children,
+    /// Those of a shell that became this program (`exec adce`) are somebody else's.
+    others: HashSet<i32>,
     running: Mutex<HashMap<AttemptId, Leader>>,
 }
 
@@ -62,7 +61,10 @@ impl Orphans {
     pub(crate) fn of_this_process() -> Arc<Self> {
         let me = std::process::id();
         let adopts = rustix::process::child_subreaper().is_ok_and(|reaper| reaper.is_some());
-        Arc::new(Orphans { adopts, list: File::open(format!("/proc/{me}/task/{me}/children")).ok(), running: Mutex::default() })
+        let children = Children::of(me as i32);
+        // Nobody reaps them here, so their numbers stay theirs.
+        let others = children.now().into_iter().collect();
+        Arc::new(Orphans { adopts, children, others, running: Mutex::default() })
     }
 
     /// To be called before anything of the attempt is started.
@@ -76,7 +78,7 @@ impl Orphans {
         loop {
             tokio::time::sleep(REAPED_EVERY).await;
             let running = self.running();
-            self.living(&running);
+            let _ = self.living(&running);
         }
     }
 
@@ -84,30 +86,29 @@ impl Orphans {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reaps the dead ones.
-    fn living(&self, running: &HashMap<AttemptId, Leader>) -> Vec<Seen> {
+    /// Reaps the dead ones. `Err`: so many may be orphans, or leaders that are being started.
+    fn living(&self, running: &HashMap<AttemptId, Leader>) -> Result<Vec<Seen>, usize> {
         if !self.adopts {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let is_leader = |pid: i32| running.values().any(|leader| *leader == Leader::Runs(pid));
-        let orphans = self.children().into_iter().filter(|pid| !is_leader(*pid));
-        orphans.filter(|pid| !is_reaped(*pid)).filter_map(Seen::by_pid).collect()
-    }
-
-    fn children(&self) -> Vec<i32> {
-        let Some(list) = &self.list else { return children_of(std::process::id() as i32) };
-        let mut text = [0; 4 << 10];
-        // More than that are seen at the next look.
-        let filled = list.read_at(&mut text, 0).unwrap_or_default();
-        let whole = if filled == text.len() { memchr::memrchr(b' ', &text).unwrap_or_default() } else { filled };
-        String::from_utf8_lossy(&text[..whole]).split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+        let mut orphans = self.children.now();
+        orphans.retain(|pid| !is_leader(*pid) && !self.others.contains(pid));
+        if !self.children.are_of_the_first_thread() && running.values().any(|leader| *leader == Leader::Starting) {
+            return Err(orphans.len());
+        }
+        Ok(orphans.into_iter().filter(|pid| !is_reaped(*pid)).filter_map(Seen::by_pid).collect())
     }
 
     /// One look for what this attempt, which runs no more, has left; it is killed.
     fn end(&self, attempt: AttemptId) -> Left {
         let running = self.running();
+        let orphans = match self.living(&running) {
+            Ok(orphans) => orphans,
+            Err(unclear) => return Left { unclear, ..Left::default() },
+        };
         let mut left = Left::default();
-        for orphan in self.living(&running) {
+        for orphan in orphans {
             match orphan.named() {
                 Named::NotYet => left.unclear += 1,
                 Named::After(other) if other != attempt && running.contains_key(&other) => {}
@@ -174,5 +175,32 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.orphans.running().remove(&self.attempt);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use adce_core::ids::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn without_the_kernels_list_a_leader_that_is_being_started_is_not_taken_for_an_orphan() {
+        let me = std::process::id() as i32;
+        let orphans = Arc::new(Orphans {
+            adopts: true,
+            children: Children::without_a_list(me),
+            others: Children::without_a_list(me).now().into_iter().collect(),
+            running: Mutex::default(),
+        });
+        let [starts, ends] = [1, 2].map(|number| orphans.expect(AttemptId(Uuid::from_u128(number))));
+        let mut leader = Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(leader.id() as i32).unwrap();
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+        assert!(ends.end_orphans().unclear >= 1, "it may be either");
+        assert!(leader.wait().is_ok_and(|status| status.success()), "it is whose it was, dead or alive");
+        drop(starts);
     }
 }

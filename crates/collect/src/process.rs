@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -104,10 +105,44 @@ impl Seen {
     }
 }
 
-/// Processes whose parent this is, dead ones too.
-pub fn children_of(parent: i32) -> Vec<i32> {
-    Seen::all().into_iter().filter(|seen| seen.parent == parent).map(|seen| seen.pid).collect()
+/// The children of a process's first thread, to which the kernel also gives whoever of its other threads' children, or
+/// below it, has lost its parent. Dead ones are among them until they are reaped.
+pub struct Children {
+    parent: i32,
+    list: Option<fs::File>,
 }
+
+impl Children {
+    pub fn of(parent: i32) -> Self {
+        Children { parent, list: fs::File::open(format!("/proc/{parent}/task/{parent}/children")).ok() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn without_a_list(parent: i32) -> Self {
+        Children { parent, list: None }
+    }
+
+    /// Otherwise the kernel was built without that list, and children of all the other threads are among them.
+    pub fn are_of_the_first_thread(&self) -> bool {
+        self.list.is_some()
+    }
+
+    pub fn now(&self) -> Vec<i32> {
+        let Some(list) = &self.list else {
+            return Seen::all().into_iter().filter(|seen| seen.parent == self.parent).map(|seen| seen.pid).collect();
+        };
+        let mut text = vec![0; USUAL_LIST_BYTES];
+        let mut filled = list.read_at(&mut text, 0).unwrap_or_default();
+        while filled == text.len() {
+            text.resize(2 * filled, 0);
+            filled = list.read_at(&mut text, 0).unwrap_or_default();
+        }
+        String::from_utf8_lossy(&text[..filled]).split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+}
+
+/// Some hundred children.
+const USUAL_LIST_BYTES: usize = 4 << 10;
 
 /// To whom a process belongs by its own environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,6 +309,19 @@ mod tests {
         let seen = Seen { pid: 42, parent: 1, group: 40, of_the_kernel: false, start_ticks: 98765, dead: false, sleeps: true };
         assert_eq!(Seen::parse(42, stat), Some(seen));
         assert_eq!(Seen::parse(42, b"42 (a"), None);
+    }
+
+    #[test]
+    fn children_are_found_with_the_kernels_list_or_without_it() {
+        let me = std::process::id() as i32;
+        let mut child = std::process::Command::new("tail").args(["-f", "/dev/null"]).spawn().unwrap();
+        let without = Children::without_a_list(me).now();
+        let of_this_thread = Children { parent: me, list: fs::File::open("/proc/thread-self/children").ok() }.now();
+        child.kill().unwrap();
+        let dead_too = Children { parent: me, list: fs::File::open("/proc/thread-self/children").ok() }.now();
+        child.wait().unwrap();
+        let child = child.id() as i32;
+        assert_eq!([without, of_this_thread, dead_too].map(|children| children.contains(&child)), [true; 3]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_collect::{Collectors, children_of};
+use adce_collect::{Children, Collectors};
 use adce_core::ports::{Collect, Report};
 use adce_core::spec::How;
 use support::*;
@@ -96,11 +96,33 @@ async fn an_attempt_that_goes_on_leaves_no_zombies() {
     rustix::process::kill_process(rustix::process::Pid::from_raw(daemon).unwrap(), rustix::process::Signal::KILL).unwrap();
     process.ends().await;
     let reaped = async {
-        while children_of(std::process::id() as i32).contains(&daemon) {
+        while Children::of(std::process::id() as i32).now().contains(&daemon) {
             tokio::task::yield_now().await;
         }
     };
     in_time("the dead daemon is reaped", reaped).await;
     attempt.stop.press();
     attempt.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_from_before_are_somebody_elses() {
+    let (_alone, _) = adopting().await;
+    // As of a shell that becomes this program: a child of the first thread, and no attempt's.
+    let start = || std::process::Command::new("tail").args(["-f", "/dev/null"]).spawn().unwrap();
+    let mut older = std::thread::spawn(start).join().unwrap();
+    let of_the_first_thread = async {
+        while !Children::of(std::process::id() as i32).now().contains(&(older.id() as i32)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time("the first thread has it", of_the_first_thread).await;
+    let collectors = Arc::new(Collectors::new(setting(), Vec::new(), Arc::new(NoPermits), HandClock::new()));
+    let attempt = Attempt::start(&collectors, "", "exit 0");
+    let daemon = Watched::of(attempt.daemon().await);
+    attempt.ended().await;
+    daemon.ends().await;
+    assert!(older.try_wait().unwrap().is_none(), "it was ended as an orphan");
+    older.kill().unwrap();
+    older.wait().unwrap();
 }

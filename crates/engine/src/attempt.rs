@@ -143,7 +143,7 @@ impl Attempt {
             record.log_tail = tail(log);
             if std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
                 && std::fs::create_dir_all(&self.ports.logs_folder).is_ok()
-                && std::fs::rename(log, &kept).is_ok()
+                && self.keep_from_now_on(log, &kept).is_ok()
             {
                 record.log = Some(kept);
             }
@@ -163,11 +163,18 @@ impl Attempt {
         if is_kept
             && record.ended != Report::NOT_STARTED
             && std::fs::create_dir_all(&self.ports.logs_folder).is_ok()
-            && std::fs::rename(&order.folder, &kept).is_ok()
+            && self.keep_from_now_on(&order.folder, &kept).is_ok()
         {
             let now = self.ports.clock.now().wall.strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
             record.log_tail.push_str(&format!("{now} adce its folder is kept: {}\n", kept.display()));
         }
+    }
+
+    /// It may have been silent for longer than logs are kept, or its folder be an older one: what is kept is as old as its
+    /// attempt's end, or it would be removed before that is on record.
+    fn keep_from_now_on(&self, from: &Path, kept: &Path) -> std::io::Result<()> {
+        std::fs::File::open(from)?.set_modified(self.ports.clock.now().wall.into())?;
+        std::fs::rename(from, kept)
     }
 
     fn order(&self, token: FencingToken, gaps: &[&Gap]) -> Result<Order, Failure> {

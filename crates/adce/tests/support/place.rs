@@ -99,8 +99,7 @@ impl Said {
 
 /// Of its first thread, which for a guardian is the only one.
 pub fn children_of(pid: i32) -> Vec<i32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
+    adce_collect::Children::of(pid).now()
 }
 
 /// A command that runs an engine only guards it.

@@ -94,7 +94,12 @@ enum Begun {
         output: Output,
         ended: Option<ExitStatus>,
     },
-    Lost(Lost, Output),
+    /// Nobody else works in its place before it is gone.
+    Lost {
+        lost: Lost,
+        place: Workplace,
+        output: Output,
+    },
 }
 
 /// A running attempt, seen from its runtime.
@@ -157,9 +162,9 @@ impl Commands {
         let (mut spawned, mut output, ended) = match begun {
             Begun::Over(report) => return report,
             Begun::Going { spawned, output, ended } => (spawned, output, ended),
-            Begun::Lost(lost, mut output) => {
+            Begun::Lost { lost, place, mut output } => {
                 let ending = give_up(lost, &mut output).await;
-                return report(order, output, ending, Workplace::default(), &self.workplaces);
+                return report(order, output, ending, place, &self.workplaces);
             }
         };
         let place = std::mem::take(&mut spawned.place);
@@ -191,7 +196,7 @@ impl Commands {
     fn begin(&self, order: &Order) -> Begun {
         match self.start(order) {
             Ok((Ok(spawned), output)) => self.begin_to_follow(order, spawned, output),
-            Ok((Err(lost), output)) => Begun::Lost(lost, output),
+            Ok((Err((lost, place)), output)) => Begun::Lost { lost, place, output },
             Err(failure) => Begun::Over(not_started(failure)),
         }
     }
@@ -205,7 +210,7 @@ impl Commands {
             }
             Ok(Brief::Ended(status)) => Begun::Going { spawned: Box::new(spawned), output, ended: Some(status) },
             Ok(Brief::Running) => Begun::Going { spawned: Box::new(spawned), output, ended: None },
-            Err(why) => Begun::Lost(Lost { group: spawned.group, why }, output),
+            Err(why) => Begun::Lost { lost: Lost { group: spawned.group, why }, place: spawned.place, output },
         }
     }
 
@@ -230,13 +235,13 @@ impl Commands {
         }
     }
 
-    fn start(&self, order: &Order) -> Result<(Result<Spawned, Lost>, Output), Failure> {
+    fn start(&self, order: &Order) -> Result<(Result<Spawned, (Lost, Workplace)>, Output), Failure> {
         let environment = ChildEnvironment::of(order, &self.own).map_err(|why| program::not_started(&why))?;
         let redactor = redactor(order, &environment);
         let oom_kills_before = self.oom_kills.before(self.clock.now().boot);
         let spawned = match spawn::spawn(order, &environment, &self.workplaces, &self.busy, &self.orphans) {
             Ok(spawned) => Ok(Spawned { oom_kills_before, ..spawned }),
-            Err(Unfollowed::Lost(lost)) => Err(lost),
+            Err(Unfollowed::Lost(lost, place)) => Err((lost, place)),
             Err(Unfollowed::NotStarted(failure)) => return Err(Failure { message: redactor.text(&failure.message), ..failure }),
         };
         let words = Words::on(order.items.iter().map(|item| item.key.as_str()));

@@ -45,8 +45,8 @@ pub(crate) struct Workplace {
 /// Why there is nothing to follow.
 pub(crate) enum Unfollowed {
     NotStarted(Failure),
-    /// It runs, and adce has no means to hear of it: it must be ended for sure.
-    Lost(Lost),
+    /// It runs, and adce has no means to hear of it: it must be ended for sure, and nobody else works there before.
+    Lost(Lost, Workplace),
 }
 
 /// A command that may run, and that adce cannot follow.
@@ -93,9 +93,10 @@ pub(crate) fn spawn(
     let started = started.map_err(|why| program::explain(argv0, &program, folder, &why));
     let Launched { child, stdout, stderr } = started.map_err(Unfollowed::NotStarted)?;
     let (stderr, group) = (Some(stderr), Group::led_by(child, membership));
+    let place = Workplace { skeleton, handover };
     match group.leader_descriptor() {
-        Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, place: Workplace { skeleton, handover }, oom_kills_before: 0 }),
-        Err(why) => Err(Unfollowed::Lost(Lost { group, why })),
+        Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, place, oom_kills_before: 0 }),
+        Err(why) => Err(Unfollowed::Lost(Lost { group, why }, place)),
     }
 }
 

@@ -106,7 +106,7 @@ async fn run(briefly: Duration, spoil: impl FnOnce(&mut Spawned) -> io::Result<(
     let group = spawned.group.id();
     let begun = match spoil(&mut spawned) {
         Ok(()) => commands.begin_to_follow(&order, spawned, output),
-        Err(why) => Begun::Lost(Lost { group: spawned.group, why }, output),
+        Err(why) => Begun::Lost { lost: Lost { group: spawned.group, why }, place: spawned.place, output },
     };
     let report = commands.go_on(&order, begun, Boottime::from_secs(600), &|_| {}, Arc::new(NeverStopped));
     let report = report.await;
@@ -134,4 +134,24 @@ async fn a_command_that_cannot_be_followed_is_gone_when_its_report_says_so() {
         let Rest::Failed(failure) = &report.rest else { panic!("{report:?}") };
         assert_eq!((failure.fault, failure.message.contains("not started")), (Fault::Later, false), "{failure:?}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_keeps_its_paths_until_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut order = order(&folder, "while :; do echo half > left; done");
+    let path = adce_core::spec::template::Template::parse("left", adce_core::spec::template::Purpose::Path).unwrap();
+    let at = adce_core::spec::problem::Place::default();
+    Arc::make_mut(&mut order.collector).output = adce_core::spec::Output::PickUp(adce_core::spec::PickUp { path, at });
+    let commands = Commands { briefly: Duration::from_secs(600), ..commands() };
+    let (spawned, output) = commands.start(&order).unwrap();
+    let mut spawned = spawned.ok().unwrap();
+    // Its end seems to have come, and what it prints cannot be read.
+    spawned.leader = File::open("/dev/null").unwrap().into();
+    spawned.stdout = Some(File::options().write(true).open("/dev/null").unwrap().into());
+    let is_taken = || handover::Handover::begin(&order, &commands.busy).is_err();
+    let begun = commands.begin_to_follow(&order, spawned, output);
+    assert!(matches!(begun, Begun::Lost { .. }) && is_taken(), "another attempt may work beside it");
+    commands.go_on(&order, begun, Boottime::from_secs(600), &|_| {}, Arc::new(NeverStopped)).await;
+    assert!(!is_taken(), "nobody has them any more");
 }

@@ -63,20 +63,25 @@ fn is_the_state(path: &Path, to: &Path) -> bool {
     same_file || ["", "-wal", "-shm", ".lock"].iter().any(|suffix| real(&with_suffix(path, suffix)) == to)
 }
 
-/// The copy under a name that nobody asks for; removed unless it was published.
-struct Part(PathBuf);
+/// The copy under a name that nobody asks for; removed unless it was published. Its maker holds a lock on it, by which
+/// others know that it lives.
+struct Part {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl Part {
     fn new(to: &Path) -> Result<Part, BackupError> {
-        let part = with_suffix(to, &format!(".part-{}", std::process::id()));
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
-        made.map_err(|error| BackupError::Target(part.clone(), error))?;
-        Ok(Part(part))
+        remove_parts_of_the_dead(to);
+        let path = with_suffix(to, &format!(".part-{}", std::process::id()));
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|made| made.lock().map(|()| made));
+        let lock = made.map_err(|error| BackupError::Target(path.clone(), error))?;
+        Ok(Part { path, _lock: lock })
     }
 
     fn fill(&self, state: &Connection, path: &Path) -> Result<(), StoreError> {
-        let of_copy = |error: rusqlite::Error| Trouble::from(error).at(&self.0);
-        let mut copy = Connection::open_with_flags(&self.0, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of_copy)?;
+        let of_copy = |error: rusqlite::Error| Trouble::from(error).at(&self.path);
+        let mut copy = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(of_copy)?;
         {
             let copying = Backup::new(state, &mut copy).map_err(of_copy)?;
             // In one step it is one reader's moment; in several, a writer in between would start it anew.
@@ -96,12 +101,11 @@ impl Part {
 
     fn publish(self, to: &Path, overwrite: Overwrite) -> Result<u64, BackupError> {
         let publish = || -> io::Result<u64> {
-            let file = File::open(&self.0)?;
+            let file = File::open(&self.path)?;
             file.sync_all()?;
             match overwrite {
-                Overwrite::Yes => std::fs::rename(&self.0, to)?,
-                // A link, unlike a rename, replaces nothing that came meanwhile.
-                Overwrite::Never => std::fs::hard_link(&self.0, to)?,
+                Overwrite::Yes => std::fs::rename(&self.path, to)?,
+                Overwrite::Never => place_new(&self.path, to, |from, to| std::fs::hard_link(from, to))?,
             }
             let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(folder)?.sync_all()?;
@@ -116,8 +120,67 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            let _ = std::fs::remove_file(with_suffix(&self.0, suffix));
+        remove_part(&self.path);
+    }
+}
+
+/// Replaces nothing that came meanwhile: a link, unlike a rename, does not.
+fn place_new(part: &Path, to: &Path, link: impl FnOnce(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+    match link(part, to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            // Memory cards and some network file systems have no links: there the name is taken first. Who dies between
+            // the two leaves an empty file, which is no state.
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+            std::fs::rename(part, to).inspect_err(|_| drop(std::fs::remove_file(to)))
         }
+        placed => placed,
+    }
+}
+
+fn remove_part(path: &Path) {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let _ = std::fs::remove_file(with_suffix(path, suffix));
+    }
+}
+
+/// What copies to the same name have left whose maker was killed: nobody holds a lock on it.
+fn remove_parts_of_the_dead(to: &Path) {
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(name) = to.file_name().and_then(|name| name.to_str()) else { return };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let maker = entry.file_name().to_str().and_then(|part| part.strip_prefix(name)?.strip_prefix(".part-")?.parse::<u32>().ok());
+        if maker.is_some() && File::open(entry.path()).is_ok_and(|part| part.try_lock().is_ok()) {
+            remove_part(&entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_links_are_refused_a_copy_gets_its_name_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (part, to) = (folder.path().join("part"), folder.path().join("copy"));
+        let refused = |_: &Path, _: &Path| Err(io::ErrorKind::PermissionDenied.into());
+        std::fs::write(&part, "a copy").unwrap();
+        place_new(&part, &to, refused).unwrap();
+        assert_eq!((std::fs::read_to_string(&to).unwrap().as_str(), part.exists()), ("a copy", false));
+        std::fs::write(&part, "another").unwrap();
+        assert_eq!(place_new(&part, &to, refused).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "a copy");
+    }
+
+    #[test]
+    fn what_a_dead_maker_left_goes_and_what_a_living_one_writes_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("copy");
+        let [dead, alive, notes] = ["copy.part-1", "copy.part-2", "copy.part-of-mine"].map(|name| folder.path().join(name));
+        [&dead, &alive, &notes].into_iter().for_each(|part| std::fs::write(part, "half").unwrap());
+        let held = File::open(&alive).unwrap();
+        held.lock().unwrap();
+        remove_parts_of_the_dead(&to);
+        assert_eq!([dead, alive, notes].map(|part| part.exists()), [false, true, true]);
     }
 }

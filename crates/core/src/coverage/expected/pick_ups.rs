@@ -1,5 +1,5 @@
 //! Files that commands leave for adce to take: no two items share one, or the file of one would be published as the
-//! other's object.
+//! other's object; and none lies in the lake, or to take it would make a gap of an object.
 //!
 //! Only where a collector has `pick_up` does this cost anything: some bytes an item while the items are expanded.
 
@@ -13,10 +13,14 @@ use crate::coverage::values::DimensionValues;
 use crate::coverage::writer::KeyWriter;
 use crate::figures::grouped;
 use crate::spec::problem::Problem;
-use crate::spec::{Collector, Output, PickUp, Spec, absolute};
+use crate::spec::{Collector, LakeUrl, Output, PickUp, Spec, absolute};
 
 pub(super) fn problems(spec: &Spec, datasets: &[ExpectedDataset], dimensions: &[DimensionValues]) -> Vec<Problem> {
-    let mut paths = Paths { dimensions, taken: HashMap::new(), problems: Vec::new() };
+    let lake = match &spec.lake {
+        LakeUrl::Folder(folder) => Some(folder.as_path()),
+        LakeUrl::S3 { .. } => None,
+    };
+    let mut paths = Paths { dimensions, lake, taken: HashMap::new(), problems: Vec::new() };
     for dataset in datasets {
         let collector = spec.datasets[dataset.name()].collector.as_ref().and_then(|name| spec.collectors.get(name));
         if let Some(collector) = collector
@@ -33,6 +37,8 @@ type Digest = [u8; 16];
 
 struct Paths<'a> {
     dimensions: &'a [DimensionValues],
+    /// If it is a folder of this machine.
+    lake: Option<&'a Path>,
     /// The item to which a path belongs.
     taken: HashMap<Digest, u32>,
     problems: Vec<Problem>,
@@ -51,7 +57,11 @@ impl Paths<'_> {
         let across = Across::new(self.dimensions, &dataset.dimensions);
         // Names that are wrong were told when the config was read.
         let Ok(writer) = KeyWriter::new(&pick_up.path, &dataset.names, across.as_slice()) else { return };
+        // If all of them lie there, that was told when the config was read.
+        let begins_there = |lake: &&Path| absolute(&collector.cwd, pick_up.path.literal_prefix()).starts_with(lake);
+        let lake = self.lake.filter(|lake| !begins_there(lake));
         let (mut wrong, mut shared, mut path) = (Wrong::default(), Shared::default(), String::new());
+        let (mut in_the_lake, mut first_in_the_lake) = (0, None);
         for item in dataset.items() {
             path.clear();
             let digits = dataset.digits(item);
@@ -64,6 +74,11 @@ impl Paths<'_> {
                 continue;
             }
             let whole = absolute(&collector.cwd, &path);
+            if lake.is_some_and(|lake| whole.starts_with(lake)) {
+                in_the_lake += 1;
+                first_in_the_lake.get_or_insert_with(|| (path.clone(), item.0));
+                continue;
+            }
             let earlier = *self.taken.entry(digest(&whole)).or_insert(item.0);
             if earlier != item.0 {
                 shared.latecomers += 1;
@@ -71,6 +86,15 @@ impl Paths<'_> {
             }
         }
         self.problems.extend(wrong.into_result(()).err().unwrap_or_default());
+        if let Some((path, item)) = &first_in_the_lake {
+            let of = self.named(*item, datasets);
+            let message = format!("{}: the file `{path}` of {of} lies in the lake itself", said(collector, pick_up));
+            let problem = Problem::error(&pick_up.at, message).hint("a command that writes to the lake has `output: direct`");
+            self.problems.push(match in_the_lake {
+                1 => problem,
+                many => problem.note(format!("{} items have a file there", grouped(many))),
+            });
+        }
         if let Some((path, earlier, item)) = &shared.first {
             let (earlier, item) = (self.named(*earlier, datasets), self.named(*item, datasets));
             let message = format!("{}: two items have the file `{path}`: {earlier} and {item}", said(collector, pick_up));
