@@ -34,6 +34,7 @@ pub fn rules(scenario: &Scenario) -> Rules {
     });
     Rules {
         slots: scenario.slots,
+        adaptive: true,
         reserve: scenario.reserve,
         sources: sources.collect(),
         limits: scenario.together.clone(),

@@ -56,7 +56,7 @@ impl Dispatcher {
             running: self.running.len(),
             waiters: self.waiters.len(),
             permits: self.holders.len(),
-            outcomes: of_sources.chain(of_collectors).chain(successes).sum(),
+            outcomes: of_sources.chain(of_collectors).chain(successes).chain([self.habits.remembered()]).sum(),
             ..Census::default()
         };
         self.book.count(&mut census);

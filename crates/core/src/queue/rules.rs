@@ -11,6 +11,8 @@ use crate::spec::{AbsentPolicy, BreakerPolicy, How, Limits, Requests, Reserve, R
 pub struct Rules {
     /// Attempts that may run at once.
     pub slots: u32,
+    /// No more attempts at a source than can do useful work, while others could use their slots. Always on, but for comparison.
+    pub adaptive: bool,
     /// Of the slots and of every window.
     pub reserve: Reserve,
     pub sources: IndexMap<Arc<str>, SourceRules>,
@@ -90,6 +92,7 @@ impl Rules {
         });
         Rules {
             slots: spec.engine.max_concurrent,
+            adaptive: true,
             reserve: spec.engine.reserve,
             sources: sources.collect(),
             limits: spec.limits.clone(),

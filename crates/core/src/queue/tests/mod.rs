@@ -9,4 +9,5 @@ mod order;
 mod permits;
 mod reserve;
 mod story;
+mod useful;
 mod world;

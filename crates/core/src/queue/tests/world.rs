@@ -33,6 +33,7 @@ pub(super) fn limits(windows: &[Window]) -> Limits {
 pub(super) fn no_rules() -> Rules {
     Rules {
         slots: 5,
+        adaptive: true,
         reserve: Default::default(),
         sources: Default::default(),
         limits: Limits::default(),
