@@ -133,6 +133,8 @@ fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatu
         throttled: source.throttled,
         waiting: source.queued + source.asking,
         next_permit_seconds: source.next_permit.map(|then| then.duration_since(at).as_secs_f64().max(0.0)),
+        useful_slots: source.useful_attempts,
+        would_wait: source.crowd.as_ref().map(|gate| sentence(gate, Now { wall: at, boot: Boottime(0) })),
     }
 }
 
@@ -429,6 +431,8 @@ pub fn limits(view: &LimitsView, spec: &Spec, now: Now) -> LimitsReport {
         }
         limits.in_flight.used = figures.in_flight;
         limits.next_permit_seconds = figures.next_permit.map(|at| at.since(now.boot).as_secs_f64());
+        limits.useful_slots = figures.useful_attempts;
+        limits.would_wait = figures.crowd.as_ref().map(|gate| sentence(gate, now));
         if let Some(gate) = &figures.gate {
             (limits.state, limits.until, limits.since) = match gate {
                 Gate::Breaker { until: None, since, .. } => (adce_api::SourceState::HalfOpen, None, Some(*since)),
@@ -651,6 +655,11 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::SlotsSetAside { slots, for_priorities } => {
             format!("the free ones of {slots} slots are set aside for {} (`reserve`)", named(for_priorities))
         }
+        Gate::WouldWait { source, at_work, slots } => {
+            let others = slots.saturating_sub(*at_work);
+            let take = if *at_work == 1 { "1 attempt takes".to_owned() } else { format!("{at_work} attempts take") };
+            format!("{others} of {slots} slots would only wait for permits of `{source}`: {take} all that its limits admit")
+        }
         Gate::Reserved { source, task } => {
             format!("a better-scored task waits for permits of `{source}` and is not passed any more: {task}")
         }
@@ -735,6 +744,7 @@ fn held_back(gate: &Gate) -> String {
             format!("what is set aside of the limit {limit} {} for {}", whose(source), named(for_priorities))
         }
         Gate::SlotsSetAside { for_priorities, .. } => format!("the slots that are set aside for {}", named(for_priorities)),
+        Gate::WouldWait { source, .. } => format!("permits of `{source}`, all of which other attempts took"),
         Gate::Reserved { source, .. } => format!("a better-scored task that waited for permits of `{source}`"),
         other => sentence(other, Now { wall: Timestamp::UNIX_EPOCH, boot: Boottime(0) }),
     }

@@ -131,6 +131,12 @@ pub struct SourceStatus {
     /// Items that wait for this source.
     pub waiting: u64,
     pub next_permit_seconds: Option<f64>,
+    /// So many attempts take all that its limits admit, as far as that was seen.
+    #[serde(default)]
+    pub useful_slots: Option<u32>,
+    /// Why no more attempts at it start, if that is because they would only wait for permits.
+    #[serde(default)]
+    pub would_wait: Option<String>,
 }
 
 /// How full one exact window is at this moment.
@@ -316,6 +322,12 @@ pub struct SourceLimits {
     pub since: Option<Timestamp>,
     pub reason: Option<String>,
     pub next_permit_seconds: Option<f64>,
+    /// So many attempts take all of this, as far as that was seen.
+    #[serde(default)]
+    pub useful_slots: Option<u32>,
+    /// Why no more attempts start, if that is because they would only wait for permits.
+    #[serde(default)]
+    pub would_wait: Option<String>,
 }
 
 /// A collector whose breaker is not closed: it crashes on everything, and is not started.

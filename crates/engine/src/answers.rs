@@ -195,6 +195,8 @@ impl Engine {
             windows: windows.collect(),
             in_flight: figures.in_flight,
             in_flight_limit: figures.in_flight_limit,
+            useful_attempts: figures.useful_attempts,
+            crowd: figures.crowd,
             requests: used.requests,
             throttled: used.throttled,
             queued: figures.waiting_gaps,

@@ -156,6 +156,12 @@ pub struct SourceLine {
     pub windows: Vec<WindowLine>,
     pub in_flight: u32,
     pub in_flight_limit: Option<u32>,
+    /// So many attempts take all that its limits admit, as far as that was seen.
+    #[serde(default)]
+    pub useful_attempts: Option<u32>,
+    /// Why no more attempts at it start, if that is because they would only wait for permits.
+    #[serde(default)]
+    pub crowd: Option<Gate>,
     pub requests: u64,
     /// 429s that it answered.
     pub throttled: u64,

@@ -34,6 +34,7 @@ pub fn rules(scenario: &Scenario) -> Rules {
     });
     Rules {
         slots: scenario.slots,
+        adaptive: true,
         reserve: scenario.reserve,
         caps: Default::default(),
         task_ttl: None,

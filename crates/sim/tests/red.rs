@@ -77,6 +77,12 @@ fn a_slot_that_is_held_too_long_or_given_back_too_early_is_seen() {
 }
 
 #[test]
+fn slots_that_only_wait_for_permits_are_seen() {
+    let crowded: fn(u64) -> Scenario = |seed| Scenario { slots: 6, ..rough_day(seed) };
+    goes_red("pick", "was picked", bug_in_rules(|rules| rules.adaptive = false), crowded);
+}
+
+#[test]
 fn a_breaker_that_never_opens_is_seen() {
     let off: fn(&mut Rules) = |rules| rules.sources.values_mut().for_each(|source| source.breaker = None);
     goes_red("pick", "while the breaker is open", bug_in_rules(off), rough_day);

@@ -79,6 +79,8 @@ fn words(limits: &SourceLimits, live: bool) -> String {
     if words.is_empty() {
         words.push("no limits".into());
     }
+    words.extend(limits.useful_slots.map(|slots| format!("used up by {slots} attempt{} at a time", if slots == 1 { "" } else { "s" })));
     words.extend(limits.reason.clone());
+    words.extend(limits.would_wait.clone());
     words.join(" · ")
 }

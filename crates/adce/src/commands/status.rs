@@ -197,6 +197,9 @@ fn sources(status: &Status) -> Vec<String> {
         if let Some(reason) = &source.reason {
             line.push_str(&format!("  {reason}"));
         }
+        if let Some(would_wait) = &source.would_wait {
+            line.push_str(&format!("  {would_wait}"));
+        }
         if let Some(seconds) = source.next_permit_seconds.filter(|seconds| source.waiting > 0 && *seconds >= 1.0) {
             line.push_str(&format!("  next permit in {seconds:.1} s"));
         }

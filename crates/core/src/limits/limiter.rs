@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::ports::{PermitId, Settlement};
-use crate::spec::{Limits, Reserve};
+use crate::spec::{Limits, PriorityLevel, Reserve};
 use crate::time::Boottime;
 
-use super::scope::{Holding, Load, Scope};
+use super::scope::{Holding, Load, Scope, Wait};
 use super::{Ask, Because, HoldOff, Permit, Reach, Restored, SourceIx, WindowUsage};
 
 /// State of all limits. Two that were told the same are equal.
@@ -99,6 +99,29 @@ impl Limiter {
         let of_source = self.sources[ask.source.0 as usize].within_share(load, ask.priority, now);
         let mut windows = of_source.chain(self.all.within_share(load, ask.priority, now)).peekable();
         windows.peek().is_some() && windows.all(|within| within)
+    }
+
+    /// Whether the source's own limits would let so many single requests go at once. `Err`: when they will, if nothing else
+    /// happens; `None`: not before something is settled, or never.
+    pub fn has_room_for(&self, source: SourceIx, priority: PriorityLevel, requests: u64, now: Boottime) -> Result<(), Option<Boottime>> {
+        match self.sources[source.0 as usize].wait_for_all(requests, priority, now.max(self.latest)) {
+            None => Ok(()),
+            Some(Wait::Until(at)) => Err(Some(at)),
+            Some(Wait::UntilSettled | Wait::Never) => Err(None),
+        }
+    }
+
+    /// Requests of this priority in [`MILLION_MILLION`](super::MILLION_MILLION) microseconds that the source's own limits admit
+    /// in the long run, if each takes `settle` from sent to settled; `None`: nothing bounds them.
+    pub fn rate(&self, source: SourceIx, reserve: &Reserve, priority: PriorityLevel, settle: Duration) -> Option<u128> {
+        self.sources[source.0 as usize].rate(reserve, priority, settle)
+    }
+
+    /// As if there were no limits of all sources together, and no pauses.
+    #[cfg(test)]
+    pub(crate) fn of_sources_alone(&self) -> Limiter {
+        let all = Scope::new(Reach::AllSources, &crate::spec::Limits::default());
+        Limiter { all, paused_until: vec![None; self.sources.len()], ..self.clone() }
     }
 
     fn paused(&self, source: SourceIx, now: Boottime) -> Option<HoldOff> {

@@ -221,3 +221,6 @@ const RESOLUTION: Duration = Duration::from_micros(1);
 
 /// Windows from here on count what a command was charged ahead; shorter ones cannot be enforced inside it.
 const SHORTEST_WINDOW_OF_A_CHARGE: Duration = Duration::from_secs(60);
+
+/// Rates are told in requests in so many microseconds, so that the slowest is still a whole number.
+pub const MILLION_MILLION: u128 = 1_000_000_000_000;

@@ -17,7 +17,7 @@ use crate::time::Boottime;
 
 use super::shares::{Full, Shares, is_long};
 use super::spread::{Spread, Undo, window_to_spread};
-use super::{Ask, AskKind, Because, HoldOff, Reach, SHORTEST_WINDOW_OF_A_CHARGE, WindowUsage};
+use super::{Ask, AskKind, Because, HoldOff, MILLION_MILLION, Reach, SHORTEST_WINDOW_OF_A_CHARGE, WindowUsage};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Scope {
@@ -86,7 +86,7 @@ impl Load {
 }
 
 /// How long one rule refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wait {
     Until(Boottime),
     UntilSettled,
@@ -136,9 +136,30 @@ impl Scope {
         let spacing = [
             self.wait_for_burst(now).map(|wait| wait.hold_off(Because::Burst { reach: self.reach })),
             self.wait_for_delay(now).map(|wait| wait.hold_off(Because::MinDelay { reach: self.reach })),
-            self.wait_for_flight(now).map(|wait| wait.hold_off(Because::InFlight { reach: self.reach })),
+            self.wait_for_flight(1, now).map(|wait| wait.hold_off(Because::InFlight { reach: self.reach })),
         ];
         windows.chain(spacing.into_iter().flatten().filter(move |_| load.is_spaced()))
+    }
+
+    /// Until so many single requests could be granted at once; `None`: they could be now.
+    pub(super) fn wait_for_all(&self, requests: u64, priority: PriorityLevel, now: Boottime) -> Option<Wait> {
+        let windows = self.limits.windows.iter().filter_map(|window| Some(self.shares.wait_for(*window, requests, priority, now)?.0));
+        let burst = self.spread.as_ref().and_then(|spread| spread.wait_for(requests, now));
+        let delay = match self.limits.min_delay.filter(|delay| !delay.is_zero() && requests > 1) {
+            Some(_) => Some(Wait::Never),
+            None => self.wait_for_delay(now),
+        };
+        windows.chain(burst).chain(delay).chain(self.wait_for_flight(requests, now)).max()
+    }
+
+    /// Requests in a million million microseconds that these limits admit in the long run, if each takes `settle` from sent to
+    /// settled; `None`: without end.
+    pub(super) fn rate(&self, reserve: &Reserve, priority: PriorityLevel, settle: Duration) -> Option<u128> {
+        let of = |requests: u32, every: Duration| u128::from(requests) * MILLION_MILLION / every.as_micros().max(1);
+        let windows = self.limits.windows.iter().map(|window| of(reserve.admits(priority, window.requests), window.span + settle));
+        let delay = self.limits.min_delay.filter(|delay| !delay.is_zero()).map(|delay| of(1, delay + settle));
+        let flight = self.limits.in_flight.map(|most| of(most, settle));
+        windows.chain(delay).chain(flight).min()
     }
 
     /// For every window that `load` counts against: whether it needs nothing but what is set aside for it there.
@@ -161,15 +182,16 @@ impl Scope {
         (earliest > now).then_some(Wait::Until(earliest))
     }
 
-    fn wait_for_flight(&self, now: Boottime) -> Option<Wait> {
-        let limit = self.limits.in_flight?;
-        if limit == 0 {
+    fn wait_for_flight(&self, requests: u64, now: Boottime) -> Option<Wait> {
+        let limit = u64::from(self.limits.in_flight?);
+        if requests > limit {
             return Some(Wait::Never);
         }
-        if self.unsettled >= limit {
+        let others = u64::from(self.unsettled) + requests - 1;
+        if others >= limit {
             return Some(Wait::UntilSettled);
         }
-        let room = (limit - self.unsettled) as usize;
+        let room = (limit - others) as usize;
         let ahead = self.lingering_at(now);
         (ahead >= room).then(|| Wait::Until(self.lingering[self.lingering.len() - room]))
     }

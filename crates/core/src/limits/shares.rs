@@ -94,7 +94,12 @@ impl Shares {
 
     /// How long the window has no room for `load`, if it has none now.
     pub(super) fn wait(&self, window: Window, load: Load, priority: PriorityLevel, now: Boottime) -> Option<(Wait, Full)> {
-        let (wanted, limit) = (load.in_window(window), u64::from(window.requests));
+        self.wait_for(window, load.in_window(window), priority, now)
+    }
+
+    /// Likewise, for so many requests at once.
+    pub(super) fn wait_for(&self, window: Window, wanted: u64, priority: PriorityLevel, now: Boottime) -> Option<(Wait, Full)> {
+        let limit = u64::from(window.requests);
         let fits = |at: Boottime| wanted + self.used(window, at) + self.idle_with(wanted, window, priority, at) <= limit;
         if wanted == 0 || fits(now) {
             return None;

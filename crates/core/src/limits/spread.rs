@@ -41,9 +41,14 @@ impl Spread {
     }
 
     pub(super) fn wait_for_one(&self, now: Boottime) -> Option<Wait> {
-        let next = u128::from(self.held) + 1;
+        self.wait_for(1, now)
+    }
+
+    /// Until so many could be granted at once.
+    pub(super) fn wait_for(&self, requests: u64, now: Boottime) -> Option<Wait> {
+        let next = u128::from(self.held) + u128::from(requests);
         let burst = u128::from(self.burst);
-        if burst == 0 {
+        if u128::from(requests) > burst {
             return Some(Wait::Never);
         }
         if next > burst {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::book::{BucketIx, GapSlot, Phase};
-use super::dispatcher::{Attempt, Stage, mark_of};
+use super::dispatcher::{Attempt, Holder, Stage, mark_of};
 use super::form::{Edit, terms};
 use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
@@ -44,10 +44,12 @@ impl Dispatcher {
         }
         let Some(source) = self.source_ix(source) else { return Acquire::NoSuchSource };
         if let Some((gate, until)) = self.shut_for(attempt, source, now) {
-            self.waits(attempt, source, true);
+            self.waits(attempt, source, true, now);
             return Acquire::Wait { gate, until };
         }
-        let granted = match self.terms_of(attempt, source) {
+        let terms = self.terms_of(attempt, source);
+        let is_the_first = matches!(terms, Terms::First(_));
+        let granted = match terms {
             Terms::First(permit) => {
                 self.running.get_mut(&attempt).expect("it runs").first_permit = None;
                 Ok((permit, None, Paid::Now))
@@ -61,10 +63,11 @@ impl Dispatcher {
         match granted {
             Ok((permit, before, paid)) => {
                 self.goes_ahead(attempt, source, permit, paid, now);
+                self.draws(attempt, source, is_the_first, now.boot);
                 Acquire::Granted { permit, before, paid }
             }
             Err(refusal) => {
-                self.waits(attempt, source, false);
+                self.waits(attempt, source, false, now);
                 Acquire::Wait { gate: self.limit_gate(Some(source), self.priority_of(attempt), &refusal), until: refusal.at() }
             }
         }
@@ -111,18 +114,34 @@ impl Dispatcher {
     fn goes_ahead(&mut self, attempt: AttemptId, source: SourceIx, permit: PermitId, paid: Paid, now: Now) {
         self.sources[source.0 as usize].breaker.started(attempt, now.boot);
         self.waiters.remove(&(source, attempt));
-        self.holders.insert(permit, attempt);
+        self.holders.insert(permit, Holder { attempt, source, sent: None });
         let Some(running) = self.running.get_mut(&attempt) else { return };
         running.met.shut_out = false;
         running.under_way += 1;
         running.requests += u64::from(paid == Paid::Now);
     }
 
+    /// How long it worked for one more permit of its source.
+    fn draws(&mut self, attempt: AttemptId, source: SourceIx, is_the_first: bool, now: Boottime) {
+        let drawing = self.running.get_mut(&attempt).and_then(|running| running.drawing.as_mut());
+        let Some(drawing) = drawing.filter(|drawing| drawing.kind.0 == source) else { return };
+        match is_the_first {
+            true => drawing.goes_on(now),
+            false => {
+                let turn = drawing.turns(now);
+                self.habits.turned(drawing.kind, turn);
+            }
+        }
+    }
+
     /// `shut_out`: behind a breaker or a pause. A guest ranks among no tasks, and so keeps none of them from its permits: whoever
     /// asks is granted before anything starts.
-    fn waits(&mut self, attempt: AttemptId, source: SourceIx, shut_out: bool) {
+    fn waits(&mut self, attempt: AttemptId, source: SourceIx, shut_out: bool, now: Now) {
         let Some(running) = self.running.get_mut(&attempt) else { return };
         running.met.shut_out = shut_out;
+        if let Some(drawing) = running.drawing.as_mut().filter(|drawing| drawing.kind.0 == source) {
+            drawing.waits(now.boot);
+        }
         self.waiters.insert((source, attempt));
     }
 
@@ -161,13 +180,26 @@ impl Dispatcher {
 
     /// The request's first byte leaves now. `Some`: it must not, because the source was paused meanwhile; ask again then.
     pub fn sent(&mut self, permit: PermitId, now: Now) -> Option<Boottime> {
-        self.grants.sent(permit, now.boot).err().and_then(|paused| paused.at())
+        match self.grants.sent(permit, now.boot) {
+            Ok(()) => {
+                if let Some(holder) = self.holders.get_mut(&permit) {
+                    holder.sent.get_or_insert(now.boot);
+                }
+                None
+            }
+            Err(paused) => paused.at(),
+        }
     }
 
     /// Once for every permit handed out.
     pub fn settle(&mut self, permit: PermitId, how: Settlement, now: Now) -> Vec<Change> {
-        if let Some(holder) = self.holders.remove(&permit).and_then(|attempt| self.running.get_mut(&attempt)) {
-            holder.under_way -= 1;
+        if let Some(holder) = self.holders.remove(&permit) {
+            if let Some(running) = self.running.get_mut(&holder.attempt) {
+                running.under_way -= 1;
+            }
+            if let (Some(sent), Settlement::ArrivedBy(at)) = (holder.sent, how) {
+                self.habits.answered(holder.source, at.since(sent));
+            }
         }
         self.grants.settle(permit, how, now)
     }
@@ -355,6 +387,9 @@ impl Dispatcher {
             }
         }
         let filled = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged));
+        if let Some(drawing) = ended.drawing.as_ref().filter(|_| filled) {
+            self.habits.made(drawing.kind, drawing.made, drawing.declared);
+        }
         let says_something = |outcome: &Outcome| match outcome {
             Outcome::Absent | Outcome::Split => false,
             Outcome::Failed(failure) => failure.fault != Fault::Stopped,

@@ -60,7 +60,7 @@ impl Dispatcher {
             running: self.running.len() + self.guests.len(),
             waiters: self.waiters.len(),
             permits: self.holders.len(),
-            outcomes: of_sources.chain(of_collectors).chain(successes).sum(),
+            outcomes: of_sources.chain(of_collectors).chain(successes).chain([self.habits.remembered()]).sum(),
             ..Census::default()
         };
         self.book.count(&mut census);

@@ -16,6 +16,7 @@ use super::form::{Edit, ask_of, terms};
 use super::grants::Grants;
 use super::pick::Taken;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
+use super::useful::{Drawing, Habits};
 use super::{Charge, GapNews, Rules, Score};
 use crate::gap::{Failure, Fault, Gap, Outcome, Standing, Task};
 use crate::ids::{AttemptId, GapId, TaskId};
@@ -48,7 +49,8 @@ pub struct Dispatcher {
     /// Attempts with a request that waits for a permit of that source.
     pub(super) waiters: BTreeSet<(SourceIx, AttemptId)>,
     /// Who has each permit that was asked for and is not settled.
-    pub(super) holders: HashMap<PermitId, AttemptId>,
+    pub(super) holders: HashMap<PermitId, Holder>,
+    pub(super) habits: Habits,
     /// What holds back the first task of a class, and since when; for stories only.
     pub(super) held: HashMap<ClassKey, Waited>,
     pub(super) cycle: Cycle,
@@ -84,6 +86,14 @@ pub(super) fn mark_of(record: &BreakerRecord) -> BreakerMark {
     (record.failures, record.open_until.is_some(), record.probes_failed)
 }
 
+/// A permit on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder {
+    pub attempt: AttemptId,
+    pub source: SourceIx,
+    pub sent: Option<Boottime>,
+}
+
 /// A task that is under way.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
@@ -100,6 +110,8 @@ pub(super) struct Attempt {
     pub met: Met,
     pub stage: Stage,
     pub began: Began,
+    /// `None`: it has paid for all of its requests, or makes none.
+    pub drawing: Option<Drawing>,
 }
 
 /// How it came to start, for its story.
@@ -148,6 +160,7 @@ impl Attempt {
             met: Met::default(),
             stage: Stage::Collecting,
             began: Began::default(),
+            drawing: None,
         }
     }
 }
@@ -178,6 +191,7 @@ impl Dispatcher {
             taken: Taken::default(),
             waiters: BTreeSet::new(),
             holders: HashMap::new(),
+            habits: Habits::default(),
             held: HashMap::new(),
             cycle: Cycle::default(),
             rules,

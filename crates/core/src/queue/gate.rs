@@ -45,6 +45,8 @@ pub enum Gate {
     SetAside { source: Option<String>, limit: String, for_priorities: Vec<PriorityLevel>, until: Option<Boottime> },
     /// A better-scored task or request of the source waits for permits, and is not passed any more.
     Reserved { source: String, task: TaskId },
+    /// So many attempts take all that its source admits: in any other of the slots it would only wait for permits.
+    WouldWait { source: String, at_work: u32, slots: u32 },
     /// The free slots are set aside for other priorities.
     SlotsSetAside { slots: u32, for_priorities: Vec<PriorityLevel> },
     /// All slots are taken.
@@ -59,7 +61,10 @@ impl Gate {
     /// The same thing holds, whatever has become of its times.
     pub fn is_like(&self, other: &Gate) -> bool {
         let what = |gate: &Gate| match gate {
-            Gate::Breaker { source, .. } | Gate::RetryAfter { source, .. } | Gate::Reserved { source, .. } => (Some(source.clone()), None),
+            Gate::Breaker { source, .. }
+            | Gate::RetryAfter { source, .. }
+            | Gate::Reserved { source, .. }
+            | Gate::WouldWait { source, .. } => (Some(source.clone()), None),
             Gate::CollectorBreaker { collector, .. } => (Some(collector.clone()), None),
             Gate::Limit { source, limit, .. } | Gate::SetAside { source, limit, .. } => (source.clone(), Some(limit.clone())),
             _ => (None, None),
@@ -89,6 +94,7 @@ impl Gate {
             Gate::Reserved { .. } => "a better-scored task that waits for permits",
             Gate::Slots { .. } => "all slots taken",
             Gate::Publishing { .. } => "attempts that still publish",
+            Gate::WouldWait { .. } => "permits that other attempts of its source took",
             Gate::Turn { .. } => "tasks that score higher",
         }
     }
@@ -127,6 +133,11 @@ pub struct SourceFigures {
     pub windows: Vec<WindowFigures>,
     pub in_flight: u32,
     pub in_flight_limit: Option<u32>,
+    /// So many attempts take all that its limits admit; more would only wait for permits. `None`: not seen yet, or of no use
+    /// to know, because its attempts make one request each or nothing is limited.
+    pub useful_attempts: Option<u32>,
+    /// [`Gate::WouldWait`], if that is what keeps the best of its tasks from starting.
+    pub crowd: Option<Gate>,
     /// Gaps that are ready but wait for this source.
     pub waiting_gaps: u64,
     /// When one more request could be sent, if the limits say so now.

@@ -27,6 +27,7 @@ mod score;
 mod start;
 #[cfg(test)]
 mod tests;
+mod useful;
 
 pub use absences::Doubt;
 pub use by_hand::{Asked, Came, Meant};

@@ -10,6 +10,9 @@
 //! - A running attempt whose next request waits for a permit: a start that scores lower does not take it. (If the request
 //!   was charged already, it needs room among those that are kept apart only, and only such starts are kept back.)
 //!
+//! And a task whose attempt would only wait for permits, because those at work take all that its source admits, starts when
+//! nothing else can, and not at all while there is one such attempt already (`useful`). It is not passed meanwhile.
+//!
 //! "Scores lower" is the whole order: score, then oldest detected_at, later due, key.
 //!
 //! `reserve` sets a share of the slots and of every window aside for a priority. Whoever finds no slot but those is not
@@ -17,7 +20,7 @@
 //! nothing from other priorities: nobody of another one keeps it back, and it passes none of them
 //! (`a_claim_keeps_nobody_from_what_is_set_aside_for_him`).
 //!
-//! The pick looks at the first task of each class that has any, and at nothing else, so its cost grows with the number of
+//! The pick looks at the first task of each class that has any, and at what runs, so its cost grows with the number of
 //! classes and as the logarithm of the number of tasks. It equals a re-scoring of all tasks (`pick_equals_brute_force`).
 
 use std::collections::HashSet;
@@ -26,6 +29,7 @@ use super::Dispatcher;
 use super::classes::{ClassKey, CollectorIx, TaskSlot};
 use super::score::{Place, Rank};
 use super::start::{Idle, Waiting};
+use super::useful::{AtWork, Crowd, Drawing};
 use super::{Charge, Gate, Pick, Start};
 use crate::gap::Task;
 use crate::ids::{AttemptId, FencingToken, TaskId};
@@ -248,13 +252,27 @@ impl Dispatcher {
             return Choice::Nothing { wake_at: None, waiting, held: Vec::new() };
         }
         let mut survey = Survey { wake_at: timer, ..self.survey(now) };
+        let mut if_nothing_else = None;
         for (ahead, (class, rank, task)) in self.heads(now).into_iter().enumerate() {
-            if self.look_at(class, &rank, now, &mut survey) {
-                let ask = self.classes.class(class).0.ask;
-                return Choice::Start { task, rank, ahead, ask, passed: survey.passed, held: survey.held };
+            let start = match self.look_at(class, &rank, now, &mut survey) {
+                Look::Waits => continue,
+                Look::WouldWait if if_nothing_else.is_some() => continue,
+                look => (look, (ahead, class, rank, task)),
+            };
+            match start {
+                (Look::Starts, start) => return self.choice(start, survey),
+                (_, start) => if_nothing_else = Some(start),
             }
         }
+        if let Some(start) = if_nothing_else {
+            return self.choice(start, survey);
+        }
         Choice::Nothing { wake_at: survey.wake_at, waiting: survey.waiting, held: survey.held }
+    }
+
+    fn choice(&self, (ahead, class, rank, task): (usize, u32, Rank, TaskSlot), survey: Survey) -> Choice {
+        let ask = self.classes.class(class).0.ask;
+        Choice::Start { task, rank, ahead, ask, passed: survey.passed, held: survey.held }
     }
 
     /// The first task of every class, the best one first.
@@ -273,11 +291,11 @@ impl Dispatcher {
     }
 
     /// May the first task of this class start? If not, the survey learns why, and what that means for the next ones.
-    fn look_at(&self, at: u32, rank: &Rank, now: Now, survey: &mut Survey) -> bool {
+    fn look_at(&self, at: u32, rank: &Rank, now: Now, survey: &mut Survey) -> Look {
         let (key, class) = self.classes.class(at);
         if let Some((gate, wake_at)) = self.shut(key, now) {
             survey.waits(key, gate, wake_at, class.tasks(), class.gaps());
-            return false;
+            return Look::Waits;
         }
         let refusal = key.ask.and_then(|ask| self.grants.limiter().could_acquire(&ask, now.boot).err());
         if !survey.slots.has_one_for(key.priority) {
@@ -286,7 +304,12 @@ impl Dispatcher {
                 None => (self.slots_set_aside(key.priority), None),
             };
             survey.waits(key, gate, wake_at, class.tasks(), class.gaps());
-            return false;
+            return Look::Waits;
+        }
+        let crowd = self.crowd(key, rank, &survey.at_work, now);
+        if let Some(crowd) = crowd.filter(|crowd| crowd.is_over) {
+            survey.waits(key, self.would_wait(key, &crowd), crowd.until, class.tasks(), class.gaps());
+            return Look::Waits;
         }
         let claimed = survey.claims.against(rank, key, self.is_within_its_share(key, now)).map(|claim| claim.task);
         if let (Some(source), false) = (key.source, matches!(refusal, Some(HoldOff::Never { .. })))
@@ -298,23 +321,35 @@ impl Dispatcher {
             survey.claims.claims.push(Claim { rank, priority: key.priority, source, everywhere, keeps: Keeps::Everybody, task });
         }
         match (refusal, claimed) {
-            (None, None) => true,
+            (None, None) => match crowd {
+                None => Look::Starts,
+                Some(crowd) => {
+                    survey.waits(key, self.would_wait(key, &crowd), None, class.tasks(), class.gaps());
+                    Look::WouldWait
+                }
+            },
             (None, Some(task)) => {
                 let source = key.source.map_or("", |source| self.source_name(source)).into();
                 let gate = Gate::Reserved { source, task: self.book.task(task).id };
                 survey.waits(key, gate, self.overtakes(key, &rank.place, task, now), class.tasks(), class.gaps());
-                false
+                Look::Waits
             }
             (Some(refusal), _) => {
                 survey.waits(key, self.limit_gate(key.source, key.priority, &refusal), refusal.at(), class.tasks(), class.gaps());
                 survey.passed.push(Refused { class: at, key: *key, by_all: is_of_all(&refusal) });
-                false
+                Look::Waits
             }
         }
     }
 
+    /// One more attempt at its source would only wait for permits.
+    pub(super) fn would_wait(&self, key: &ClassKey, crowd: &Crowd) -> Gate {
+        let source = key.source.map_or("", |source| self.source_name(source)).into();
+        Gate::WouldWait { source, at_work: crowd.at_work, slots: self.rules.slots }
+    }
+
     /// When the first task of a class comes to rank above the one that keeps it from permits, which then does so no more.
-    fn overtakes(&self, key: &ClassKey, place: &Place, ahead: TaskSlot, now: Now) -> Option<Boottime> {
+    pub(super) fn overtakes(&self, key: &ClassKey, place: &Place, ahead: TaskSlot, now: Now) -> Option<Boottime> {
         let ahead_of_it = (self.factors(&self.class_key(ahead)), &self.book.place(ahead));
         let at = self.weights.overtakes((self.factors(key), place), ahead_of_it, now.wall)?;
         Some(now.boot_at(at))
@@ -393,6 +428,7 @@ impl Dispatcher {
             waiting: Vec::new(),
             slots: self.slots_taken(),
             claims: self.claims_of_waiters(now),
+            at_work: self.at_work(now),
             passed: Vec::new(),
             held: Vec::new(),
         }
@@ -452,7 +488,14 @@ impl Dispatcher {
             (Some(AskKind::ChargedAhead { permits }), _) => Charge::Ahead(permits),
             _ => Charge::Nothing,
         };
-        self.running.insert(attempt, Attempt::new(task, charge, permit, now));
+        let drawing = match (key.source, charge) {
+            (Some(source), Charge::First(_)) => {
+                let declared = self.rules.collectors[usize::from(key.collector)].requests.of(plain.gaps.len());
+                Some(Drawing::new((source, key.collector), declared, now.boot))
+            }
+            _ => None,
+        };
+        self.running.insert(attempt, Attempt { drawing, ..Attempt::new(task, charge, permit, now) });
         self.taken.begins(key.priority);
         if let Some(source) = key.source {
             self.sources[source.0 as usize].breaker.started(attempt, now.boot);
@@ -551,12 +594,21 @@ impl SlotsTaken {
     }
 }
 
+/// What becomes of the first task of a class.
+enum Look {
+    Starts,
+    /// It may start, and would only wait for permits: it does if nothing else can.
+    WouldWait,
+    Waits,
+}
+
 /// What a pick has learned so far, the best classes first.
 struct Survey {
     wake_at: Option<Boottime>,
     waiting: Vec<Waiting>,
     slots: SlotsTaken,
     claims: Claims,
+    at_work: Vec<AtWork>,
     passed: Vec<Refused>,
     held: Vec<(ClassKey, Gate)>,
 }

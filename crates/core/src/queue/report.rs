@@ -160,10 +160,11 @@ impl Dispatcher {
     }
 
     fn why(&self, task: TaskSlot, now: Now) -> Gate {
-        if let Some(gate) = self.shut_gate(task, now) {
+        let shut = self.shut_gate(task, now);
+        if let Some(gate) = self.would_only_wait(task, now).filter(|_| shut.as_ref().is_none_or(Gate::is_limit)) {
             return gate;
         }
-        if let Some(gate) = self.slots_gate() {
+        if let Some(gate) = shut.or_else(|| self.slots_gate()) {
             return gate;
         }
         if !self.slots_taken().has_one_for(self.priority_of_task(task)) {
@@ -174,6 +175,18 @@ impl Dispatcher {
             return Gate::Reserved { source: self.source_name(source).into(), task: self.book.task(claimant).id };
         }
         Gate::Turn { ahead: self.ranking_higher(&rank, now) }
+    }
+
+    fn crowd_at(&self, source: SourceIx, now: Now) -> Option<Gate> {
+        let heads = self.classes.occupied().filter(|(_, key, _)| key.source == Some(source) && self.shut(key, now).is_none());
+        let best = heads.filter_map(|(_, _, class)| class.head()).map(|task| (self.rank_of(task, now), task)).max()?;
+        self.would_only_wait(best.1, now)
+    }
+
+    fn would_only_wait(&self, task: TaskSlot, now: Now) -> Option<Gate> {
+        let (key, rank) = (self.class_key(task), self.rank_of(task, now));
+        let crowd = self.crowd(&key, &rank, &self.at_work(now), now)?;
+        Some(self.would_wait(&key, &crowd))
     }
 
     /// What would hold the task back if it were the only one.
@@ -246,6 +259,8 @@ impl Dispatcher {
             windows: limiter.usage(Some(source), now.boot).into_iter().map(window).collect(),
             in_flight: limiter.in_flight(Some(source), now.boot),
             in_flight_limit: limits.in_flight,
+            useful_attempts: self.useful_attempts(source),
+            crowd: self.crowd_at(source, now),
             waiting_gaps: waiting.sum(),
             next_permit: self.next_permit(source, now),
             failures: self.sources[source.0 as usize].breaker.failures(),

@@ -12,6 +12,8 @@ use crate::spec::{AbsentPolicy, BreakerPolicy, Caps, How, Limits, Requests, Rese
 pub struct Rules {
     /// Attempts that may run at once.
     pub slots: u32,
+    /// No more attempts at a source than can do useful work, while others could use their slots. Always on, but for comparison.
+    pub adaptive: bool,
     /// Of the slots and of every window.
     pub reserve: Reserve,
     /// Tasks that may start from one full look to the next.
@@ -95,6 +97,7 @@ impl Rules {
         });
         Rules {
             slots: spec.engine.max_concurrent,
+            adaptive: true,
             reserve: spec.engine.reserve,
             caps: spec.engine.tasks_per_cycle,
             task_ttl: spec.engine.task_ttl,

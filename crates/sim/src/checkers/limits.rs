@@ -165,6 +165,12 @@ impl Brackets {
         own.into_iter().chain(self.of_scope(&self.together, None, need, at)).collect()
     }
 
+    /// The source's own limits would let so many single requests go at once.
+    pub fn has_room_for(&self, source: usize, priority: PriorityLevel, requests: u32, at: Micros) -> bool {
+        let need = Need { source, priority, requests, alone: true };
+        self.of_scope(&self.sources[source], Some(source), need, at).is_empty()
+    }
+
     fn of_scope(&self, limits: &Limits, source: Option<usize>, need: Need, at: Micros) -> Vec<Refusal> {
         let of_all = source.is_none();
         let brackets: Vec<&Bracket> = self.all.iter().filter(|bracket| source.is_none_or(|source| bracket.source == source)).collect();
@@ -178,7 +184,11 @@ impl Brackets {
         }
         if need.alone {
             let alone: Vec<&Bracket> = brackets.into_iter().filter(|bracket| bracket.alone).collect();
-            let spacing = [burst_refuses(&alone, limits, at), delay_refuses(&alone, limits, at), flight_refuses(&alone, limits, at)];
+            let spacing = [
+                burst_refuses(&alone, limits, need.requests, at),
+                delay_refuses(&alone, limits, need.requests, at),
+                flight_refuses(&alone, limits, need.requests, at),
+            ];
             refusals.extend(spacing.into_iter().flatten().map(|how_long| Refusal { of_all, window: None, how_long }));
         }
         refusals
@@ -265,38 +275,42 @@ fn span(window: &Window) -> Micros {
 
 /// At most `burst` ahead of the spread: whatever was sent from some request on, this one included, is no more than
 /// `burst` and the even share of the time since.
-fn burst_refuses(alone: &[&Bracket], limits: &Limits, at: Micros) -> Option<HowLong> {
+fn burst_refuses(alone: &[&Bracket], limits: &Limits, wanted: u32, at: Micros) -> Option<HowLong> {
     let burst = u128::from(limits.burst?);
     let window = limits.windows.iter().filter(|window| span(window) >= MINUTE).min_by_key(|window| window.span)?;
     let (share, requests) = (u128::from(span(window)), u128::from(window.requests));
     let held = alone.iter().filter(|bracket| bracket.sent.is_none() && bracket.until.is_none()).count() as u128;
-    if held + 1 > burst {
-        return Some(if burst == 0 { HowLong::Never } else { HowLong::Unsettled });
+    let wanted = u128::from(wanted);
+    if held + wanted > burst {
+        return Some(if wanted > burst { HowLong::Never } else { HowLong::Unsettled });
     }
     let mut sent: Vec<Micros> = alone.iter().filter_map(|bracket| bracket.sent).collect();
     sent.sort_unstable_by(|one, other| other.cmp(one));
     let earliest = sent.iter().enumerate().map(|(later, first)| {
-        let since = later as u128 + 1 + held + 1;
+        let since = later as u128 + 1 + held + wanted;
         let must_pass = (since.saturating_sub(burst) * share).div_ceil(requests);
         *first + must_pass as Micros
     });
     earliest.max().filter(|earliest| *earliest > at).map(HowLong::Until)
 }
 
-fn delay_refuses(alone: &[&Bracket], limits: &Limits, at: Micros) -> Option<HowLong> {
+fn delay_refuses(alone: &[&Bracket], limits: &Limits, wanted: u32, at: Micros) -> Option<HowLong> {
     let delay = limits.min_delay?.as_micros() as Micros;
+    if wanted > 1 {
+        return Some(HowLong::Never);
+    }
     let free_at = |bracket: &&Bracket| bracket.until.map_or(HowLong::Unsettled, |until| HowLong::Until(until + delay));
     alone.iter().filter(|bracket| !bracket.unsent).map(free_at).max().filter(|end| *end > HowLong::Until(at))
 }
 
-fn flight_refuses(alone: &[&Bracket], limits: &Limits, at: Micros) -> Option<HowLong> {
+fn flight_refuses(alone: &[&Bracket], limits: &Limits, wanted: u32, at: Micros) -> Option<HowLong> {
     let limit = limits.in_flight?;
     let end = |bracket: &Bracket| bracket.until.map_or(HowLong::Unsettled, HowLong::Until);
     let flying = alone.iter().filter(|bracket| !bracket.unsent && end(bracket) > HowLong::Until(at));
     let mut ends: Vec<HowLong> = flying.flat_map(|bracket| std::iter::repeat_n(end(bracket), bracket.requests as usize)).collect();
     ends.sort();
-    let too_many = (ends.len() + 1).checked_sub(limit as usize).filter(|too_many| *too_many > 0)?;
-    Some(if limit == 0 { HowLong::Never } else { ends[too_many - 1] })
+    let too_many = (ends.len() + wanted as usize).checked_sub(limit as usize).filter(|too_many| *too_many > 0)?;
+    Some(if wanted > limit { HowLong::Never } else { ends[too_many - 1] })
 }
 
 /// When a recorded request arrived at the latest, in world time, as far as a machine can know that after a restart.

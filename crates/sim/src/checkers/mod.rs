@@ -16,6 +16,7 @@ mod pauses;
 mod pick;
 mod quota;
 mod starving;
+mod useful;
 mod waiting;
 mod windows;
 

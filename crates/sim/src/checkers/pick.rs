@@ -5,6 +5,7 @@
 //! breaker lets it, the source is not paused, the permits to start are there, and nobody ahead of it keeps it from them.
 //! Ahead are tasks that were passed for one full window, and requests of running attempts that wait; but what takes only
 //! permits that are set aside for its priority takes nothing from others, passes none of them and is kept back by none.
+//! What would only wait for permits starts when nothing else can, and not while there is one such attempt already (`useful`).
 //! Everything is worked out anew from the facts so far.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,6 +20,7 @@ use adce_core::spec::PriorityLevel;
 use super::breakers::{Breaker, Crashes, Met, of_answer, verdict};
 use super::limits::{Brackets, HowLong, Need, Refusal, Whose};
 use super::order::{Order, Rank};
+use super::useful::{Crowd, Useful};
 use crate::clocks::Clocks;
 use crate::disk::Disk;
 use crate::facts::{Checker, Fact, Figures, Moment, Wrong};
@@ -37,6 +39,7 @@ pub struct Picks {
     /// By collector.
     crashes: HashMap<String, Crashes>,
     order: Order,
+    useful: Useful,
     clocks: Clocks,
     /// The last answer was that nothing can start, for these reasons.
     idle: Option<Vec<Waiting>>,
@@ -80,6 +83,7 @@ struct Candidate<'a> {
     /// It takes no permits from other priorities.
     within_its_share: bool,
     refusals: Vec<Refusal>,
+    crowd: Crowd,
 }
 
 /// Lower-ranked tasks are kept from permits.
@@ -118,6 +122,7 @@ impl Picks {
             breakers: scenario.sources.iter().map(|source| Breaker::new(source.breaker)).collect(),
             crashes: scenario.collectors.iter().map(|known| (known.name.clone(), Crashes::new(known.breaker))).collect(),
             order: Order::new(scenario),
+            useful: Useful::default(),
             clocks: Clocks::default(),
             idle: None,
             checked: 0,
@@ -155,8 +160,10 @@ impl Picks {
             let (need, source) = (self.need_of(task), self.source_of(task));
             let look = |need| (self.brackets.refusals(need, moment.at), self.brackets.is_within_its_share(need, moment.at));
             let (refusals, within_its_share) = need.map(|need| known.entry(need).or_insert_with(|| look(need)).clone()).unwrap_or_default();
+            let rank = self.order.rank(task, moment.now.wall);
             candidates.push(Candidate {
-                rank: self.order.rank(task, moment.now.wall),
+                crowd: self.crowd(task, &rank, moment),
+                rank,
                 task,
                 need,
                 source,
@@ -169,6 +176,25 @@ impl Picks {
         }
         candidates.sort_by(|one, other| other.rank.cmp(&one.rank));
         candidates
+    }
+
+    /// Those at work that are of its kind, or rank above it, take all that its source admits.
+    fn crowd(&self, task: &Task, rank: &Rank, moment: Moment) -> Crowd {
+        let Some(source) = self.source_of(task) else { return Crowd::No };
+        let collector = self.scenario.collectors.iter().find(|known| known.name == task.collector).expect("a known collector");
+        let largest = collector.requests.of(collector.batch.max(1) as usize);
+        if collector.kind == Kind::Charged || !self.useful.asks_again(source, &task.collector, largest) {
+            return Crowd::No;
+        }
+        let waits = |attempt| self.waiters.contains(&(source, attempt));
+        let mut others = self.useful.at_work(source, &task.collector, waits, moment.at);
+        others.retain(|other| {
+            let running = &self.running[&other.attempt];
+            let is_alike = other.is_of_this_collector && running.task.priority == task.priority;
+            !running.publishes && (is_alike || self.order.rank(&running.task, moment.now.wall) > *rank)
+        });
+        let has_room_for = |requests| self.brackets.has_room_for(source, task.priority, requests, moment.at);
+        self.useful.crowd(&self.scenario, source, task.priority, &others, has_room_for)
     }
 
     /// Is there a ready task that no limit, breaker or pause refuses? Without one there is nothing to rank.
@@ -231,7 +257,8 @@ impl Picks {
             let everywhere = candidate.longest().is_some_and(|refusal| refusal.of_all);
             let (source, priority) = (candidate.source.unwrap_or(0), candidate.task.priority);
             let claim = || Claim { rank: candidate.rank.clone(), priority, source, everywhere, only_permits: false };
-            (is_over && !never && !candidate.is_shut && !candidate.no_slot && candidate.source.is_some()).then(claim)
+            let stays_away = candidate.crowd == Crowd::OneMoreAlready;
+            (is_over && !never && !candidate.is_shut && !candidate.no_slot && !stays_away && candidate.source.is_some()).then(claim)
         });
         waiting.chain(impatient).collect()
     }
@@ -260,9 +287,11 @@ impl Picks {
                 takes && (same || other) && claim.rank > candidate.rank
             })
         };
-        candidates
-            .iter()
-            .find(|candidate| !candidate.is_shut && !candidate.no_slot && candidate.refusals.is_empty() && !is_claimed(candidate))
+        let can_start = |candidate: &&Candidate<'_>| {
+            !candidate.is_shut && !candidate.no_slot && candidate.refusals.is_empty() && !is_claimed(candidate)
+        };
+        let of_crowd = |crowd| candidates.iter().filter(move |candidate| candidate.crowd == crowd).find(can_start);
+        of_crowd(Crowd::No).or_else(|| of_crowd(Crowd::Yes))
     }
 
     fn check_pick(&mut self, start: &Start, moment: Moment, wrong: &mut Vec<Wrong>) {
@@ -296,6 +325,7 @@ impl Picks {
                 && takes
                 && !candidate.is_shut
                 && !candidate.no_slot
+                && candidate.crowd != Crowd::OneMoreAlready
                 && candidate.permits() > started.permits()
         };
         let shortest =
@@ -353,6 +383,7 @@ impl Picks {
             crashes.restart(disk.collectors.get(name), moment);
         }
         self.order.restart(&disk.success);
+        self.useful = Useful::default();
         self.idle = None;
     }
 
@@ -384,6 +415,11 @@ impl Picks {
             }
             (None, _) => false,
         };
+        if let (Some(source), Some(_)) = (source, first) {
+            let collector = self.scenario.collectors.iter().find(|known| known.name == start.task.collector);
+            let declared = collector.expect("a known collector").requests.of(start.gaps.len());
+            self.useful.picked(start.attempt, source, &start.task.collector, declared, moment.at);
+        }
         if let Some(source) = source {
             self.breakers[source].passed(start.attempt, moment.at);
         }
@@ -404,6 +440,7 @@ impl Picks {
 
     fn ended(&mut self, attempt: AttemptId, outcomes: &[(adce_core::ids::GapId, Outcome)], at: Micros) {
         let Some(ended) = self.running.remove(&attempt) else { return };
+        self.useful.ended(attempt, outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged)));
         self.waiters.retain(|(_, waiter)| *waiter != attempt);
         if let Some(first) = ended.first {
             self.brackets.unsent(first);
@@ -456,6 +493,7 @@ impl Picks {
             self.brackets.granted(whose, need);
         }
         self.breakers[source].passed(attempt, moment.at);
+        self.useful.granted(attempt, moment.at);
         self.waiters.remove(&(source, attempt));
         if let Some(running) = self.running.get_mut(&attempt) {
             running.shut_out = false;
@@ -493,16 +531,26 @@ impl Checker for Picks {
             Fact::Granted { attempt, source, permit } => self.granted(*attempt, *source, Whose::Permit(*permit), moment, wrong),
             Fact::Waits { attempt, source } => {
                 self.waiters.insert((*source, *attempt));
+                self.useful.waits(*attempt, moment.at);
                 let by_breaker = !self.breakers[*source].lets_pass(Some(*attempt), moment.at);
                 let shut_out = by_breaker || self.brackets.paused_for(*source, moment.at);
                 if let Some(running) = self.running.get_mut(attempt) {
                     running.shut_out = shut_out;
                 }
             }
-            Fact::Sent { permit, .. } => self.brackets.sent(Whose::Permit(*permit), moment.at),
+            Fact::Sent { permit, source } => {
+                self.brackets.sent(Whose::Permit(*permit), moment.at);
+                self.useful.sent(*permit, *source, moment.at);
+            }
             Fact::Settled { permit, how } => match how {
-                Settlement::Unsent => self.brackets.unsent(Whose::Permit(*permit)),
-                Settlement::ArrivedBy(by) => self.brackets.arrived_by(Whose::Permit(*permit), self.clocks.world(*by)),
+                Settlement::Unsent => {
+                    self.brackets.unsent(Whose::Permit(*permit));
+                    self.useful.settled(*permit, None);
+                }
+                Settlement::ArrivedBy(by) => {
+                    self.brackets.arrived_by(Whose::Permit(*permit), self.clocks.world(*by));
+                    self.useful.settled(*permit, Some(self.clocks.world(*by)));
+                }
             },
             Fact::Answered { attempt, source, answer } => {
                 if let Answer::Status { code, retry_after: Some(RetryAfter::Seconds(seconds)) } = answer
@@ -520,6 +568,7 @@ impl Checker for Picks {
             Fact::Collected { attempt } => {
                 if let Some(running) = self.running.get_mut(attempt) {
                     running.publishes = true;
+                    self.useful.publishes(*attempt);
                 }
             }
             Fact::Ended { attempt, outcomes } => self.ended(*attempt, outcomes, moment.at),

@@ -11,4 +11,5 @@ mod order;
 mod permits;
 mod reserve;
 mod story;
+mod useful;
 mod world;

@@ -11,7 +11,7 @@ use crate::ids::{AttemptId, TaskId, Uuid};
 use crate::limits::{Ask, AskKind, HoldOff, Reach, SourceIx};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
 use crate::queue::score::Rank;
-use crate::queue::{Acquire, Charge, Charging, Dispatcher, Pick, Rules};
+use crate::queue::{Acquire, Charge, Charging, Dispatcher, Pick, Rules, Start};
 use crate::spec::{BaseScores, BreakerPolicy, Caps, Limits, PriorityLevel, Requests, Reserve, SizeBand, SizeBound, Weighting};
 use crate::time::{Boottime, Now, SignedDuration};
 
@@ -23,6 +23,38 @@ struct Naive {
     delivering: HashSet<AttemptId>,
     /// Since the last full look.
     started: HashMap<PriorityLevel, u32>,
+    /// Of attempts that ask for one permit after the other.
+    drawing: HashMap<AttemptId, Drawn>,
+    /// By source and collector: every turn, and what each attempt that filled something made of what it declared.
+    turns: HashMap<(String, String), Vec<u64>>,
+    made: HashMap<(String, String), Vec<(u64, u64)>>,
+    /// By source.
+    answers: HashMap<String, Vec<u64>>,
+    sent: HashMap<PermitId, (String, Boottime)>,
+}
+
+#[derive(Clone)]
+struct Drawn {
+    kind: (String, String),
+    declared: u64,
+    made: u64,
+    /// The permit of its start is handed out.
+    has_begun: bool,
+    worked: u64,
+    works_since: Option<Boottime>,
+}
+
+/// One more attempt would only wait for permits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Crowd {
+    No,
+    Yes,
+    OneMoreAlready,
+}
+
+fn mean_of_latest(spans: Option<&Vec<u64>>) -> u64 {
+    let latest: Vec<u64> = spans.into_iter().flatten().rev().take(32).copied().collect();
+    if latest.is_empty() { 1_000_000 } else { latest.iter().sum::<u64>() / latest.len() as u64 }
 }
 
 struct Candidate {
@@ -144,10 +176,11 @@ impl Naive {
         }
         let mut tasks = candidates(dispatcher, now);
         tasks.retain(|task| self.has_slot(dispatcher, task.priority) && self.is_under_its_caps(dispatcher, task.priority));
+        tasks.retain(|task| self.crowd(task, dispatcher, now) != Crowd::OneMoreAlready);
         let best = tasks
             .iter()
             .filter(|task| task.refusal.is_none() && !self.is_kept_back(task, &tasks, dispatcher, now))
-            .max_by(|one, other| one.rank.cmp(&other.rank))?;
+            .max_by_key(|task| (std::cmp::Reverse(self.crowd(task, dispatcher, now)), task.rank.clone()))?;
         *self.started.entry(best.priority).or_default() += 1;
         for passed in &tasks {
             let takes = passed.priority == best.priority || !within_its_share(best, dispatcher, now);
@@ -163,6 +196,93 @@ impl Naive {
             }
         }
         Some(best.id)
+    }
+
+    /// Whether those at work take all that the source admits, worked out from every request so far.
+    fn crowd(&self, task: &Candidate, dispatcher: &Dispatcher, now: Now) -> Crowd {
+        let (Some(source), Some(AskKind::OneRequest)) = (task.source, task.ask.map(|ask| ask.kind)) else { return Crowd::No };
+        let collector = dispatcher.task(task.id).unwrap().collector;
+        let terms = &dispatcher.rules.collectors[&*collector];
+        let kind = (dispatcher.source_name(source).to_owned(), collector);
+        let latest =
+            |kind: &(String, String)| -> Vec<(u64, u64)> { self.made.get(kind).into_iter().flatten().rev().take(16).copied().collect() };
+        let made = latest(&kind);
+        let asks_again = match made.len() as u64 {
+            0 => terms.requests.of(terms.batch as usize) > 1,
+            attempts => made.iter().map(|(made, _)| made).sum::<u64>() > attempts,
+        };
+        let (mut wanted, mut asks) = (0, Vec::new());
+        for (attempt, drawn) in self.drawing.iter().filter(|(attempt, drawn)| drawn.kind.0 == kind.0 && !self.delivering.contains(attempt))
+        {
+            let running = &dispatcher.running[attempt];
+            let is_alike = drawn.kind == kind && dispatcher.priority_of(*attempt) == task.priority;
+            if !is_alike && dispatcher.rank_of(running.task, now) < task.rank {
+                continue;
+            }
+            let turn = mean_of_latest(self.turns.get(&drawn.kind)).max(1);
+            let made = latest(&drawn.kind);
+            let (of, declared): (u64, u64) = made.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            let needs = if made.is_empty() { drawn.declared } else { (drawn.declared * of).div_ceil(declared) };
+            let left = needs.max(1).saturating_sub(drawn.made);
+            let waits = dispatcher.waiters.contains(&(source, *attempt));
+            let is_silent = drawn.works_since.is_none_or(|since| now.boot.since(since).as_micros() as u64 > 4 * turn);
+            if !waits && (left == 0 || is_silent) {
+                continue;
+            }
+            wanted += if waits { left.max(1) } else { left };
+            asks.push(1_000_000_000_000 / u128::from(turn));
+        }
+        let limits = &dispatcher.rules.sources[source.0 as usize].limits;
+        let mut limiter = dispatcher.grants.limiter().of_sources_alone();
+        let one = Ask::one(source).of(task.priority);
+        if !asks_again || wanted == 0 || (0..=wanted).all(|_| limiter.try_acquire(&one, now.boot).is_ok()) {
+            return Crowd::No;
+        }
+        let settle = mean_of_latest(self.answers.get(&kind.0));
+        let a_rate = |requests: u32, every: u64| u128::from(requests) * 1_000_000_000_000 / u128::from(every.max(1));
+        let micros = |span: Duration| span.as_micros() as u64;
+        let reserve = dispatcher.rules.reserve;
+        let mut rates: Vec<u128> = Vec::new();
+        for window in &limits.windows {
+            let of_others = reserve.shares().filter(|(owner, _)| *owner != task.priority);
+            let of_others: u32 = of_others.map(|(owner, _)| reserve.of_window(owner, window.requests)).sum();
+            rates.push(a_rate(window.requests - of_others, micros(window.span) + settle));
+        }
+        rates.extend(limits.min_delay.map(|delay| a_rate(1, micros(delay) + settle)));
+        rates.extend(limits.in_flight.map(|most| a_rate(most, settle)));
+        let Some(rate) = rates.into_iter().min() else { return Crowd::No };
+        asks.sort();
+        let take_all = |asks: &[u128]| asks.iter().sum::<u128>() * 100 >= rate * 99;
+        match (take_all(&asks), take_all(&asks[..asks.len() - 1])) {
+            (false, _) => Crowd::No,
+            (true, false) => Crowd::Yes,
+            (true, true) => Crowd::OneMoreAlready,
+        }
+    }
+
+    fn started(&mut self, start: &Start, rules: &Rules, now: Now) {
+        let (Some(source), Charge::First(_)) = (&start.task.source, start.charge) else { return };
+        let declared = rules.collectors[&*start.task.collector].requests.of(start.gaps.len());
+        let kind = (source.clone(), start.task.collector.clone());
+        let drawn = Drawn { kind, declared, made: 1, has_begun: false, worked: 0, works_since: Some(now.boot) };
+        self.drawing.insert(start.attempt, drawn);
+    }
+
+    /// It asked its source, and was given a permit or told to wait.
+    fn asked(&mut self, attempt: AttemptId, source: &str, is_granted: bool, now: Now) {
+        let Some(drawn) = self.drawing.get_mut(&attempt).filter(|drawn| drawn.kind.0 == source) else { return };
+        if let Some(since) = drawn.works_since.take() {
+            drawn.worked += now.boot.since(since).as_micros() as u64;
+        }
+        if !is_granted {
+            return;
+        }
+        drawn.works_since = Some(now.boot);
+        if std::mem::replace(&mut drawn.has_begun, true) {
+            drawn.made += 1;
+            let turn = std::mem::take(&mut drawn.worked);
+            self.turns.entry(drawn.kind.clone()).or_default().push(turn);
+        }
     }
 
     fn is_kept_back(&self, task: &Candidate, tasks: &[Candidate], dispatcher: &Dispatcher, now: Now) -> bool {
@@ -230,7 +350,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0usize..5, 0usize..4, any::<u8>(), 0u8..40).prop_map(|(dataset, priority, name, hours_old)| Step::Open { dataset, priority, name, hours_old }),
+        4 => (0usize..7, 0usize..4, any::<u8>(), 0u8..40).prop_map(|(dataset, priority, name, hours_old)| Step::Open { dataset, priority, name, hours_old }),
         4 => prop_oneof![Just(0u64), 1u64..3_000, 10_000u64..100_000].prop_map(|millis| Step::Wait { millis }),
         8 => Just(Step::Pick),
         3 => (0usize..5).prop_map(|running| Step::Ask { running }),
@@ -248,7 +368,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// Tasks that start from one look to the next, where there are caps at all.
 const CAPS_OF_ALL_AND_LOW: (u32, u32) = (7, 2);
 
-const DATASETS: [&str; 5] = ["pages", "bulk", "small", "files", "elsewhere"];
+const DATASETS: [&str; 7] = ["pages", "bulk", "small", "files", "elsewhere", "crawled", "deep"];
 
 /// One source with single and charged-ahead tasks, another that shares the limits of all, and tasks without a source.
 fn rules(enabled: bool, reserve: Reserve, capped: bool) -> Rules {
@@ -263,7 +383,10 @@ fn rules(enabled: bool, reserve: Reserve, capped: bool) -> Rules {
         .dataset("bulk", Some("a"), Some("bulk"))
         .dataset("small", Some("a"), Some("small"))
         .dataset("files", None, Some("file"))
-        .dataset("elsewhere", Some("b"), Some("page"));
+        .dataset("elsewhere", Some("b"), Some("page"))
+        .collector("crawl", 4, Charging::EachRequest)
+        .dataset("crawled", Some("a"), Some("crawl"))
+        .dataset("deep", Some("b"), Some("crawl"));
     rules.limits = limits(&[per(10, 60)]);
     rules.sources["b"].importance = 2.5;
     rules.sources["b"].breaker = Some(BreakerPolicy { failures: 2, cooldown: Duration::from_secs(30), ..BreakerPolicy::default() });
@@ -334,9 +457,13 @@ impl Drive {
             Step::Ask { running } => {
                 if let Some(attempt) = self.running(running) {
                     let source = if self.world.attempts.is_multiple_of(2) { "a" } else { "b" };
-                    if let Acquire::Granted { permit, before, .. } = self.world.dispatcher.acquire(attempt, source, now) {
+                    let answer = self.world.dispatcher.acquire(attempt, source, now);
+                    self.naive.asked(attempt, source, matches!(answer, Acquire::Granted { .. }), now);
+                    if let Acquire::Granted { permit, before, .. } = answer {
                         self.world.memory.apply(before.as_slice());
-                        self.world.dispatcher.sent(permit, now);
+                        if self.world.dispatcher.sent(permit, now).is_none() {
+                            self.naive.sent.insert(permit, (source.to_owned(), now.boot));
+                        }
                         self.out.push((attempt, source, permit));
                     }
                 }
@@ -345,6 +472,9 @@ impl Drive {
                 if !self.out.is_empty() {
                     let (attempt, source, permit) = self.out.remove(out % self.out.len());
                     let retry_after = pause.map(RetryAfter::Seconds);
+                    if let Some((source, sent)) = self.naive.sent.remove(&permit) {
+                        self.naive.answers.entry(source).or_default().push(now.boot.since(sent).as_micros() as u64);
+                    }
                     let mut changes = self.world.dispatcher.settle(permit, Settlement::ArrivedBy(now.boot), now);
                     changes.extend(self.world.dispatcher.answered(attempt, source, Answer::Status { code, retry_after }, now));
                     self.world.memory.apply(&changes);
@@ -370,6 +500,11 @@ impl Drive {
                     };
                     let gaps = self.world.dispatcher.running().into_iter().find(|one| one.attempt == running).unwrap().gaps;
                     let outcomes: Vec<_> = gaps.into_iter().map(|gap| (gap, outcome.clone())).collect();
+                    if let Some(drawn) = self.naive.drawing.remove(&running)
+                        && matches!(outcome, Outcome::Done { .. })
+                    {
+                        self.naive.made.entry(drawn.kind).or_default().push((drawn.made, drawn.declared));
+                    }
                     self.world.end_with(running, &outcomes, now);
                 }
             }
@@ -389,7 +524,10 @@ impl Drive {
     fn pick(&mut self, now: Now) -> Result<(), TestCaseError> {
         let expected = self.naive.pick(&self.world.dispatcher, now);
         let picked = match self.world.pick(now) {
-            Pick::Start(start) => Some(start.task.id),
+            Pick::Start(start) => {
+                self.naive.started(&start, &self.world.dispatcher.rules, now);
+                Some(start.task.id)
+            }
             Pick::Idle(_) => None,
         };
         self.naive.forget(&self.world.dispatcher, now);

@@ -33,6 +33,7 @@ pub(super) fn limits(windows: &[Window]) -> Limits {
 pub(super) fn no_rules() -> Rules {
     Rules {
         slots: 5,
+        adaptive: true,
         reserve: Default::default(),
         caps: Default::default(),
         task_ttl: None,
