@@ -154,7 +154,7 @@ async fn an_attempt_behind_a_pause_of_its_source_is_not_held_up_by_a_limit() {
     let (scene, may_end) = scenes.recv().await.unwrap();
     let first = scene.permits.acquire(scene.order.attempt, "up").await.unwrap();
     scene.permits.settle(first, NOW);
-    let answer = Answer::Status { code: 429, retry_after: Some(RetryAfter::Seconds(30)) };
+    let answer = Answer::later(429, RetryAfter::Seconds(30));
     scene.permits.answered(scene.order.attempt, "up", answer);
     let mut second = Box::pin(scene.permits.acquire(scene.order.attempt, "up"));
     assert!(futures::poll!(second.as_mut()).is_pending());

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
-use adce_core::limits::retry_after;
+use adce_core::limits::heard;
 use adce_core::permit::HeldPermit;
 use adce_core::ports::{Answer, Clock, PermitRefused, Permits};
+use adce_core::time::Timestamp;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, DATE, HOST, PROXY_AUTHENTICATE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{CONTENT_TYPE, HOST, PROXY_AUTHENTICATE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
@@ -291,7 +292,7 @@ impl Forwarder {
             let mut failed = match connection.sender.try_send_request(request).await {
                 Ok(answer) => {
                     permit.into_iter().for_each(HeldPermit::answered);
-                    self.note(passage, status(answer.status(), answer.headers()));
+                    self.note(passage, heard(answer.status(), answer.headers(), self.clock.now().wall));
                     return Ok((answer, connection));
                 }
                 Err(failed) => failed,
@@ -374,10 +375,9 @@ impl Base {
     }
 }
 
-fn status(status: StatusCode, headers: &HeaderMap) -> Answer {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let retry_after = text(RETRY_AFTER).and_then(|value| retry_after::read(value, text(DATE)));
-    Answer::Status { code: status.as_u16(), retry_after }
+fn heard(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Answer {
+    let headers = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    heard::read(status.as_u16(), headers, now)
 }
 
 /// The innermost cause says what happened.

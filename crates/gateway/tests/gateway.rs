@@ -84,7 +84,7 @@ async fn a_429_passes_with_its_retry_after_and_is_told_to_the_limits() {
     let setup = Setup::before(&upstream).await;
     let reply = setup.get("/x").await;
     assert_eq!((reply.code(), reply.header("retry-after"), reply.body.as_str()), (429, Some("3"), "slow"));
-    assert_eq!(setup.permits.answers(), [Answer::Status { code: 429, retry_after: Some(RetryAfter::Seconds(3)) }]);
+    assert_eq!(setup.permits.answers(), [Answer::later(429, RetryAfter::Seconds(3))]);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@
 //! durable before it uses it.
 
 pub mod breaker;
+pub mod heard;
 mod ledger;
 mod limiter;
 mod restart;

@@ -176,7 +176,7 @@ impl Dispatcher {
             attempt.met.answers = true;
             attempt.met.last_failed = met != breaker::Met::Answer;
         }
-        if let Answer::Status { code, retry_after: Some(asked) } = answer
+        if let Answer::Status { code, retry_after: Some(asked), .. } = answer
             && asks_for_a_pause(code)
         {
             self.grants.pause(source, retry_after::pause_until(asked, now));

@@ -505,7 +505,7 @@ impl Checker for Picks {
                 Settlement::ArrivedBy(by) => self.brackets.arrived_by(Whose::Permit(*permit), self.clocks.world(*by)),
             },
             Fact::Answered { attempt, source, answer } => {
-                if let Answer::Status { code, retry_after: Some(RetryAfter::Seconds(seconds)) } = answer
+                if let Answer::Status { code, retry_after: Some(RetryAfter::Seconds(seconds)), .. } = answer
                     && (*code == 429 || *code >= 500)
                 {
                     self.brackets.paused(*source, moment.at + seconds * SECOND);

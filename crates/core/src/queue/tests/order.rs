@@ -282,7 +282,12 @@ impl Drive {
                     let (attempt, source, permit) = self.out.remove(out % self.out.len());
                     let retry_after = pause.map(RetryAfter::Seconds);
                     let mut changes = self.world.dispatcher.settle(permit, Settlement::ArrivedBy(now.boot), now);
-                    changes.extend(self.world.dispatcher.answered(attempt, source, Answer::Status { code, retry_after }, now));
+                    changes.extend(self.world.dispatcher.answered(
+                        attempt,
+                        source,
+                        Answer::Status { code, retry_after, quotas: Default::default() },
+                        now,
+                    ));
                     self.world.memory.apply(&changes);
                 }
             }
