@@ -10,7 +10,7 @@ use adce_core::ids::AttemptId;
 use adce_core::limits::heard;
 use adce_core::permit::HeldPermit;
 use adce_core::ports::{Answer, Clock, PermitRefused, Permits};
-use adce_core::time::Timestamp;
+use adce_core::time::{Boottime, Timestamp};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, PROXY_AUTHENTICATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -31,6 +31,8 @@ use crate::{Route, credentials, target, tunnel};
 const CONNECTIONS_TRIED: usize = 3;
 /// Each time the source's own pause has passed, or a growing one of ours: more than these are news that the client must hear.
 const ABSORBED_AT_MOST: usize = 4;
+/// Who goes away sooner may have had reasons of its own.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Of the gateway's own 429: when there will be room depends on what everybody else asks meanwhile.
 const OWN_RETRY_AFTER_S: &str = "10";
 
@@ -289,7 +291,10 @@ impl Forwarder {
         let mut connection = self.pool.connection(&passage.origin, passage.reach).await.map_err(|why| self.no_answer(passage, &why))?;
         for _ in 0..CONNECTIONS_TRIED {
             permit.iter_mut().for_each(HeldPermit::sending);
-            let mut failed = match connection.sender.try_send_request(request).await {
+            let waits = Unanswered { forwarder: self, passage, since: self.clock.now().boot };
+            let sent = connection.sender.try_send_request(request).await;
+            waits.is_over();
+            let mut failed = match sent {
                 Ok(answer) => {
                     permit.into_iter().for_each(HeldPermit::answered);
                     self.note(passage, heard(answer.status(), answer.headers(), self.clock.now().wall));
@@ -329,6 +334,28 @@ impl Forwarder {
     fn note(&self, passage: &Passage, answer: Answer) {
         if let Some(source) = &passage.source {
             self.permits.answered(passage.attempt, &source.name, answer);
+        }
+    }
+}
+
+/// A request on its way. Who goes away after a while has had no answer, and nobody else would tell: clients give up on
+/// an upstream that lets requests hang long before a connection breaks.
+struct Unanswered<'a> {
+    forwarder: &'a Forwarder,
+    passage: &'a Passage,
+    since: Boottime,
+}
+
+impl Unanswered<'_> {
+    fn is_over(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.forwarder.clock.now().boot.since(self.since) >= ANSWERS_WITHIN {
+            self.forwarder.note(self.passage, Answer::NoAnswer);
         }
     }
 }
