@@ -10,9 +10,10 @@ use adce_api::{
 };
 use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{Gap, GapState, ItemState, Standing, Task};
+use adce_core::limits::Because;
 use adce_core::queue::{Asked, Came, Gate};
 use adce_core::record::{ItemRecord, Lease, Story};
-use adce_core::spec::{Limits, PriorityLevel, Reserve, Spec, Window};
+use adce_core::spec::{Limits, Margin, PriorityLevel, Reserve, Spec, Window};
 use adce_core::time::{Boottime, Moment, Now, Timestamp};
 use adce_engine::{
     CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, Guest, GuestSource, GuestUse, HeldBackLine, LimitsView, Phase,
@@ -173,7 +174,7 @@ fn collector_status(line: &CollectorLine) -> CollectorStatus {
 }
 
 fn window_now(window: &Window, used: u32, set_aside: u32) -> WindowNow {
-    WindowNow { seconds: window.span.as_secs_f64(), limit: window.requests, used, set_aside }
+    WindowNow { seconds: window.span.as_secs_f64(), limit: window.requests, used, set_aside, usable: None }
 }
 
 fn running(line: &adce_engine::RunningLine) -> RunningAttempt {
@@ -429,6 +430,18 @@ pub fn limits(view: &LimitsView, spec: &Spec, now: Now) -> LimitsReport {
         for (window, now) in limits.windows.iter_mut().zip(&figures.windows) {
             (window.used, window.set_aside) = (now.used, now.set_aside);
         }
+        let settle = view.settle.get(&figures.source).copied();
+        limits.settle_seconds = settle.map(|settle| settle.as_secs_f64());
+        if let (Margin::Bracket, Some(settle)) = (source.limits.margin, settle) {
+            limits.windows.iter_mut().for_each(|window| window.usable = Some(usable(window.seconds, settle)));
+        }
+        limits.learned = figures.learned_interval.map(|interval| adce_api::LearnedRate {
+            share: figures.learned_share.map(|share| f64::from(share) / 1e3),
+            every_seconds: interval.as_secs_f64(),
+        });
+        let told = figures.told.iter().map(|(requests, per)| adce_api::ToldLimit { requests: *requests, seconds: per.as_secs_f64() });
+        limits.told = told.collect();
+        limits.suggestions = figures.told.iter().filter_map(|(requests, per)| suggestion(*requests, *per, &source.limits)).collect();
         limits.in_flight.used = figures.in_flight;
         limits.next_permit_seconds = figures.next_permit.map(|at| at.since(now.boot).as_secs_f64());
         limits.useful_slots = figures.useful_attempts;
@@ -445,6 +458,28 @@ pub fn limits(view: &LimitsView, spec: &Spec, now: Now) -> LimitsReport {
         Some((figures.source.clone(), limits))
     });
     LimitsReport { sources: sources.collect(), collectors: collectors(&crashing), ..declared_limits(spec) }
+}
+
+/// What constant demand can use of a window, if every request counts until its window after it settled (promise 2).
+pub fn usable(window_seconds: f64, settle: Duration) -> f64 {
+    window_seconds / (window_seconds + settle.as_secs_f64())
+}
+
+/// What a person might declare, after what upstream says that it allows.
+fn suggestion(requests: u32, per: Duration, declared: &Limits) -> Option<String> {
+    let said = format!("upstream says that it allows {} in {}", grouped(requests.into()), span(per));
+    if ![1, 60, 3_600, 86_400].contains(&per.as_secs()) || per.subsec_nanos() > 0 {
+        return Some(said);
+    }
+    let key = Window { requests, span: per }.key();
+    match declared.windows.iter().find(|window| window.span == per).map(|window| window.requests) {
+        Some(declared) if declared == requests => None,
+        Some(declared) if declared < requests => Some(format!("{said}; `{key}: {declared}` could be raised to that")),
+        Some(declared) => {
+            Some(format!("{said}, and that is kept to; `{key}: {requests}` instead of {declared} would be right from the start"))
+        }
+        None => Some(format!("{said}; `{key}: {requests}` would say so")),
+    }
 }
 
 /// Contested objects that a person has released.
@@ -520,6 +555,10 @@ fn declared(limits: &Limits, reserve: &Reserve) -> SourceLimits {
         min_delay_seconds: limits.min_delay.map(|delay| delay.as_secs_f64()),
         in_flight: Share { used: 0, of: limits.in_flight },
         linger_seconds: limits.linger.as_secs_f64(),
+        margin_seconds: match limits.margin {
+            Margin::Bracket => None,
+            Margin::Fixed(margin) => Some(margin.as_secs_f64()),
+        },
         ..SourceLimits::default()
     }
 }
@@ -637,12 +676,24 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::CollectorBreaker { collector, until, since, reason } => {
             format!("its collector `{collector}` keeps crashing: {}", breaker_sentence(*until, *since, reason, now))
         }
-        Gate::RetryAfter { source, until } => format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now)),
         Gate::Cap { until, .. } => format!("{}, due {}", cap_words(gate), then(*until, now)),
         Gate::StandsBack { until } => format!(
             "its task stood in line for longer than `task_ttl` and ended; it makes a new one with the next full look, due {}",
             then(*until, now)
         ),
+        Gate::RetryAfter { source, until, because: Some(because) } => {
+            format!("`{source}` {because}: it is asked again {}", then(*until, now))
+        }
+        Gate::RetryAfter { source, until, because: None } => {
+            format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now))
+        }
+        Gate::Limit { source: Some(source), limit, until } if is_learned(limit) => {
+            format!(
+                "{}{}",
+                learned_words(source, limit),
+                until.map(|until| format!(": no room for {}", left(until, now))).unwrap_or_default()
+            )
+        }
         Gate::Limit { source, limit, until } => {
             let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
             format!("the limit {limit} {whose} has no room{}", until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default())
@@ -731,14 +782,28 @@ pub fn story(story: Story, started: Timestamp) -> StoryLine {
     StoryLine { score: story.score.total as f64 / 1e6, rank: story.rank, ready: story.ready, waited, items: items.collect() }
 }
 
+/// No limit of the config.
+fn is_learned(limit: &str) -> bool {
+    [Because::LearnedRate, Because::ToldQuota].iter().any(|because| because.word() == limit)
+}
+
+fn learned_words(source: &str, limit: &str) -> String {
+    match limit == Because::ToldQuota.word() {
+        true => format!("`{source}` says that no more is left of its quota"),
+        false => format!("`{source}` is asked more slowly after it refused, or as its own policy says"),
+    }
+}
+
 /// What held a task back, when that is over.
 fn held_back(gate: &Gate) -> String {
     let whose = |source: &Option<String>| source.as_ref().map_or("of all sources together".into(), |source| format!("of `{source}`"));
     match gate {
         Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` ({reason})"),
         Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of its collector `{collector}` ({reason})"),
+        Gate::RetryAfter { source, because: Some(because), .. } => format!("`{source}`, which {because}"),
         Gate::RetryAfter { source, .. } => format!("a pause that `{source}` asked for"),
         Gate::Cap { .. } => cap_words(gate),
+        Gate::Limit { source: Some(source), limit, .. } if is_learned(limit) => learned_words(source, limit),
         Gate::Limit { source, limit, .. } => format!("the limit {limit} {}", whose(source)),
         Gate::SetAside { source, limit, for_priorities, .. } => {
             format!("what is set aside of the limit {limit} {} for {}", whose(source), named(for_priorities))
@@ -775,4 +840,28 @@ fn left(until: Boottime, now: Now) -> String {
 
 fn between(earlier: Timestamp, later: Timestamp) -> String {
     span(Duration::try_from(later.duration_since(earlier)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_upstream_allows_beyond_what_is_declared_is_only_suggested() {
+        let declared = Limits { windows: vec![Window { requests: 60, span: Duration::from_secs(60) }], ..Limits::default() };
+        let said = |requests, secs| suggestion(requests, Duration::from_secs(secs), &declared);
+        assert_eq!(said(60, 60), None);
+        let looser = "upstream says that it allows 100 in 1 m; `per_minute: 60` could be raised to that";
+        assert_eq!(said(100, 60).as_deref(), Some(looser));
+        let stricter =
+            "upstream says that it allows 30 in 1 m, and that is kept to; `per_minute: 30` instead of 60 would be right from the start";
+        assert_eq!(said(30, 60).as_deref(), Some(stricter));
+        assert_eq!(said(5_000, 3_600).as_deref(), Some("upstream says that it allows 5,000 in 1 h; `per_hour: 5000` would say so"));
+        assert_eq!(said(10, 7).as_deref(), Some("upstream says that it allows 10 in 7 s"));
+    }
+
+    #[test]
+    fn what_a_window_loses_to_its_proof_is_what_answers_take() {
+        assert!((usable(60.0, Duration::from_millis(600)) - 0.990_099).abs() < 1e-6);
+    }
 }

@@ -148,6 +148,10 @@ pub struct WindowNow {
     /// Of what is not used: set aside by `reserve`, and idle.
     #[serde(default)]
     pub set_aside: u32,
+    /// The share of it that constant demand can use, because a request counts until its window after it settled. `null`: nothing
+    /// has settled yet, or nobody asked for it.
+    #[serde(default)]
+    pub usable: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -328,6 +332,35 @@ pub struct SourceLimits {
     /// Why no more attempts start, if that is because they would only wait for permits.
     #[serde(default)]
     pub would_wait: Option<String>,
+    /// `margin: 30ms`: no proof; `null`: `bracket`.
+    #[serde(default)]
+    pub margin_seconds: Option<f64>,
+    /// From sent to settled, on average; `null`: nothing has settled in this run.
+    #[serde(default)]
+    pub settle_seconds: Option<f64>,
+    /// What its answers have taught, if that is slower than what is declared.
+    #[serde(default)]
+    pub learned: Option<LearnedRate>,
+    /// What upstream says that it allows.
+    #[serde(default)]
+    pub told: Vec<ToldLimit>,
+    /// For a person: what might be declared instead. Nothing is ever loosened by itself.
+    #[serde(default)]
+    pub suggestions: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LearnedRate {
+    /// Of the full rate, from 0 to 1, after it refused; `null`: its own policy is stricter.
+    pub share: Option<f64>,
+    /// From one request to the next.
+    pub every_seconds: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToldLimit {
+    pub requests: u32,
+    pub seconds: f64,
 }
 
 /// A collector whose breaker is not closed: it crashes on everything, and is not started.

@@ -186,7 +186,7 @@ async fn after_a_429_nothing_more_is_asked_of_the_source() {
     assert!(failure(&report).message.ends_with("/x answered 429 Too Many Requests: slow down"), "{}", failure(&report).message);
     assert!(matches!(&report.rest, Rest::Failed(Failure { fault: Fault::Source, retry_after_s: Some(7), .. })));
     assert_eq!((said(&report, "1"), upstream.paths().len()), (None, 1));
-    assert_eq!(attempt.permits.answers(), [Answer::Status { code: 429, retry_after: Some(RetryAfter::Seconds(7)) }]);
+    assert_eq!(attempt.permits.answers(), [Answer::later(429, RetryAfter::Seconds(7))]);
 }
 
 #[tokio::test]

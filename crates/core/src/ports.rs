@@ -292,9 +292,58 @@ pub enum Answer {
     Status {
         code: u16,
         retry_after: Option<RetryAfter>,
+        /// What it says of the upstream's own limits.
+        quotas: Quotas,
     },
     /// No connection, a reset, a timeout before the first byte.
     NoAnswer,
+}
+
+impl Answer {
+    /// One that says nothing of limits.
+    pub fn status(code: u16) -> Self {
+        Answer::Status { code, retry_after: None, quotas: Quotas::default() }
+    }
+
+    /// One that asks for a pause.
+    pub fn later(code: u16, retry_after: RetryAfter) -> Self {
+        Answer::Status { code, retry_after: Some(retry_after), quotas: Quotas::default() }
+    }
+}
+
+/// What an upstream says of one of its limits, as far as it says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// The same in all answers that speak of the same quota.
+    pub id: u32,
+    /// It allows so many requests
+    pub requests: Option<u32>,
+    /// in such a span.
+    pub per: Option<Duration>,
+    /// So many of them are left,
+    pub left: Option<u32>,
+    /// and so long after the answer they are whole again.
+    pub renewed_in: Option<Duration>,
+}
+
+/// The first few quotas that an answer speaks of: no upstream is known to name more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quotas([Option<Quota>; 4]);
+
+impl Quotas {
+    /// One that says nothing is left out.
+    pub fn add(&mut self, quota: Quota) {
+        if quota == (Quota { id: quota.id, ..Quota::default() }) {
+            return;
+        }
+        if let Some(free) = self.0.iter_mut().find(|place| place.is_none()) {
+            *free = Some(quota);
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Quota> {
+        self.0.into_iter().flatten()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

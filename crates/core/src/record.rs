@@ -144,8 +144,29 @@ pub struct Lease {
 pub struct SourceRecord {
     #[serde(flatten)]
     pub breaker: BreakerRecord,
-    /// Upstream asked to be left alone until (`Retry-After`).
+    /// It is left alone until then.
     pub paused_until: Option<Timestamp>,
+    /// For a person: why. `None`: upstream asked for it (`Retry-After`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_because: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<LearnedRecord>,
+}
+
+/// What a source's refusals have taught (`limits::learned`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LearnedRecord {
+    /// Pauses for which upstream did not say how long, and the last of them.
+    pub pauses_in_a_row: u32,
+    pub pause_seconds: u64,
+    pub pause_ends: Option<Timestamp>,
+    /// Of the full rate, in thousandths, until `since`, and one step more with each round after it.
+    pub share_permille: u32,
+    pub since: Option<Timestamp>,
+    pub round_micros: u64,
+    /// From one request to the next, where no window is declared.
+    pub full_rate_micros: u64,
 }
 
 /// State of a breaker, of a source or of a collector.

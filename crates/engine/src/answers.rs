@@ -43,7 +43,10 @@ impl Engine {
                 let _ = reply.send(tasks.into_iter().map(view).collect());
             }
             Query::Limits(reply) => {
-                let _ = reply.send(LimitsView { sources: self.dispatcher.figures(now), collectors: self.dispatcher.collectors(now) });
+                let settled = self.figures.sources.iter().filter(|(_, used)| !used.mean_settle().is_zero());
+                let settle = settled.map(|(name, used)| (name.clone(), used.mean_settle())).collect();
+                let (sources, collectors) = (self.dispatcher.figures(now), self.dispatcher.collectors(now));
+                let _ = reply.send(LimitsView { sources, collectors, settle });
             }
             Query::Why(what, reply) => {
                 let aside = self.gaps_aside().find(|view| view.gap.key == what).map(Why::Gap);

@@ -3,6 +3,10 @@
 //! Without a line a request that must wait would be forgotten or would overtake others; and without the second wait,
 //! for the reservation, a request could leave that a successor knows nothing of.
 //!
+//! Served is who stands for the best task, by score at that instant, and among the requests of one task who asked first: a
+//! backfill that asked for a thousand permits before tonight's game asked for one does not keep it waiting
+//! (`a_thousand_waiters_are_served_in_the_order_of_their_tasks_and_one_by_one`). Only who has a permit is woken.
+//!
 //! Always true: no permit is handed out before the reservation that covers it is on disk; a request to one source never
 //! waits behind one to another; whoever has paid already never waits behind one who may wait for what it holds.
 //!
@@ -10,7 +14,7 @@
 //!
 //! Whether a request may be sent is for `core::queue` to say.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 use adce_core::ids::AttemptId;
 use adce_core::ports::{PermitId, PermitRefused, Settlement, StoreError};
@@ -34,8 +38,8 @@ pub(crate) struct Asking {
 /// Everybody who asked and has no permit in hand yet.
 #[derive(Default)]
 pub(crate) struct Line {
-    /// In the order of asking.
-    asking: VecDeque<Asking>,
+    /// Of one attempt in the order of asking.
+    asking: Vec<Asking>,
     /// When the first of them may be granted, if nothing is settled before.
     next_grant: Option<Boottime>,
     /// Attempts that are kept from going on by limits alone, and have been told so.
@@ -46,7 +50,7 @@ pub(crate) struct Line {
 
 impl Line {
     pub fn join(&mut self, asking: Asking) {
-        self.asking.push_back(asking);
+        self.asking.push(asking);
     }
 
     /// The attempt is over: nobody waits for what it asked.
@@ -61,24 +65,29 @@ impl Line {
 }
 
 impl Engine {
-    /// Grants in the order of asking; who must wait does not hold up the requests to other sources.
+    /// Grants in the order of tasks; who must wait does not hold up the requests to other sources.
     pub(crate) fn grant_what_can(&mut self) {
         let now = self.now();
-        let mut waiting = VecDeque::new();
+        let mut asked = std::mem::take(&mut self.line.asking);
+        let places = self.dispatcher.places(asked.iter().map(|asking| asking.attempt), now);
+        // The sort is stable, so those of one attempt stay as they are.
+        asked.sort_by_key(|asking| places.get(&asking.attempt).copied().unwrap_or(usize::MAX));
+        let mut waiting = Vec::with_capacity(asked.len());
         // What is set aside for a priority is there for it also where the others of the source have to wait.
-        let mut shut: HashMap<(String, PriorityLevel), Gate> = HashMap::new();
+        let mut shut: Vec<(String, PriorityLevel, Gate)> = Vec::new();
         let mut held_up = HashSet::new();
         let mut earliest = None;
-        while let Some(asking) = self.line.asking.pop_front() {
+        for asking in asked {
             if asking.reply.is_closed() {
                 self.dispatcher.stops_waiting(asking.attempt, &asking.source);
                 continue;
             }
             let has_paid = self.dispatcher.has_paid(asking.attempt, &asking.source);
-            let queue = (asking.source.clone(), self.dispatcher.priority_of(asking.attempt));
-            if let Some(gate) = shut.get(&queue).filter(|_| !has_paid) {
+            let priority = self.dispatcher.priority_of(asking.attempt);
+            let known = shut.iter().find(|(source, of, _)| *of == priority && *source == asking.source);
+            if let Some((.., gate)) = known.filter(|_| !has_paid) {
                 held_up.extend(self.held_up_by(gate, &asking));
-                waiting.push_back(asking);
+                waiting.push(asking);
                 continue;
             }
             match self.dispatcher.acquire(asking.attempt, &asking.source, now) {
@@ -88,9 +97,9 @@ impl Engine {
                     earliest = earliest.into_iter().chain(until).min();
                     held_up.extend(self.held_up_by(&gate, &asking));
                     if !has_paid {
-                        shut.insert(queue, gate);
+                        shut.push((asking.source.clone(), priority, gate));
                     }
-                    waiting.push_back(asking);
+                    waiting.push(asking);
                 }
                 Acquire::NoSuchAttempt => {
                     let _ = asking.reply.send(Err(PermitRefused::NoSuchAttempt(asking.attempt)));
@@ -100,7 +109,8 @@ impl Engine {
                 }
             }
         }
-        self.line.asking = waiting;
+        // Who was refused after all when it was handed its permit stands there already.
+        self.line.asking.extend(waiting);
         self.line.next_grant = earliest;
         self.tell_who_is_held_up(held_up, now);
         self.figures.asking(self.line.asking.iter().map(|asking| asking.source.as_str()));
@@ -132,7 +142,7 @@ impl Engine {
         if self.dispatcher.sent(permit, now).is_some() {
             // The source asked for a pause while the reservation was written: the request waits for another permit.
             self.settle(permit, Settlement::Unsent, now);
-            self.line.asking.push_front(asking);
+            self.line.asking.insert(0, asking);
             return;
         }
         self.figures.sent(permit, paid, &asking, now);

@@ -1,6 +1,9 @@
 //! Everything that can happen to a running engine, as messages. Whoever has the helm handles them one after the other, so no
 //! decision is ever made on a half-changed picture.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use adce_core::gap::Gap;
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
@@ -125,6 +128,8 @@ pub enum Retried {
 pub struct LimitsView {
     pub sources: Vec<SourceFigures>,
     pub collectors: Vec<CollectorFigures>,
+    /// By source: from sent to settled, on average, if anything was settled.
+    pub settle: HashMap<String, Duration>,
 }
 
 /// Everything that `status` shows.

@@ -176,7 +176,7 @@ async fn an_attempt_behind_a_pause_of_its_source_is_not_held_up_by_a_limit() {
     let (scene, may_end) = scenes.recv().await.unwrap();
     let first = scene.permits.acquire(scene.order.attempt, "up").await.unwrap();
     scene.permits.settle(first, NOW);
-    let answer = Answer::Status { code: 429, retry_after: Some(RetryAfter::Seconds(30)) };
+    let answer = Answer::later(429, RetryAfter::Seconds(30));
     scene.permits.answered(scene.order.attempt, "up", answer);
     let mut second = Box::pin(scene.permits.acquire(scene.order.attempt, "up"));
     assert!(futures::poll!(second.as_mut()).is_pending());
@@ -279,4 +279,81 @@ async fn who_has_a_share_set_aside_does_not_wait_behind_those_who_have_used_thei
     until("tonight's is there", async || place.objects() == ["tonight/1.txt"]).await;
     place.clock.advance(Duration::from_secs(120));
     assert!(running.end().await.unwrap().cycle.complete);
+}
+
+/// Three tasks of each priority ask for some thousand permits of a source that gives one a second, the worst ones first.
+#[tokio::test]
+async fn a_thousand_waiters_are_served_in_the_order_of_their_tasks_and_one_by_one() {
+    const PRIORITIES: [&str; 4] = ["low", "medium", "high", "critical"];
+    const EACH: usize = 84;
+    let datasets = PRIORITIES.map(|name| {
+        format!("  {name}:\n    source: free\n    key: {name}/{{number}}.txt\n    for: number\n    priority: {name}\n    collector: many\n")
+    });
+    let place = Place::new(&format!(
+        "sources:\n  free:\n    hosts: [free.example]\n  up:\n    hosts: [up.example]\n    limits: {{ per_second: 1 }}\n\
+         datasets:\n{}collectors:\n  many:\n    command: [unused]\n    via: gateway\nengine: {{ max_concurrent: 12 }}\n",
+        datasets.concat()
+    ));
+    let (mut scenes, script) = hands_over();
+    let running = place.run(script).await;
+    let mut held = Vec::new();
+    for _ in 0..12 {
+        held.push(scenes.recv().await.unwrap());
+    }
+    let (key_of, rank_of) = (
+        |scene: &Scene| scene.order.items[0].key.clone(),
+        |key: &str| PRIORITIES.iter().rposition(|name| key.starts_with(name)).map(|place| 3 - place).unwrap(),
+    );
+    held.sort_by_key(|(scene, _)| (std::cmp::Reverse(rank_of(&key_of(scene))), key_of(scene)));
+    // As long as this one is under way nobody else may be sent.
+    let first = held[0].0.permits.acquire(held[0].0.order.attempt, "up").await.unwrap();
+    let polls = std::sync::atomic::AtomicUsize::new(0);
+    let mut waiting = futures::stream::FuturesUnordered::new();
+    let mut given_up = Vec::new();
+    for turn in 0..EACH {
+        for (at, (scene, _)) in held.iter().enumerate() {
+            let mut ask = scene.permits.acquire(scene.order.attempt, "up");
+            if (turn + at) % 10 == 0 {
+                assert!(futures::poll!(ask.as_mut()).is_pending());
+                given_up.push(ask);
+                continue;
+            }
+            let key = key_of(scene);
+            let polls = &polls;
+            waiting.push(async move {
+                let permit = std::future::poll_fn(|cx| {
+                    polls.fetch_add(1, Ordering::SeqCst);
+                    ask.as_mut().poll(cx)
+                });
+                (key, turn, permit.await.unwrap())
+            });
+        }
+    }
+    let asking = async || snapshot(&running.handle).await.sources[1].asking as usize;
+    assert!(futures::poll!(futures::StreamExt::next(&mut waiting)).is_pending());
+    until("all wait", async || asking().await == 12 * EACH).await;
+    drop(given_up);
+    let mut expected: Vec<(String, usize)> = Vec::new();
+    for (at, (scene, _)) in held.iter().enumerate() {
+        expected.extend((0..EACH).filter(|turn| (turn + at) % 10 != 0).map(|turn| (key_of(scene), turn)));
+    }
+    expected.sort_by_key(|(key, turn)| (rank_of(key), key.clone(), *turn));
+    let mut served = Vec::new();
+    let mut last = first;
+    for second in 0..expected.len() {
+        held[0].0.permits.settle(last, Settlement::ArrivedBy(place.clock.now().boot));
+        snapshot(&running.handle).await;
+        place.clock.advance(Duration::from_micros(1_000_001));
+        let next = tokio::time::timeout(Duration::from_secs(20), futures::StreamExt::next(&mut waiting));
+        let (key, turn, permit) = next.await.unwrap_or_else(|_| panic!("nobody was served in second {second}")).unwrap();
+        served.push((key, turn));
+        last = permit;
+        assert!(futures::poll!(futures::StreamExt::next(&mut waiting)).is_pending() || served.len() == expected.len(), "one a second");
+    }
+    assert!(served == expected, "{:?}", served.iter().zip(&expected).find(|(served, expected)| served != expected));
+    assert_eq!(polls.load(Ordering::SeqCst), 2 * expected.len(), "each is woken once, with its permit");
+    held[0].0.permits.settle(last, Settlement::ArrivedBy(place.clock.now().boot));
+    drop(waiting);
+    held.into_iter().for_each(|(_, may_end)| may_end.send(()).unwrap());
+    running.end().await.unwrap();
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
-use adce_core::limits::retry_after;
+use adce_core::limits::heard;
 use adce_core::permit::HeldPermit;
 use adce_core::ports::{Answer, Clock, PermitRefused, Permits};
+use adce_core::time::{Boottime, Timestamp};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, DATE, HOST, PROXY_AUTHENTICATE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{CONTENT_TYPE, HOST, PROXY_AUTHENTICATE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
@@ -29,6 +30,8 @@ use crate::{Route, credentials, target, tunnel};
 const CONNECTIONS_TRIED: usize = 3;
 /// Each time the source's own pause has passed, or a growing one of ours: more than these are news that the client must hear.
 const ABSORBED_AT_MOST: usize = 4;
+/// Who goes away sooner may have had reasons of its own.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Of the gateway's own 429: when there will be room depends on what everybody else asks meanwhile.
 const OWN_RETRY_AFTER_S: &str = "10";
 
@@ -313,10 +316,13 @@ impl Forwarder {
         let mut connection = self.pool.connection(&passage.origin, passage.reach).await.map_err(|why| self.no_answer(passage, &why))?;
         for _ in 0..CONNECTIONS_TRIED {
             permit.iter_mut().for_each(HeldPermit::sending);
-            let mut failed = match connection.send(request).await {
+            let waits = Unanswered { forwarder: self, passage, since: self.clock.now().boot };
+            let sent = connection.send(request).await;
+            waits.is_over();
+            let mut failed = match sent {
                 Ok(answer) => {
                     permit.into_iter().for_each(HeldPermit::answered);
-                    self.note(passage, status(answer.status(), answer.headers()));
+                    self.note(passage, heard(answer.status(), answer.headers(), self.clock.now().wall));
                     return Ok((answer, connection));
                 }
                 Err(failed) => failed,
@@ -364,6 +370,28 @@ fn asks_too_much(whom: &str, only: &[String]) -> Refusal {
     Refusal(StatusCode::FORBIDDEN, format!("this program may ask {} alone (`--source`), and wants to ask {whom}", only.join(", ")))
 }
 
+/// A request on its way. Who goes away after a while has had no answer, and nobody else would tell: clients give up on
+/// an upstream that lets requests hang long before a connection breaks.
+struct Unanswered<'a> {
+    forwarder: &'a Forwarder,
+    passage: &'a Passage,
+    since: Boottime,
+}
+
+impl Unanswered<'_> {
+    fn is_over(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.forwarder.clock.now().boot.since(self.since) >= ANSWERS_WITHIN {
+            self.forwarder.note(self.passage, Answer::NoAnswer);
+        }
+    }
+}
+
 /// What its sender is told of an upstream that gave no answer, or may not be asked.
 pub(crate) fn unreachable(whom: &str, why: &io::Error) -> Refusal {
     match why.kind() {
@@ -406,10 +434,9 @@ impl Base {
     }
 }
 
-fn status(status: StatusCode, headers: &HeaderMap) -> Answer {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let retry_after = text(RETRY_AFTER).and_then(|value| retry_after::read(value, text(DATE)));
-    Answer::Status { code: status.as_u16(), retry_after }
+fn heard(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Answer {
+    let headers = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    heard::read(status.as_u16(), headers, now)
 }
 
 impl Refusal {

@@ -84,7 +84,7 @@ async fn a_429_passes_with_its_retry_after_and_is_told_to_the_limits() {
     let setup = Setup::before(&upstream).await;
     let reply = setup.get("/x").await;
     assert_eq!((reply.code(), reply.header("retry-after"), reply.body.as_str()), (429, Some("3"), "slow"));
-    assert_eq!(setup.permits.answers(), [Answer::Status { code: 429, retry_after: Some(RetryAfter::Seconds(3)) }]);
+    assert_eq!(setup.permits.answers(), [Answer::later(429, RetryAfter::Seconds(3))]);
 }
 
 #[tokio::test]
@@ -241,4 +241,19 @@ async fn a_redirect_below_the_base_url_is_followed_through_the_gateway() {
     assert_eq!(setup.get(below).await.body, "new");
     assert_eq!(setup.get("/away").await.header("location"), Some("https://elsewhere.example/x"));
     assert_eq!(setup.permits.settlements().len(), 3);
+}
+
+#[tokio::test]
+async fn whoever_gives_up_on_an_upstream_that_hangs_had_no_answer() {
+    for (waited, told) in [(10, vec![Answer::NoAnswer]), (9, vec![])] {
+        let upstream = Scripted::start([("/x", Vec::new(), Then::Hang)]).await;
+        let setup = Setup::before(&upstream).await;
+        let mut client = setup.dial().await;
+        client.send(&format!("GET {}/espn/x HTTP/1.1\r\nHost: g\r\n\r\n", setup.token)).await;
+        upstream.is_asked_for("/x").await;
+        setup.clock.passes(waited);
+        drop(client);
+        setup.permits.until("its permit is settled", |permits| !permits.settlements().is_empty()).await;
+        assert_eq!(setup.permits.answers(), told, "after {waited} s");
+    }
 }

@@ -60,7 +60,8 @@ fn https_upstreams_are_reached_if_the_system_trusts_them_and_for_their_own_name_
         let permits = Diary::new();
         let at = |name: &str, host: &str| route(name, &format!("https://{host}:{upstream}"));
         let routes = vec![at("named", "localhost"), at("misnamed", "127.0.0.1")];
-        let gateway = Gateway::start(Rules { routes, ..Rules::default() }, permits.clone(), Arc::new(Still)).await.unwrap();
+        let gateway =
+            Gateway::start(Rules { routes, ..Rules::default() }, permits.clone(), Arc::new(Still(Default::default()))).await.unwrap();
         let url = gateway.admit(AttemptId(Uuid::now_v7()), Pass::default()).unwrap().url;
         let token = url.rsplit('/').next().unwrap();
 

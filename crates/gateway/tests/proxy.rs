@@ -310,7 +310,7 @@ async fn a_throttled_get_is_sent_again_when_the_source_may_be_asked_and_a_post_i
     let second = answered("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     assert_eq!(client.reply().await.body, "ok");
     assert_eq!(first.to_ascii_lowercase(), second.to_ascii_lowercase());
-    let told = Answer::Status { code: 429, retry_after: Some(RetryAfter::Seconds(3)) };
+    let told = Answer::later(429, RetryAfter::Seconds(3));
     assert_eq!(setup.permits.answers(), [told, status(200)], "the limits hear of it all the same");
     assert_eq!(arrived(&setup.permits), 2);
 

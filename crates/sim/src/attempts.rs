@@ -2,7 +2,7 @@
 
 use adce_core::gap::{Failure, Fault, Outcome};
 use adce_core::ids::{AttemptId, FencingToken, GapId};
-use adce_core::ports::{Answer, RetryAfter};
+use adce_core::ports::{Answer, Quotas, RetryAfter};
 use adce_core::queue::Start;
 use adce_core::spec::Requests;
 use adce_core::time::Timestamp;
@@ -127,7 +127,7 @@ impl Attempt {
 }
 
 pub fn answer(reply: Reply) -> Answer {
-    let status = |code, retry_after| Answer::Status { code, retry_after };
+    let status = |code, retry_after| Answer::Status { code, retry_after, quotas: Quotas::default() };
     match reply {
         Reply::Good | Reply::Garbage => status(200, None),
         Reply::NoSuchThing => status(404, None),

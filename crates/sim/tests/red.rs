@@ -46,7 +46,7 @@ fn a_window_that_is_one_too_narrow_leaves_quota_unused_and_slots_idle() {
 #[test]
 fn a_retry_after_that_nobody_heard_is_seen() {
     let deaf = |answer| match answer {
-        Answer::Status { code, .. } => Answer::Status { code, retry_after: None },
+        Answer::Status { code, .. } => Answer::status(code),
         other => other,
     };
     goes_red("pauses", "before its `Retry-After` is over", Sabotage { answer: deaf, ..Sabotage::default() }, rough_day);
@@ -102,7 +102,7 @@ fn a_breaker_that_is_not_what_its_policy_says_is_seen() {
     let forget: fn(&mut Remembered) = |remembered| remembered.collectors.clear();
     goes_red("pick", "was picked", Sabotage { remembered: forget, ..Sabotage::default() }, rough_day);
     let each_counts = |answer| match answer {
-        Answer::Status { code: 429, retry_after } => Answer::Status { code: 503, retry_after },
+        Answer::Status { code: 429, retry_after, quotas } => Answer::Status { code: 503, retry_after, quotas },
         other => other,
     };
     let busy: fn(u64) -> Scenario = |seed| {

@@ -124,7 +124,7 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
     };
     let breaker =
         BreakerRecord { failures: 5, open_until: Some(at(600)), reason: Some("5 failures".into()), since: Some(at(4)), probes_failed: 2 };
-    let source = SourceRecord { breaker: breaker.clone(), paused_until: None };
+    let source = SourceRecord { breaker: breaker.clone(), ..SourceRecord::default() };
     let expected = Remembered {
         picture: Some(picture.clone()),
         held: Some(held.clone()),

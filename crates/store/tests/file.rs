@@ -241,7 +241,7 @@ fn left_by_format_1() -> Remembered {
         leases: vec![Lease { token: FencingToken(2), staged: vec![], until: Default::default(), ..lease(2, &[1, 2]) }],
         processes: vec![process(2)],
         reservations: vec![reservation(7), Reservation { settled: Some(settled()), ..reservation(8) }],
-        sources: [("espn".into(), SourceRecord { breaker, paused_until: None })].into(),
+        sources: [("espn".into(), SourceRecord { breaker, ..SourceRecord::default() })].into(),
         success: [("bbref".into(), vec![true, false, true])].into(),
         latest: Some(at(5)),
         ..Remembered::default()

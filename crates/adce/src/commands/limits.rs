@@ -35,7 +35,7 @@ fn remembered(spec: &Spec) -> Result<LimitsReport, Failure> {
     let Some(state) = ask::state(spec)? else { return Ok(views::declared_limits(spec)) };
     let now = MachineClock.now();
     let (dispatcher, _) = Dispatcher::new(Rules::of(spec), &mut state.remembered()?, MachineClock.boot_id(), now);
-    let view = LimitsView { sources: dispatcher.figures(now), collectors: dispatcher.collectors(now) };
+    let view = LimitsView { sources: dispatcher.figures(now), collectors: dispatcher.collectors(now), settle: Default::default() };
     Ok(views::limits(&view, spec, now))
 }
 
@@ -48,6 +48,9 @@ fn print(report: &LimitsReport, live: bool) {
         println!("{name:names$}  {}", words(limits, live));
     }
     println!("{:names$}  {}", "all together", words(&report.all, live));
+    for (name, limits) in &report.sources {
+        limits.suggestions.iter().for_each(|suggestion| println!("hint: {name}: {suggestion}"));
+    }
     for (name, collector) in &report.collectors {
         let next = collector.until.map_or_else(|| "a probe is under way".into(), |until| format!("next probe {until}"));
         println!("collector {name}  breaker open since {}: {}; {next}", collector.since, collector.reason);
@@ -56,6 +59,17 @@ fn print(report: &LimitsReport, live: bool) {
         let of = slots.of.unwrap_or_default();
         println!("set aside for {}: {:.0} % of every window and {} of {of} slots", priority.word(), share * 100.0, slots.used);
     }
+}
+
+/// What the proof of the windows costs, or that there is none.
+fn margin_words(limits: &SourceLimits) -> Option<String> {
+    if let Some(margin) = limits.margin_seconds {
+        return Some(format!("margin {margin} s, yours to answer for"));
+    }
+    let window = limits.windows.iter().find(|window| window.usable.is_some())?;
+    let settle = (limits.settle_seconds? * 1e3).round();
+    let [usable, of] = [window.usable? * 100.0, window.seconds];
+    Some(format!("answers take {settle} ms, which leaves {usable:.1} % of the {} window", span(Duration::from_secs_f64(of))))
 }
 
 fn words(limits: &SourceLimits, live: bool) -> String {
@@ -78,6 +92,14 @@ fn words(limits: &SourceLimits, live: bool) -> String {
     );
     if words.is_empty() {
         words.push("no limits".into());
+    }
+    words.extend(margin_words(limits));
+    if let Some(learned) = &limits.learned {
+        let every = format!("1 every {} s", (learned.every_seconds * 1e3).round() / 1e3);
+        words.push(match learned.share {
+            Some(share) => format!("{every}, {:.0} % of its full rate, after it refused", share * 100.0),
+            None => format!("{every}, as its own policy says"),
+        });
     }
     words.extend(limits.useful_slots.map(|slots| format!("used up by {slots} attempt{} at a time", if slots == 1 { "" } else { "s" })));
     words.extend(limits.reason.clone());

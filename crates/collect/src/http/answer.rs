@@ -1,7 +1,7 @@
 //! What an upstream's answer means for an item. Decides only; touches nothing.
 
 use adce_core::gap::{Failure, Fault};
-use adce_core::limits::retry_after;
+use adce_core::limits::{heard, retry_after};
 use adce_core::ports::{Answer, RetryAfter};
 use adce_core::time::Timestamp;
 use http::header::{DATE, LOCATION, RETRY_AFTER};
@@ -40,8 +40,9 @@ pub(crate) fn asks_for_a_pause(status: StatusCode) -> bool {
 }
 
 /// For breakers, pauses and figures.
-pub(crate) fn answer(status: StatusCode, headers: &HeaderMap) -> Answer {
-    Answer::Status { code: status.as_u16(), retry_after: pause(headers) }
+pub(crate) fn answer(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Answer {
+    let headers = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    heard::read(status.as_u16(), headers, now)
 }
 
 fn pause(headers: &HeaderMap) -> Option<RetryAfter> {

@@ -129,7 +129,7 @@ impl Fetch<'_> {
             Ok(Ok(answer)) => {
                 permit.answered();
                 tally.status = Some(answer.status().as_u16());
-                self.answered(answer::answer(answer.status(), answer.headers()));
+                self.answered(answer::answer(answer.status(), answer.headers(), self.clock.now().wall));
                 Ok(answer)
             }
             Ok(Err(why)) => {

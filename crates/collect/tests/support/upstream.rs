@@ -264,5 +264,5 @@ impl Permits for Diary {
 }
 
 pub fn status(code: u16) -> Answer {
-    Answer::Status { code, retry_after: None }
+    Answer::status(code)
 }

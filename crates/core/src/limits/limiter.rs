@@ -9,10 +9,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::ports::{PermitId, Settlement};
+use crate::ports::{PermitId, Quotas, Settlement};
+use crate::record::LearnedRecord;
 use crate::spec::{Limits, PriorityLevel, Reserve};
-use crate::time::Boottime;
+use crate::time::{Boottime, Now};
 
+use super::learned::{Incident, Learned, Sign};
 use super::scope::{Holding, Load, Scope, Wait};
 use super::{Ask, Because, HoldOff, Permit, Reach, Restored, SourceIx, WindowUsage};
 
@@ -21,6 +23,8 @@ use super::{Ask, Because, HoldOff, Permit, Reach, Restored, SourceIx, WindowUsag
 pub struct Limiter {
     sources: Vec<Scope>,
     all: Scope,
+    /// By source.
+    learned: Vec<Learned>,
     paused_until: Vec<Option<Boottime>>,
     granted: HashMap<PermitId, Granted>,
     next_permit: u64,
@@ -34,6 +38,8 @@ struct Granted {
     source: SourceIx,
     in_source: Holding,
     in_all: Holding,
+    /// What [`Learned::take_back`] wants.
+    learned: Option<Boottime>,
 }
 
 impl Limiter {
@@ -42,6 +48,7 @@ impl Limiter {
         Limiter {
             sources: sources.iter().map(|(_, limits)| Scope::new(Reach::Source, limits)).collect(),
             all: Scope::new(Reach::AllSources, all),
+            learned: sources.iter().map(|(_, limits)| Learned::new(limits)).collect(),
             paused_until: vec![None; sources.len()],
             granted: HashMap::new(),
             next_permit: 1,
@@ -68,7 +75,8 @@ impl Limiter {
         self.next_permit += 1;
         let in_source = self.sources[ask.source.0 as usize].grant(ask, now);
         let in_all = self.all.grant(ask, now);
-        self.granted.insert(id, Granted { source: ask.source, in_source, in_all });
+        let learned = self.learned[ask.source.0 as usize].grant(Load::from(ask.kind).in_long(), now);
+        self.granted.insert(id, Granted { source: ask.source, in_source, in_all, learned });
         Ok(Permit { id, source: ask.source, permits: Load::from(ask.kind).requests() })
     }
 
@@ -90,7 +98,8 @@ impl Limiter {
         let load = Load::from(ask.kind);
         let paused = self.paused(ask.source, now);
         let source = self.sources[ask.source.0 as usize].refusals(load, ask.priority, now);
-        paused.into_iter().chain(source).chain(self.all.refusals(load, ask.priority, now))
+        let learned = self.learned[ask.source.0 as usize].refusal(load.in_long(), now);
+        paused.into_iter().chain(learned).chain(source).chain(self.all.refusals(load, ask.priority, now))
     }
 
     /// Whether `ask` takes nothing of any window but what is set aside for its priority, and so nothing from anybody else.
@@ -150,6 +159,9 @@ impl Limiter {
     pub fn settle(&mut self, permit: PermitId, how: Settlement, now: Boottime) {
         let Some(granted) = self.granted.remove(&permit) else { return };
         let now = self.advance(now);
+        if how == Settlement::Unsent {
+            self.learned[granted.source.0 as usize].take_back(granted.learned, now);
+        }
         self.sources[granted.source.0 as usize].settle(granted.in_source, how, now);
         self.all.settle(granted.in_all, how, now);
     }
@@ -162,6 +174,38 @@ impl Limiter {
 
     pub fn paused_until(&self, source: SourceIx, now: Boottime) -> Option<Boottime> {
         self.paused_until[source.0 as usize].filter(|until| *until > now)
+    }
+
+    /// What the source's answers have taught.
+    pub fn learned(&self, source: SourceIx) -> &Learned {
+        &self.learned[source.0 as usize]
+    }
+
+    /// A request to the source is sent; only of those whose answers will be told.
+    pub fn sends(&mut self, source: SourceIx, now: Boottime) {
+        self.learned[source.0 as usize].sends(now);
+    }
+
+    /// An answer said this of upstream's own limits. Returned: nothing is left until then, and the source is paused.
+    pub fn hears(&mut self, source: SourceIx, quotas: Quotas, now: Boottime) -> Option<Boottime> {
+        let in_flight = self.in_flight(Some(source), now);
+        let used_up = self.learned[source.0 as usize].hears(quotas, in_flight, now)?;
+        self.pause(source, used_up);
+        Some(used_up)
+    }
+
+    /// A request that was sent at `sent` met this; if that is news, the source is paused and slower from then on.
+    pub fn meets(&mut self, source: SourceIx, sign: Sign, sent: Boottime, now: Boottime) -> Option<Incident> {
+        let incident = self.learned[source.0 as usize].meets(sign, sent, now)?;
+        if let Some((until, _)) = incident.own_pause {
+            self.pause(source, until);
+        }
+        Some(incident)
+    }
+
+    /// What an earlier process has learned.
+    pub fn remembers(&mut self, source: SourceIx, record: &LearnedRecord, now: Now) {
+        self.learned[source.0 as usize].restore(record, now);
     }
 
     /// Counts permits that an earlier process used or may have used. Not settled: everything it may have sent is on its

@@ -19,6 +19,8 @@
 //! durable before it uses it.
 
 pub mod breaker;
+pub mod heard;
+pub mod learned;
 mod ledger;
 mod limiter;
 mod restart;
@@ -154,8 +156,12 @@ pub enum Because {
     InFlight {
         reach: Reach,
     },
-    /// Upstream asked to be left alone (`Retry-After`).
+    /// Upstream asked to be left alone (`Retry-After`), or is after an incident.
     Paused,
+    /// Slower than declared after incidents, or as upstream's policy has it ([`learned`]).
+    LearnedRate,
+    /// No more are left of a quota that upstream told of.
+    ToldQuota,
 }
 
 impl Because {
@@ -176,6 +182,8 @@ impl Because {
             Because::MinDelay { .. } => "min_delay",
             Because::InFlight { .. } => "in_flight",
             Because::Paused => "retry_after",
+            Because::LearnedRate => "learned_rate",
+            Because::ToldQuota => "told_quota",
         }
     }
 
@@ -183,7 +191,7 @@ impl Because {
         match *self {
             Because::Window { reach, .. } | Because::SetAside { reach, .. } => reach,
             Because::Burst { reach } | Because::MinDelay { reach } | Because::InFlight { reach } => reach,
-            Because::Paused => Reach::Source,
+            Because::Paused | Because::LearnedRate | Because::ToldQuota => Reach::Source,
         }
     }
 }
@@ -196,6 +204,8 @@ impl fmt::Display for Because {
                 write!(f, "what is not set aside of `{}: {}`", window.key(), window.requests)?;
             }
             Because::Paused => return f.write_str("upstream asked for a pause (`Retry-After`)"),
+            Because::LearnedRate => return f.write_str("the rate that the source's refusals have taught"),
+            Because::ToldQuota => return f.write_str("what upstream says is left of its quota"),
             _ => write!(f, "`{}`", self.word())?,
         }
         match self.reach() {

@@ -5,7 +5,8 @@
 //! where it does not: an attempt that failed right after the source refused it, or while a breaker or a pause kept its
 //! request waiting, failed for that reason (`what_the_source_refused_uses_up_no_attempt`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use super::book::{BucketIx, GapSlot, Phase};
 use super::dispatcher::{Attempt, Holder, Stage, mark_of};
@@ -16,6 +17,7 @@ use super::{Acquire, Dispatcher, Gate, Paid};
 use crate::gap::{Failure, Fault, Outcome, Progress, Standing};
 use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::limits::breaker::{self, Turn};
+use crate::limits::learned::Sign;
 use crate::limits::{Ask, SourceIx, retry_after};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
 use crate::queue::classes::TaskSlot;
@@ -112,7 +114,10 @@ impl Dispatcher {
     }
 
     fn goes_ahead(&mut self, attempt: AttemptId, source: SourceIx, permit: PermitId, paid: Paid, now: Now) {
-        self.sources[source.0 as usize].breaker.started(attempt, now.boot);
+        let state = &mut self.sources[source.0 as usize];
+        state.breaker.started(attempt, now.boot);
+        state.asked.insert(attempt, now.boot);
+        self.grants.sends(source, now.boot);
         self.waiters.remove(&(source, attempt));
         self.holders.insert(permit, Holder { attempt, source, sent: None });
         let Some(running) = self.running.get_mut(&attempt) else { return };
@@ -151,10 +156,20 @@ impl Dispatcher {
         match state.breaker.probe() == Some(attempt) {
             true => {
                 let until = self.grants.limiter().paused_until(source, now.boot)?;
-                Some((Gate::RetryAfter { source: self.source_name(source).into(), until: now.wall_at(until) }, Some(until)))
+                Some((self.pause_gate(source, until, now), Some(until)))
             }
             false => self.source_gate(source, now),
         }
+    }
+
+    /// The order in which requests of these attempts are served: that of their tasks, the best one first. Who does not run
+    /// is not among them.
+    pub fn places(&self, attempts: impl Iterator<Item = AttemptId>, now: Now) -> HashMap<AttemptId, usize> {
+        let attempts: BTreeSet<AttemptId> = attempts.collect();
+        let ranked = attempts.into_iter().filter_map(|attempt| Some((self.rank_of(self.running.get(&attempt)?.task, now), attempt)));
+        let mut ranked: Vec<_> = ranked.collect();
+        ranked.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+        ranked.into_iter().enumerate().map(|(place, (_, attempt))| (attempt, place)).collect()
     }
 
     /// That of the task which it runs; a guest has none.
@@ -212,12 +227,52 @@ impl Dispatcher {
             attempt.met.answers = true;
             attempt.met.last_failed = met != breaker::Met::Answer;
         }
-        if let Answer::Status { code, retry_after: Some(asked) } = answer
-            && asks_for_a_pause(code)
-        {
-            self.grants.pause(source, retry_after::pause_until(asked, now));
+        let learned = self.learn(attempt, source, answer, now);
+        learned.into_iter().chain(self.met(attempt, source, met, &reason, now)).collect()
+    }
+
+    /// What an answer says, and shows, of the source's own limits.
+    fn learn(&mut self, attempt: AttemptId, source: SourceIx, answer: Answer, now: Now) -> Option<Change> {
+        let sign = match answer {
+            Answer::NoAnswer => Sign::NoAnswer,
+            Answer::Status { code, retry_after, quotas } => {
+                let used_up = self.grants.hears(source, quotas, now.boot);
+                self.note_pause(source, used_up, || Some("says that nothing is left of its quota".into()));
+                let asked = retry_after.filter(|_| asks_for_a_pause(code)).map(|asked| retry_after::pause_until(asked, now));
+                self.note_pause(source, asked, || None);
+                if !refuses(code) {
+                    return None;
+                }
+                Sign::Refused { told: asked.max(used_up) }
+            }
+        };
+        let sent = *self.sources[source.0 as usize].asked.get(&attempt)?;
+        let incident = self.grants.meets(source, sign, sent, now.boot)?;
+        let what = match answer {
+            Answer::NoAnswer => "lets requests hang".to_owned(),
+            Answer::Status { code, .. } if incident.own_pause.is_none() => format!("answered {code}"),
+            Answer::Status { code, .. } => format!("answered {code} and did not say for how long"),
+        };
+        self.note_pause(source, incident.own_pause.map(|(until, _)| until), || Some(what.clone()));
+        let until = self.grants.limiter().paused_until(source, now.boot).map_or(now.wall, |until| now.wall_at(until));
+        let again = incident.own_pause.filter(|(_, in_a_row)| *in_a_row > 1).map(|(_, in_a_row)| format!(" ({in_a_row} times in a row)"));
+        let text = format!(
+            "source `{}` {what}{}: left alone until {until}, and from then on asked at {} % of its full rate, and slowly more",
+            self.source_name(source),
+            again.unwrap_or_default(),
+            incident.share / 10
+        );
+        Some(Change::Event(Event { at: now.wall, task: None, gap: None, text }))
+    }
+
+    /// Leaves a source alone until then, unless it is for longer already. `because`: `None` if upstream asked for it.
+    fn note_pause(&mut self, source: SourceIx, until: Option<Boottime>, because: impl FnOnce() -> Option<String>) {
+        let Some(until) = until else { return };
+        let before = self.grants.limiter().paused_until(source, until - Duration::from_micros(1));
+        if before.is_none_or(|before| before <= until) {
+            self.sources[source.0 as usize].paused_because = because();
         }
-        self.met(attempt, source, met, &reason, now)
+        self.grants.pause(source, until);
     }
 
     fn met(&mut self, attempt: AttemptId, source: SourceIx, met: breaker::Met, reason: &str, now: Now) -> Vec<Change> {
@@ -268,8 +323,10 @@ impl Dispatcher {
         let record = SourceRecord {
             breaker: self.sources[source.0 as usize].breaker.to_record(now),
             paused_until: paused_until.map(|until| now.wall_at(until)),
+            paused_because: self.sources[source.0 as usize].paused_because.clone().filter(|_| paused_until.is_some()),
+            learned: self.grants.limiter().learned(source).to_record(now),
         };
-        let saved = (mark_of(&record.breaker), paused_until);
+        let saved = (mark_of(&record.breaker), paused_until, self.grants.limiter().learned(source).mark(now.boot));
         if self.sources[source.0 as usize].saved == saved {
             return Vec::new();
         }
@@ -359,6 +416,9 @@ impl Dispatcher {
 
     /// A probe that met nothing makes room for another.
     pub(super) fn leaves(&mut self, attempt: AttemptId, now: Now) {
+        for source in &mut self.sources {
+            source.asked.remove(&attempt);
+        }
         let of_collectors = self.collectors.iter_mut().map(|collector| &mut collector.breaker);
         for breaker in self.sources.iter_mut().map(|source| &mut source.breaker).chain(of_collectors) {
             breaker.ended(attempt, now.boot);
@@ -374,9 +434,8 @@ impl Dispatcher {
                 _ => None,
             });
             let longest = failures.clone().filter_map(|failure| failure.retry_after_s).max();
-            if let Some(seconds) = longest {
-                self.grants.pause(source, retry_after::pause_until(RetryAfter::Seconds(seconds), now));
-            }
+            let asked = longest.map(|seconds| retry_after::pause_until(RetryAfter::Seconds(seconds), now));
+            self.note_pause(source, asked, || None);
             let refused = failures.clone().find(|failure| failure.fault == Fault::Source);
             let answered =
                 outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Absent));
@@ -541,6 +600,11 @@ fn judged(answer: Answer) -> (breaker::Met, String) {
         Answer::Status { code, .. } if code >= 500 => (breaker::Met::Failure, format!("answered {code}")),
         Answer::Status { .. } => (breaker::Met::Answer, String::new()),
     }
+}
+
+/// It wants fewer requests.
+fn refuses(code: u16) -> bool {
+    code == 429 || code == 503
 }
 
 /// `Retry-After` on a redirect or a 201 speaks of that one request, not of the source.

@@ -67,8 +67,12 @@ pub(super) struct Holds {
 pub(super) struct SourceState {
     pub breaker: Breaker,
     pub absences: Absences,
+    /// When each attempt that is under way sent its last request.
+    pub asked: HashMap<AttemptId, Boottime>,
+    /// Why it is left alone, if upstream did not ask for it.
+    pub paused_because: Option<String>,
     /// What was last remembered, to be compared.
-    pub saved: (BreakerMark, Option<Boottime>),
+    pub saved: SourceMark,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +85,9 @@ pub(super) struct CollectorState {
 
 /// What of a breaker is worth being remembered anew when it changes: failures, open, failed probes.
 pub(super) type BreakerMark = (u32, bool, u32);
+
+/// What of a source is: its breaker, its pause, its last incident and whether it is slower since.
+pub(super) type SourceMark = (BreakerMark, Option<Boottime>, (Option<Boottime>, bool));
 
 pub(super) fn mark_of(record: &BreakerRecord) -> BreakerMark {
     (record.failures, record.open_until.is_some(), record.probes_failed)
@@ -220,9 +227,13 @@ impl Dispatcher {
         if let Some(until) = paused_until {
             self.grants.pause(source, until);
         }
-        let saved = (mark_of(&record.breaker), paused_until);
+        if let Some(learned) = &record.learned {
+            self.grants.remembers(source, learned, now);
+        }
+        let saved = (mark_of(&record.breaker), paused_until, self.grants.limiter().learned(source).mark(now.boot));
         let breaker = Breaker::from_record(policy, &record.breaker, now);
-        self.sources.push(SourceState { breaker, absences: Absences::default(), saved });
+        let paused_because = record.paused_because.filter(|_| paused_until.is_some());
+        self.sources.push(SourceState { breaker, absences: Absences::default(), asked: HashMap::new(), paused_because, saved });
     }
 
     /// Tasks of another config lose the gaps that do not belong to them any more, and those gaps get new ones.

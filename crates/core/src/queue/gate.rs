@@ -1,5 +1,7 @@
 //! What holds a task or a gap back: the first thing that would have to change before it could start.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, TaskId};
@@ -32,8 +34,13 @@ pub enum Gate {
     Breaker { source: String, until: Option<Timestamp>, since: Timestamp, reason: String },
     /// The collector keeps crashing and is not started.
     CollectorBreaker { collector: String, until: Option<Timestamp>, since: Timestamp, reason: String },
-    /// Upstream asked to be left alone.
-    RetryAfter { source: String, until: Timestamp },
+    /// Upstream asked to be left alone; or it is, because of what it did (`lets requests hang`).
+    RetryAfter {
+        source: String,
+        until: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
+    },
     /// As many tasks as may start from one full look to the next have started; `priority` `None`: of all together. `until`: when
     /// the next look is due.
     Cap { priority: Option<PriorityLevel>, tasks: u32, until: Timestamp },
@@ -144,6 +151,12 @@ pub struct SourceFigures {
     pub next_permit: Option<Boottime>,
     /// Consecutive failures that the breaker counted.
     pub failures: u32,
+    /// Of the full rate, in thousandths, after what it refused; `None`: all of it.
+    pub learned_share: Option<u32>,
+    /// From one request to the next, where what was learned is slower than what is declared.
+    pub learned_interval: Option<Duration>,
+    /// What it says that it allows: so many requests in so long.
+    pub told: Vec<(u32, Duration)>,
 }
 
 /// A collector as `status` and `limits` show it.

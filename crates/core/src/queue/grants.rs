@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Rules;
+use crate::limits::learned::{Incident, Sign};
 use crate::limits::{Ask, AskKind, HoldOff, Limiter, SourceIx, restored};
-use crate::ports::{PermitId, Settlement};
-use crate::record::{Change, Reservation, SettledReservation};
+use crate::ports::{PermitId, Quotas, Settlement};
+use crate::record::{Change, LearnedRecord, Reservation, SettledReservation};
 use crate::spec::{Limits, Margin, PriorityLevel, Reserve};
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
@@ -170,6 +171,22 @@ impl Grants {
 
     pub(super) fn pause(&mut self, source: SourceIx, until: Boottime) {
         self.limiter.pause(source, until);
+    }
+
+    pub(super) fn sends(&mut self, source: SourceIx, now: Boottime) {
+        self.limiter.sends(source, now);
+    }
+
+    pub(super) fn hears(&mut self, source: SourceIx, quotas: Quotas, now: Boottime) -> Option<Boottime> {
+        self.limiter.hears(source, quotas, now)
+    }
+
+    pub(super) fn meets(&mut self, source: SourceIx, sign: Sign, sent: Boottime, now: Boottime) -> Option<Incident> {
+        self.limiter.meets(source, sign, sent, now)
+    }
+
+    pub(super) fn remembers(&mut self, source: SourceIx, record: &LearnedRecord, now: Now) {
+        self.limiter.remembers(source, record, now);
     }
 
     /// All of `ask` or nothing; the change must be durable before a request is sent.

@@ -378,7 +378,12 @@ impl Dispatcher {
             return Some((gate, until));
         }
         let until = self.grants.limiter().paused_until(source, now.boot)?;
-        Some((Gate::RetryAfter { source: name(), until: now.wall_at(until) }, Some(until)))
+        Some((self.pause_gate(source, until, now), Some(until)))
+    }
+
+    pub(super) fn pause_gate(&self, source: SourceIx, until: Boottime, now: Now) -> Gate {
+        let because = self.sources[source.0 as usize].paused_because.clone();
+        Gate::RetryAfter { source: self.source_name(source).into(), until: now.wall_at(until), because }
     }
 
     /// A collector that may not be started now.

@@ -264,6 +264,9 @@ impl Dispatcher {
             waiting_gaps: waiting.sum(),
             next_permit: self.next_permit(source, now),
             failures: self.sources[source.0 as usize].breaker.failures(),
+            learned_share: limiter.learned(source).share(now.boot),
+            learned_interval: limiter.learned(source).interval(now.boot),
+            told: limiter.learned(source).told().filter_map(|quota| Some((quota.requests?, quota.per?))).collect(),
         }
     }
 

@@ -7,6 +7,7 @@ pub mod certified;
 pub mod upstream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use adce_core::ids::{AttemptId, Uuid};
@@ -30,14 +31,20 @@ pub const NOW: Boottime = Boottime::from_secs(1_000);
 pub const LINGER: Duration = Duration::from_secs(1);
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Stands still.
-pub struct Still;
+/// Stands still until somebody says that time passes.
+pub struct Still(pub AtomicU64);
+
+impl Still {
+    pub fn passes(&self, secs: u64) {
+        self.0.fetch_add(secs, Ordering::SeqCst);
+    }
+}
 
 #[async_trait]
 impl Clock for Still {
     fn now(&self) -> Now {
         // Certificates are judged by the clock of the machine.
-        Now { wall: Timestamp::now(), boot: NOW }
+        Now { wall: Timestamp::now(), boot: NOW + Duration::from_secs(self.0.load(Ordering::SeqCst)) }
     }
 
     fn boot_id(&self) -> BootId {
@@ -59,6 +66,7 @@ pub fn route(name: &str, base_url: &str) -> Route {
 /// A gateway with one source, `espn`, and one attempt that may pass.
 pub struct Setup {
     pub gateway: Gateway,
+    pub clock: Arc<Still>,
     pub permits: Arc<Diary>,
     pub attempt: AttemptId,
     /// `/<token>`.
@@ -72,9 +80,10 @@ impl Setup {
     }
 
     pub async fn of(rules: Rules, permits: Arc<Diary>) -> Self {
-        let gateway = Gateway::start(rules, permits.clone(), Arc::new(Still)).await.unwrap();
+        let clock = Arc::new(Still(AtomicU64::new(0)));
+        let gateway = Gateway::start(rules, permits.clone(), clock.clone()).await.unwrap();
         let attempt = AttemptId(Uuid::now_v7());
-        let mut setup = Setup { gateway, permits, attempt, token: String::new(), basic: String::new() };
+        let mut setup = Setup { gateway, clock, permits, attempt, token: String::new(), basic: String::new() };
         setup.admit(Pass::default());
         setup
     }

@@ -12,6 +12,7 @@ use adce_core::ports::PermitId;
 use adce_core::record::Reservation;
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Window};
 
+use super::lessons::Lessons;
 use crate::clocks::Clocks;
 use crate::disk::Disk;
 use crate::facts::Moment;
@@ -25,6 +26,8 @@ pub struct Brackets {
     all: Vec<Bracket>,
     at: HashMap<Whose, usize>,
     paused_until: Vec<Micros>,
+    /// By source: what its refusals have taught.
+    pub lessons: Vec<Lessons>,
     cleaned_at: Micros,
 }
 
@@ -43,6 +46,7 @@ struct Bracket {
     priority: Option<PriorityLevel>,
     requests: u32,
     alone: bool,
+    granted: Micros,
     sent: Option<Micros>,
     /// The last instant at which it may have arrived.
     until: Option<Micros>,
@@ -81,6 +85,7 @@ impl Brackets {
         Brackets {
             longest: windows.map(span).max().unwrap_or(0),
             paused_until: vec![0; sources.len()],
+            lessons: sources.iter().map(Lessons::new).collect(),
             sources,
             together: scenario.together.clone(),
             reserve: scenario.reserve,
@@ -92,11 +97,22 @@ impl Brackets {
 
     // -------------------------------------------------------------------------------------------------- what happened
 
-    pub fn granted(&mut self, whose: Whose, need: Need) {
+    pub fn granted(&mut self, whose: Whose, need: Need, at: Micros) {
+        self.lessons[need.source].granted(need.requests, at);
         self.at.insert(whose, self.all.len());
         let Need { source, priority, requests, alone } = need;
         let priority = Some(priority);
-        self.all.push(Bracket { whose: Some(whose), source, priority, requests, alone, sent: None, until: None, unsent: false });
+        self.all.push(Bracket {
+            whose: Some(whose),
+            source,
+            priority,
+            requests,
+            alone,
+            granted: at,
+            sent: None,
+            until: None,
+            unsent: false,
+        });
     }
 
     pub fn knows(&self, whose: Whose) -> bool {
@@ -116,9 +132,10 @@ impl Brackets {
     }
 
     /// It counts nowhere; but an even spread that went on from it is not undone.
-    pub fn unsent(&mut self, whose: Whose) {
+    pub fn unsent(&mut self, whose: Whose, at: Micros) {
         let Some(place) = self.at.remove(&whose) else { return };
-        let Bracket { sent, source, .. } = self.all[place];
+        let Bracket { sent, source, granted, .. } = self.all[place];
+        self.lessons[source].unsent(granted, at);
         let followed = |other: &Bracket| other.source == source && other.sent.is_some() && other.sent >= sent;
         let others_followed = self.all.iter().enumerate().any(|(at, other)| at != place && followed(other));
         let bracket = &mut self.all[place];
@@ -144,12 +161,24 @@ impl Brackets {
                 None => (reservation.permits, moment.at + SECOND),
             };
             let (whose, priority) = (None, None);
-            self.all.push(Bracket { whose, source, priority, requests, alone: true, sent: None, until: Some(until), unsent: false });
+            self.all.push(Bracket {
+                whose,
+                source,
+                priority,
+                requests,
+                alone: true,
+                granted: 0,
+                sent: None,
+                until: Some(until),
+                unsent: false,
+            });
         }
         for (source, name) in names.iter().enumerate() {
             let paused = disk.sources.get(name).and_then(|record| record.paused_until);
             let left = paused.map_or(0, |until| until.duration_since(moment.now.wall).as_micros().max(0));
             self.paused_until[source] = moment.at + left as Micros;
+            let learned = disk.sources.get(name).and_then(|record| record.learned.as_ref());
+            self.lessons[source].restart(&self.sources[source], learned, moment);
         }
     }
 
@@ -161,8 +190,10 @@ impl Brackets {
 
     /// Every rule that refuses, the source's own first.
     pub fn refusals(&self, need: Need, at: Micros) -> Vec<Refusal> {
+        let learned = self.lessons[need.source].refuses_until(at).map(HowLong::Until);
+        let learned = learned.map(|how_long| Refusal { of_all: false, window: None, how_long });
         let own = self.of_scope(&self.sources[need.source], Some(need.source), need, at);
-        own.into_iter().chain(self.of_scope(&self.together, None, need, at)).collect()
+        learned.into_iter().chain(own).chain(self.of_scope(&self.together, None, need, at)).collect()
     }
 
     /// The source's own limits would let so many single requests go at once.

@@ -9,6 +9,7 @@ mod converging;
 mod demand;
 mod gaps;
 mod holding;
+mod lessons;
 mod limits;
 mod months;
 mod order;

@@ -41,7 +41,7 @@ impl Checker for Pauses {
     fn see(&mut self, moment: Moment, fact: &Fact<'_>, wrong: &mut Vec<Wrong>) {
         let at = moment.at;
         match fact {
-            Fact::Answered { source, answer: Answer::Status { code, retry_after: Some(RetryAfter::Seconds(seconds)) }, .. }
+            Fact::Answered { source, answer: Answer::Status { code, retry_after: Some(RetryAfter::Seconds(seconds)), .. }, .. }
                 if (*code == 429 || *code >= 500) =>
             {
                 self.asked(*source, at, *seconds);

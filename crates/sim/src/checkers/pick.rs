@@ -402,12 +402,12 @@ impl Picks {
         };
         let charged = match (self.need_of(&start.task), first) {
             (Some(need), Some(first)) => {
-                self.brackets.granted(first, need);
+                self.brackets.granted(first, need, moment.at);
                 false
             }
             (Some(need), None) => {
                 let whose = Whose::Charge(start.attempt);
-                self.brackets.granted(whose, need);
+                self.brackets.granted(whose, need, moment.at);
                 if need.alone {
                     self.brackets.sent(whose, moment.at);
                 }
@@ -443,7 +443,7 @@ impl Picks {
         self.useful.ended(attempt, outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged)));
         self.waiters.retain(|(_, waiter)| *waiter != attempt);
         if let Some(first) = ended.first {
-            self.brackets.unsent(first);
+            self.brackets.unsent(first, at);
         }
         if ended.charged {
             self.brackets.arrived_by(Whose::Charge(attempt), at + SECOND);
@@ -464,6 +464,7 @@ impl Picks {
         let for_the_source = ended.was_refused || ended.shut_out;
         self.crashes_of(&ended.task).met(attempt, ended.task.gaps[0], outcomes, for_the_source, at);
         self.breakers.iter_mut().for_each(|breaker| breaker.ended(attempt, at));
+        self.brackets.lessons.iter_mut().for_each(|lessons| lessons.ended(attempt));
         self.crashes.values_mut().for_each(|crashes| crashes.breaker.ended(attempt, at));
         let counts = |outcome: &Outcome| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Failed(_));
         if outcomes.iter().any(|(_, outcome)| counts(outcome)) {
@@ -490,8 +491,9 @@ impl Picks {
             if let Some(refusal) = self.brackets.refusals(need, moment.at).first() {
                 is_wrong(format!("{}: a request is granted that a limit refuses: {refusal:?}", self.names[source]));
             }
-            self.brackets.granted(whose, need);
+            self.brackets.granted(whose, need, moment.at);
         }
+        self.brackets.lessons[source].asks(attempt, moment);
         self.breakers[source].passed(attempt, moment.at);
         self.useful.granted(attempt, moment.at);
         self.waiters.remove(&(source, attempt));
@@ -544,7 +546,7 @@ impl Checker for Picks {
             }
             Fact::Settled { permit, how } => match how {
                 Settlement::Unsent => {
-                    self.brackets.unsent(Whose::Permit(*permit));
+                    self.brackets.unsent(Whose::Permit(*permit), moment.at);
                     self.useful.settled(*permit, None);
                 }
                 Settlement::ArrivedBy(by) => {
@@ -553,10 +555,20 @@ impl Checker for Picks {
                 }
             },
             Fact::Answered { attempt, source, answer } => {
-                if let Answer::Status { code, retry_after: Some(RetryAfter::Seconds(seconds)) } = answer
-                    && (*code == 429 || *code >= 500)
-                {
-                    self.brackets.paused(*source, moment.at + seconds * SECOND);
+                let lessons = &mut self.brackets.lessons[*source];
+                let (told, own) = match answer {
+                    Answer::Status { code, retry_after, .. } => {
+                        let told = match retry_after {
+                            Some(RetryAfter::Seconds(seconds)) if *code == 429 || *code >= 500 => Some(moment.at + seconds * SECOND),
+                            _ => None,
+                        };
+                        let refuses = *code == 429 || *code == 503;
+                        (told, if refuses { lessons.refused(*attempt, told, moment) } else { None })
+                    }
+                    Answer::NoAnswer => (None, lessons.no_answer(*attempt, moment)),
+                };
+                for until in told.into_iter().chain(own) {
+                    self.brackets.paused(*source, until);
                 }
                 let met = of_answer(*answer);
                 self.breakers[*source].met(*attempt, met, moment.at);

@@ -58,7 +58,7 @@ fn retry_after_pauses_the_whole_source() {
     let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
     gaps(&mut world, &["a", "b"]);
     let start = world.start(now_at(0));
-    let answer = Answer::Status { code: 429, retry_after: Some(RetryAfter::Seconds(30)) };
+    let answer = Answer::later(429, RetryAfter::Seconds(30));
     let changes = world.dispatcher.answered(start.attempt, "espn", answer, now_at(1_000));
     world.memory.apply(&changes);
     assert!(world.memory.sources["espn"].paused_until.is_some());
@@ -73,7 +73,7 @@ fn what_the_source_refused_uses_up_no_attempt() {
     let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
     gaps(&mut world, &["a"]);
     let start = world.start(now_at(0));
-    world.dispatcher.answered(start.attempt, "espn", Answer::Status { code: 503, retry_after: None }, now_at(500));
+    world.dispatcher.answered(start.attempt, "espn", Answer::status(503), now_at(500));
     // The scraper only says that it failed.
     world.end(&start, &failed(Fault::Item), now_at(1_000));
     let progress = world.dispatcher.gap(start.gaps[0].id).unwrap().progress;
@@ -198,7 +198,7 @@ fn what_an_item_or_the_source_did_is_no_crash_of_the_collector() {
     ends(&mut world, [failed(Fault::Item), failed(Fault::Collector)]);
     ends(&mut world, [failed(Fault::Source), failed(Fault::Source)]);
     let start = world.start(now_at(0));
-    world.dispatcher.answered(start.attempt, "espn", Answer::Status { code: 503, retry_after: None }, now_at(0));
+    world.dispatcher.answered(start.attempt, "espn", Answer::status(503), now_at(0));
     world.end(&start, &failed(Fault::Collector), now_at(0));
     assert!(!opened(&world), "it fell over what the source had answered");
     ends(&mut world, [failed(Fault::Collector), failed(Fault::Collector)]);

@@ -192,7 +192,7 @@ impl Drive {
                 }
                 let (attempt, permit) = self.out.remove(out % self.out.len());
                 let mut changes = dispatcher.settle(permit, Settlement::ArrivedBy(now.boot), now);
-                changes.extend(dispatcher.answered(attempt, "a", Answer::Status { code: *code, retry_after: None }, now));
+                changes.extend(dispatcher.answered(attempt, "a", Answer::status(*code), now));
                 changes
             }
             Step::End { running, outcomes } => {

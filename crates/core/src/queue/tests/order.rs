@@ -476,7 +476,12 @@ impl Drive {
                         self.naive.answers.entry(source).or_default().push(now.boot.since(sent).as_micros() as u64);
                     }
                     let mut changes = self.world.dispatcher.settle(permit, Settlement::ArrivedBy(now.boot), now);
-                    changes.extend(self.world.dispatcher.answered(attempt, source, Answer::Status { code, retry_after }, now));
+                    changes.extend(self.world.dispatcher.answered(
+                        attempt,
+                        source,
+                        Answer::Status { code, retry_after, quotas: Default::default() },
+                        now,
+                    ));
                     self.world.memory.apply(&changes);
                 }
             }

@@ -169,7 +169,7 @@ fn the_one_request_of_a_charge_waits_for_nothing_but_its_source() {
     let attempt = world.start(now_at(0)).attempt;
     let (permit, paid) = granted(&mut world, attempt, 100);
     assert_eq!((paid, used(&world, 100)), (Paid::Ahead, vec![1, 1]));
-    let answer = Answer::Status { code: 429, retry_after: Some(crate::ports::RetryAfter::Seconds(30)) };
+    let answer = Answer::later(429, crate::ports::RetryAfter::Seconds(30));
     world.dispatcher.answered(attempt, "espn", answer, now_at(200));
     assert_eq!(world.dispatcher.sent(permit, now_at(200)), Some(now_at(30_200).boot), "not while its source is paused");
 }
