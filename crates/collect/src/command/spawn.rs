@@ -47,7 +47,7 @@ pub(crate) struct Workplace {
 pub(crate) enum Unfollowed {
     NotStarted(Failure),
     /// It runs, and adce has no means to hear of it: it must be ended for sure, and nobody else works there before.
-    Lost(Lost, Workplace),
+    Lost(Box<(Lost, Workplace)>),
 }
 
 /// A command that may run, and that adce cannot follow.
@@ -99,7 +99,7 @@ pub(crate) fn spawn(
     let place = Workplace { skeleton, handover };
     match group.leader_descriptor() {
         Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, place, oom_kills_before: 0 }),
-        Err(why) => Err(Unfollowed::Lost(Lost { group, why }, place)),
+        Err(why) => Err(Unfollowed::Lost(Box::new((Lost { group, why }, place)))),
     }
 }
 
