@@ -8,6 +8,8 @@ mod control;
 mod demo_scraper;
 mod display;
 mod exit;
+#[cfg(debug_assertions)]
+mod failpoint;
 mod failure;
 mod guardian;
 mod interrupts;
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
 const THREADS_AT_MOST: usize = 4_096;
 
 fn start(cli: Cli) -> Exit {
+    #[cfg(debug_assertions)]
+    failpoint::arm();
     if cli.command.runs_an_engine() {
         // What leaves an attempt's group and loses its parent comes to this process, which ends it with its attempt.
         let _ = nix::sys::prctl::set_child_subreaper(true);

@@ -3,5 +3,6 @@
 #![allow(dead_code)] // Each test takes what it needs.
 
 pub mod bucket;
+pub mod killed;
 pub mod nba;
 pub mod place;

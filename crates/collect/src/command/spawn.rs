@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::gap::{Failure, Fault};
 use adce_core::ids::AttemptId;
 use adce_core::ports::Order;
@@ -91,9 +92,11 @@ pub(crate) fn spawn(
     command.env_clear().envs(environment.variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(printed.map_or_else(Stdio::piped, Stdio::from)).stderr(Stdio::piped());
     limits::set(&mut command, &order.collector.resources);
+    failpoint::reached(Failpoint::WorkplaceMade);
     let membership = orphans.expect(order.attempt);
     let started = command.spawn().map_err(|why| program::explain(argv0, &program, folder, &why));
     let mut child = started.map_err(Unfollowed::NotStarted)?;
+    failpoint::reached(Failpoint::Spawned);
     let (stdout, stderr) = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
     let group = Group::led_by(child, membership);
     let place = Workplace { skeleton, handover };
