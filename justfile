@@ -17,7 +17,7 @@ bench *names:
     bench/run {{names}}
 
 # Kill the engine at random moments, so many times.
-kills count="200":
+kills count="1000":
     ADCE_KILLS={{count}} cargo test -p adce --test crash -- --nocapture
 
 # A simulated day.

@@ -208,10 +208,11 @@ mod tests {
 
     #[test]
     fn who_cannot_hear_signals_any_more_waits_for_the_engine_all_the_same() {
-        let engine = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+        let mut engine = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
         // A descriptor that gives no signals.
         let deaf = io::Error::from(nix::errno::Errno::EBADF);
         assert_eq!(wait_deaf(&engine, &deaf).code(), Some(7), "and not as if there were none");
         assert_eq!(wait_deaf(&engine, &deaf).code(), Some(1), "whoever has reaped it");
+        assert!(engine.wait().is_err(), "it was reaped");
     }
 }

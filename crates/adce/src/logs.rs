@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::ids::Uuid;
 use adce_core::spec::Retention;
 use tokio::task::JoinHandle;
@@ -82,7 +83,7 @@ fn prune(folder: &Path, keep: Retention, now: SystemTime, remove: impl Fn(&Path)
     for path in surplus(logs, keep, now) {
         match remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => failed = Err(error),
-            _ => {}
+            _ => failpoint::reached(Failpoint::LogRemoved),
         }
     }
     failed

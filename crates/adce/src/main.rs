@@ -9,6 +9,8 @@ mod demo_scraper;
 mod display;
 mod edits;
 mod exit;
+#[cfg(debug_assertions)]
+mod failpoint;
 mod failure;
 mod guardian;
 mod interrupts;
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
 const THREADS_AT_MOST: usize = 4_096;
 
 fn start(cli: Cli) -> Exit {
+    #[cfg(debug_assertions)]
+    failpoint::arm();
     if cli.command.runs_an_engine() {
         log::begin();
         // What leaves an attempt's group and loses its parent comes to this process, which ends it with its attempt.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_collect::{Collectors, Setting, Upstream, end_predecessors, end_strays};
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::ports::{Clock, Lake, Store};
 use adce_core::record::Remembered;
 use adce_core::spec::{LakeUrl, Spec};
@@ -57,7 +58,9 @@ pub async fn wire(spec: Arc<Spec>, options: Options) -> Result<Wired, Failure> {
     let store = take_state(&spec, &*lake).await?;
     let place = StatePlace::of(&spec);
     remove_leftovers(&place.attempts());
+    failpoint::reached(Failpoint::LeftoversRemoved);
     lake.sweep().await?;
+    failpoint::reached(Failpoint::LakeSwept);
     let logs = LogKeeper::start(place.logs(), spec.engine.logs).await;
     let wired =
         assemble(spec, options, lake, store, Folders { attempts: place.attempts(), logs: place.logs(), authority: place.authority() })
@@ -84,6 +87,7 @@ pub async fn take_state(spec: &Spec, lake: &dyn Lake) -> Result<Arc<dyn Store>, 
     let store: Arc<dyn Store> = Arc::new(blocking(move || sqlite::open(&path, &opening)).await?);
     let remembered = store.load().await?;
     take_over(&remembered).await?;
+    failpoint::reached(Failpoint::PredecessorsEnded);
     Ok(store)
 }
 

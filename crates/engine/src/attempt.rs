@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::coverage::Expected;
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::gap::{Failure, Fault, Gap, Outcome};
 use adce_core::ids::{FencingToken, ItemId};
 use adce_core::lease;
@@ -64,6 +65,7 @@ impl Attempt {
     }
 
     async fn under_lease(&self, token: FencingToken, helm: &Arc<Helm>) -> Ended {
+        failpoint::reached(Failpoint::Leased);
         let attempt = self.start.attempt;
         let mut record = AttemptRecord {
             attempt,
@@ -121,6 +123,9 @@ impl Attempt {
         }
         // The next attempt need not wait for the disk or the lake to take or show this one's objects.
         let has_staged = report.items.iter().any(|item| matches!(item.said, Said::Staged(_)));
+        if has_staged {
+            failpoint::reached(Failpoint::Staged);
+        }
         if has_staged || self.ports.clock.now().boot.since(began) >= WORTH_A_TURN {
             helm.steer_for(Message::Collected(attempt));
         }
@@ -128,11 +133,13 @@ impl Attempt {
         let delivery = Delivery { lake: &*self.ports.lake, store: &*self.ports.store, order: &order, until: lease::until(&now) };
         let mut delivered = delivery.deliver(&report).await;
         delivered.found_before(left);
+        failpoint::reached(Failpoint::Delivered);
         record.ended = report.ended.clone();
         record.requests = report.requests;
         self.keep_log(&report, record);
         self.keep_folder(&order, &delivered, record);
         self.ports.collect.take_back(&order.folder);
+        failpoint::reached(Failpoint::WorkplaceGivenBack);
         delivered
     }
 
@@ -145,6 +152,7 @@ impl Attempt {
                 && std::fs::create_dir_all(&self.ports.logs_folder).is_ok()
                 && self.keep_from_now_on(log, &kept).is_ok()
             {
+                failpoint::reached(Failpoint::LogMoved);
                 record.log = Some(kept);
             }
         }
@@ -165,6 +173,7 @@ impl Attempt {
             && std::fs::create_dir_all(&self.ports.logs_folder).is_ok()
             && self.keep_from_now_on(&order.folder, &kept).is_ok()
         {
+            failpoint::reached(Failpoint::FolderKept);
             let now = self.ports.clock.now().wall.strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
             record.log_tail.push_str(&format!("{now} adce its folder is kept: {}\n", kept.display()));
         }

@@ -144,6 +144,7 @@ impl Engine {
         };
         let (dispatcher, changes) = Dispatcher::new(Rules::of(&spec), &mut remembered, ports.clock.boot_id(), now);
         ports.store.apply(changes).await.map_err(EngineError::State)?;
+        adce_core::failpoint::reached(adce_core::failpoint::Failpoint::TakenOver);
         let ledger = Ledger::new(ports.store.clone());
         let figures = Figures::new(&spec, now);
         let (snapshots, _) = watch::channel(Snapshot { at: now.wall, started_at: now.wall, ..Snapshot::default() });

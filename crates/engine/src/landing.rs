@@ -5,6 +5,7 @@
 //!
 //! Always true: an attempt whose token is not current changes nothing (`a_result_with_a_stale_token_changes_nothing`).
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::gap::{Gap, Outcome, Reason};
 use adce_core::ids::{GapId, ItemId};
 use adce_core::object::Object;
@@ -67,6 +68,7 @@ impl Engine {
             changes.retain(|change| !matches!(change, Change::Finish(_)));
         }
         self.figures.ended(&record, now);
+        failpoint::reached(Failpoint::OutcomesDecided);
         self.ledger.record(changes);
         if let Some(error) = delivered.lake_failed {
             self.fail(EngineError::Lake(error));

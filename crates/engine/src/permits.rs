@@ -3,6 +3,7 @@
 //! The engine alone owns the limiter; everyone else sends it messages. A permit that was granted to somebody who went
 //! away meanwhile goes back by itself.
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, PermitRefused, Permits, Settlement};
 use async_trait::async_trait;
@@ -48,10 +49,12 @@ impl Permits for PermitDesk {
         let ask = Message::Acquire { attempt, source: source.to_owned(), reply };
         self.mail.bring(ask).map_err(|_| PermitRefused::Stopping)?;
         let granted = answer.await.unwrap_or(Err(PermitRefused::Stopping))?;
+        failpoint::reached(Failpoint::PermitGranted);
         granted.take().ok_or(PermitRefused::Stopping)
     }
 
     fn settle(&self, permit: PermitId, how: Settlement) {
+        failpoint::reached(Failpoint::RequestAnswered);
         let _ = self.mail.bring(Message::Settle { permit, how });
     }
 

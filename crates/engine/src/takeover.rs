@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::gap::{Gap, Reason};
 use adce_core::ids::{GapId, ItemId};
 use adce_core::object::Object;
@@ -40,7 +41,11 @@ pub(crate) async fn suspect_what_predecessors_changed(spec: &Spec, ports: &Ports
             changes.push(Change::PutItem(gap.item(), record.clone()));
         }
     }
-    if changes.is_empty() { Ok(()) } else { ports.store.apply(changes).await.map_err(EngineError::State) }
+    if !changes.is_empty() {
+        ports.store.apply(changes).await.map_err(EngineError::State)?;
+        failpoint::reached(Failpoint::SuspectsCommitted);
+    }
+    Ok(())
 }
 
 /// The object at a key when the gap was seen, if there was one.

@@ -48,7 +48,7 @@ async fn a_guest_and_the_tasks_share_one_limit_and_the_guest_is_told_what_it_ask
     until("it waits", async || running.handle.ask(Query::Status).await.unwrap().snapshot.sources[0].asking == 1).await;
     place.clock.advance(Duration::from_secs(61));
     let permit = asks.await.unwrap();
-    permits.answered(guest.id, "up", Answer::Status { code: 404, retry_after: None });
+    permits.answered(guest.id, "up", Answer::status(404));
     permits.uncovered(guest.id, "fonts.example", true);
     permits.distrusted(guest.id, "up.example");
     permits.settle(permit, Settlement::ArrivedBy(place.clock.now().boot));

@@ -318,7 +318,7 @@ impl Forwarder {
             permit.iter_mut().for_each(HeldPermit::sending);
             let waits = Unanswered { forwarder: self, passage, since: self.clock.now().boot };
             let sent = connection.send(request).await;
-            waits.is_over();
+            waits.ends();
             let mut failed = match sent {
                 Ok(answer) => {
                     permit.into_iter().for_each(HeldPermit::answered);
@@ -379,7 +379,7 @@ struct Unanswered<'a> {
 }
 
 impl Unanswered<'_> {
-    fn is_over(self) {
+    fn ends(self) {
         std::mem::forget(self);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::ports::{Clock, Store};
 use adce_core::queue::{Dispatcher, Rules};
 use adce_core::record::{Change, Remembered};
@@ -42,6 +43,9 @@ impl IdleState {
         if changes.is_empty() {
             return Ok(());
         }
-        Ok(self.store.apply(self.before.into_iter().chain(changes).collect()).await?)
+        failpoint::reached(Failpoint::ByHandDecided);
+        self.store.apply(self.before.into_iter().chain(changes).collect()).await?;
+        failpoint::reached(Failpoint::ByHandCommitted);
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use adce_api::MarkedAbsent;
 use adce_core::coverage::{KnownAbsent, TableFile, expand, known_columns, known_line};
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::spec::Spec;
 use adce_core::spec::problem::Place;
 use adce_core::time::Timestamp;
@@ -105,7 +106,9 @@ fn append(path: &Path, line: impl FnOnce(&[String]) -> Vec<u8>) -> io::Result<()
     }
     text.extend(line(&known_columns(&there)));
     file.write_all(&text)?;
+    failpoint::reached(Failpoint::LineWritten);
     file.sync_all()?;
+    failpoint::reached(Failpoint::LineSynced);
     match path.parent().filter(|_| is_new) {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),

@@ -5,5 +5,6 @@
 pub mod bucket;
 #[path = "../../../gateway/tests/support/certified.rs"]
 pub mod certified;
+pub mod killed;
 pub mod nba;
 pub mod place;

@@ -17,6 +17,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::gap::{Failure, Fault};
 use adce_core::ports::Order;
 use adce_core::spec::Output;
@@ -179,6 +180,7 @@ impl Place {
             return Err(format!("`{path}` is an old file from before this attempt (\"exists, skipping\"?)"));
         }
         if fs::rename(&self.path, staged).is_ok() {
+            failpoint::reached(Failpoint::PickedUp);
             return Ok(None);
         }
         self.copy(&found, staged).map_err(|why| format!("`{path}` could not be picked up: {why}"))?;

@@ -241,7 +241,7 @@ impl Commands {
         let oom_kills_before = self.oom_kills.before(self.clock.now().boot);
         let spawned = match spawn::spawn(order, &environment, &self.workplaces, &self.busy, &self.orphans) {
             Ok(spawned) => Ok(Spawned { oom_kills_before, ..spawned }),
-            Err(Unfollowed::Lost(lost, place)) => Err((lost, place)),
+            Err(Unfollowed::Lost(lost)) => Err(*lost),
             Err(Unfollowed::NotStarted(failure)) => return Err(Failure { message: redactor.text(&failure.message), ..failure }),
         };
         let words = Words::on(order.items.iter().map(|item| item.key.as_str()));

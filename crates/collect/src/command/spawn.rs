@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::gap::{Failure, Fault};
 use adce_core::ids::AttemptId;
 use adce_core::ports::Order;
@@ -46,7 +47,7 @@ pub(crate) struct Workplace {
 pub(crate) enum Unfollowed {
     NotStarted(Failure),
     /// It runs, and adce has no means to hear of it: it must be ended for sure, and nobody else works there before.
-    Lost(Lost, Workplace),
+    Lost(Box<(Lost, Workplace)>),
 }
 
 /// A command that may run, and that adce cannot follow.
@@ -87,16 +88,18 @@ pub(crate) fn spawn(
     let printed = handover.stdout().map_err(|why| Unfollowed::NotStarted(no_folder(&why)))?;
     let argv = [argv0].into_iter().chain(order.argv[1..].iter().map(String::as_str));
     let plan = Plan::new(&program, argv, &environment.variables, folder);
+    failpoint::reached(Failpoint::WorkplaceMade);
     let membership = orphans.expect(order.attempt);
     let limits = Limits::of(&order.collector.resources);
     let started = plan.and_then(|plan| plan.launch(printed, &|| limits.set()));
     let started = started.map_err(|why| program::explain(argv0, &program, folder, &why));
     let Launched { child, stdout, stderr } = started.map_err(Unfollowed::NotStarted)?;
+    failpoint::reached(Failpoint::Spawned);
     let (stderr, group) = (Some(stderr), Group::led_by(child, membership));
     let place = Workplace { skeleton, handover };
     match group.leader_descriptor() {
         Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, place, oom_kills_before: 0 }),
-        Err(why) => Err(Unfollowed::Lost(Lost { group, why }, place)),
+        Err(why) => Err(Unfollowed::Lost(Box::new((Lost { group, why }, place)))),
     }
 }
 

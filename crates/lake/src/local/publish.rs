@@ -14,6 +14,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::object::{Object, Precondition};
 use adce_core::ports::{LakeError, PublishError};
 use uuid::Uuid;
@@ -72,7 +73,9 @@ fn check(lake: &Shared, key: &str, only_if: &Precondition) -> Result<(), Publish
 fn write(lake: &Shared, file: &Path, temporary: &Path, key: &str) -> Result<Stat, LakeError> {
     let copy = || {
         let written = lake.files.copy_new(file, temporary)?;
+        failpoint::reached(Failpoint::PartWritten);
         written.sync()?;
+        failpoint::reached(Failpoint::PartSynced);
         written.stat()
     };
     let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
@@ -110,8 +113,10 @@ fn put_in_place(lake: &Shared, temporary: &Path, key: &str, segments: &[&str], o
         Err(Moved::Conflict(conflict)) => return Err(conflict),
         Err(Moved::Failed(error)) => return Err(at_key(key, error).into()),
     }
+    failpoint::reached(Failpoint::Renamed);
     let folder = path.parent().unwrap_or(&lake.root);
     lake.files.sync_folder(folder).map_err(|error| at_key(key, error))?;
+    failpoint::reached(Failpoint::Published);
     Ok(true)
 }
 
@@ -161,7 +166,9 @@ fn make_folders(lake: &Shared, key: &str, folders: &[&str]) -> Result<(), LakeEr
             continue;
         }
         make_folder(lake, key, &path)?;
+        failpoint::reached(Failpoint::FolderMade);
         lake.files.sync_folder(&parent).map_err(|error| at_key(key, error))?;
+        failpoint::reached(Failpoint::FolderSynced);
         remember(lake, path.clone());
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::object::{Object, Precondition};
 use adce_core::ports::{LakeError, PublishError};
 use adce_core::time::Timestamp;
@@ -76,8 +77,12 @@ impl Publish<'_> {
         ask.headers.push(self.condition());
         let mut tries = self.lake.client.tries();
         loop {
+            failpoint::reached(Failpoint::PutUnsent);
             match self.lake.client.once(&ask).await {
-                Ok(answer) => return Ok(self.published(answer.headers(), None).await),
+                Ok(answer) => {
+                    failpoint::reached(Failpoint::PutAnswered);
+                    return Ok(self.published(answer.headers(), None).await);
+                }
                 Err(failed) if failed.is_not_implemented() && condition == Condition::Sent => {
                     self.look().await?;
                     condition = Condition::LookedAt;
@@ -93,8 +98,12 @@ impl Publish<'_> {
         // Many bytes for nothing otherwise, and the only guard where a store knows no condition here.
         self.look().await?;
         let upload = Unfinished { lake: Arc::clone(self.lake), key: self.full.clone(), id: self.begin().await?, ended: false };
+        failpoint::reached(Failpoint::UploadBegun);
         let uploaded = match self.parts(&upload.id).await {
-            Ok(parts) => self.complete(&upload.id, &parts).await,
+            Ok(parts) => {
+                failpoint::reached(Failpoint::PartsSent);
+                self.complete(&upload.id, &parts).await
+            }
             Err(error) => Err(error.into()),
         };
         match &uploaded {
@@ -164,7 +173,10 @@ impl Publish<'_> {
             let failed = match self.once_small(&ask).await {
                 // A completion can fail behind a status of 200.
                 Ok(body) => match quick_xml::de::from_str::<Completed>(&body) {
-                    Ok(completed) => return Ok(self.published(&HeaderMap::new(), Some(&completed.etag)).await),
+                    Ok(completed) => {
+                        failpoint::reached(Failpoint::UploadCompleted);
+                        return Ok(self.published(&HeaderMap::new(), Some(&completed.etag)).await);
+                    }
                     Err(_) => Failed::of(http::StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new(), body.as_bytes()),
                 },
                 Err(failed) => failed,

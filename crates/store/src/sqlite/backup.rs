@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::ports::StoreError;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -101,12 +102,15 @@ impl Part {
 
     fn publish(self, to: &Path, overwrite: Overwrite) -> Result<u64, BackupError> {
         let publish = || -> io::Result<u64> {
+            failpoint::reached(Failpoint::CopyFilled);
             let file = File::open(&self.path)?;
             file.sync_all()?;
+            failpoint::reached(Failpoint::CopySynced);
             match overwrite {
                 Overwrite::Yes => std::fs::rename(&self.path, to)?,
                 Overwrite::Never => place_new(&self.path, to, |from, to| std::fs::hard_link(from, to))?,
             }
+            failpoint::reached(Failpoint::CopyPlaced);
             let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(folder)?.sync_all()?;
             Ok(file.metadata()?.len())

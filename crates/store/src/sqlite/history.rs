@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::spec::Retention;
 use adce_core::time::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
@@ -93,7 +94,9 @@ impl Ledger {
         change.prepare_cached("DELETE FROM attempt WHERE seq <= ?")?.execute([surplus.attempts])?;
         change.prepare_cached("DELETE FROM event WHERE seq <= ?")?.execute([surplus.events])?;
         change.prepare_cached("UPDATE meta SET history_bytes = ?")?.execute(params![signed(left)])?;
+        failpoint::reached(Failpoint::PruningUncommitted);
         change.commit()?;
+        failpoint::reached(Failpoint::Pruned);
         (self.bytes, self.more) = (left, surplus.rows == step);
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::ports::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -267,7 +268,10 @@ fn migrate(db: &mut Connection, from: u32, identity: &Identity, boot_id: &str) -
     }
     change.execute("UPDATE meta SET boot_id = ?, ended_clean = 0", [boot_id])?;
     change.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};"))?;
-    Ok(change.commit()?)
+    failpoint::reached(Failpoint::MigrationUncommitted);
+    change.commit()?;
+    failpoint::reached(Failpoint::Migrated);
+    Ok(())
 }
 
 #[cfg(test)]

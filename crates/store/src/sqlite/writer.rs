@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use adce_core::failpoint::{self, Failpoint};
 use adce_core::ids::FencingToken;
 use adce_core::ports::StoreError;
 use adce_core::record::{Change, Lease};
@@ -127,7 +128,10 @@ impl Writer {
     fn commit_together(&mut self, group: &[Job]) -> Result<Vec<Verdict>, Trouble> {
         self.leave_transaction()?;
         self.statement("BEGIN IMMEDIATE")?;
-        let written = self.write_all(group).and_then(|verdicts| self.statement("COMMIT").map(|()| verdicts));
+        let written = self.write_all(group).and_then(|verdicts| {
+            reached(group, When::BeforeTheCommit);
+            self.statement("COMMIT").map(|()| verdicts)
+        });
         match written {
             Err(trouble) => {
                 self.leave_transaction()?;
@@ -136,7 +140,10 @@ impl Writer {
                 self.history.take_back(&self.db)?;
                 Err(trouble)
             }
-            verdicts => verdicts,
+            verdicts => {
+                reached(group, When::AfterTheCommit);
+                verdicts
+            }
         }
     }
 
@@ -212,14 +219,55 @@ impl Writer {
     }
 
     fn end(self) {
+        failpoint::reached(Failpoint::EndUnmarked);
         if let Err(error) = self.db.execute("UPDATE meta SET ended_clean = 1", []) {
             tracing::warn!(%error, "the state was not marked as ended; the next start reads through it once");
         }
+        failpoint::reached(Failpoint::EndMarked);
         if let Err((_, error)) = self.db.close() {
             tracing::warn!(%error, "the state was not closed; its write-ahead log stays beside it");
         }
         drop(self.ownership);
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    BeforeTheCommit,
+    AfterTheCommit,
+}
+
+/// Tells of everything that shares this commit.
+fn reached(group: &[Job], when: When) {
+    if !failpoint::can_be_watched() {
+        return;
+    }
+    for job in group {
+        let (before, after) = match &job.work {
+            Work::Lease(..) => (Failpoint::LeaseUncommitted, Failpoint::LeaseCommitted),
+            Work::Apply(changes, _) => match steps_of(changes) {
+                Some(steps) => steps,
+                None => continue,
+            },
+        };
+        failpoint::reached(if when == When::BeforeTheCommit { before } else { after });
+    }
+}
+
+/// What a batch is on record for: the first of these that is in it.
+fn steps_of(changes: &[Change]) -> Option<(Failpoint, Failpoint)> {
+    changes.iter().find_map(|change| {
+        Some(match change {
+            Change::Finish(_) => (Failpoint::OutcomesUncommitted, Failpoint::OutcomesCommitted),
+            Change::Publishing { .. } => (Failpoint::PublishingUncommitted, Failpoint::PublishingCommitted),
+            Change::Started(_) => (Failpoint::ProcessUncommitted, Failpoint::ProcessCommitted),
+            Change::Reserve(_) => (Failpoint::ReservationUncommitted, Failpoint::ReservationCommitted),
+            Change::SettleReservation { .. } => (Failpoint::SettlementUncommitted, Failpoint::SettlementCommitted),
+            Change::Release(_) => (Failpoint::ReleaseUncommitted, Failpoint::ReleaseCommitted),
+            Change::PutGap(_) | Change::CloseGap { .. } => (Failpoint::GapsUncommitted, Failpoint::GapsCommitted),
+            _ => return None,
+        })
+    })
 }
 
 impl Job {
