@@ -11,6 +11,12 @@ use std::time::Duration;
 pub use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// An instant as it is remembered: what a spec says may lie between two microseconds, and would look new at every comparison
+/// with what is on record.
+pub fn in_whole_micros(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
 /// Microseconds since this machine booted. Only comparable within one [`BootId`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Boottime(pub u64);

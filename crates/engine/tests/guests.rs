@@ -40,9 +40,9 @@ async fn a_guest_and_the_tasks_share_one_limit_and_the_guest_is_told_what_it_ask
             scene.staged()
         })
         .await;
-    running.have_begun(1).await;
-    until("all is collected", async || place.objects().len() == 3).await;
+    // The engine stays for it when all is collected.
     let guest = admit(&running.handle).await;
+    until("all is collected", async || place.objects().len() == 3).await;
     let mut asks = Box::pin(permits.acquire(guest.id, "up"));
     assert!((&mut asks).now_or_never().is_none(), "the tasks have used the minute up");
     until("it waits", async || running.handle.ask(Query::Status).await.unwrap().snapshot.sources[0].asking == 1).await;

@@ -304,7 +304,8 @@ async fn garbage_where_tls_is_expected_goes_nowhere_on_either_side() {
     let _ = client.stream.shutdown().await;
     client.ended().await;
     log.says("a client broke off the TLS handshake with the gateway");
-    assert_eq!((upstream.paths().len(), setup.permits.events().len()), (0, 0));
+    let told = Event::Distrusted(upstream.address.ip().to_string());
+    assert_eq!((upstream.paths().len(), setup.permits.events()), (0, vec![told]), "no permit was asked for");
     // An upstream that speaks no TLS, although its source is https.
     tokio::spawn(async move {
         let (mut stream, _) = plain.accept().await.unwrap();

@@ -129,9 +129,8 @@ impl Model {
                 if self.leases.contains_key(&lease) && self.until[&lease] > now {
                     return false;
                 }
-                if self.leases.remove(&lease).is_some() {
-                    self.processes.remove(&lease);
-                }
+                self.leases.remove(&lease);
+                self.processes.remove(&lease);
             }
             Step::Finish(lease, right) => {
                 self.ended.push(lease);

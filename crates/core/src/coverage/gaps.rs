@@ -19,7 +19,7 @@ use crate::gap::{Gap, ItemState, Reason};
 use crate::ids::{GapId, ItemId};
 use crate::record::{Closed, ItemRecord};
 use crate::spec::{Dataset, Spec};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, in_whole_micros};
 
 /// What became of the gaps.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,7 +80,7 @@ fn gap(evidence: &Evidence<'_>, id: ItemId, item: &GapItem, before: Option<&Gap>
         key,
         reason: item.reason,
         detected_at: before.map_or(now, |before| before.detected_at),
-        due: item.due,
+        due: item.due.map(in_whole_micros),
         priority: item.priority,
         group: group(spec, expected, dataset, item.item),
         etag: seen.etag,
@@ -168,6 +168,24 @@ mod tests {
     use super::super::sample::{Files, Sample, at};
     use super::*;
     use crate::object::Object;
+
+    #[test]
+    fn a_gap_that_is_due_between_two_microseconds_is_no_news_at_every_look() {
+        let now = at("2024-12-01T00:00:00Z");
+        let mut sample = Sample::new(Files::default()).list("n", &["a"]).dataset("d", "d/{n}", &["n"]);
+        let due = sample.expression(&["n"], "time('2024-11-01T00:00:00.0000015Z')", crate::spec::expression::Role::Due);
+        sample.spec.datasets["d"].due = Some(due);
+        let expected = sample.expand("2024-12-01T00:00:00Z").unwrap();
+        let mut look = Observation::new(&expected, &sample.spec);
+        look.begin("d/", now);
+        look.prefix_complete("d/");
+        let (inventory, records, open) = (look.finish(), HashMap::new(), HashMap::new());
+        let evidence =
+            Evidence { spec: &sample.spec, expected: &expected, inventory: &inventory, records: &records, open: &open, accepted: None };
+        let opened = gaps(&evidence, &Coverage::of(&evidence, now).unwrap(), now).opened;
+        // As it is remembered.
+        assert_eq!(opened[0].due, Some(at("2024-11-01T00:00:00.000001Z")));
+    }
 
     #[test]
     fn a_gap_in_doubt_stays_as_it_is_whatever_a_listing_shows() {

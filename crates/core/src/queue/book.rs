@@ -170,27 +170,27 @@ pub(super) enum Phase {
     /// In this class.
     Ready(u32),
     /// Until a retry is due.
-    Delayed(Micros),
+    Delayed(Nanos),
     /// A surprise holds one of its datasets.
     Held,
     Running,
 }
 
-/// An instant in half of its bytes, or the first microsecond after it: whoever wakes a moment before a try is due would find
-/// that it is not, and wait for the same moment for ever (`a_retry_between_two_microseconds_is_waited_for_once`).
+/// An instant in half of its bytes, to the nanosecond: whoever wakes a moment before a try is due would find that it is not, and
+/// wait for the same moment for ever (`an_instant_in_half_of_its_bytes_is_the_same_one`). What lies beyond three centuries is
+/// as far away as that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Micros(i64);
+pub(super) struct Nanos(i64);
 
-impl From<Timestamp> for Micros {
+impl From<Timestamp> for Nanos {
     fn from(instant: Timestamp) -> Self {
-        let before = packed(instant);
-        Micros(before + i64::from(unpacked(before) < instant))
+        Nanos(instant.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into()) as i64)
     }
 }
 
-impl From<Micros> for Timestamp {
-    fn from(micros: Micros) -> Self {
-        unpacked(micros.0)
+impl From<Nanos> for Timestamp {
+    fn from(nanos: Nanos) -> Self {
+        Timestamp::from_nanosecond(nanos.0.into()).expect("some three centuries from the epoch")
     }
 }
 
@@ -529,12 +529,12 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_between_two_microseconds_is_waited_for_once() {
-        for nanos in [-1_500, -1, 0, 1, 999, 1_000, 1_001] {
+    fn an_instant_in_half_of_its_bytes_is_the_same_one() {
+        for nanos in [-1_500, -1, 0, 1, 999, 1_000, 1_741_500_000_123_456_789] {
             let due = Timestamp::from_nanosecond(nanos).unwrap();
-            let wakes = Timestamp::from(Micros::from(due));
-            assert!(due <= wakes && wakes.duration_since(due).as_nanos() < 1_000, "{due}: {wakes}");
+            assert_eq!(Timestamp::from(Nanos::from(due)), due);
         }
-        assert_eq!(Timestamp::from(Micros::from(Timestamp::MAX)), Timestamp::MAX);
+        let [first, last] = [Timestamp::MIN, Timestamp::MAX].map(|end| Timestamp::from(Nanos::from(end)).to_string());
+        assert!(first.starts_with("1677-") && last.starts_with("2262-"), "{first} {last}");
     }
 }

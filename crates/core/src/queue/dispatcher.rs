@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::absences::Absences;
-use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Micros, Phase, TaskEntry};
+use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Nanos, Phase, TaskEntry};
 use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot};
 use super::cycle::Cycle;
 use super::form::{Edit, ask_of, terms};
@@ -463,7 +463,7 @@ impl Dispatcher {
     }
 
     fn delay(&mut self, task: TaskSlot, at: Timestamp) {
-        let at = Micros::from(at);
+        let at = Nanos::from(at);
         self.timers.insert((at.into(), task));
         let entry = self.book.task_mut(task);
         (entry.phase, entry.in_line_since_s) = (Phase::Delayed(at), 0);

@@ -90,7 +90,8 @@ impl Holding {
             ("reservations", reservations, under_way + 4 * self.sources),
             ("fading reservations", fading, requests + 64),
             ("marks", marks, 2 * self.ledgers * requests + 64),
-            ("outcomes", outcomes, 31 * self.sources + (50 + open) * self.collectors),
+            // The latest 32 answers of a source; and of a collector the latest 32 turns and what as many attempts made of their task.
+            ("outcomes", outcomes, (31 + 32) * self.sources + (50 + 2 * 32 + open) * self.collectors),
             ("what surrounds it", held.surroundings, under_way),
             ("bytes", held.bytes, 4_096 * (open + requests) + (256 << 10)),
         ]
