@@ -418,6 +418,35 @@ mod tests {
         assert_eq!(read(429, [("retry-after", "this is not a date")], now()), Answer::status(429));
     }
 
+    /// What the draft, libraries and vendors have in their documents and tests. A fresh clone does not have it.
+    #[test]
+    fn vectors_of_others_are_read_as_they_are_meant() {
+        let vectors = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/dev/ratelimit_headers/vectors.jsonl");
+        let Ok(text) = std::fs::read_to_string(&vectors) else {
+            println!("{} is not there", vectors.display());
+            return;
+        };
+        let (mut waits, mut quoted) = (0, 0);
+        for line in text.lines() {
+            let vector: serde_json::Value = serde_json::from_str(line).unwrap();
+            let headers = vector["headers"].as_array().unwrap().iter().map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()));
+            let Answer::Status { retry_after, quotas, .. } = read(429, headers.clone(), now()) else { panic!("an answer") };
+            if let Some(wait) = vector["expect_wait_s"].as_u64() {
+                assert_eq!(retry_after, Some(RetryAfter::Seconds(wait)), "{line}");
+                waits += 1;
+            }
+            if vector["expect"] == "ignored" {
+                assert_eq!((retry_after, quotas), (None, Quotas::default()), "{line}");
+            }
+            let speaks = headers.clone().any(|(name, value)| name.to_lowercase().contains("ratelimit") && !value.contains('<'));
+            assert_eq!(quotas.iter().next().is_some(), speaks, "{line}");
+            quoted += usize::from(speaks);
+            let reset = |form| vector["reset_form"].as_str() == Some(form) && quotas.iter().any(|quota| quota.renewed_in.is_some());
+            assert!(vector["reset_form"].is_null() || reset("delta seconds") || !reset("unix epoch seconds"), "{line}: long past");
+        }
+        assert!(waits >= 3 && quoted >= 10, "{waits} waits, {quoted} quotas");
+    }
+
     const NAMES: [&str; 14] = [
         "RateLimit",
         "RateLimit-Policy",
