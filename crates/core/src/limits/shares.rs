@@ -101,7 +101,11 @@ impl Shares {
     pub(super) fn wait_for(&self, window: Window, wanted: u64, priority: PriorityLevel, now: Boottime) -> Option<(Wait, Full)> {
         let limit = u64::from(window.requests);
         let fits = |at: Boottime| wanted + self.used(window, at) + self.idle_with(wanted, window, priority, at) <= limit;
-        if wanted == 0 || fits(now) {
+        let surely_fits = || {
+            let room = limit.checked_sub(wanted).filter(|_| self.own.is_empty());
+            room.is_some_and(|room| self.everybody.of(window).surely_within(room, window.span, now))
+        };
+        if wanted == 0 || surely_fits() || fits(now) {
             return None;
         }
         let full = if wanted + self.used(window, now) > limit { Full::Used } else { Full::SetAside };
