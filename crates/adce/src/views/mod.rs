@@ -1,0 +1,475 @@
+//! From the engine's own words to the wire's: what `status`, `gaps`, `tasks`, `limits` and `why` answer with, alike from a
+//! running engine and from a state that nobody runs.
+
+mod limits;
+mod reasons;
+
+use adce_api::{
+    Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, GuestHost, GuestReport, LookAt,
+    RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, WindowNow,
+};
+use adce_core::figures::{counted, grouped};
+use adce_core::gap::{Gap, GapState, Standing, Task};
+use adce_core::queue::{Asked, Came, Gate};
+use adce_core::record::{ItemRecord, Lease};
+use adce_core::spec::{Spec, Window};
+use adce_core::time::{Boottime, Moment, Now, Timestamp};
+use adce_engine::{
+    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, Guest, GuestSource, GuestUse, Phase, Snapshot, SourceLine,
+    SourceState, TaskView, UncoveredLine,
+};
+use indexmap::IndexMap;
+
+use crate::config::Edition;
+
+pub use limits::{declared_limits, limits};
+use reasons::breaker_words;
+pub use reasons::{cap_words, kept, kept_for_next_look, sentence, story, why};
+
+/// Facts about this process that the engine does not know.
+pub struct Process {
+    pub pid: u32,
+    pub lake: String,
+    pub config: Edition,
+}
+
+pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Timestamp>, spec: &Spec, process: &Process) -> Status {
+    let datasets = coverage_now(snapshot, cycle, spec);
+    let mut coverage = adce_api::Counts::default();
+    datasets.values().for_each(|dataset| coverage += dataset.counts);
+    Status {
+        name: spec.name.clone(),
+        lake: process.lake.clone(),
+        at: snapshot.at,
+        engine: Some(EngineStatus {
+            pid: process.pid,
+            started_at: snapshot.started_at,
+            config: process.config.id.clone(),
+            config_changed_at: process.config.changed_at,
+            last_cycle: cycle.began.map(|began_at| CycleStatus {
+                began_at,
+                seconds: cycle.took.as_secs_f64(),
+                error: cycle.not_listed.first().map(|(prefix, error)| format!("`{prefix}`: {error}")),
+            }),
+            next_cycle,
+            stopping: snapshot.phase == Phase::Draining,
+        }),
+        complete: coverage.items.is_complete() && cycle.not_listed.is_empty() && cycle.began.is_some() && snapshot.surprises.is_empty(),
+        coverage,
+        datasets,
+        gaps: GapCounts {
+            queued: snapshot.gaps.queued,
+            running: snapshot.gaps.running,
+            waiting: snapshot.gaps.waiting,
+            held: snapshot.gaps.held,
+            exhausted: snapshot.gaps.exhausted,
+        },
+        eta_seconds: snapshot.eta.map(|eta| eta.duration_since(snapshot.at).as_secs_f64().max(0.0)),
+        sources: snapshot.sources.iter().map(|source| (source.name.clone(), source_status(source, snapshot.at, spec))).collect(),
+        collectors: collectors(&snapshot.collectors),
+        running: snapshot.running.iter().map(running).collect(),
+        slots: Share { used: snapshot.slots_used, of: Some(snapshot.slots) },
+        look: look_at(snapshot, cycle),
+        held: snapshot.surprises.clone(),
+    }
+}
+
+/// By dataset: what the last cycle saw, and what landed since it began.
+pub fn coverage_now(snapshot: &Snapshot, cycle: &CycleFigures, spec: &Spec) -> indexmap::IndexMap<String, DatasetCoverage> {
+    let datasets = cycle.datasets.iter().map(|dataset| {
+        let mut coverage = dataset_coverage(dataset);
+        let failed = cycle.not_listed.iter().find(|(prefix, _)| key_prefix(spec, &dataset.name).starts_with(prefix.as_str()));
+        coverage.listing_error = failed.map(|(_, error)| error.clone());
+        if let Some(live) = snapshot.datasets.iter().find(|live| live.name == dataset.name) {
+            catch_up(&mut coverage, live);
+        }
+        (dataset.name.clone(), coverage)
+    });
+    datasets.collect()
+}
+
+fn key_prefix<'a>(spec: &'a Spec, dataset: &str) -> &'a str {
+    spec.datasets.get(dataset).map_or("", |dataset| dataset.key.literal_prefix())
+}
+
+fn catch_up(coverage: &mut DatasetCoverage, live: &adce_engine::DatasetLine) {
+    let counts = &mut coverage.counts.items;
+    let filled = live.present.saturating_sub(counts.present);
+    let absent = live.absent.saturating_sub(counts.absent);
+    counts.present = live.present;
+    counts.absent = live.absent;
+    let mut gone = filled + absent;
+    for gaps in [&mut counts.missing, &mut counts.stale, &mut counts.undersized, &mut counts.suspect] {
+        let taken = gone.min(*gaps);
+        *gaps -= taken;
+        gone -= taken;
+    }
+    coverage.completeness = counts.completeness();
+}
+
+pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> DatasetCoverage {
+    DatasetCoverage {
+        completeness: dataset.counts.completeness(),
+        counts: adce_api::Counts { items: dataset.counts, unexpected: dataset.unexpected },
+        next_due: dataset.next_due.map(|next| next.at),
+        next_due_items: dataset.next_due.map_or(0, |next| next.items_that_day),
+        unexpected_keys: dataset.unexpected_sample.clone(),
+        listing_error: None,
+        listed_at: dataset.listed_at,
+    }
+}
+
+fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {
+    let windows = spec.sources.get(&source.name).map(|source| source.limits.windows.clone()).unwrap_or_default();
+    let (state, until, since, reason) = source_state(&source.state);
+    SourceStatus {
+        state,
+        until,
+        since,
+        reason,
+        windows: source
+            .windows
+            .iter()
+            .zip(&windows)
+            .map(|(line, window)| window_now(window, line.used as u32, line.set_aside as u32))
+            .collect(),
+        in_flight: Share { used: source.in_flight, of: source.in_flight_limit },
+        throttled: source.throttled,
+        waiting: source.queued + source.asking,
+        next_permit_seconds: source.next_permit.map(|then| then.duration_since(at).as_secs_f64().max(0.0)),
+        useful_slots: source.useful_attempts,
+        would_wait: source.crowd.as_ref().map(|gate| sentence(gate, Now { wall: at, boot: Boottime(0) })),
+    }
+}
+
+/// The state, until when, since when and why.
+fn source_state(state: &SourceState) -> (adce_api::SourceState, Option<Timestamp>, Option<Timestamp>, Option<String>) {
+    match state {
+        SourceState::Ok => (adce_api::SourceState::Ok, None, None, None),
+        SourceState::Paused { until } => (adce_api::SourceState::Paused, Some(*until), None, Some("upstream asked for a pause".into())),
+        SourceState::Open { until, since, reason } => {
+            let reason = format!("{reason}; since {}, next probe {}", clock(*since), clock(*until));
+            (adce_api::SourceState::Open, Some(*until), Some(*since), Some(reason))
+        }
+        SourceState::HalfOpen { since, reason } => {
+            let reason = format!("{reason}; since {}, a probe is under way", clock(*since));
+            (adce_api::SourceState::HalfOpen, None, Some(*since), Some(reason))
+        }
+    }
+}
+
+fn clock(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+pub fn collectors(lines: &[CollectorLine]) -> indexmap::IndexMap<String, CollectorStatus> {
+    lines.iter().map(|line| (line.name.clone(), collector_status(line))).collect()
+}
+
+fn collector_status(line: &CollectorLine) -> CollectorStatus {
+    CollectorStatus {
+        state: if line.until.is_some() { adce_api::SourceState::Open } else { adce_api::SourceState::HalfOpen },
+        until: line.until,
+        since: line.since,
+        reason: line.reason.clone(),
+        waiting: line.queued,
+    }
+}
+
+fn window_now(window: &Window, used: u32, set_aside: u32) -> WindowNow {
+    WindowNow { seconds: window.span.as_secs_f64(), limit: window.requests, used, set_aside, usable: None }
+}
+
+fn running(line: &adce_engine::RunningLine) -> RunningAttempt {
+    RunningAttempt {
+        attempt: line.attempt,
+        task: line.task,
+        collector: line.collector.clone(),
+        source: line.source.clone(),
+        what: line.what.clone(),
+        number: line.number,
+        started_at: line.started_at,
+        items: line.items as u32,
+        landed: line.progress.map_or(0, |progress| progress.done),
+        landing: line.progress.map_or(line.items, |progress| progress.of),
+        pid: line.process_group,
+    }
+}
+
+/// What an engine left under way that does not run any more, or does not answer.
+pub fn left_under_way(leases: &[Lease], now: &Moment) -> Option<LookAt> {
+    let gaps = leases.iter().map(|lease| lease.gaps.len() as u64).sum();
+    let expired = leases.iter().filter(|lease| lease.until.has_come(now)).count() as u64;
+    let text = format!(
+        "no engine answers, and the last one left {} with {} under way, {} of these leases expired; the next run ends what is left of them",
+        counted(leases.len() as u64, "attempt"),
+        counted(gaps, "gap"),
+        grouped(expired)
+    );
+    (!leases.is_empty()).then(|| LookAt { what: "left under way".into(), text, command: Some("adce run".into()) })
+}
+
+pub fn held_by_lease(lease: &Lease, now: &Moment) -> String {
+    let until = clock(lease.until.wall);
+    match lease.until.has_come(now) {
+        true => format!("attempt {} of an engine that is gone held it until {until}; the next run ends what is left of it", lease.attempt),
+        false => format!("attempt {} of an engine that does not answer holds it until {until}", lease.attempt),
+    }
+}
+
+/// What came of an edit of the config, in a sentence.
+pub fn edited(edited: &Edited) -> String {
+    let named = |parts: &[String]| parts.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(", ");
+    if !edited.errors.is_empty() {
+        return format!("edited, and nothing of it is in force: {}", counted(edited.errors.len() as u64, "error"));
+    }
+    let applied = (!edited.applied.is_empty()).then(|| format!("in force now: {}", named(&edited.applied)));
+    let at_next_start = (!edited.at_next_start.is_empty()).then(|| format!("applies at the next start: {}", named(&edited.at_next_start)));
+    match applied.into_iter().chain(at_next_start).reduce(|one, other| format!("{one}; {other}")) {
+        Some(what) => format!("edited; {what}"),
+        None => "edited; it says what runs".into(),
+    }
+}
+
+fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
+    let held = snapshot.surprises.iter().map(|surprise| LookAt {
+        what: "surprise".into(),
+        text: format!("held: {surprise}"),
+        command: Some("adce accept".into()),
+    });
+    let listing = cycle.not_listed.iter().map(|(prefix, error)| LookAt {
+        what: prefix.clone(),
+        text: format!("could not be listed: {error}"),
+        command: None,
+    });
+    let exhausted = (snapshot.gaps.exhausted > 0).then(|| LookAt {
+        what: "exhausted".into(),
+        text: format!("{} used up all attempts; each is revived by itself", counted(snapshot.gaps.exhausted, "gap")),
+        command: Some("adce gaps --state exhausted".into()),
+    });
+    let config = snapshot.edited.as_ref().map(|what| LookAt {
+        what: "config".into(),
+        text: edited(what),
+        command: (!what.errors.is_empty()).then(|| "adce check".into()),
+    });
+    held.chain(config)
+        .chain(listing)
+        .chain(crashing(&snapshot.collectors))
+        .chain(exhausted)
+        .chain(contested(&snapshot.contested))
+        .chain(doubts(&snapshot.doubts))
+        .chain(uncovered(&snapshot.uncovered))
+        .chain(kept_for_next_look(&snapshot.held_back))
+        .chain(guests(snapshot.guests as u64))
+        .collect()
+}
+
+fn guests(guests: u64) -> Option<LookAt> {
+    let text = || format!("{} by hand: asks under the same limits, and the engine stays for it", counted(guests, "program"));
+    (guests > 0).then(|| LookAt { what: "adce exec".into(), text: text(), command: None })
+}
+
+pub fn crashing(collectors: &[CollectorLine]) -> impl Iterator<Item = LookAt> {
+    collectors.iter().map(|line| LookAt {
+        what: format!("collector {}", line.name),
+        text: breaker_words(line.until, line.since, &line.reason),
+        command: None,
+    })
+}
+
+pub fn doubts(doubts: &[DoubtLine]) -> impl Iterator<Item = LookAt> {
+    doubts.iter().map(|line| LookAt {
+        what: format!("source {}", line.source),
+        text: format!(
+            "says of {} items that it has no such thing, too many at once to be believed, since {}; one of them is asked for again {}",
+            grouped(line.gaps),
+            clock(line.since),
+            clock(line.probe_at)
+        ),
+        command: Some("adce gaps --state held".into()),
+    })
+}
+
+pub fn admitted(guest: Guest) -> Admitted {
+    let Guest { id, admission } = guest;
+    let variables = admission.variables.into_iter().map(|(name, value)| (name.to_owned(), value));
+    Admitted { guest: id, url: admission.url, variables: variables.collect() }
+}
+
+pub fn guest_report(used: GuestUse) -> GuestReport {
+    let sources = used.sources.into_iter().map(|(name, source)| {
+        let GuestSource { requests, waited, statuses, no_answer } = source;
+        (name, adce_api::GuestSource { requests, waited_seconds: waited.as_secs_f64(), statuses, no_answer })
+    });
+    let sources: IndexMap<String, adce_api::GuestSource> = sources.collect();
+    let hosts = used.hosts.into_iter().map(|(host, asked)| GuestHost { host, passed: asked.passed, refused: asked.refused });
+    GuestReport {
+        requests: sources.values().map(|source| source.requests).sum(),
+        waited_seconds: sources.values().map(|source| source.waited_seconds).sum(),
+        sources,
+        uncovered: hosts.collect(),
+        distrusted: used.distrusted,
+    }
+}
+
+/// So many are named, those that are asked most.
+const UNCOVERED_SHOWN: usize = 5;
+
+pub fn uncovered(lines: &[UncoveredLine]) -> impl Iterator<Item = LookAt> {
+    let mut lines: Vec<&UncoveredLine> = lines.iter().collect();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.passed + line.refused));
+    let more = lines.len().saturating_sub(UNCOVERED_SHOWN) as u64;
+    let named = lines.into_iter().take(UNCOVERED_SHOWN).map(|line| LookAt {
+        what: format!("collector {}", line.collector),
+        text: match (line.passed, line.refused) {
+            (passed, 0) => format!("asks `{}`, which no source declares: {} without a limit", line.host, counted(passed, "request")),
+            (0, refused) => format!("is refused `{}`, which no source declares: {}", line.host, counted(refused, "request")),
+            (passed, refused) => {
+                format!("asks `{}`, which no source declares: {} passed, {refused} refused", line.host, counted(passed, "request"))
+            }
+        },
+        command: None,
+    });
+    let rest = (more > 0).then(|| LookAt {
+        what: "gateway".into(),
+        text: format!("{} more that no source declares were asked", counted(more, "host")),
+        command: None,
+    });
+    named.chain(rest).collect::<Vec<LookAt>>().into_iter()
+}
+
+/// So many are named; the others `gaps` names.
+const CONTESTED_SHOWN: usize = 10;
+
+pub fn contested(contested: &[ContestedLine]) -> impl Iterator<Item = LookAt> {
+    let named = contested.iter().take(CONTESTED_SHOWN).map(|line| LookAt {
+        what: line.key.clone(),
+        text: format!("contested: filled and gone three times in a day, left alone until {}", line.until),
+        command: Some(format!("adce accept {}", line.key)),
+    });
+    let more = contested.len().checked_sub(CONTESTED_SHOWN).filter(|more| *more > 0).map(|more| LookAt {
+        what: "contested".into(),
+        text: format!("{} more objects are contested", grouped(more as u64)),
+        command: Some("adce gaps --state held".into()),
+    });
+    named.chain(more)
+}
+
+pub fn gap_line(view: &GapView) -> GapLine {
+    let line = gap(&view.gap, view.state);
+    let with_next_look = match view.gate {
+        Some(Gate::Cap { until, .. } | Gate::StandsBack { until }) => Some(until),
+        _ => None,
+    };
+    GapLine { task: view.task, in_doubt: view.in_doubt, next_try: with_next_look.or(line.next_try), ..line }
+}
+
+/// A gap of a state that no engine runs.
+pub fn remembered_gap(remembered: &Gap, record: Option<&ItemRecord>, task: Option<&Task>, now: Timestamp) -> GapLine {
+    let state = match remembered.progress.standing {
+        Standing::Exhausted => GapState::Exhausted,
+        Standing::Contested | Standing::Doubted if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Held,
+        _ if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Waiting,
+        _ => GapState::Queued,
+    };
+    let in_doubt = record.is_some_and(ItemRecord::is_in_doubt);
+    GapLine { task: task.map(|task| task.id), in_doubt, ..gap(remembered, state) }
+}
+
+fn gap(gap: &Gap, state: GapState) -> GapLine {
+    GapLine {
+        item: gap.item(),
+        dataset: gap.dataset.clone(),
+        key: gap.key.clone(),
+        reason: gap.reason,
+        state,
+        detected_at: gap.detected_at,
+        attempts: gap.progress.attempts,
+        next_try: gap.progress.next_try,
+        due: gap.due,
+        priority: gap.priority,
+        task: None,
+        last_error: gap.progress.last_error.clone(),
+        in_doubt: false,
+    }
+}
+
+pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
+    let state = match &view.gate {
+        Some(Gate::Running { .. }) => GapState::Running,
+        Some(Gate::Exhausted { .. }) => GapState::Exhausted,
+        Some(
+            Gate::Surprise { .. } | Gate::Breaker { .. } | Gate::CollectorBreaker { .. } | Gate::Contested { .. } | Gate::Doubted { .. },
+        ) => GapState::Held,
+        Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => {
+            GapState::Waiting
+        }
+        _ => GapState::Queued,
+    };
+    TaskLine { state, progress: view.progress, ..remembered_task(&view.task, view.score.total as f64 / 1e6, now) }
+}
+
+pub fn remembered_task(task: &Task, score: f64, now: Timestamp) -> TaskLine {
+    TaskLine {
+        id: task.id,
+        collector: task.collector.clone(),
+        source: task.source.clone(),
+        priority: task.priority,
+        score,
+        state: if task.ready_at.is_some_and(|ready| ready > now) { GapState::Waiting } else { GapState::Queued },
+        items: task.gaps.len() as u32,
+        key: task.key.clone(),
+        detected_at: task.detected_at,
+        next_try: task.ready_at,
+        progress: None,
+    }
+}
+
+/// Contested objects that a person has released.
+pub fn released(gaps: Vec<Gap>) -> Accepted {
+    let mut released: Vec<String> = gaps.into_iter().map(|gap| gap.key).collect();
+    released.sort_unstable();
+    Accepted { released, ..Accepted::default() }
+}
+
+/// What came of asking for gaps to be tried at once, by key. Of many, those that waited for nothing of their own are not
+/// worth a line.
+pub fn retry_lines(asked: Vec<Asked>) -> Vec<RetryLine> {
+    let alone = asked.len() == 1;
+    let is_told = |asked: &Asked| alone || !matches!(asked.came, Came::Runs | Came::Waits | Came::OnlyWatched);
+    let mut lines: Vec<RetryLine> = asked.into_iter().filter(is_told).map(retry_line).collect();
+    lines.sort_by(|a, b| a.key.cmp(&b.key));
+    lines
+}
+
+fn retry_line(asked: Asked) -> RetryLine {
+    let Asked { gap, task, came } = asked;
+    let until = |until: Timestamp| clock(until);
+    let (was, why_not) = match came {
+        Came::Retried if gap.progress.standing == Standing::Exhausted => (GapState::Exhausted, None),
+        Came::Retried if gap.progress.standing == Standing::Doubted => (GapState::Held, None),
+        Came::Retried => (GapState::Waiting, None),
+        Came::Runs => (GapState::Running, Some("it runs now".into())),
+        Came::Waits => (GapState::Queued, Some(format!("it waits for no retry; `adce why {}` says what holds it", gap.key))),
+        Came::OnlyWatched => (GapState::Held, Some("its dataset has no collector: it is only watched".into())),
+        Came::Contested { until: at } => {
+            (GapState::Held, Some(format!("contested until {}; `adce accept {}` releases it", until(at), gap.key)))
+        }
+        Came::Doubted { until: at } => {
+            let why =
+                format!("absent, but of too many at once to be believed, until {}; `adce retry {}` asks for it alone", until(at), gap.key);
+            (GapState::Held, Some(why))
+        }
+    };
+    RetryLine {
+        item: gap.item(),
+        task,
+        retried: came == Came::Retried,
+        was,
+        attempts: gap.progress.attempts,
+        next_try: gap.progress.next_try,
+        why_not,
+        dataset: gap.dataset,
+        key: gap.key,
+    }
+}

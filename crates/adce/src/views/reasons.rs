@@ -1,0 +1,298 @@
+//! Why something waits or waited, in words.
+
+use std::time::Duration;
+
+use adce_api::{ItemStory, LookAt, StoryLine, WaitedLine};
+use adce_core::figures::{counted, grouped, span};
+use adce_core::gap::{GapState, ItemState, Standing};
+use adce_core::limits::Because;
+use adce_core::queue::Gate;
+use adce_core::record::Story;
+use adce_core::spec::PriorityLevel;
+use adce_core::time::{Boottime, Now, Timestamp};
+use adce_engine::{GapView, HeldBackLine, TaskView, Why};
+
+use super::clock;
+
+pub fn why(what: &str, why: &Why, now: Now) -> adce_api::Why {
+    match why {
+        Why::Gap(view) => why_gap(what, view, now),
+        Why::Task(view) => why_task(what, view, now),
+        Why::Dataset { dataset, gates } => why_dataset(dataset, gates, now),
+        Why::NoGap { state: ItemState::Absent, key, known: Some(known) } => {
+            let by = [known.date.as_str(), known.by.as_str()].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
+            let by = if by.is_empty() { by } else { format!(" ({by})") };
+            let said =
+                format!("`{key}` is expected and no gap: {}:{} says that it is absent: {}{by}", known.at.file, known.at.line, known.reason);
+            answer(what, said, Vec::new(), vec![format!("take line {} out of {} to have it collected", known.at.line, known.at.file)])
+        }
+        Why::NoGap { state, key, .. } => {
+            answer(what, format!("`{key}` is expected and no gap: it is {}", state_words(*state)), Vec::new(), Vec::new())
+        }
+        Why::Unknown => answer(
+            what,
+            format!("`{what}` is no key that a dataset expects, no dataset and no task"),
+            Vec::new(),
+            vec!["adce gaps".into(), "adce tasks".into()],
+        ),
+    }
+}
+
+fn state_words(state: ItemState) -> &'static str {
+    match state {
+        ItemState::Present => "present",
+        ItemState::Absent => "absent upstream, and on record as such",
+        ItemState::NotDue => "not due yet",
+        ItemState::Expired => "expired",
+        ItemState::Unknown => "unknown: its part of the lake could not be listed",
+        ItemState::Suspect | ItemState::Undersized | ItemState::Stale | ItemState::Missing => "held back by a surprise",
+    }
+}
+
+fn why_gap(what: &str, view: &GapView, now: Now) -> adce_api::Why {
+    let gap = &view.gap;
+    let since = between(gap.detected_at, now.wall);
+    let mut facts = vec![format!("{} since {since}, seen first {}", gap.reason.word(), gap.detected_at)];
+    if gap.progress.attempts_total > 0 {
+        facts.push(format!("{} so far, {} of this round", counted(gap.progress.attempts_total.into(), "attempt"), gap.progress.attempts));
+    }
+    if let Some(error) = &gap.progress.last_error {
+        facts.push(format!("last failure: {error}"));
+    }
+    if view.in_doubt {
+        facts.push(
+            "in doubt: an attempt may have changed its object, and the lake could not be asked since; whatever lies there, it stays a gap \
+             until a look of `adce run`, or of its next attempt, tells"
+                .into(),
+        );
+    }
+    let next = view.task.map(|task| format!("adce tasks show {task}")).into_iter().collect();
+    let held = view.gate.as_ref().map_or_else(|| "nothing holds it".into(), |gate| sentence(gate, now));
+    answer(what, held, facts, next)
+}
+
+fn why_task(what: &str, view: &TaskView, now: Now) -> adce_api::Why {
+    let score = &view.score;
+    let points = |micro: i64| micro as f64 / 1e6;
+    let facts = vec![
+        format!("{} of {}, priority {}", counted(view.task.gaps.len() as u64, "item"), view.task.collector, view.task.priority.word()),
+        format!(
+            "score {:.1} = (base {:.0} + age {:.1}) × importance {:.2} × size {:.2} × success {:.2}",
+            points(score.total),
+            points(score.base),
+            points(score.age),
+            points(score.importance),
+            points(score.size),
+            points(score.success)
+        ),
+    ];
+    let held = view.gate.as_ref().map_or_else(|| "nothing holds it".into(), |gate| sentence(gate, now));
+    answer(what, held, facts, vec![format!("adce tasks show {}", view.task.id)])
+}
+
+fn why_dataset(dataset: &str, gates: &[(Gate, u64)], now: Now) -> adce_api::Why {
+    let facts: Vec<String> = gates.iter().map(|(gate, gaps)| format!("{}: {}", counted(*gaps, "gap"), sentence(gate, now))).collect();
+    let first = match gates.first() {
+        None => format!("`{dataset}` has no gaps"),
+        Some((gate, gaps)) => format!("most of its gaps ({}): {}", grouped(*gaps), sentence(gate, now)),
+    };
+    answer(dataset, first, facts, vec![format!("adce gaps --dataset {dataset}")])
+}
+
+fn answer(what: &str, answer: String, facts: Vec<String>, next: Vec<String>) -> adce_api::Why {
+    adce_api::Why { what: what.to_owned(), answer, facts, next }
+}
+
+/// One sentence for a person.
+pub fn sentence(gate: &Gate, now: Now) -> String {
+    match gate {
+        Gate::Running { attempt } => format!("it runs now, attempt {attempt}"),
+        Gate::OnlyWatched => "its dataset has no collector: it is only watched".into(),
+        Gate::NotSelected => "the run under way leaves it alone: its `--select` does not mean it".into(),
+        Gate::Surprise { .. } => "a sudden change is held until a later cycle confirms it, or `adce accept`".into(),
+        Gate::Retry { until } => format!("the last attempt failed; the next one is {}", then(*until, now)),
+        Gate::NotYet { until } => format!("upstream does not have it yet; asked again {}", then(*until, now)),
+        Gate::Exhausted { until } => format!("its attempts are used up; revived {}", then(*until, now)),
+        Gate::Doubted { until } => format!(
+            "upstream says that it has no such thing, but of too many at once to be believed: asked for again {}, or when one of the others \
+             was answered",
+            then(*until, now)
+        ),
+        Gate::Contested { until } => {
+            format!("filled and gone three times in a day: left alone until somebody says `adce accept KEY`, or {}", then(*until, now))
+        }
+        Gate::Breaker { source, until, since, reason } => {
+            format!("`{source}` keeps failing: {}", breaker_sentence(*until, *since, reason, now))
+        }
+        Gate::CollectorBreaker { collector, until, since, reason } => {
+            format!("its collector `{collector}` keeps crashing: {}", breaker_sentence(*until, *since, reason, now))
+        }
+        Gate::Cap { until, .. } => format!("{}, due {}", cap_words(gate), then(*until, now)),
+        Gate::StandsBack { until } => format!(
+            "its task stood in line for longer than `task_ttl` and ended; it makes a new one with the next full look, due {}",
+            then(*until, now)
+        ),
+        Gate::RetryAfter { source, until, because: Some(because) } => {
+            format!("`{source}` {because}: it is asked again {}", then(*until, now))
+        }
+        Gate::RetryAfter { source, until, because: None } => {
+            format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now))
+        }
+        Gate::Limit { source: Some(source), limit, until } if is_learned(limit) => {
+            format!(
+                "{}{}",
+                learned_words(source, limit),
+                until.map(|until| format!(": no room for {}", left(until, now))).unwrap_or_default()
+            )
+        }
+        Gate::Limit { source, limit, until } => {
+            let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
+            format!("the limit {limit} {whose} has no room{}", until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default())
+        }
+        Gate::SetAside { source, limit, for_priorities, until } => {
+            let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
+            let left = until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default();
+            format!("what is left of the limit {limit} {whose} is set aside for {} (`reserve`){left}", named(for_priorities))
+        }
+        Gate::SlotsSetAside { slots, for_priorities } => {
+            format!("the free ones of {slots} slots are set aside for {} (`reserve`)", named(for_priorities))
+        }
+        Gate::WouldWait { source, at_work, slots } => {
+            let others = slots.saturating_sub(*at_work);
+            let take = if *at_work == 1 { "1 attempt takes".to_owned() } else { format!("{at_work} attempts take") };
+            format!("{others} of {slots} slots would only wait for permits of `{source}`: {take} all that its limits admit")
+        }
+        Gate::Reserved { source, task } => {
+            format!("a better-scored task waits for permits of `{source}` and is not passed any more: {task}")
+        }
+        Gate::Slots { slots } => format!("all {slots} slots are taken"),
+        Gate::Publishing { attempts, slots } => format!(
+            "{attempts} attempts still publish what they have collected, and with {slots} slots no more may gather: the lake takes objects \
+             more slowly than they come"
+        ),
+        Gate::Turn { ahead: 0 } => "nothing holds it: it is next".into(),
+        Gate::Turn { ahead } => format!("it waits its turn: {} tasks score higher", grouped(*ahead)),
+    }
+}
+
+/// Without the time at which it is over.
+pub fn cap_words(gate: &Gate) -> String {
+    let Gate::Cap { priority, tasks, .. } = gate else { return String::new() };
+    let of = priority.map_or("all", |priority| priority.word());
+    format!("`tasks_per_cycle: {{ {of}: {tasks} }}` is used up until the next full look")
+}
+
+pub fn kept(line: &HeldBackLine) -> adce_api::Kept {
+    let (by, priority, until) = match line.gate {
+        Gate::Cap { priority, until, .. } => ("tasks_per_cycle", priority, Some(until)),
+        Gate::StandsBack { until } => ("task_ttl", None, Some(until)),
+        _ => (line.gate.word(), None, None),
+    };
+    adce_api::Kept { by: by.into(), priority, tasks: line.tasks, gaps: line.gaps, next_cycle: until }
+}
+
+/// What `tasks_per_cycle` and `task_ttl` keep for the next full look.
+pub fn kept_for_next_look(lines: &[HeldBackLine]) -> impl Iterator<Item = LookAt> {
+    lines.iter().map(|line| {
+        let gaps = counted(line.gaps, "gap");
+        let (what, text) = match &line.gate {
+            Gate::Cap { until, .. } => (
+                "tasks_per_cycle",
+                format!("{} ({gaps}) wait: {}, due {}", counted(line.tasks, "task"), cap_words(&line.gate), clock(*until)),
+            ),
+            Gate::StandsBack { until } => {
+                let why = "because their tasks stood in line for too long; they make new ones with the next full look";
+                ("task_ttl", format!("{gaps} stand back, {why}, due {}", clock(*until)))
+            }
+            other => ("held back", format!("{gaps}: {}", other.word())),
+        };
+        LookAt { what: what.into(), text, command: None }
+    })
+}
+
+/// An attempt's story; `started`: when it began.
+pub fn story(story: Story, started: Timestamp) -> StoryLine {
+    let waited = story.waited.map(|waited| WaitedLine {
+        since: waited.since,
+        seconds: started.duration_since(waited.since).as_secs_f64().max(0.0),
+        reason: held_back(&waited.gate),
+    });
+    let items = story.gaps.into_iter().map(|gap| ItemStory {
+        gap: gap.gap,
+        key: gap.key,
+        reason: gap.reason,
+        detected_at: gap.detected_at,
+        revived: gap.was == Standing::Exhausted,
+        attempts_before: if gap.was == Standing::Exhausted { 0 } else { gap.attempts },
+        attempts: gap.left.as_ref().map(|left| left.attempts),
+        state: gap.left.as_ref().map(|left| match (left.standing, left.next_try) {
+            (Standing::Exhausted, _) => GapState::Exhausted,
+            (Standing::Contested | Standing::Doubted, _) => GapState::Held,
+            (Standing::Open | Standing::NotYet, Some(_)) => GapState::Waiting,
+            (Standing::Open | Standing::NotYet, None) => GapState::Queued,
+        }),
+        next_try: gap.left.as_ref().and_then(|left| left.next_try),
+        task: gap.left.and_then(|left| left.task),
+    });
+    StoryLine { score: story.score.total as f64 / 1e6, rank: story.rank, ready: story.ready, waited, items: items.collect() }
+}
+
+/// No limit of the config.
+fn is_learned(limit: &str) -> bool {
+    [Because::LearnedRate, Because::ToldQuota].iter().any(|because| because.word() == limit)
+}
+
+fn learned_words(source: &str, limit: &str) -> String {
+    match limit == Because::ToldQuota.word() {
+        true => format!("`{source}` says that no more is left of its quota"),
+        false => format!("`{source}` is asked more slowly after it refused, or as its own policy says"),
+    }
+}
+
+/// What held a task back, when that is over.
+fn held_back(gate: &Gate) -> String {
+    let whose = |source: &Option<String>| source.as_ref().map_or("of all sources together".into(), |source| format!("of `{source}`"));
+    match gate {
+        Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` ({reason})"),
+        Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of its collector `{collector}` ({reason})"),
+        Gate::RetryAfter { source, because: Some(because), .. } => format!("`{source}`, which {because}"),
+        Gate::RetryAfter { source, .. } => format!("a pause that `{source}` asked for"),
+        Gate::Cap { .. } => cap_words(gate),
+        Gate::Limit { source: Some(source), limit, .. } if is_learned(limit) => learned_words(source, limit),
+        Gate::Limit { source, limit, .. } => format!("the limit {limit} {}", whose(source)),
+        Gate::SetAside { source, limit, for_priorities, .. } => {
+            format!("what is set aside of the limit {limit} {} for {}", whose(source), named(for_priorities))
+        }
+        Gate::SlotsSetAside { for_priorities, .. } => format!("the slots that are set aside for {}", named(for_priorities)),
+        Gate::WouldWait { source, .. } => format!("permits of `{source}`, all of which other attempts took"),
+        Gate::Reserved { source, .. } => format!("a better-scored task that waited for permits of `{source}`"),
+        other => sentence(other, Now { wall: Timestamp::UNIX_EPOCH, boot: Boottime(0) }),
+    }
+}
+
+fn breaker_sentence(until: Option<Timestamp>, since: Timestamp, reason: &str, now: Now) -> String {
+    let next = until.map_or_else(|| "a probe is under way".into(), |until| format!("the next probe is {}", then(until, now)));
+    format!("its breaker is open for {} ({reason}); {next}", between(since, now.wall))
+}
+
+pub(super) fn breaker_words(until: Option<Timestamp>, since: Timestamp, reason: &str) -> String {
+    let next = until.map_or_else(|| "a probe is under way".into(), |until| format!("next probe {}", clock(until)));
+    format!("keeps crashing, breaker open since {}: {reason}; {next}", clock(since))
+}
+
+fn named(priorities: &[PriorityLevel]) -> String {
+    priorities.iter().map(|priority| priority.word()).collect::<Vec<_>>().join(" and ")
+}
+
+fn then(at: Timestamp, now: Now) -> String {
+    if at <= now.wall { "now".into() } else { format!("in {} ({})", between(now.wall, at), at.strftime("%Y-%m-%d %H:%M:%S UTC")) }
+}
+
+fn left(until: Boottime, now: Now) -> String {
+    let left = until.since(now.boot);
+    if left < Duration::from_secs(1) { "a moment".into() } else { span(left) }
+}
+
+fn between(earlier: Timestamp, later: Timestamp) -> String {
+    span(Duration::try_from(later.duration_since(earlier)).unwrap_or_default())
+}
