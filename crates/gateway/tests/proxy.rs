@@ -2,47 +2,15 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ports::{Answer, Gate, RetryAfter, Settlement};
 use adce_core::spec::Pass;
-use adce_core::time::Timestamp;
-use adce_gateway::{Authority, Rules};
-use rustls::ServerConfig;
-use support::certified::certified;
+use adce_gateway::Rules;
 use support::upstream::*;
 use support::*;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-
-/// An upstream that answers each path with itself.
-async fn echo() -> Scripted {
-    Scripted::start([("/a", ok("a"), Then::ReadOn), ("/b", ok("b"), Then::ReadOn)]).await
-}
-
-/// Serves TLS, and hands what is in it to the upstream.
-async fn behind_tls(config: ServerConfig, upstream: &Scripted) -> u16 {
-    let (listener, inner) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), upstream.address);
-    let port = listener.local_addr().unwrap().port();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut outside) = acceptor.accept(stream).await else { return };
-                let mut inside = TcpStream::connect(inner).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
-            });
-        }
-    });
-    port
-}
-
-fn arrived(permits: &Diary) -> usize {
-    permits.settlements().iter().filter(|how| matches!(how, Settlement::ArrivedBy(_))).count()
-}
+use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn plain_http_arrives_as_it_was_sent_with_a_permit_a_request() {
@@ -151,54 +119,6 @@ async fn nothing_leaves_through_a_tunnel_before_its_permit() {
     plain.ended().await;
     unseen.ended().await;
     setup.until("nobody waits any more", |permits| permits.waiting() == 0).await;
-}
-
-/// A gateway that opens connections to this host and port, and the authority that it shows.
-async fn intercepting(host: &str, port: u16, permits: Arc<Diary>, folder: &std::path::Path) -> (Setup, String) {
-    let mut route = route("espn", &format!("https://{host}:{port}"));
-    route.intercept = true;
-    let authority = Some(Arc::new(Authority::open(folder, Timestamp::now()).unwrap()));
-    let setup = Setup::of(Rules { routes: vec![route], authority, ..Rules::default() }, permits).await;
-    (setup, std::fs::read_to_string(folder.join("adce.pem")).unwrap())
-}
-
-/// Alone in its process, because what the machine trusts is set for it by a variable.
-#[test]
-fn each_request_in_an_opened_connection_has_a_permit_of_its_own_and_the_upstream_is_verified() {
-    let (authority, config) = certified();
-    let folder = tempfile::tempdir().unwrap();
-    let trusted = folder.path().join("authority.pem");
-    std::fs::write(&trusted, &authority).unwrap();
-    // SAFETY: every other test of this file that opens TLS to an upstream is in this one.
-    unsafe { std::env::set_var("SSL_CERT_FILE", &trusted) };
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(async {
-        let upstream = echo().await;
-        let port = behind_tls(config, &upstream).await;
-        let (setup, shown) = intercepting("localhost", port, Diary::new(), &folder.path().join("a")).await;
-        let client = setup.connect(&format!("localhost:{port}")).await.unwrap();
-        let mut client = client.secured("localhost", &shown).await.unwrap();
-        for path in ["/a", "/b", "/a"] {
-            client.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n")).await;
-            assert_eq!(client.reply().await.code(), 200);
-        }
-        assert_eq!((upstream.paths().len(), arrived(&setup.permits)), (3, 3));
-        assert!(upstream.head("/b").to_ascii_lowercase().contains(&format!("host: localhost:{port}\r\n")));
-        // Who does not trust adce's authority does not get through, and nothing is sent for him.
-        let stranger = setup.connect(&format!("localhost:{port}")).await.unwrap();
-        assert!(stranger.secured("localhost", &authority).await.is_err());
-        assert_eq!(arrived(&setup.permits), 3);
-
-        // An upstream that is not who it says it is, is not asked, however willing the client.
-        let (_, impostor) = certified();
-        let port = behind_tls(impostor, &upstream).await;
-        let (setup, shown) = intercepting("localhost", port, Diary::new(), &folder.path().join("b")).await;
-        let client = setup.connect(&format!("localhost:{port}")).await.unwrap();
-        let mut client = client.secured("localhost", &shown).await.unwrap();
-        client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        let reply = client.reply().await;
-        assert!(reply.code() == 502 && reply.body.contains("certificate"), "{reply:?}");
-        assert_eq!(setup.permits.settlements(), [Settlement::Unsent]);
-    });
 }
 
 #[tokio::test]

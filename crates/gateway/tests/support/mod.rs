@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use adce_core::ids::{AttemptId, Uuid};
-use adce_core::ports::{Admission, Clock, Gate};
+use adce_core::ports::{Admission, Clock, Gate, Settlement};
 use adce_core::spec::Pass;
 use adce_core::time::{BootId, Boottime, Now, Timestamp};
 use adce_gateway::{Gateway, Route, Rules};
@@ -54,6 +54,16 @@ impl Clock for Still {
     async fn sleep_until(&self, _until: Boottime) {
         std::future::pending().await
     }
+}
+
+/// An upstream that answers each path with itself.
+pub async fn echo() -> Scripted {
+    Scripted::start([("/a", ok("a"), Then::ReadOn), ("/b", ok("b"), Then::ReadOn)]).await
+}
+
+/// How many requests count.
+pub fn arrived(permits: &Diary) -> usize {
+    permits.settlements().iter().filter(|how| matches!(how, Settlement::ArrivedBy(_))).count()
 }
 
 /// A source of this name at this URL, whose host it declares.
