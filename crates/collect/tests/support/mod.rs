@@ -1,6 +1,8 @@
 //! Orders, a clock that moves only when told, and signals: each wait here is for somebody who tells, within a deadline.
 #![allow(dead_code)]
 
+pub mod attempt;
+
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
