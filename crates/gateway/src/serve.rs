@@ -274,7 +274,10 @@ impl Forwarder {
             match again.as_ref().filter(|_| wants_later) {
                 None => return Ok((answer, connection)),
                 // The limits have heard of it; the next permit comes when they allow.
-                Some(again) => request = repeated(again),
+                Some(again) => {
+                    self.count(passage.attempt)?;
+                    request = repeated(again);
+                }
             }
         }
         let permit = self.permit(passage.attempt, &source.name, source.linger, until).await?;

@@ -211,6 +211,18 @@ async fn a_runaway_is_stopped_at_its_budget() {
 }
 
 #[tokio::test]
+async fn what_the_gateway_sends_again_counts_against_the_budget() {
+    let throttled = answer("429 Too Many Requests", "", "");
+    let upstream = Scripted::start([("/a", throttled, Then::ReadOn)]).await;
+    let mut route = route("espn", &format!("http://{}", upstream.address));
+    route.absorb = true;
+    let mut setup = Setup::of(Rules { routes: vec![route], ..Rules::default() }, Diary::new()).await;
+    setup.admit(Pass { most: Some(2), ..Pass::default() });
+    let request = format!("GET http://{}/a HTTP/1.1\r\nHost: x\r\n{}\r\n", upstream.address, setup.credentials());
+    assert_eq!((setup.raw(&request).await.code(), upstream.paths().len()), (403, 2));
+}
+
+#[tokio::test]
 async fn a_throttled_get_is_sent_again_when_the_source_may_be_asked_and_a_post_is_not() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
