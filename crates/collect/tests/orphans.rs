@@ -119,9 +119,9 @@ async fn children_from_before_are_somebody_elses() {
     in_time("the first thread has it", of_the_first_thread).await;
     let collectors = Arc::new(Collectors::new(setting(), Vec::new(), Arc::new(NoPermits), HandClock::new()));
     let attempt = Attempt::start(&collectors, "", "exit 0");
-    let daemon = Watched::of(attempt.daemon().await);
+    let daemon = attempt.daemon().await;
     attempt.ended().await;
-    daemon.ends().await;
+    assert!(!is_there(daemon), "a daemon outlived its attempt");
     assert!(older.try_wait().unwrap().is_none(), "it was ended as an orphan");
     older.kill().unwrap();
     older.wait().unwrap();
