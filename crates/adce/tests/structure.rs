@@ -46,6 +46,16 @@ fn ours(manifest: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// `cargo run -- demo` is the first thing that anybody types; with two programs in the workspace it has to be told which.
+#[test]
+fn cargo_run_means_adce() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("crates/");
+    let manifests = std::fs::read_dir(crates).expect("crates/").flatten().map(|entry| entry.path().join("Cargo.toml"));
+    let manifests = manifests.map(|path| std::fs::read_to_string(path).expect("a manifest"));
+    let named = |manifest: String| Some(manifest.lines().find_map(|line| line.strip_prefix("default-run = "))?.to_owned());
+    assert_eq!(manifests.filter_map(named).collect::<Vec<String>>(), ["\"adce\""]);
+}
+
 #[test]
 fn the_core_reaches_no_runtime_and_no_network() {
     let tree = Command::new(env!("CARGO"))
