@@ -112,6 +112,8 @@ pub struct Gateway {
     authority: Option<Arc<Authority>>,
     no_proxy: Vec<String>,
     preload: Option<PathBuf>,
+    /// Where nothing has a limit and nothing is refused, commands keep the network that they have.
+    has_business: bool,
     end: CancellationToken,
 }
 
@@ -119,6 +121,7 @@ impl Gateway {
     /// Listens on a free port of 127.0.0.1, on the runtime that this is called on.
     pub async fn start(rules: Rules, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> io::Result<Gateway> {
         let Rules { routes, strict, mut no_proxy, lake, authority, folder, stand_in } = rules;
+        let has_business = !routes.is_empty() || strict || stand_in.is_some();
         let preload = folder.as_deref().map(variables::write_preload).transpose()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
@@ -127,7 +130,7 @@ impl Gateway {
         no_proxy.extend(lake.as_deref().map(|lake| variables::around(lake, &routes)));
         let forwarder = Forwarder { port, routes, lake, strict, authority: authority.clone(), pool, permits, clock, door: door.clone() };
         tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, Arc::new(forwarder), end.clone())));
-        Ok(Gateway { port, door, authority, no_proxy, preload, end })
+        Ok(Gateway { port, door, authority, no_proxy, preload, has_business, end })
     }
 
     pub fn port(&self) -> u16 {
@@ -135,10 +138,12 @@ impl Gateway {
     }
 
     fn let_in(&self, attempt: AttemptId, pass: Pass, only: Option<Vec<String>>) -> Admission {
+        let is_proxied = self.has_business || pass != Pass::default() || only.is_some();
         let token = self.door.admit(attempt, pass, only);
         let proxy = format!("http://{}:{token}@127.0.0.1:{}", credentials::USER, self.port);
         let trusted = self.authority.as_ref().map(|authority| authority.place());
-        let variables = variables::variables(&proxy, &self.no_proxy, self.preload.as_deref(), trusted);
+        let variables = || variables::variables(&proxy, &self.no_proxy, self.preload.as_deref(), trusted);
+        let variables = if is_proxied { variables() } else { Vec::new() };
         let url = format!("http://127.0.0.1:{}/{token}", self.port);
         let basic = credentials::basic(&token);
         let hidden = vec![(proxy, "$HTTP_PROXY"), (url.clone(), "$ADCE_GATEWAY"), (basic, "…"), (token, "…")];

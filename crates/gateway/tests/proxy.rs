@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use adce_core::ids::{AttemptId, Uuid};
 use adce_core::ports::{Answer, Gate, RetryAfter, Settlement};
 use adce_core::spec::Pass;
-use adce_gateway::Rules;
+use adce_gateway::{Gateway, Rules};
 use support::upstream::*;
 use support::*;
 use tokio::io::AsyncWriteExt;
@@ -140,6 +142,18 @@ async fn hosts_of_no_source_pass_at_public_addresses_only_and_are_named() {
         named.contains(&Event::Uncovered("127.0.0.1".into(), true)) && named.contains(&Event::Uncovered("localhost".into(), true)),
         "{named:?}"
     );
+}
+
+#[tokio::test]
+async fn without_sources_commands_keep_the_network_that_they_have() {
+    let proxied = async |rules: Rules, pass: Pass| {
+        let gateway = Gateway::start(rules, Diary::new(), Arc::new(Still(Default::default()))).await.unwrap();
+        !gateway.admit(AttemptId(Uuid::now_v7()), pass).unwrap().variables.is_empty()
+    };
+    assert!(!proxied(Rules::default(), Pass::default()).await);
+    assert!(proxied(Rules { strict: true, ..Rules::default() }, Pass::default()).await);
+    assert!(proxied(Rules::default(), Pass { most: Some(1), ..Pass::default() }).await);
+    assert!(proxied(Rules { routes: vec![route("espn", "https://x.org")], ..Rules::default() }, Pass::default()).await);
 }
 
 #[tokio::test]
