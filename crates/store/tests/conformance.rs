@@ -274,10 +274,20 @@ async fn a_large_batch_means_what_its_changes_mean_one_by_one<B: Backend>() {
     changes.push(Change::PutTask(Task { priority: PriorityLevel::Low, ..known_task(&[11]) }));
     let seen = |number: u32, episodes: u32| Change::PutItem(item(number), ItemRecord { episodes, ..ItemRecord::default() });
     changes.extend([seen(2, 1), seen(1, 1), seen(2, 2)]);
+    let remembered = at_once_as_one_by_one::<B>(&[changes]).await;
+    assert_eq!((remembered.gaps.len(), remembered.tasks.len()), (200, 198));
+    assert_eq!(remembered.items[&item(2)].episodes, 2);
+    assert!(remembered.gaps.iter().any(|gap| gap.key == "twice") && remembered.tasks.contains(&known_task(&[7, 5])));
+}
+
+/// What is remembered of these batches: the same as of their changes, each in a batch of its own.
+async fn at_once_as_one_by_one<B: Backend>(batches: &[Vec<Change>]) -> Remembered {
     let (at_once, one_by_one) = (B::new().open(), B::new().open());
-    put(&at_once, changes.clone()).await;
-    for change in changes {
-        put(&one_by_one, [change]).await;
+    for batch in batches {
+        put(&at_once, batch.clone()).await;
+    }
+    for change in batches.iter().flatten() {
+        put(&one_by_one, [change.clone()]).await;
     }
     let in_order = |mut remembered: Remembered| {
         remembered.gaps.sort_by_key(|gap| gap.id);
@@ -285,10 +295,8 @@ async fn a_large_batch_means_what_its_changes_mean_one_by_one<B: Backend>() {
         remembered
     };
     let remembered = in_order(at_once.load().await.unwrap());
-    assert!(remembered == in_order(one_by_one.load().await.unwrap()), "200 gaps, too many to print");
-    assert_eq!((remembered.gaps.len(), remembered.tasks.len()), (200, 198));
-    assert_eq!(remembered.items[&item(2)].episodes, 2);
-    assert!(remembered.gaps.iter().any(|gap| gap.key == "twice") && remembered.tasks.contains(&known_task(&[7, 5])));
+    assert!(remembered == in_order(one_by_one.load().await.unwrap()), "too many gaps to print");
+    remembered
 }
 
 /// Every task has other gaps than before, and none shares one with another task of the batch.
@@ -301,19 +309,7 @@ async fn a_second_picture_means_what_its_changes_mean_one_by_one<B: Backend>() {
     // One that gives a gap away, one that was not open, one that stays as it is, and one that ends.
     second.extend([Change::PutTask(known_task(&[300, 201])), Change::PutGap(gap(300)), Change::PutGap(gap(202))]);
     second.extend([Change::PutTask(Task { gaps: Vec::new(), ..known_task(&[400]) })]);
-    let (at_once, one_by_one) = (B::new().open(), B::new().open());
-    put(&at_once, first.clone()).await;
-    put(&at_once, second.clone()).await;
-    for change in first.into_iter().chain(second) {
-        put(&one_by_one, [change]).await;
-    }
-    let in_order = |mut remembered: Remembered| {
-        remembered.gaps.sort_by_key(|gap| gap.id);
-        remembered.tasks.sort_by_key(|task| task.id);
-        remembered
-    };
-    let remembered = in_order(at_once.load().await.unwrap());
-    assert!(remembered == in_order(one_by_one.load().await.unwrap()), "100 gaps, too many to print");
+    let remembered = at_once_as_one_by_one::<B>(&[first, second]).await;
     assert_eq!((remembered.gaps.len(), remembered.tasks.len()), (102, 52));
     assert!(remembered.tasks.contains(&Task { gaps: vec![gap_id(200), gap_id(202)], ..known_task(&[200]) }), "what is left of it");
 }
