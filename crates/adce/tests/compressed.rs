@@ -79,16 +79,18 @@ fn a_compressed_answer_is_measured_as_it_was_received() {
         let _ = std::fs::remove_dir_all(folder.path().join(".adce"));
         let _ = std::fs::remove_dir_all(folder.path().join("lake/d"));
         let run = adce(&["run", "--max-wait", "0s"]);
-        assert_eq!(run.status.code(), Some(2), "{}", String::from_utf8_lossy(&run.stderr));
+        let words = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert_eq!(run.status.code(), Some(2), "{words}");
         // What was filled stays so for every later look.
         let plan: serde_json::Value = serde_json::from_slice(&adce(&["plan", "--format", "json"]).stdout).unwrap();
         assert_eq!(plan["coverage"]["undersized"], 0, "{}", plan["coverage"]);
         let there = ["empty", "short", "long"].into_iter().filter(|n| folder.path().join(format!("lake/d/{n}.gz")).exists());
-        there.collect::<Vec<_>>().join(" ")
+        (there.collect::<Vec<_>>().join(" "), words)
     };
-    assert_eq!(filled(config("")), "short long");
-    assert_eq!(filled(config("    min_size: 30B\n")), "long");
-    assert_eq!(filled(config("    min_size: 100B\n")), "long");
+    for (at_least, expected) in [("", "short long"), ("    min_size: 30B\n", "long"), ("    min_size: 100B\n", "long")] {
+        let (there, words) = filled(config(at_least));
+        assert_eq!(there, expected, "{at_least}{words}");
+    }
 
     // An object that cannot hold a single byte is undersized, whoever left it there.
     let empty = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default()).finish().unwrap();
