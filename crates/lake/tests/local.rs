@@ -109,13 +109,16 @@ async fn sweep_removes_the_temporary_files_of_a_predecessor_and_nothing_else() {
     assert_eq!(lake.sweep().await.unwrap(), 0);
 }
 
-/// The real files, swept by another engine just before each of the next so many renames.
-struct SweptFiles {
+/// The real files, with somebody else at work in the same lake.
+struct SharedFiles {
     root: std::path::PathBuf,
+    /// Just before each of the next so many renames the temporary files are swept away.
     sweeps: AtomicU32,
+    /// The folder for temporary files comes to be just after it was missing.
+    makes_the_folder: bool,
 }
 
-impl SweptFiles {
+impl SharedFiles {
     fn sweep(&self) {
         let left = self.sweeps.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if left.is_ok() {
@@ -126,7 +129,7 @@ impl SweptFiles {
     }
 }
 
-impl Files for SweptFiles {
+impl Files for SharedFiles {
     fn look(&self, path: &Path) -> io::Result<Stat> {
         RealFiles.look(path)
     }
@@ -144,7 +147,11 @@ impl Files for SweptFiles {
     }
 
     fn copy_new(&self, from: &Path, to: &Path) -> io::Result<Box<dyn Written>> {
-        RealFiles.copy_new(from, to)
+        let copied = RealFiles.copy_new(from, to);
+        if copied.is_err() && self.makes_the_folder {
+            RealFiles.create_folder(to.parent().unwrap())?;
+        }
+        copied
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
@@ -169,7 +176,7 @@ impl Files for SweptFiles {
 #[tokio::test]
 async fn a_temporary_file_that_another_engine_swept_away_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
-    let files = Arc::new(SweptFiles { root: folder.path().to_owned(), sweeps: AtomicU32::new(3) });
+    let files = Arc::new(SharedFiles { root: folder.path().to_owned(), sweeps: AtomicU32::new(3), makes_the_folder: false });
     let trial = Trial::new(Arc::new(LocalLake::with_files(folder.path().to_owned(), files.clone())));
     let first = trial.publish("a/b", b"first", &Precondition::Absent).await.unwrap();
     files.sweeps.store(1, Ordering::SeqCst);
@@ -180,6 +187,15 @@ async fn a_temporary_file_that_another_engine_swept_away_is_written_again() {
     let refused = trial.publish("a/c", b"x", &Precondition::Absent).await;
     assert!(matches!(refused, Err(PublishError::Lake(LakeError::Unavailable { .. }))), "{refused:?}");
     assert!(!folder.path().join("a/c").exists());
+}
+
+#[tokio::test]
+async fn two_that_publish_at_once_into_a_new_lake_both_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Arc::new(SharedFiles { root: folder.path().to_owned(), sweeps: AtomicU32::new(0), makes_the_folder: true });
+    let trial = Trial::new(Arc::new(LocalLake::with_files(folder.path().to_owned(), files)));
+    trial.publish("a/b", b"second", &Precondition::Absent).await.unwrap();
+    assert_eq!(std::fs::read(folder.path().join("a/b")).unwrap(), b"second");
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@
 //!
 //! Several engines, each with a state of its own, may publish into one lake, and one that starts sweeps the temporary files
 //! of the others away: what was swept is written again
-//! (`a_temporary_file_that_another_engine_swept_away_is_written_again`).
+//! (`a_temporary_file_that_another_engine_swept_away_is_written_again`). Nor does it matter who of two that publish at once
+//! makes the folder for these files (`two_that_publish_at_once_into_a_new_lake_both_do`).
 //!
 //! The staged file is copied, not moved: a process that escaped its collector may still hold it open for writing.
 
@@ -80,7 +81,8 @@ fn write(lake: &Shared, file: &Path, temporary: &Path, key: &str) -> Result<Stat
     };
     let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let mut copied = copy();
-    if copied.as_ref().is_err_and(missing) && lake.files.look(&lake.temporary()).is_err() {
+    if copied.as_ref().is_err_and(missing) {
+        // The first of a new lake. Another publish may have made the folder since.
         match lake.files.create_folder(&lake.temporary()) {
             Err(error) if missing(&error) => lake.root_is_there()?,
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at_key(key, error)),
