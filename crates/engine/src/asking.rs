@@ -14,6 +14,7 @@
 //!
 //! Whether a request may be sent is for `core::queue` to say.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use adce_core::ids::AttemptId;
@@ -44,7 +45,7 @@ pub(crate) struct Line {
     next_grant: Option<Boottime>,
     /// Attempts that are kept from going on by limits alone, and have been told so.
     held_up: HashSet<AttemptId>,
-    /// Grants that wait for their reservation to be durable.
+    /// Reservations that are being written, and the grants that wait for them.
     reserving: HashMap<u64, Vec<(PermitId, Asking)>>,
 }
 
@@ -114,6 +115,17 @@ impl Engine {
         self.line.next_grant = earliest;
         self.tell_who_is_held_up(held_up, now);
         self.figures.asking(self.line.asking.iter().map(|asking| asking.source.as_str()));
+        self.reserve_ahead(now);
+    }
+
+    /// Whoever needs one of these before it is on disk joins those that wait for it.
+    fn reserve_ahead(&mut self, now: Now) {
+        for change in self.dispatcher.reserve_ahead(now) {
+            if let Change::Reserve(reservation) = &change {
+                self.line.reserving.entry(reservation.id).or_default();
+                self.ledger.reserve(reservation.id, change);
+            }
+        }
     }
 
     /// The attempt, if this gate is a limit and all that it waits for. A source that fails or asks for a pause is the
@@ -130,11 +142,12 @@ impl Engine {
     }
 
     fn reserve(&mut self, permit: PermitId, reservation: Reservation, asking: Asking) {
-        let waiting = self.line.reserving.entry(reservation.id).or_default();
-        let first = waiting.is_empty();
-        waiting.push((permit, asking));
-        if first {
-            self.ledger.reserve(reservation.id, Change::Reserve(reservation));
+        match self.line.reserving.entry(reservation.id) {
+            Entry::Occupied(mut waiting) => waiting.get_mut().push((permit, asking)),
+            Entry::Vacant(nobody) => {
+                nobody.insert(vec![(permit, asking)]);
+                self.ledger.reserve(reservation.id, Change::Reserve(reservation));
+            }
         }
     }
 

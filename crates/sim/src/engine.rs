@@ -275,9 +275,14 @@ impl World {
                 Pick::Idle(idle) => {
                     self.tell(&Fact::Idle { idle: &idle });
                     self.wake_at(idle.wake_at);
-                    return;
+                    break;
                 }
             }
+        }
+        let now = self.now();
+        let ahead = self.engine_mut().dispatcher.reserve_ahead(now);
+        if !ahead.is_empty() {
+            self.decided(ahead, None, Then::Nothing);
         }
     }
 

@@ -188,6 +188,11 @@ impl Dispatcher {
         }
     }
 
+    /// What busy sources will need soon: to be written now, so that nobody waits for it then.
+    pub fn reserve_ahead(&mut self, now: Now) -> Vec<Change> {
+        self.grants.reserve_ahead(now)
+    }
+
     /// A `Change::Reserve` with this id is durable.
     pub fn reserved(&mut self, reservation: u64) {
         self.grants.reserved(reservation);

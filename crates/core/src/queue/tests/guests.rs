@@ -92,3 +92,48 @@ fn a_guest_that_probes_a_breaker_makes_room_when_it_goes() {
     world.dispatcher.dismiss(GUEST, now_at(10_004));
     assert_eq!(world.starts(now_at(10_004)).len(), 1);
 }
+
+/// And a crash costs no more permits in vain than it did when a second's worth was reserved in one piece.
+#[test]
+fn a_busy_source_never_waits_for_its_next_reservation() {
+    let mut world = world(&[per(40, 1)]);
+    world.dispatcher.admit(GUEST);
+    let (mut waited, mut most) = (0, 0);
+    for n in 0..400 {
+        let asked = world.dispatcher.acquire(GUEST, "espn", now_at(n * 30));
+        let Acquire::Granted { permit, before, .. } = asked else { panic!("{asked:?}") };
+        waited += u64::from(before.is_some());
+        let ahead = world.dispatcher.reserve_ahead(now_at(n * 30));
+        for change in before.iter().chain(&ahead) {
+            world.memory.apply(std::slice::from_ref(change));
+            world.reserved(std::slice::from_ref(change));
+        }
+        settle(&mut world, permit, n * 30 + 1);
+        let remembered = world.memory.remembered(now_at(n * 30).wall);
+        let open = remembered.reservations.iter().filter(|reservation| reservation.settled.is_none());
+        most = most.max(open.map(|reservation| reservation.permits).sum());
+    }
+    assert_eq!((waited, most), (1, 40), "only the very first request");
+    let changes = world.dispatcher.dismiss(GUEST, now_at(20_000));
+    world.memory.apply(&changes);
+    let remembered = world.memory.remembered(now_at(20_000).wall);
+    assert!(remembered.reservations.iter().all(|reservation| reservation.settled.is_some()), "nothing stays reserved for nobody");
+}
+
+#[test]
+fn what_was_reserved_ahead_and_never_used_is_forgotten() {
+    let mut world = world(&[per(40, 1)]);
+    world.dispatcher.admit(GUEST);
+    for n in 0..10 {
+        let permit = granted(asks(&mut world, n));
+        let ahead = world.dispatcher.reserve_ahead(now_at(n));
+        world.memory.apply(&ahead);
+        world.reserved(&ahead);
+        settle(&mut world, permit, n);
+    }
+    assert_eq!(world.memory.remembered(now_at(10).wall).reservations.len(), 2);
+    let late = granted(asks(&mut world, 60_000));
+    settle(&mut world, late, 60_001);
+    let remembered = world.memory.remembered(now_at(60_001).wall);
+    assert_eq!(remembered.reservations.iter().map(|reservation| reservation.permits).collect::<Vec<_>>(), [20], "the one in use");
+}
