@@ -124,7 +124,9 @@ mod tests {
                 let wall = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(millis as i64);
                 Moment::of(&boot, Now { boot: Boottime::from_micros(millis * 1_000), wall })
             };
+            // A loop's first turn leases only after it has asked.
             let mut heartbeat = Heartbeat::default();
+            heartbeat.beat(BTreeSet::new, Boottime::from_micros(0));
             let mut until_of: BTreeMap<AttemptId, Moment> = BTreeMap::new();
             let mut now = 0;
             for turn in turns {

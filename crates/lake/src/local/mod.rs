@@ -196,7 +196,7 @@ impl Shared {
         let root = self.root.display().to_string();
         match found {
             Ok(stat) if stat.kind == Kind::Folder => Ok(()),
-            Ok(_) => Err(LakeError::Refused { what: format!("lake `{root}`"), detail: "it is not a folder".into() }),
+            Ok(_) => Err(LakeError::Refused { what: format!("lake `{root}`"), detail: "it is no folder".into() }),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(LakeError::Gone(root)),
             Err(error) => Err(doing(format!("lake `{root}`"), error)),
         }
