@@ -332,7 +332,7 @@ impl<'t> Reading<'t> {
         problems: &mut Complaints,
     ) {
         self.filed.push(at, line);
-        for ((_, filling), place) in self.columns.iter_mut().zip(places) {
+        for ((name, filling), place) in self.columns.iter_mut().zip(places) {
             let cell = place.and_then(|place| record.get(place)).unwrap_or_default();
             match filling {
                 Filling::Derived => {}
@@ -345,6 +345,7 @@ impl<'t> Reading<'t> {
                     Ok(time) => times.push(time.map_or(Column::NULL_TIME, Timestamp::as_microsecond)),
                     Err((message, hint)) => {
                         times.push(Column::NULL_TIME);
+                        let message = format!("column `{name}`: {message}");
                         problems.add(Problem { hint, ..at_line(&file.name, &file.bytes, line, message) });
                     }
                 },
@@ -379,7 +380,7 @@ fn read_time(cell: &str, format: &TimeFormat) -> Result<Option<Timestamp>, (Stri
         return Ok(None);
     }
     let wrong = |error: &dyn std::fmt::Display| (format!("`{text}` does not fit `{}`: {error}", format.format), None);
-    let parsed = BrokenDownTime::parse(&format.format, text).map_err(|error| wrong(&error))?;
+    let parsed = BrokenDownTime::parse(&format.format, text).map_err(|_| (format!("`{text}` does not fit `{}`", format.format), None))?;
     if parsed.timestamp().is_some() || parsed.offset().is_some() {
         return parsed.to_timestamp().map(Some).map_err(|error| wrong(&error));
     }

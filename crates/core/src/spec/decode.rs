@@ -338,7 +338,7 @@ impl<T: Decode> Decode for Vec<T> {
         match &node.value {
             Value::List(nodes) => Some(nodes.iter().filter_map(|node| T::decode(node, trail, problems)).collect()),
             Value::Scalar(scalar) => {
-                problems.push(unexpected(node, trail, "a list").hint(format!("write `[{}]`", scalar.text)));
+                problems.push(unexpected(node, trail, "a list").hint(format!("write `{}`", as_list(&scalar.text))));
                 None
             }
             _ => {
@@ -347,6 +347,18 @@ impl<T: Decode> Decode for Vec<T> {
             }
         }
     }
+}
+
+/// A list of the text's words, as YAML has it.
+pub fn as_list(text: &str) -> String {
+    if text.contains(['"', '\'']) {
+        return "[first, second, …]".into();
+    }
+    let word = |word: &str| match word.contains(['{', '}', '[', ']', ',', ':', '#', '&', '*', '!', '|', '>', '%', '@', '`']) {
+        true => format!("\"{word}\""),
+        false => word.to_owned(),
+    };
+    format!("[{}]", text.split_whitespace().map(word).collect::<Vec<_>>().join(", "))
 }
 
 /// `x` or `[x, y]`.

@@ -99,7 +99,7 @@ fn typed_columns_are_read_in_their_zone_and_bad_dates_named() {
 
     let bad = problems("id,Date\n1,24/10/2023 19:30\n2,2023-10-24\n3,31/02/2023 10:00\n", &columns);
     assert_eq!(bad.lines().count(), 2, "all at once: {bad}");
-    assert!(bad.starts_with("games.csv:3: `2023-10-24` does not fit `%d/%m/%Y %H:%M`"), "{bad}");
+    assert!(bad.starts_with("games.csv:3: column `Date`: `2023-10-24` does not fit `%d/%m/%Y %H:%M`"), "{bad}");
     let naive = problems("id,Date\n1,24/10/2023\n", &[("tip", "from Date time %d/%m/%Y")]);
     assert!(naive.contains("`24/10/2023` has no offset, and its column no `zone:` (hint: add `zone: UTC`"), "{naive}");
     let with_offset = games("id,Date\n1,24/10/2023 +0200\n", &[("tip", "from Date time %d/%m/%Y%n%z")], "{tip:%Y-%m-%dT%H%z}");

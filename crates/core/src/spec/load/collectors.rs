@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Collectors, Loader, absolute, entries};
-use crate::spec::decode::{Given, Name, OneOrMore, Section, Text};
+use crate::spec::decode::{Given, Name, OneOrMore, Section, Text, as_list};
 use crate::spec::problem::{Place, Problem};
 use crate::spec::raw::{KeepWord, OutputWord, RawCollector, RawHeader, RawHttp, RawOutput, RawResources, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
@@ -156,11 +156,10 @@ impl Loader<'_> {
             return None;
         };
         if argv.len() == 1 && program.text.contains(' ') && !program.text.contains('/') {
-            let words: Vec<&str> = program.text.split_whitespace().collect();
             self.error_with(
                 &program.at,
                 format!("{what}: `{}` is one word: no shell takes it apart", program.text),
-                format!("write `[{}]`", words.join(", ")),
+                format!("write `{}`", as_list(&program.text)),
             );
             return None;
         }

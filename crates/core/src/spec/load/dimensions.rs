@@ -126,6 +126,9 @@ impl Loader<'_> {
 
     /// Parses an expression; what is wrong with it is reported.
     pub(super) fn expression(&mut self, what: &str, text: &Text, names: &Names, role: Role) -> Option<Expression> {
+        if text.unfilled {
+            return None;
+        }
         match Expression::parse(&text.text, names, role) {
             Ok(expression) => Some(expression),
             Err(errors) => {

@@ -258,7 +258,15 @@ impl Builder<'_> {
         let origin = text::Origin { start: span.start.index(), end: span.end.index(), line: span.start.line(), column: span.start.col() };
         // A block scalar's last line end is YAML's, not the user's.
         let text = if style == Style::Block { text.trim_end_matches('\n') } else { text };
-        let mut scalar = Scalar { text: text.to_owned(), at: at.clone(), style, substituted: false, origin, source: self.source.clone() };
+        let mut scalar = Scalar {
+            text: text.to_owned(),
+            at: at.clone(),
+            style,
+            substituted: false,
+            unfilled: false,
+            origin,
+            source: self.source.clone(),
+        };
         if !is_key {
             substitute::fill_in(&mut scalar, self.env, self.problems);
         }

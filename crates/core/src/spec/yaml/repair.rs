@@ -71,6 +71,12 @@ impl Draft {
             self.tabs_reported = true;
             return Outcome::Repaired;
         }
+        if error.info().contains("valid YAML whitespace")
+            && let Some(problem) = self.replace_tab_behind_colon(number)
+        {
+            problems.push(problem);
+            return Outcome::Repaired;
+        }
         let line = self.line(number);
         let trap = match opened.is_empty() {
             true => value_trap(&line, column),
@@ -88,7 +94,13 @@ impl Draft {
                 (true, Some((key, _))) => format!("{key}: "),
                 _ => String::new(),
             };
-            problems.push(Problem::error(&at, trap.message).hint(format!("put it in quotes: `{key}{}`", quoted(&text))));
+            let is_template = ["key: ", "url: "].contains(&key.as_str());
+            let hint = match half_quoted(&text).filter(|_| is_template) {
+                // Quotes that stand in the value would be part of every key.
+                Some(plain) => format!("put all of it in quotes: `{key}{}`", quoted(&plain)),
+                None => format!("put it in quotes: `{key}{}`", quoted(&text)),
+            };
+            problems.push(Problem::error(&at, trap.message).hint(hint));
             self.quoted.push((at.line, at.column));
             self.quote(number, trap.from, trap.to);
             return Outcome::Repaired;
@@ -121,6 +133,16 @@ impl Draft {
             1 => problem.note("so does 1 other line"),
             _ => problem.note(format!("so do {others} other lines")),
         })
+    }
+
+    /// `key:<tab>value`. The tab becomes a blank, so all columns stay.
+    fn replace_tab_behind_colon(&mut self, number: usize) -> Option<Problem> {
+        let mut line = self.line(number);
+        let colon = line.windows(2).position(|pair| pair == [':', '\t'])?;
+        line[colon + 1] = ' ';
+        self.lines[number - 1] = line.into_iter().collect();
+        let at = self.place(number, colon + 1, 1);
+        Some(Problem::error(&at, "a tab cannot stand between a key and its value").hint("use a blank"))
     }
 
     fn quote(&mut self, number: usize, from: usize, to: usize) {
@@ -191,6 +213,13 @@ impl Draft {
 fn is_outside(line: &[char], number: usize, opened: &[Marker]) -> bool {
     let goes_on = line.iter().rev().find(|c| !c.is_whitespace()).is_some_and(|last| matches!(last, ',' | '}' | ']'));
     opened.last().is_some_and(|bracket| bracket.line() != number) && key_of(line).is_some() && !goes_on
+}
+
+/// `"{season}"/x` without its quotes: they were meant to hold all of it.
+fn half_quoted(text: &str) -> Option<String> {
+    let quote = text.chars().next().filter(|first| matches!(first, '"' | '\''))?;
+    let (inside, behind) = text[1..].split_once(quote)?;
+    (!behind.is_empty() && !behind.contains(quote)).then(|| format!("{inside}{behind}"))
 }
 
 /// The text as a quoted YAML scalar, in the quotes that need no escapes if there are such.

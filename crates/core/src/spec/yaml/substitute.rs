@@ -20,6 +20,7 @@ pub(super) fn fill_in(scalar: &mut Scalar, env: &dyn Fn(&str) -> Option<String>,
         let Some(end) = inner.find('}') else {
             let at = scalar.place_of(offset + start, 2);
             problems.push(Problem::error(&at, "`${` without a closing `}`").hint("write `${NAME}` or `${NAME:-default}`"));
+            scalar.unfilled = true;
             filled.push('x');
             rest = "";
             break;
@@ -29,6 +30,7 @@ pub(super) fn fill_in(scalar: &mut Scalar, env: &dyn Fn(&str) -> Option<String>,
             Err((message, hint)) => {
                 let at = scalar.place_of(offset + start, end + 3);
                 problems.push(Problem::error(&at, message).hint(hint));
+                scalar.unfilled = true;
                 // Something in its place, so that what is around it is still checked.
                 filled.push('x');
             }

@@ -74,6 +74,8 @@ pub struct Scalar {
     pub style: Style,
     /// A `${…}` was replaced: characters no longer have places of their own.
     pub(super) substituted: bool,
+    /// Something that was to be filled in is not known: what it would have meant is not worth a word.
+    pub unfilled: bool,
     pub(super) origin: Origin,
     pub(super) source: Arc<SourceText>,
 }
