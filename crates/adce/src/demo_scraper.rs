@@ -34,8 +34,8 @@ pub async fn scrape() -> Result<bool> {
         let item: Line = serde_json::from_str(line)?;
         let (outcome, message) = fetch(&client, &gateway, &item).await;
         failed |= outcome == "failed";
-        println!("{}", json!({"adce": 1, "key": item.key, "outcome": outcome, "message": message}));
-        println!("{}", json!({"adce": 1, "progress": {"done": done + 1, "of": lines.len()}}));
+        say!("{}", json!({"adce": 1, "key": item.key, "outcome": outcome, "message": message}));
+        say!("{}", json!({"adce": 1, "progress": {"done": done + 1, "of": lines.len()}}));
     }
     Ok(!failed)
 }

@@ -57,12 +57,12 @@ impl Failure {
             (Failure::Config(problems), format) => crate::problems::print(problems, format),
             (Failure::Because { exit, message, hint }, Format::Json) => {
                 let refusal = adce_api::Refusal { message: message.clone(), hint: hint.clone(), exit_code: exit.code() };
-                println!("{}", serde_json::to_string(&adce_api::ErrorReply { error: refusal }).unwrap_or_default());
+                say!("{}", serde_json::to_string(&adce_api::ErrorReply { error: refusal }).unwrap_or_default());
             }
             (Failure::Because { message, hint, .. }, Format::Text) => {
-                eprintln!("{} {message}", console::style("error:").for_stderr().red().bold());
+                say_aside!("{} {message}", console::style("error:").for_stderr().red().bold());
                 if let Some(hint) = hint {
-                    eprintln!("{} {hint}", console::style("hint:").for_stderr().cyan());
+                    say_aside!("{} {hint}", console::style("hint:").for_stderr().cyan());
                 }
             }
         }
@@ -88,7 +88,7 @@ impl From<LakeError> for Failure {
             LakeError::Gone(_) => Some(
                 "create it, or correct `lake:` in the config; adce never creates a lake, an unmounted disk would look like an empty one",
             ),
-            LakeError::Refused { .. } => Some("check the credentials and permissions with which adce runs"),
+            LakeError::Refused { .. } => Some("check the credentials and permissions with which adce runs, and `lake:` in the config"),
             _ => None,
         };
         let failure = Failure::caused(exit, &error);
@@ -109,7 +109,7 @@ impl From<StoreError> for Failure {
         let hint = match &error {
             StoreError::Held(_) => Some("`adce status` shows what it does"),
             StoreError::OtherLake { .. } => {
-                Some("one state belongs to one lake: give this config another `state:`, or its old `lake:` and `name:`")
+                Some("one state belongs to one lake: give this config a `state:` of its own, or its old `lake:` and `name:`")
             }
             _ => None,
         };

@@ -123,7 +123,7 @@ fn wait(engine: &Child, signals: &SignalFd) -> io::Result<ExitStatus> {
 /// There is an engine, and its guardian hears of nothing any more: it only waits. A signal ends it from now on, and its
 /// engine with it.
 fn wait_deaf(engine: &Child, why: &io::Error) -> ExitStatus {
-    eprintln!("warning: the guardian cannot hand signals on any more ({why}): one that is sent to it ends the engine at once");
+    say_aside!("warning: the guardian cannot hand signals on any more ({why}): one that is sent to it ends the engine at once");
     let _ = watched().thread_unblock();
     let engine = Pid::from_raw(engine.id() as i32);
     loop {
@@ -174,7 +174,7 @@ impl Mine {
             let left = left.into_iter().map(Pid::from_raw);
             let dying: Vec<Pid> = left.filter(|pid| kill(*pid, Signal::SIGKILL).is_ok() && reaped(Some(*pid)).is_none()).collect();
             if Instant::now() > deadline {
-                eprintln!("warning: processes of this run cannot be ended: {dying:?}");
+                say_aside!("warning: processes of this run cannot be ended: {dying:?}");
                 return;
             }
             if !dying.is_empty() {

@@ -1,4 +1,11 @@
 //! `adce`: one file a command, the wiring of adapters, displays and exit codes. Nothing is decided here.
+//!
+//! Nobody here prints by `println!`, which panics when the reader of a pipe has seen enough: `say!` and `say_aside!` do not.
+
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod screen;
 
 mod cli;
 mod clock;
@@ -19,7 +26,6 @@ mod logs;
 mod problems;
 mod program;
 mod relay;
-mod screen;
 mod state_place;
 mod summary;
 mod survey;
@@ -41,7 +47,7 @@ fn main() -> ExitCode {
         Ok(cli) if cli.command.runs_an_engine() && !is_guarded => match guardian::guard() {
             Ok(code) => code,
             Err(error) => {
-                eprintln!("warning: no guardian ({error}): if adce is killed, its collectors live on until its next start");
+                say_aside!("warning: no guardian ({error}): if adce is killed, its collectors live on until its next start");
                 start(cli).into()
             }
         },
@@ -82,7 +88,7 @@ fn start(cli: Cli) -> Exit {
     // Tasks are dropped here, and with the last of them the state is closed. Only a question on the terminal that nobody
     // answered would be waited for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    exit
+    if exit == Exit::Complete && screen::something_is_unsaid() { Exit::Unfinished } else { exit }
 }
 
 async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
@@ -123,7 +129,7 @@ fn refused(error: &clap::Error) -> Exit {
     if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(verb))) = (error.kind(), error.get(ContextKind::InvalidSubcommand))
         && let Some(hint) = hint_for(verb)
     {
-        eprintln!("hint: {hint}");
+        say_aside!("hint: {hint}");
     }
     Exit::Usage
 }

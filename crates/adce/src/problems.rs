@@ -21,8 +21,8 @@ pub struct ProblemLine<'a> {
 pub fn print(problems: &[Problem], format: Format) {
     for problem in problems {
         match format {
-            Format::Json => println!("{}", serde_json::to_string(&line(problem)).unwrap_or_default()),
-            Format::Text => eprintln!("{}\n", coloured(problem)),
+            Format::Json => say!("{}", serde_json::to_string(&line(problem)).unwrap_or_default()),
+            Format::Text => say_aside!("{}\n", coloured(problem)),
         }
     }
 }

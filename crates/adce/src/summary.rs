@@ -65,8 +65,8 @@ fn allowed(window: &Window, elapsed: f64, settle: f64) -> f64 {
 
 pub fn print(summary: &RunSummary, ending: &Ending, format: Format) {
     match format {
-        Format::Json => println!("{}", serde_json::to_string(summary).unwrap_or_default()),
-        Format::Text => text(summary, ending).iter().for_each(|line| println!("{line}")),
+        Format::Json => say!("{}", serde_json::to_string(summary).unwrap_or_default()),
+        Format::Text => text(summary, ending).iter().for_each(|line| say!("{line}")),
     }
 }
 
@@ -81,7 +81,7 @@ fn text(summary: &RunSummary, ending: &Ending) -> Vec<String> {
         counted(summary.requests, "request"),
         took(ending.elapsed)
     ));
-    for (name, used) in &summary.sources {
+    for (name, used) in summary.sources.iter().filter(|(_, used)| used.requests > 0) {
         lines.extend(source_lines(name, used));
     }
     if ending.longest_wait.as_secs() > 0 {

@@ -15,7 +15,7 @@ use adce_core::queue::{Dispatcher, GapNews, Rules};
 use adce_core::record::{Lease, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::Now;
-use adce_engine::{EngineError, Look, Records, gap_view, look};
+use adce_engine::{EngineError, Known, Look, Records, Why, look};
 use adce_lake::tables::ConfigFolder;
 use indexmap::IndexMap;
 
@@ -38,7 +38,7 @@ pub struct Survey {
     /// What the state has on record about items.
     pub records: Records,
     /// Gaps that the new picture would open, were it believed.
-    pub held_back: u64,
+    pub held_back: Vec<Gap>,
     /// Why it is not believed yet; empty: it is in force.
     pub surprises: Vec<String>,
     pub not_listed: Vec<(String, LakeError)>,
@@ -89,8 +89,21 @@ impl Survey {
 
     /// All open gaps, in no particular order.
     pub fn gaps(&self) -> Vec<GapLine> {
-        let line = |gap: Gap| views::gap_line(&gap_view(&self.dispatcher, &self.records, gap, self.now));
-        self.dispatcher.gaps().into_iter().map(line).collect()
+        self.known().gaps(self.now).map(|gap| views::gap_line(&gap)).collect()
+    }
+
+    pub fn why(&self, what: &str) -> Why {
+        self.known().why(what, self.now)
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            dispatcher: &self.dispatcher,
+            records: &self.records,
+            expected: &self.expected,
+            coverage: Some(&self.coverage),
+            unbelieved: &self.held_back,
+        }
     }
 }
 
@@ -114,7 +127,7 @@ fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered
     let verdict = coverage::judge(remembered.held.as_ref(), &picture, &surprises, policy, spec.engine.reconcile_every);
     let leases = remembered.leases.clone();
     let (mut dispatcher, _) = Dispatcher::new(Rules::of(&spec), &mut remembered, clock.boot_id(), now);
-    let mut held_back = 0;
+    let mut held_back = Vec::new();
     let mut surprises = Vec::new();
     match verdict {
         Verdict::Accept | Verdict::Confirmed => {
@@ -122,7 +135,7 @@ fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered
         }
         Verdict::Hold(held) => {
             dispatcher.hold(None);
-            held_back = diff.opened.len() as u64;
+            held_back = diff.opened;
             surprises = held.surprises;
         }
     }

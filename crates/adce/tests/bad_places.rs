@@ -36,6 +36,14 @@ fn a_lake_that_is_suddenly_empty_is_held_until_somebody_says_so() {
     place.adce(&["plan"]).ends_with(2).says("lost 100 of 100 objects");
     place.adce(&["run"]).ends_with(2).says("adce accept");
     assert!(!place.has("lake/numbers"), "nothing is collected while it is held");
+    // Every missing object is named all the same.
+    place.adce(&["gaps"]).ends_with(0).says("numbers/007.txt").says("held");
+    let gaps = place.adce(&["gaps", "--format", "json"]);
+    let held = gaps.out.lines().filter(|line| line.contains("\"state\":\"held\"") && line.contains("\"reason\":\"missing\""));
+    assert_eq!(held.count(), 100, "{}", gaps.out);
+    place.adce(&["tasks"]).says("holds 100 gaps");
+    place.adce(&["why", "numbers/007.txt"]).says("a sudden change is held").says("missing since");
+    place.adce(&["why", "numbers"]).says("most of its gaps (100)");
     place.adce(&["accept"]).ends_with(0).says("lost 100 of 100 objects");
     place.adce(&["run"]).ends_with(0);
     assert!(place.has("lake/numbers/099.txt"));

@@ -7,7 +7,11 @@ use support::place::Place;
 #[test]
 fn the_demo_completes_its_lake_within_every_limit() {
     let place = Place::new("");
-    let demo = place.adce(&["demo", "--format", "json", "--keep", "kept"]).ends_with(0).json();
+    let said = place.adce(&["demo", "--format", "json", "--keep", "kept"]);
+    let demo = said.ends_with(0).json();
+    // Through the gateway, too.
+    let is_broken = |line: &str| line.contains("failed box/") && line.contains("broke off");
+    assert!(said.err.lines().any(is_broken), "half a body never is half a body: {}", said.err);
     let number = |pointer: &str| demo.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("{pointer} of {demo}"));
     assert_eq!(demo["complete"], true);
     assert_eq!(number("/upstream/windows_exceeded"), 0);
@@ -34,7 +38,11 @@ fn the_demo_completes_its_lake_within_every_limit() {
         let share = demo["sources"]["arena"][share].as_f64().expect("a share");
         assert!(share > 0.0 && share <= 1.01, "{share}");
     }
-    // What it kept is a config and a lake like any other.
+    // What it kept is a config and a lake like any other, and its requests are none of the next run's.
+    let again = place.adce(&["-c", "kept/adce.yaml", "run", "--max-wait", "0s", "--format", "json"]).json();
+    for window in again["sources"]["arena"]["windows"].as_array().expect("windows") {
+        assert_eq!(window["most"], 0, "{window}");
+    }
     let plan = place.adce(&["-c", "kept/adce.yaml", "plan", "--format", "json"]).json();
     assert_eq!(plan["coverage"]["missing"], 0);
     assert_eq!(plan["coverage"]["present"], demo["coverage"]["present"]);

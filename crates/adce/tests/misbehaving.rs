@@ -41,6 +41,13 @@ fn exit_code_0_without_an_object_is_a_failure() {
 }
 
 #[test]
+fn what_was_said_to_adce_and_misunderstood_is_part_of_the_failure() {
+    let place = Place::new(&letters("a", "[cat, said]", ""));
+    place.write("said", r#"{"adce":1,"key":"letters/a.txt","outcome":"dnoe"}"#);
+    place.adce(&["run"]).ends_with(2).says("wrote nothing").says("ignored outcome `dnoe`: it must be `done`");
+}
+
+#[test]
 fn what_a_command_prints_is_published() {
     let config = letters("a, b", r#"[echo, "page {letter}"]"#, "").replace("retry:", "output: stdout\n      retry:");
     let place = Place::new(&config);

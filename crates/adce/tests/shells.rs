@@ -1,4 +1,4 @@
-//! Completions and man pages, as shells and `man` take them.
+//! What shells do with a command: pipes, completions and man pages.
 
 mod support;
 
@@ -61,4 +61,63 @@ fn every_command_that_help_shows_has_a_man_page() {
     assert!(place.read("pages/man1/adce-tasks-show.1").contains("tasks show"));
     assert!(place.adce(&["man"]).ends_with(0).out.contains(".SH"));
     place.adce(&["man", "--out", "adce.yaml"]).ends_with(1).says("cannot be written");
+}
+
+/// Whatever a command prints, somebody may close the pipe: what was to be done is done, and the exit code says how it went.
+#[test]
+fn a_reader_who_has_seen_enough_changes_no_exit_code() {
+    const CONFIG: &str = "version: 1\nname: piped\nlake: ./lake\ndimensions:\n  n: [a, b]\ndatasets:\n  d:\n    key: \"{n}.txt\"\n    \
+        for: n\n    collector: { command: [sh, -c, 'test {n} = a && echo a > {out}'], retry: { attempts: 1 } }\n";
+    let verbs: &[&[&str]] = &[
+        &["check"],
+        &["plan"],
+        &["gaps"],
+        &["run", "--max-wait", "0s"],
+        &["status"],
+        &["tasks"],
+        &["limits"],
+        &["why", "b.txt"],
+        &["why", "nothing"],
+        &["retry", "--all"],
+        &["accept"],
+        &["state", "check"],
+        &["completions", "bash"],
+        &["--help"],
+        &["nonsense"],
+    ];
+    let place = Place::new(CONFIG);
+    for verb in verbs {
+        for format in [&[][..], &["--format", "json"]] {
+            let command = || {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_adce"));
+                command.current_dir(place.folder()).args(*verb).args(format);
+                command
+            };
+            let before = command().stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let said = command().stdout(writer).output().unwrap();
+            let errors = String::from_utf8_lossy(&said.stderr);
+            assert_eq!(said.status.code(), before.code(), "adce {} {format:?}: {errors}", verb.join(" "));
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let unheard = command().stdout(Stdio::null()).stderr(writer).status().unwrap();
+            assert_eq!(unheard.code(), before.code(), "adce {} {format:?}, with nobody at standard error", verb.join(" "));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_printed_for_want_of_room_is_no_success() {
+    if !std::path::Path::new("/dev/full").exists() {
+        eprintln!("skipped: there is no /dev/full");
+        return;
+    }
+    let place = Place::new("version: 1\nname: full\nlake: ./lake\ndimensions: { n: [a] }\ndatasets:\n  d: { key: \"{n}\", for: n }\n");
+    for verb in [&["check"][..], &["limits"], &["gaps"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let said = Command::new(env!("CARGO_BIN_EXE_adce")).current_dir(place.folder()).args(verb).stdout(full).output().unwrap();
+        assert_eq!(said.status.code(), Some(1), "{verb:?}: {}", String::from_utf8_lossy(&said.stderr));
+        assert!(String::from_utf8_lossy(&said.stderr).contains("No space left"), "{verb:?}");
+    }
 }

@@ -172,6 +172,9 @@ pub struct GapLine {
     pub detected_at: Timestamp,
     /// Attempts used up in this round.
     pub attempts: u32,
+    /// Attempts of all rounds, those that used nothing up included.
+    #[serde(default)]
+    pub tries: u32,
     pub next_try: Option<Timestamp>,
     #[serde(default)]
     pub due: Option<Timestamp>,

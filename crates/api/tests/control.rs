@@ -42,6 +42,7 @@ fn gap(number: u32) -> GapLine {
         state: GapState::Queued,
         detected_at: Timestamp::UNIX_EPOCH,
         attempts: 0,
+        tries: 0,
         next_try: None,
         due: None,
         priority: PriorityLevel::High,

@@ -172,6 +172,8 @@ pub struct Report {
     /// Of items whose file was to be taken from somewhere else than `out/`: what is there instead. Said only if nothing
     /// else fills them.
     pub not_there: Vec<(ItemId, String)>,
+    /// Why what it said to adce could not be understood: an item may have no word of its own for that.
+    pub misunderstood: Option<String>,
     /// Where it lies in the order's folder, if anything was said at all.
     pub log: Option<PathBuf>,
 }

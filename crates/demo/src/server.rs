@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
@@ -190,8 +191,13 @@ fn refusal(status: StatusCode, text: &'static str, retry_after: Option<&'static 
 fn cut_short(body: Bytes) -> Response<Body> {
     let whole = body.len();
     let half = body.slice(..whole / 2);
-    let frames = futures::stream::iter([Ok(Frame::data(half)), Err(std::io::Error::other("cut short"))]);
-    let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
+    let first = futures::stream::iter([Ok(Frame::data(half))]);
+    // What is written is sent when there is nothing more to write for now: an error that came at once would take it along.
+    let cut = futures::stream::once(async {
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("cut short"))
+    });
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(first.chain(cut))));
     response.headers_mut().insert(header::CONTENT_LENGTH, header::HeaderValue::from(whole));
     response
 }

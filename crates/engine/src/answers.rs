@@ -12,7 +12,7 @@ use crate::inbox::{LimitsView, Query, Retried, StatusView};
 use crate::snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, Phase, Snapshot, SourceLine, SourceState, WindowLine,
 };
-use crate::why::{TaskView, Why, gap_view, task_view, why};
+use crate::why::{Known, TaskView, Why, task_view};
 
 /// A shorter pause is not worth telling anybody.
 const WORTH_SAYING: Duration = Duration::from_secs(2);
@@ -27,8 +27,7 @@ impl Engine {
                 let _ = reply.send(StatusView { snapshot, cycle: self.cycle.figures.clone(), next_cycle });
             }
             Query::Gaps(reply) => {
-                let gaps = self.dispatcher.gaps().into_iter().map(|gap| gap_view(&self.dispatcher, &self.items, gap, now));
-                let _ = reply.send(gaps.chain(self.gaps_aside()).collect());
+                let _ = reply.send(self.known().gaps(now).chain(self.gaps_aside()).collect());
             }
             Query::Tasks(reply) => {
                 let tasks = self.dispatcher.tasks();
@@ -50,8 +49,7 @@ impl Engine {
             }
             Query::Why(what, reply) => {
                 let aside = self.gaps_aside().find(|view| view.gap.key == what).map(Why::Gap);
-                let why = || why(&self.dispatcher, &self.items, &self.cycle.expected, self.cycle.coverage.as_ref(), &what, now);
-                let _ = reply.send(aside.unwrap_or_else(why));
+                let _ = reply.send(aside.unwrap_or_else(|| self.known().why(&what, now)));
             }
             Query::Accept(reply) => {
                 let _ = reply.send(self.accept());
@@ -71,6 +69,16 @@ impl Engine {
             Query::Dismiss(guest, reply) => {
                 let _ = reply.send(self.dismiss(guest, now));
             }
+        }
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            dispatcher: &self.dispatcher,
+            records: &self.items,
+            expected: &self.cycle.expected,
+            coverage: self.cycle.coverage.as_ref(),
+            unbelieved: &self.cycle.unbelieved,
         }
     }
 

@@ -180,6 +180,7 @@ impl Engine {
                 self.ledger.record(vec![Change::PutHeldPicture(Some(held.clone()))]);
                 self.dispatcher.hold(None);
                 self.held = Some(held);
+                self.cycle.unbelieved = diff.opened;
             }
             Verdict::Accept | Verdict::Confirmed => {
                 self.believe(diff, picture, now)?;
@@ -197,6 +198,7 @@ impl Engine {
             self.dispatcher.unhold(None);
         }
         self.accepted = Some(picture);
+        self.cycle.unbelieved.clear();
         changes.extend(self.take_up(diff, now)?);
         self.ledger.record(changes);
         Ok(())

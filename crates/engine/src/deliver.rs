@@ -149,10 +149,13 @@ impl Delivery<'_> {
     async fn unnamed(&self, item: &OrderItem, report: &Report, delivered: &mut Delivered) -> Outcome {
         match &report.rest {
             Rest::LookInLake => match self.look(item, Claim::Silent, report, delivered).await {
-                Outcome::Failed(failure) if !report.strays.is_empty() => Outcome::Failed(Failure {
-                    message: format!("{}; it staged `{}`, which is no key of this task", failure.message, report.strays.join("`, `")),
-                    ..failure
-                }),
+                Outcome::Failed(failure) => {
+                    let strays = (!report.strays.is_empty())
+                        .then(|| format!("it staged `{}`, which is no key of this task", report.strays.join("`, `")));
+                    let remarks = strays.into_iter().chain(report.misunderstood.clone());
+                    let message = std::iter::once(failure.message).chain(remarks).collect::<Vec<_>>().join("; ");
+                    Outcome::Failed(Failure { message, ..failure })
+                }
                 outcome => outcome,
             },
             Rest::Absent if self.order.items.len() == 1 => Outcome::Absent,

@@ -58,7 +58,7 @@ pub(crate) struct SourceUse {
     pub waited: Duration,
     /// Requests that wait now.
     pub asking: u64,
-    /// The fullest that each window was seen, in the order of the limits.
+    /// The fullest that each window was seen with requests of this run, in the order of the limits.
     pub most: Vec<u64>,
     settled: u64,
     settling: Duration,
@@ -298,10 +298,12 @@ impl Figures {
         self.uncovered.iter().map(line).collect()
     }
 
-    /// Notes how full the source's windows are now.
+    /// Notes how full the source's windows are now. What an earlier run left in them counts there for as much and as long as it
+    /// possibly may, which says nothing about how full they were.
     pub fn windows(&mut self, source: &str, used: impl Iterator<Item = u64>) {
         let Some(figures) = self.sources.get_mut(source) else { return };
         for (at, used) in used.enumerate() {
+            let used = used.min(figures.requests);
             match figures.most.get_mut(at) {
                 Some(most) => *most = used.max(*most),
                 None => figures.most.push(used),

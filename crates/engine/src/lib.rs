@@ -37,4 +37,4 @@ pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, GapFigures, HeldBackLine, Notice, Phase, RunningLine,
     Snapshot, SourceLine, SourceState, Totals, UncoveredLine, WindowLine, what,
 };
-pub use why::{GapView, Records, TaskView, Why, gap_view, task_view, why};
+pub use why::{GapView, Known, Records, TaskView, Why, task_view};

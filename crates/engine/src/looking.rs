@@ -29,6 +29,8 @@ pub(crate) struct CycleState {
     pub expected: Arc<Expected>,
     pub figures: CycleFigures,
     pub coverage: Option<Coverage>,
+    /// Gaps that it would have opened if it had been believed.
+    pub unbelieved: Vec<Gap>,
     /// What the last look saw, and attempts put in place since.
     pub inventory: Option<Inventory>,
     /// Looking at the same once more may not take all of the loop's time.

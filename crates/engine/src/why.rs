@@ -56,48 +56,79 @@ pub enum Why {
     Unknown,
 }
 
-/// `what`: a task id, a dataset's name, or a key.
-pub fn why(dispatcher: &Dispatcher, records: &Records, expected: &Expected, coverage: Option<&Coverage>, what: &str, now: Now) -> Why {
-    if let Some(task) = what.parse::<TaskId>().ok().and_then(|task| dispatcher.task(task)) {
-        return Why::Task(task_view(dispatcher, task, now));
-    }
-    if expected.datasets().iter().any(|dataset| dataset.name() == what) {
-        return Why::Dataset { dataset: what.to_owned(), gates: gates_of(dispatcher, what, now) };
-    }
-    if let Some(gap) = dispatcher.gaps().into_iter().find(|gap| gap.key == what) {
-        return Why::Gap(gap_view(dispatcher, records, gap, now));
-    }
-    match expected.find(what) {
-        Some(item) => {
-            let state = coverage.map_or(ItemState::Unknown, |coverage| coverage.state(item));
-            Why::NoGap { state, key: what.to_owned(), known: expected.known_absent(item).cloned() }
-        }
-        None => Why::Unknown,
-    }
+/// What an engine knows, or would know after its first look.
+pub struct Known<'a> {
+    pub dispatcher: &'a Dispatcher,
+    pub records: &'a Records,
+    pub expected: &'a Expected,
+    pub coverage: Option<&'a Coverage>,
+    /// Gaps of a picture that is held as a surprise: nobody works on them, and they are gaps all the same.
+    pub unbelieved: &'a [Gap],
 }
 
-pub fn gap_view(dispatcher: &Dispatcher, records: &Records, gap: Gap, now: Now) -> GapView {
-    GapView {
-        in_doubt: records.get(&gap.item()).is_some_and(ItemRecord::is_in_doubt),
-        state: dispatcher.gap_state(gap.id, now).unwrap_or(GapState::Queued),
-        task: dispatcher.task_of(gap.id),
-        gate: dispatcher.why_gap(gap.id, now),
-        gap,
+impl Known<'_> {
+    /// All open gaps, in no particular order.
+    pub fn gaps(&self, now: Now) -> impl Iterator<Item = GapView> {
+        let believed = self.dispatcher.gaps().into_iter().map(move |gap| self.believed(gap, now));
+        believed.chain(self.unbelieved.iter().map(|gap| self.unbelieved(gap)))
+    }
+
+    /// `what`: a task id, a dataset's name, or a key.
+    pub fn why(&self, what: &str, now: Now) -> Why {
+        if let Some(task) = what.parse::<TaskId>().ok().and_then(|task| self.dispatcher.task(task)) {
+            return Why::Task(task_view(self.dispatcher, task, now));
+        }
+        if self.expected.datasets().iter().any(|dataset| dataset.name() == what) {
+            return Why::Dataset { dataset: what.to_owned(), gates: self.gates_of(what, now) };
+        }
+        if let Some(gap) = self.dispatcher.gaps().into_iter().find(|gap| gap.key == what) {
+            return Why::Gap(self.believed(gap, now));
+        }
+        if let Some(gap) = self.unbelieved.iter().find(|gap| gap.key == what) {
+            return Why::Gap(self.unbelieved(gap));
+        }
+        match self.expected.find(what) {
+            Some(item) => {
+                let state = self.coverage.map_or(ItemState::Unknown, |coverage| coverage.state(item));
+                Why::NoGap { state, key: what.to_owned(), known: self.expected.known_absent(item).cloned() }
+            }
+            None => Why::Unknown,
+        }
+    }
+
+    fn believed(&self, gap: Gap, now: Now) -> GapView {
+        GapView {
+            in_doubt: self.is_in_doubt(&gap),
+            state: self.dispatcher.gap_state(gap.id, now).unwrap_or(GapState::Queued),
+            task: self.dispatcher.task_of(gap.id),
+            gate: self.dispatcher.why_gap(gap.id, now),
+            gap,
+        }
+    }
+
+    fn unbelieved(&self, gap: &Gap) -> GapView {
+        let gate = Some(Gate::Surprise { dataset: None });
+        GapView { in_doubt: self.is_in_doubt(gap), state: GapState::Held, task: None, gate, gap: gap.clone() }
+    }
+
+    fn is_in_doubt(&self, gap: &Gap) -> bool {
+        self.records.get(&gap.item()).is_some_and(ItemRecord::is_in_doubt)
+    }
+
+    fn gates_of(&self, dataset: &str, now: Now) -> Vec<(Gate, u64)> {
+        let mut gates: IndexMap<Discriminant<Gate>, (Gate, u64)> = IndexMap::new();
+        let believed = self.dispatcher.gaps().into_iter().filter(|gap| gap.dataset == dataset);
+        let unbelieved = self.unbelieved.iter().filter(|gap| gap.dataset == dataset).map(|_| Gate::Surprise { dataset: None });
+        for gate in believed.filter_map(|gap| self.dispatcher.why_gap(gap.id, now)).chain(unbelieved) {
+            gates.entry(std::mem::discriminant(&gate)).or_insert((gate, 0)).1 += 1;
+        }
+        let mut gates: Vec<(Gate, u64)> = gates.into_values().collect();
+        gates.sort_by_key(|(_, gaps)| Reverse(*gaps));
+        gates
     }
 }
 
 pub fn task_view(dispatcher: &Dispatcher, task: Task, now: Now) -> TaskView {
     let score = dispatcher.score(task.id, now).unwrap_or_default();
     TaskView { score, gate: dispatcher.why_task(task.id, now), task, progress: None }
-}
-
-fn gates_of(dispatcher: &Dispatcher, dataset: &str, now: Now) -> Vec<(Gate, u64)> {
-    let mut gates: IndexMap<Discriminant<Gate>, (Gate, u64)> = IndexMap::new();
-    for gap in dispatcher.gaps().into_iter().filter(|gap| gap.dataset == dataset) {
-        let Some(gate) = dispatcher.why_gap(gap.id, now) else { continue };
-        gates.entry(std::mem::discriminant(&gate)).or_insert((gate, 0)).1 += 1;
-    }
-    let mut gates: Vec<(Gate, u64)> = gates.into_values().collect();
-    gates.sort_by_key(|(_, gaps)| Reverse(*gaps));
-    gates
 }

@@ -28,19 +28,19 @@ pub async fn run(args: &AcceptArgs, spec: Arc<Spec>, format: Format) -> Result<E
         (None, Some(what)) => contested(&spec, what).await?,
     };
     match format {
-        Format::Json => println!("{}", serde_json::to_string(&accepted).unwrap_or_default()),
+        Format::Json => say!("{}", serde_json::to_string(&accepted).unwrap_or_default()),
         Format::Text => print(&accepted),
     }
     Ok(Exit::Complete)
 }
 
 fn print(accepted: &Accepted) {
-    accepted.released.iter().for_each(|key| println!("released: {key} may be fetched again"));
+    accepted.released.iter().for_each(|key| say!("released: {key} may be fetched again"));
     if !accepted.surprises.is_empty() {
-        accepted.surprises.iter().for_each(|surprise| println!("accepted: {surprise}"));
-        println!("it is in force from the next cycle on, if that shows the same");
+        accepted.surprises.iter().for_each(|surprise| say!("accepted: {surprise}"));
+        say!("it is in force from the next cycle on, if that shows the same");
     } else if accepted.released.is_empty() {
-        println!("nothing is held");
+        say!("nothing is held");
     }
 }
 

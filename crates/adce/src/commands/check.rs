@@ -46,13 +46,13 @@ pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Fa
                 sources: spec.map(|spec| spec.sources.len()),
                 problems: loaded.problems.iter().map(problems::line).collect(),
             };
-            println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+            say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
         }
         Format::Text => {
             problems::print(&loaded.problems, format);
             match spec {
-                Some(spec) => println!("{} {}", style("ok").green().bold(), summary(spec, items.unwrap_or(0), warnings)),
-                None => eprintln!("{}", style(counted(errors, warnings)).for_stderr().bold()),
+                Some(spec) => say!("{} {}", style("ok").green().bold(), summary(spec, items.unwrap_or(0), warnings)),
+                None => say_aside!("{}", style(counted(errors, warnings)).for_stderr().bold()),
             }
         }
     }

@@ -1,13 +1,12 @@
 //! `adce completions SHELL`: a script for the shell, made of the same description as the command line itself.
 
-use std::io::Write;
-
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::cli::Cli;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::screen::Paper;
 
 #[derive(Args, Debug)]
 pub struct CompletionsArgs {
@@ -19,8 +18,8 @@ pub struct CompletionsArgs {
 pub fn run(args: &CompletionsArgs) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "adce", &mut script);
-    std::io::stdout()
-        .write_all(&script)
-        .map_err(|error| Failure::new(Exit::Unfinished, format!("the script cannot be printed: {error}")))?;
+    let mut paper = Paper::stdout();
+    paper.write(|out| out.write_all(&script))?;
+    paper.finish()?;
     Ok(Exit::Complete)
 }

@@ -69,8 +69,8 @@ impl Stage {
         let spec = config.spec()?;
         if format == Format::Text {
             let address = self.upstream.address();
-            println!("An upstream on {address} allows 10 requests a second; now and then it answers 429, 500, half a body, nothing,");
-            println!("or a block page. A lake is half-filled. adce finds the gaps and fills them.\n");
+            say!("An upstream on {address} allows 10 requests a second; now and then it answers 429, 500, half a body, nothing,");
+            say!("or a block page. A lake is half-filled. adce finds the gaps and fills them.\n");
         }
         let ending = collect(spec.clone(), config, Duration::from_secs(60), None, None).await?;
         let figures = self.upstream.figures();
@@ -78,9 +78,9 @@ impl Stage {
         summary.upstream = Some(counts(&figures, ending.longest_wait));
         summary::print(&summary, &ending, format);
         if format == Format::Text {
-            said_by_upstream(&figures).iter().for_each(|line| println!("{line}"));
+            said_by_upstream(&figures).iter().for_each(|line| say!("{line}"));
             if args.keep.is_some() {
-                println!("kept in {}: try `adce -c {} plan`", self.folder.display(), self.config.display());
+                say!("kept in {}: try `adce -c {} plan`", self.folder.display(), self.config.display());
             }
         }
         // A limit that was exceeded is a bug of ours, however complete the lake is.

@@ -60,7 +60,7 @@ pub async fn run(args: &ExecArgs, written: Written, format: Format) -> Result<Ex
     let status = ended?;
     match report {
         Ok(report) => tell(&report, format),
-        Err(failure) => eprintln!("adce exec: what it asked is not known: {failure}"),
+        Err(failure) => say_aside!("adce exec: what it asked is not known: {failure}"),
     }
     Ok(Exit::OfCommand(program::code_of(status)))
 }
@@ -164,7 +164,7 @@ impl Here {
         let Here { handle, mut running, guest, server, store, gateway } = self;
         let used = handle.ask(|reply| Query::Dismiss(guest, reply)).await.flatten();
         if let Some(others) = handle.ask(Query::Status).await.map(|status| status.snapshot.guests as u64).filter(|others| *others > 0) {
-            eprintln!("adce exec: waiting for {} that came through this one; Ctrl-C cuts them off", counted(others, "other program"));
+            say_aside!("adce exec: waiting for {} that came through this one; Ctrl-C cuts them off", counted(others, "other program"));
         }
         let ended = loop {
             tokio::select! {
@@ -181,8 +181,8 @@ impl Here {
 /// Standard output is the command's.
 fn tell(report: &GuestReport, format: Format) {
     match format {
-        Format::Json => eprintln!("{}", serde_json::to_string(report).unwrap_or_default()),
-        Format::Text => eprintln!("adce exec: {}", line(report)),
+        Format::Json => say_aside!("{}", serde_json::to_string(report).unwrap_or_default()),
+        Format::Text => say_aside!("adce exec: {}", line(report)),
     }
 }
 

@@ -28,13 +28,13 @@ pub fn run(paths: &[PathBuf], format: Format) -> Result<Exit, Failure> {
     match format {
         Format::Json => {
             let written = [path, &schema, &lake].map(|path| path.display().to_string());
-            println!("{}", serde_json::json!({ "written": written }));
+            say!("{}", serde_json::json!({ "written": written }));
         }
         Format::Text => {
-            println!("{}  a commented example: change it to your own", style(path.display()).bold());
-            println!("{}  by which editors complete it", style(schema.display()).bold());
-            println!("{}  an empty lake", style(format!("{}/", lake.display())).bold());
-            println!("next: `adce check`, then `adce plan`");
+            say!("{}  a commented example: change it to your own", style(path.display()).bold());
+            say!("{}  by which editors complete it", style(schema.display()).bold());
+            say!("{}  an empty lake", style(format!("{}/", lake.display())).bold());
+            say!("next: `adce check`, then `adce plan`");
         }
     }
     Ok(Exit::Complete)

@@ -24,7 +24,7 @@ pub fn run(spec: &Arc<Spec>, format: Format) -> Result<Exit, Failure> {
         None => (remembered(spec)?, false),
     };
     match format {
-        Format::Json => println!("{}", serde_json::to_string(&report).unwrap_or_default()),
+        Format::Json => say!("{}", serde_json::to_string(&report).unwrap_or_default()),
         Format::Text => print(&report, live),
     }
     Ok(Exit::Complete)
@@ -41,23 +41,23 @@ fn remembered(spec: &Spec) -> Result<LimitsReport, Failure> {
 
 fn print(report: &LimitsReport, live: bool) {
     if !live {
-        println!("{}", style("no engine runs: these are the limits as declared, and what the last one left shut").dim());
+        say!("{}", style("no engine runs: these are the limits as declared, and what the last one left shut").dim());
     }
     let names = report.sources.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max("all together".len());
     for (name, limits) in &report.sources {
-        println!("{name:names$}  {}", words(limits, live));
+        say!("{name:names$}  {}", words(limits, live));
     }
-    println!("{:names$}  {}", "all together", words(&report.all, live));
+    say!("{:names$}  {}", "all together", words(&report.all, live));
     for (name, limits) in &report.sources {
-        limits.suggestions.iter().for_each(|suggestion| println!("hint: {name}: {suggestion}"));
+        limits.suggestions.iter().for_each(|suggestion| say!("hint: {name}: {suggestion}"));
     }
     for (name, collector) in &report.collectors {
         let next = collector.until.map_or_else(|| "a probe is under way".into(), |until| format!("next probe {until}"));
-        println!("collector {name}  breaker open since {}: {}; {next}", collector.since, collector.reason);
+        say!("collector {name}  breaker open since {}: {}; {next}", collector.since, collector.reason);
     }
     for ReserveShare { priority, share, slots } in &report.reserve {
         let of = slots.of.unwrap_or_default();
-        println!("set aside for {}: {:.0} % of every window and {} of {of} slots", priority.word(), share * 100.0, slots.used);
+        say!("set aside for {}: {:.0} % of every window and {} of {of} slots", priority.word(), share * 100.0, slots.used);
     }
 }
 

@@ -28,8 +28,8 @@ pub fn run(args: &ManArgs, format: Format) -> Result<Exit, Failure> {
         Some(folder) => {
             let written = write_all(&adce, folder)?;
             match format {
-                Format::Json => println!("{}", serde_json::json!({ "written": written })),
-                Format::Text => println!("{} pages in {}", written.len(), folder.display()),
+                Format::Json => say!("{}", serde_json::json!({ "written": written })),
+                Format::Text => say!("{} pages in {}", written.len(), folder.display()),
             }
         }
     }

@@ -71,7 +71,7 @@ pub fn run(args: &MarkAbsentArgs, spec: &Arc<Spec>, format: Format, now: Timesta
         by: entry.by,
     };
     match format {
-        Format::Json => println!("{}", serde_json::to_string(&marked).unwrap_or_default()),
+        Format::Json => say!("{}", serde_json::to_string(&marked).unwrap_or_default()),
         Format::Text => print(&marked),
     }
     Ok(Exit::Complete)
@@ -80,10 +80,10 @@ pub fn run(args: &MarkAbsentArgs, spec: &Arc<Spec>, format: Format, now: Timesta
 fn print(marked: &MarkedAbsent) {
     let MarkedAbsent { key, file, reason, date, by, .. } = marked;
     if marked.already {
-        println!("{key} is in {file} already: {reason} ({date} {by})");
+        say!("{key} is in {file} already: {reason} ({date} {by})");
     } else {
-        println!("{key} is absent from the next look on: {reason}");
-        println!("a line was added to {file}; commit it, or take it out to have the object collected again");
+        say!("{key} is absent from the next look on: {reason}");
+        say!("a line was added to {file}; commit it, or take it out to have the object collected again");
     }
 }
 

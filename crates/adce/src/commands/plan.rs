@@ -50,7 +50,7 @@ fn plan(survey: Survey) -> Plan {
     let foreseen = forecast(dispatcher, &assumptions, now);
     let price = once_more.and_then(|dispatcher| reserve_price(dispatcher, &foreseen, &assumptions, now));
     let hints = shortened_batches(&spec).into_iter().chain(outlives_ttl(&spec, &foreseen, now)).collect();
-    left.extend(left_over(&foreseen.left, held_back, now));
+    left.extend(left_over(&foreseen.left, held_back.len() as u64, now));
     Plan {
         name: spec.name.clone(),
         lake,

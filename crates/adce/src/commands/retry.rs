@@ -41,7 +41,7 @@ pub async fn run(args: &RetryArgs, spec: Arc<Spec>, format: Format) -> Result<Ex
         None => (in_the_state(&spec, what).await?, false),
     };
     match format {
-        Format::Json => lines.iter().for_each(|line| println!("{}", serde_json::to_string(line).unwrap_or_default())),
+        Format::Json => lines.iter().for_each(|line| say!("{}", serde_json::to_string(line).unwrap_or_default())),
         Format::Text => print(&lines, runs),
     }
     Ok(Exit::Complete)
@@ -74,16 +74,16 @@ fn print(lines: &[RetryLine], runs: bool) {
     });
     shown(&left, |line| format!("left alone: {}: {}", line.key, line.why_not.as_deref().unwrap_or_default()));
     match (retried.len(), left.len(), runs) {
-        (0, 0, _) => println!("nothing waits for a retry; `adce why KEY` says what holds a gap"),
+        (0, 0, _) => say!("nothing waits for a retry; `adce why KEY` says what holds a gap"),
         (0, ..) => {}
-        (_, _, true) => println!("the engine tries them as limits and slots allow"),
-        (_, _, false) => println!("no engine runs: the next `adce run` tries them"),
+        (_, _, true) => say!("the engine tries them as limits and slots allow"),
+        (_, _, false) => say!("no engine runs: the next `adce run` tries them"),
     }
 }
 
 fn shown(lines: &[&RetryLine], words: impl Fn(&RetryLine) -> String) {
-    lines.iter().take(SHOWN).for_each(|line| println!("{}", words(line)));
+    lines.iter().take(SHOWN).for_each(|line| say!("{}", words(line)));
     if lines.len() > SHOWN {
-        println!("… and {} more", grouped((lines.len() - SHOWN) as u64));
+        say!("… and {} more", grouped((lines.len() - SHOWN) as u64));
     }
 }

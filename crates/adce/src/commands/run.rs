@@ -1,6 +1,6 @@
 //! `adce run`: collect until nothing can be done.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +83,10 @@ pub async fn watch(wired: Wired, title: &str) -> Result<Ending, Failure> {
 }
 
 fn ask_on_terminal(gaps: u64) -> bool {
-    eprint!("{} gaps would be started for the first time. Go on? [y/N] ", adce_core::figures::grouped(gaps));
+    let asked = write!(std::io::stderr(), "{} gaps would be started for the first time. Go on? [y/N] ", adce_core::figures::grouped(gaps));
+    if asked.is_err() {
+        return false;
+    }
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

@@ -83,27 +83,27 @@ fn check(spec: &Spec, format: Format) -> Result<Exit, Failure> {
         problems,
     };
     match format {
-        Format::Json => println!("{}", serde_json::to_string(&report).unwrap_or_default()),
+        Format::Json => say!("{}", serde_json::to_string(&report).unwrap_or_default()),
         Format::Text => print(&report),
     }
     if report.whole {
         return Ok(Exit::Complete);
     }
     if format == Format::Text {
-        eprintln!("{} {}", console::style("hint:").for_stderr().cyan(), way_back(path));
+        say_aside!("{} {}", console::style("hint:").for_stderr().cyan(), way_back(path));
     }
     Ok(Exit::Unreachable)
 }
 
 fn print(report: &StateReport) {
     if !report.exists {
-        println!("{}: there is no state yet; the first `adce run` makes it", report.state);
+        say!("{}: there is no state yet; the first `adce run` makes it", report.state);
         return;
     }
-    println!("{}: {}", report.state, if report.whole { "whole" } else { "damaged" });
-    report.problems.iter().for_each(|problem| println!("  {problem}"));
+    say!("{}: {}", report.state, if report.whole { "whole" } else { "damaged" });
+    report.problems.iter().for_each(|problem| say!("  {problem}"));
     let runs = if report.engine_runs { "an engine runs on it" } else { "no engine runs on it" };
-    println!(
+    say!(
         "{} · {} · format {} · {} and {} of log · {runs}",
         report.name,
         report.lake,
@@ -113,7 +113,7 @@ fn print(report: &StateReport) {
     );
     if report.whole {
         let since = report.history_since.map_or_else(String::new, |at| format!(" since {}", at.strftime("%Y-%m-%d")));
-        println!(
+        say!(
             "{} in {}, {} under way{} · history: {} and {}{since}, {}",
             counted(report.gaps, "gap"),
             counted(report.tasks, "task"),
@@ -160,8 +160,8 @@ fn backup(spec: &Spec, to: &Path, force: bool, format: Format) -> Result<Exit, F
     };
     let copy = StateBackup { state: place.state().display().to_string(), file: to.display().to_string(), bytes: size };
     match format {
-        Format::Json => println!("{}", serde_json::to_string(&copy).unwrap_or_default()),
-        Format::Text => println!("copied {} to {}: {}", copy.state, copy.file, bytes(size)),
+        Format::Json => say!("{}", serde_json::to_string(&copy).unwrap_or_default()),
+        Format::Text => say!("copied {} to {}: {}", copy.state, copy.file, bytes(size)),
     }
     Ok(Exit::Complete)
 }

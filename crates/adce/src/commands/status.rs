@@ -31,8 +31,8 @@ pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
         None => without_engine(spec).await?,
     };
     match format {
-        Format::Json => println!("{}", serde_json::to_string(&status).unwrap_or_default()),
-        Format::Text => screen(&status).iter().for_each(|line| println!("{line}")),
+        Format::Json => say!("{}", serde_json::to_string(&status).unwrap_or_default()),
+        Format::Text => screen(&status).iter().for_each(|line| say!("{line}")),
     }
     Ok(match (status.complete, partly) {
         (_, true) => Exit::Unfinished,

@@ -49,18 +49,23 @@ pub async fn run(args: &TasksArgs, spec: Arc<Spec>, format: Format) -> Result<Ex
             let id = id.parse().map_err(|error| Failure::new(Exit::Usage, format!("{error}")).hint("`adce tasks` lists ids"))?;
             print_detail(&story(id, spec).await?, format);
         }
-        None => print_list(&list(spec).await?, args.all, format),
+        None => {
+            let (lines, held) = list(spec).await?;
+            print_list(&lines, held, args.all, format);
+        }
     }
     Ok(Exit::Complete)
 }
 
-async fn list(spec: Arc<Spec>) -> Result<Vec<TaskLine>, Failure> {
-    let mut lines = Vec::new();
+/// And how many gaps have no task because a surprise holds them.
+async fn list(spec: Arc<Spec>) -> Result<(Vec<TaskLine>, u64), Failure> {
+    let (mut lines, mut held) = (Vec::new(), 0);
     match ask::engine(&spec)? {
         Some(mut engine) => ask::answered(Client::tasks(&mut engine, |line| lines.push(line)))?,
         None => {
             let survey = Survey::of(spec).await?;
             let now = survey.now;
+            held = survey.held_back.len() as u64;
             let tasks = survey.dispatcher.tasks().into_iter();
             lines.extend(tasks.map(|task| {
                 let score = survey.dispatcher.score(task.id, now).map_or(0.0, |score| score.total as f64 / 1e6);
@@ -69,7 +74,7 @@ async fn list(spec: Arc<Spec>) -> Result<Vec<TaskLine>, Failure> {
         }
     }
     lines.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.detected_at.cmp(&b.detected_at)).then_with(|| a.key.cmp(&b.key)));
-    Ok(lines)
+    Ok((lines, held))
 }
 
 async fn story(id: TaskId, spec: Arc<Spec>) -> Result<TaskDetail, Failure> {
@@ -92,23 +97,28 @@ async fn story(id: TaskId, spec: Arc<Spec>) -> Result<TaskDetail, Failure> {
     Ok(control::detail(task.map(|task| views::remembered_task(task, 0.0, now)), held_by, gaps, history))
 }
 
-fn print_list(lines: &[TaskLine], all: bool, format: Format) {
+fn print_list(lines: &[TaskLine], held: u64, all: bool, format: Format) {
     if format == Format::Json {
-        lines.iter().for_each(|line| println!("{}", serde_json::to_string(line).unwrap_or_default()));
+        lines.iter().for_each(|line| say!("{}", serde_json::to_string(line).unwrap_or_default()));
         return;
+    }
+    if held > 0 {
+        say!("a surprise holds {}: `adce gaps` names them, `adce accept` lets them be collected", counted(held, "gap"));
     }
     if lines.is_empty() {
-        println!("no tasks: nothing is to be collected");
+        if held == 0 {
+            say!("no tasks: nothing is to be collected");
+        }
         return;
     }
-    println!(
+    say!(
         "{}",
         style(format!("{:28}  {:>9}  {:8}  {:>6}  {:8}  {:20}  FIRST KEY", "TASK", "SCORE", "PRIORITY", "ITEMS", "STATE", "COLLECTOR"))
             .dim()
     );
     let shown = if all { lines.len() } else { lines.len().min(SHOWN) };
     for line in &lines[..shown] {
-        println!(
+        say!(
             "{:28}  {:>9.1}  {:8}  {:>6}  {:8}  {:20}  {}",
             line.id.to_string(),
             line.score,
@@ -120,7 +130,7 @@ fn print_list(lines: &[TaskLine], all: bool, format: Format) {
         );
     }
     if shown < lines.len() {
-        println!("… and {} more; `--all` shows them", grouped((lines.len() - shown) as u64));
+        say!("… and {} more; `--all` shows them", grouped((lines.len() - shown) as u64));
     }
 }
 
@@ -134,11 +144,11 @@ fn what(line: &TaskLine) -> String {
 
 fn print_detail(detail: &TaskDetail, format: Format) {
     if format == Format::Json {
-        println!("{}", serde_json::to_string(detail).unwrap_or_default());
+        say!("{}", serde_json::to_string(detail).unwrap_or_default());
         return;
     }
     match &detail.task {
-        Some(task) => println!(
+        Some(task) => say!(
             "{}  {} · {} · {} · {}",
             style(task.id).bold(),
             task.collector,
@@ -146,17 +156,17 @@ fn print_detail(detail: &TaskDetail, format: Format) {
             counted(task.items as u64, "item"),
             task.state.word()
         ),
-        None => println!("the task is done; this is its story"),
+        None => say!("the task is done; this is its story"),
     }
     for gap in detail.gaps.iter().take(SHOWN) {
         let error = gap.last_error.as_ref().map(|error| format!(" · {error}")).unwrap_or_default();
         let attempts = counted(gap.attempts.into(), "attempt");
-        println!("  {} {} · {} · {attempts}{error}", gap.key, gap.reason.word(), gap.state.word());
+        say!("  {} {} · {} · {attempts}{error}", gap.key, gap.reason.word(), gap.state.word());
     }
     if let Some(held_by) = &detail.held_by {
-        println!("now: {held_by}");
+        say!("now: {held_by}");
     }
-    story_of(detail).into_iter().flat_map(|(_, lines)| lines).for_each(|line| println!("{line}"));
+    story_of(detail).into_iter().flat_map(|(_, lines)| lines).for_each(|line| say!("{line}"));
 }
 
 fn clock(at: Timestamp) -> String {

@@ -77,16 +77,11 @@ pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
             .hint("`adce gaps` lists keys and `adce plan` what is due; remove the folder to try the same again"));
     }
     match format {
-        Format::Json => println!("{}", serde_json::to_string(&crate::summary::of(&ending, &here)).unwrap_or_default()),
+        Format::Json => say!("{}", serde_json::to_string(&crate::summary::of(&ending, &here)).unwrap_or_default()),
         Format::Text => {
-            println!(
-                "{} of {} attempts collected something; {} requests",
-                totals.attempts - totals.failed,
-                totals.attempts,
-                totals.requests
-            );
-            ending.snapshot.recent.iter().for_each(|failure| println!("failed {}: {}", failure.key, failure.message));
-            println!("objects are in {}, logs in {}", folder.display(), folder.join(".adce/logs").display());
+            say!("{} of {} attempts collected something; {} requests", totals.attempts - totals.failed, totals.attempts, totals.requests);
+            ending.snapshot.recent.iter().for_each(|failure| say!("failed {}: {}", failure.key, failure.message));
+            say!("objects are in {}, logs in {}", folder.display(), folder.join(".adce/logs").display());
         }
     }
     Ok(if totals.failed == 0 { Exit::Complete } else { Exit::GapsRemain })

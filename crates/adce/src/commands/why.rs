@@ -24,17 +24,16 @@ pub async fn run(args: &WhyArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
         Some(mut engine) => ask::answered(engine.why(&args.what))?,
         None => {
             let survey = Survey::of(spec).await?;
-            let why =
-                adce_engine::why(&survey.dispatcher, &survey.records, &survey.expected, Some(&survey.coverage), &args.what, survey.now);
+            let why = survey.why(&args.what);
             views::why(&args.what, &why, survey.now)
         }
     };
     match format {
-        Format::Json => println!("{}", serde_json::to_string(&why).unwrap_or_default()),
+        Format::Json => say!("{}", serde_json::to_string(&why).unwrap_or_default()),
         Format::Text => {
-            println!("{}", style(&why.answer).bold());
-            why.facts.iter().for_each(|fact| println!("  {fact}"));
-            why.next.iter().for_each(|next| println!("  → {next}"));
+            say!("{}", style(&why.answer).bold());
+            why.facts.iter().for_each(|fact| say!("  {fact}"));
+            why.next.iter().for_each(|next| say!("  → {next}"));
         }
     }
     Ok(Exit::Complete)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use adce_core::figures::{counted, grouped, progress, span};
 use adce_core::ports::Progress;
 use adce_core::time::Timestamp;
-use adce_engine::{Phase, RunningLine, Snapshot, SourceLine, SourceState};
+use adce_engine::{DatasetLine, Phase, RunningLine, Snapshot, SourceLine, SourceState, WindowLine};
 use console::{style, truncate_str};
 
 use super::bars::bar;
@@ -78,50 +78,66 @@ fn gaps(snapshot: &Snapshot) -> String {
 
 fn datasets(snapshot: &Snapshot, columns: usize) -> Vec<String> {
     let names = widest(snapshot.datasets.iter().map(|dataset| dataset.name.as_str()));
-    let bars = columns.saturating_sub(names + 44).clamp(6, 30);
-    let lines = snapshot.datasets.iter().map(|dataset| {
+    let counts = |dataset: &DatasetLine| {
         let wanted = dataset.expected.saturating_sub(dataset.absent);
-        let mut line = format!(
-            "{:names$}  {} {:>9}  {} of {}",
-            dataset.name,
-            style(bar(dataset.present, wanted, bars)).cyan(),
-            percent(dataset.present, wanted),
-            grouped(dataset.present),
-            grouped(wanted)
-        );
+        let mut counts = format!("{:>9}  {} of {}", percent(dataset.present, wanted), grouped(dataset.present), grouped(wanted));
         if dataset.absent > 0 {
-            line.push_str(&format!(" · {} absent", grouped(dataset.absent)));
+            counts.push_str(&format!(" · {} absent", grouped(dataset.absent)));
         }
         if dataset.not_due > 0 {
-            line.push_str(&format!(" · {} not due", grouped(dataset.not_due)));
+            counts.push_str(&format!(" · {} not due", grouped(dataset.not_due)));
         }
-        line
-    });
-    lines.collect()
+        counts
+    };
+    let counts: Vec<String> = snapshot.datasets.iter().map(counts).collect();
+    // The bar takes what the figures leave.
+    let bars = columns.saturating_sub(names + widest(counts.iter().map(String::as_str)) + 4).clamp(4, 30);
+    let line = |(dataset, counts): (&DatasetLine, &String)| {
+        let wanted = dataset.expected.saturating_sub(dataset.absent);
+        format!("{:names$}  {} {counts}", dataset.name, style(bar(dataset.present, wanted, bars)).cyan())
+    };
+    snapshot.datasets.iter().zip(&counts).map(line).collect()
 }
+
+/// How much is told of a source's windows: what a narrow terminal has no room for is left out before its state is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Bars(usize),
+    Figures,
+    /// The figures of the fullest window.
+    Fullest,
+}
+
+/// `next permit in 1 m 20 s`; of a breaker as much as the time of its next probe.
+const STATE_AT_LEAST: usize = 24;
 
 fn sources(snapshot: &Snapshot, columns: usize) -> Vec<String> {
     let names = widest(snapshot.sources.iter().map(|source| source.name.as_str())).max(6);
-    let windows = widest_windows(snapshot, columns);
-    let mut lines = vec![
-        style(format!(
-            "{:names$}  {:windows$}  {:>9}  {:>8}  {:>4}  STATE",
-            "SOURCE", "RATE AGAINST LIMIT", "IN FLIGHT", "REQUESTS", "429"
-        ))
-        .dim()
-        .to_string(),
-    ];
+    let widest_windows = |detail| {
+        let widths = snapshot.sources.iter().map(|source| console::measure_text_width(&rates(source, detail)));
+        widths.max().unwrap_or(0).max("AGAINST LIMIT".len())
+    };
+    // In flight, 429, and two columns between each.
+    let beside = names + 9 + 4 + 8 + STATE_AT_LEAST;
+    let fits = |detail| beside + widest_windows(detail) + if matches!(detail, Detail::Bars(_)) { 10 } else { 0 } < columns;
+    let details = [Detail::Bars(10), Detail::Bars(5), Detail::Figures];
+    let detail = details.into_iter().find(|detail| fits(*detail)).unwrap_or(Detail::Fullest);
+    let windows = widest_windows(detail);
+    let requests = |text: &str| if matches!(detail, Detail::Bars(_)) { format!("  {text:>8}") } else { String::new() };
+    let head =
+        format!("{:names$}  {:windows$}  {:>9}{}  {:>4}  STATE", "SOURCE", "AGAINST LIMIT", "IN FLIGHT", requests("REQUESTS"), "429");
+    let mut lines = vec![style(head).dim().to_string()];
     for source in &snapshot.sources {
         let in_flight = match source.in_flight_limit {
             Some(limit) => format!("{}/{limit}", source.in_flight),
             None => source.in_flight.to_string(),
         };
-        let rate = rates(source, columns);
+        let rate = rates(source, detail);
         let padding = " ".repeat(windows.saturating_sub(console::measure_text_width(&rate)));
         lines.push(format!(
-            "{:names$}  {rate}{padding}  {in_flight:>9}  {:>8}  {:>4}  {}",
+            "{:names$}  {rate}{padding}  {in_flight:>9}{}  {:>4}  {}",
             source.name,
-            grouped(source.requests),
+            requests(&grouped(source.requests)),
             grouped(source.throttled),
             state(source, snapshot.at)
         ));
@@ -129,20 +145,21 @@ fn sources(snapshot: &Snapshot, columns: usize) -> Vec<String> {
     lines
 }
 
-fn widest_windows(snapshot: &Snapshot, columns: usize) -> usize {
-    let widths = snapshot.sources.iter().map(|source| console::measure_text_width(&rates(source, columns)));
-    widths.max().unwrap_or(0).max("RATE AGAINST LIMIT".len())
-}
-
 /// `minute █████▌  37/60   hour ▎ 80/3,000`
-fn rates(source: &SourceLine, columns: usize) -> String {
-    let width = if columns < 100 { 5 } else { 10 };
-    let windows = source.windows.iter().map(|window| {
+fn rates(source: &SourceLine, detail: Detail) -> String {
+    let window = |window: &WindowLine| {
         let name = window.key.trim_start_matches("per_");
-        let bar = style(bar(window.used, window.limit, width)).green();
-        format!("{name} {bar} {:>7}", format!("{}/{}", grouped(window.used), grouped(window.limit)))
-    });
-    let windows: Vec<String> = windows.collect();
+        let figures = format!("{}/{}", grouped(window.used), grouped(window.limit));
+        match detail {
+            Detail::Bars(width) => format!("{name} {} {figures:>7}", style(bar(window.used, window.limit, width)).green()),
+            Detail::Figures | Detail::Fullest => format!("{name} {figures}"),
+        }
+    };
+    let share = |window: &&WindowLine| window.used as f64 / window.limit.max(1) as f64;
+    let windows: Vec<String> = match detail {
+        Detail::Fullest => source.windows.iter().max_by(|one, other| share(one).total_cmp(&share(other))).map(window).into_iter().collect(),
+        _ => source.windows.iter().map(window).collect(),
+    };
     if windows.is_empty() { "no limits".into() } else { windows.join("  ") }
 }
 
@@ -195,8 +212,15 @@ fn failures(snapshot: &Snapshot, at_most: usize) -> Vec<String> {
     let mut lines = vec![style("LATEST FAILURES (each is retried, unless it says otherwise)".to_owned()).dim().to_string()];
     let shown = snapshot.recent.len().min(at_most - 1).min(4);
     let latest = snapshot.recent.iter().rev().take(shown);
-    lines.extend(latest.map(|failure| format!("  {} {} · {}", clock(failure.at), failure.key, failure.message.replace('\n', " "))));
+    lines.extend(latest.map(|failure| format!("  {} {} · {}", clock(failure.at), failure.key, reason(&failure.message))));
     lines
+}
+
+/// Without the URL that most messages of fetches begin with: the key stands before it, and a narrow terminal shows no more.
+fn reason(message: &str) -> String {
+    let is_url = |word: &str| word.starts_with("http://") || word.starts_with("https://");
+    let reason = message.split_once(' ').filter(|(word, _)| is_url(word)).map_or(message, |(_, reason)| reason);
+    reason.replace('\n', " ")
 }
 
 fn totals(snapshot: &Snapshot) -> (u64, u64) {
@@ -225,6 +249,60 @@ fn since(earlier: Timestamp, later: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn source(name: &str, state: SourceState) -> SourceLine {
+        let window = |key: &str, used, limit| WindowLine { key: key.into(), used, limit, ..WindowLine::default() };
+        SourceLine {
+            name: name.into(),
+            state,
+            windows: vec![window("per_second", 10, 10), window("per_minute", 312, 480), window("per_hour", 312, 30_000)],
+            in_flight: 6,
+            in_flight_limit: Some(6),
+            requests: 12_345,
+            queued: 17,
+            next_permit: Some(Timestamp::UNIX_EPOCH),
+            ..SourceLine::default()
+        }
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_what_matters() {
+        let at = Timestamp::UNIX_EPOCH;
+        let later = Timestamp::from_second(93).expect("a time");
+        let open = SourceState::Open { until: later, since: at, reason: "503".into() };
+        let dataset = DatasetLine {
+            name: "play_by_play".into(),
+            expected: 123_456,
+            present: 98_765,
+            absent: 1_234,
+            not_due: 110,
+            ..DatasetLine::default()
+        };
+        let failure = |key: &str, message: &str| adce_engine::FailureLine { at, key: key.into(), message: message.into() };
+        let snapshot = Snapshot {
+            at,
+            started_at: at,
+            datasets: vec![dataset],
+            sources: vec![
+                source("basketball_reference", SourceState::Ok),
+                source("espn", open),
+                source("nba", SourceState::Paused { until: later }),
+            ],
+            recent: [failure("plays/401700314.json", "http://127.0.0.1:46835/plays/401700314 answered 503: later")].into(),
+            ..Snapshot::default()
+        };
+        for (columns, all) in [(80, false), (100, false), (170, true)] {
+            let lines = render("demo", &snapshot, columns, 40);
+            let text = lines.join("\n");
+            for words in
+                ["at its limit", "breaker open until 00", "asked us to wait 1 m", "401700314.json · answered 503", "110 not due", "10/10"]
+            {
+                assert!(text.contains(words), "`{words}` at {columns} columns:\n{text}");
+            }
+            assert_eq!(text.contains("12,345") && text.contains("312/30,000"), all, "{columns} columns:\n{text}");
+            assert!(lines.iter().all(|line| console::measure_text_width(line) < columns), "{text}");
+        }
+    }
 
     #[test]
     fn a_running_attempt_shows_how_far_it_is() {

@@ -35,7 +35,7 @@ pub fn write(gaps: &[GapLine], now: Timestamp, at_most: usize, width: Option<usi
             gap.priority.word().into(),
             gap.state.word().into(),
             instant::clock(gap.detected_at, now),
-            if gap.attempts == 0 { NOTHING.into() } else { grouped(gap.attempts.into()) },
+            attempts(gap),
             gap.next_try.map_or(NOTHING.into(), |at| instant::clock(at, now)),
         ]);
     }
@@ -43,5 +43,14 @@ pub fn write(gaps: &[GapLine], now: Timestamp, at_most: usize, width: Option<usi
     match gaps.len().saturating_sub(at_most) {
         0 => Ok(()),
         more => writeln!(out, "… and {} more (`--all` shows them)", grouped(more as u64)),
+    }
+}
+
+/// Used up in this round, and in brackets all that there were: an outage of the source uses none up.
+fn attempts(gap: &GapLine) -> String {
+    match (gap.attempts, gap.tries) {
+        (0, 0) => NOTHING.into(),
+        (used, tries) if used == tries => grouped(used.into()),
+        (used, tries) => format!("{} ({})", grouped(used.into()), grouped(tries.into())),
     }
 }

@@ -2,8 +2,9 @@
 
 pub mod gaps;
 pub mod instant;
+#[macro_use]
 mod paper;
 pub mod plan;
 pub mod table;
 
-pub use paper::Paper;
+pub use paper::{Paper, say_line, say_line_aside, something_is_unsaid};

@@ -74,8 +74,9 @@ fn coverage_table(plan: &Plan) -> Table {
         Column::Rare("EXPIRED"),
         Column::Text("NEXT DUE"),
     ]);
-    let nothing = DatasetCoverage::default();
-    let all = (plan.datasets.len() > 1).then_some(("all", &plan.coverage.items, &nothing));
+    let next_due = plan.datasets.values().filter_map(|dataset| dataset.next_due).min();
+    let together = DatasetCoverage { next_due, ..DatasetCoverage::default() };
+    let all = (plan.datasets.len() > 1).then_some(("all", &plan.coverage.items, &together));
     let each = plan.datasets.iter().map(|(name, dataset)| (name.as_str(), &dataset.counts.items, dataset));
     for (name, counts, dataset) in each.chain(all) {
         table.row([
@@ -91,7 +92,7 @@ fn coverage_table(plan: &Plan) -> Table {
             share(counts),
             figure(counts.not_due),
             figure(counts.expired),
-            next_due(dataset, plan.at),
+            when_due(dataset, plan.at),
         ]);
     }
     table
@@ -102,7 +103,7 @@ fn share(counts: &Counts) -> String {
     percent(counts.present, counts.wanted()).unwrap_or_else(|| "100 %".into())
 }
 
-fn next_due(dataset: &DatasetCoverage, now: Timestamp) -> String {
+fn when_due(dataset: &DatasetCoverage, now: Timestamp) -> String {
     let Some(at) = dataset.next_due else {
         return NOTHING.into();
     };
@@ -364,7 +365,7 @@ prod · s3://nba-raw-data · 2025-03-09 14:00 UTC · reads only, asks no upstrea
 DATASET       EXPECTED  PRESENT  MISSING  STALE  UNDER  ABSENT  COMPLETE  NOT DUE  NEXT DUE
 schedule           540      521        2     17      -       -   96.48 %        -  -
 play_by_play     2,269    2,214       31     22      1       1   97.61 %      110  today 20:00 (8 that day)
-all              2,809    2,735       33     39      1       1   97.40 %      110  -
+all              2,809    2,735       33     39      1       1   97.40 %      110  today 20:00
 431 objects near play_by_play that no dataset expects, for example play_by_play/old.json
 
 #  SCORE  TASKS  WHAT               ITEMS  WHY                                               REQ   DONE BY

@@ -385,6 +385,7 @@ fn gap(gap: &Gap, state: GapState) -> GapLine {
         state,
         detected_at: gap.detected_at,
         attempts: gap.progress.attempts,
+        tries: gap.progress.attempts_total,
         next_try: gap.progress.next_try,
         due: gap.due,
         priority: gap.priority,

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use adce_core::figures::counted;
 use adce_core::ports::Clock;
 
 use crate::command::contract::{Heard, MARK, Words, shortened};
@@ -28,6 +29,8 @@ pub(crate) struct Output {
     stderr: Stream,
     /// Bytes that came by the pipes.
     pub(crate) fed: u64,
+    /// Lines that were meant for adce: what is wrong with the first of them, and how many there were.
+    misunderstood: Option<(String, u64)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +61,8 @@ struct Stream {
 impl Output {
     /// `keep`: so many bytes of the beginning, and as many of the end.
     pub(crate) fn new(words: Words, redactor: Redactor, keep: usize, clock: Arc<dyn Clock>) -> Self {
-        Output { words, redactor, log: Log::keeping(keep), clock, stdout: Stream::default(), stderr: Stream::default(), fed: 0 }
+        let (stdout, stderr) = (Stream::default(), Stream::default());
+        Output { words, redactor, log: Log::keeping(keep), clock, stdout, stderr, fed: 0, misunderstood: None }
     }
 
     pub(crate) fn feed(&mut self, from: From, chunk: &[u8]) {
@@ -119,6 +123,7 @@ impl Output {
             Heard::Complaint(why) => {
                 self.record(from.speaker(), line);
                 self.complain(&why);
+                self.misunderstood.get_or_insert((why, 0)).1 += 1;
             }
         }
     }
@@ -168,6 +173,13 @@ impl Output {
     pub(crate) fn last_line(&self) -> Option<String> {
         let readable = |stream: &Stream| readable(&String::from_utf8_lossy(&stream.last_line)).trim().to_owned();
         [&self.stderr, &self.stdout].into_iter().map(readable).find(|line| !line.is_empty())
+    }
+
+    /// What was said to adce and meant nothing to it; `None`: nothing was.
+    pub(crate) fn misunderstood(&self) -> Option<String> {
+        let (first, lines) = self.misunderstood.as_ref()?;
+        let first = self.redact(&shortened(first, 200).replace('\n', " "));
+        Some(if *lines == 1 { first } else { format!("{first}, and {} like it", counted(lines - 1, "line")) })
     }
 
     pub(crate) fn redact(&self, text: &str) -> String {

@@ -210,7 +210,7 @@ fn check_identity(db: &Connection, path: &Path, configured: &Identity) -> Result
     }
     Err(StoreError::OtherLake {
         remembered: remembered.to_string(),
-        configured: format!("{configured}; the state is `{}`: give this config a `state:` of its own", path.display()),
+        configured: format!("{configured} (the state is `{}`)", path.display()),
     })
 }
 

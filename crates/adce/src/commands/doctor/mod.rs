@@ -82,8 +82,8 @@ pub async fn run(args: &DoctorArgs, spec: Option<Arc<Spec>>, format: Format) -> 
     let argv: Vec<String> = args.command.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let report = findings.report(&argv, both, |protocol| patient.upstream.seen(protocol));
     match format {
-        Format::Json => println!("{}", serde_json::to_string(&report).unwrap_or_default()),
-        Format::Text => report::lines(&report, &program::words(&args.command), report::width()).iter().for_each(|line| println!("{line}")),
+        Format::Json => say!("{}", serde_json::to_string(&report).unwrap_or_default()),
+        Format::Text => report::lines(&report, &program::words(&args.command), report::width()).iter().for_each(|line| say!("{line}")),
     }
     // "It finished", and not all is well.
     Ok(if report.paced { Exit::Complete } else { Exit::GapsRemain })
