@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use adce_demo::{Limit, Moods, Upstream, UpstreamConfig};
 use bytes::Bytes;
 use support::certified::{certified, in_tls};
 use support::place::Place;
+use support::tools::{installed, tool};
 use tokio::runtime::Runtime;
 
 const PER_SECOND: u64 = 5;
@@ -119,29 +120,6 @@ fn collect(client: &Client, web: &Web) -> (String, u64) {
     assert_eq!(said.code, Some(0), "{}: {told}", web.url);
     let sent = said.json()["sources"]["up"]["requests"].as_u64().unwrap_or_else(|| panic!("no figure: {told}"));
     (told, sent)
-}
-
-/// `None`: it is not there, and may be missing.
-fn found(name: &str, path: Option<PathBuf>, how: &str) -> Option<PathBuf> {
-    if path.is_none() {
-        let required = std::env::var("ADCE_TEST_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-        assert!(!required, "{name} is required and not there: {how}");
-        eprintln!("SKIPPED: {name} is not there; to run this test: {how}");
-    }
-    path
-}
-
-fn installed(command: &str) -> Option<Client> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::split_paths(&path).map(|folder| folder.join(command)).find(|path| path.is_file());
-    found(command, path, &format!("install the Debian package `{command}`")).map(|_| Client::script(""))
-}
-
-/// What scripts/test installs.
-fn tool(below: &str) -> Option<PathBuf> {
-    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/clients");
-    let folder = std::env::var_os("ADCE_TEST_CLIENTS").map_or_else(usual, PathBuf::from);
-    found(below, Some(folder.join(below)).filter(|path| path.is_file()), "run scripts/test once, or set ADCE_TEST_CLIENTS")
 }
 
 fn python() -> Option<PathBuf> {
