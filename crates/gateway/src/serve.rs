@@ -398,7 +398,8 @@ impl Drop for Unanswered<'_> {
 /// What its sender is told of an upstream that gave no answer, or may not be asked.
 pub(crate) fn unreachable(whom: &str, why: &io::Error) -> Refusal {
     match why.kind() {
-        io::ErrorKind::PermissionDenied => Refusal(StatusCode::FORBIDDEN, why.to_string()),
+        // Without a number it is our own judgement; with one the kernel's, of a way that this machine does not allow.
+        io::ErrorKind::PermissionDenied if why.raw_os_error().is_none() => Refusal(StatusCode::FORBIDDEN, why.to_string()),
         _ => Refusal(StatusCode::BAD_GATEWAY, format!("{whom} gave no answer: {}", in_words(why))),
     }
 }
@@ -455,5 +456,20 @@ impl Refusal {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(OWN_RETRY_AFTER_S));
         }
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_does_not_let_us_reach_is_no_refusal_of_ours() {
+        let told = |why: io::Error| unreachable("`espn`", &why);
+        let Refusal(ours, _) = told(io::Error::new(io::ErrorKind::PermissionDenied, "it is private"));
+        assert_eq!(ours, StatusCode::FORBIDDEN);
+        const EACCES: i32 = 13;
+        let Refusal(kernels, why) = told(io::Error::from_raw_os_error(EACCES));
+        assert_eq!((kernels, &*why), (StatusCode::BAD_GATEWAY, "`espn` gave no answer: Permission denied (os error 13)"));
     }
 }
