@@ -20,6 +20,10 @@ bench *names:
 kills count="1000":
     ADCE_KILLS={{count}} cargo test -p adce --test crash -- --nocapture
 
+# Eight scrapers of five kinds at once before three upstreams, with the gateway and without it.
+scrapers minutes="20":
+    bench/run scrapers --minutes {{minutes}}
+
 # A simulated day.
 simulate seed="1":
     cargo run --release -p adce-sim -- --seed {{seed}}

@@ -44,6 +44,8 @@ pub(crate) struct Forwarder {
     pub(crate) strict: bool,
     /// `host:port` of the lake.
     pub(crate) lake: Option<String>,
+    /// Hosts and domains that commands may ask without the gateway, if they can.
+    pub(crate) around: Vec<String>,
     pub(crate) authority: Option<Arc<Authority>>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) permits: Arc<dyn Permits>,
@@ -178,6 +180,9 @@ impl Forwarder {
         if self.lake.as_ref().is_some_and(|lake| *lake == format!("{}:{}", origin.host, origin.port)) {
             return Ok(Reach::Declared);
         }
+        if self.is_around(&origin.host.to_string()) {
+            return Ok(Reach::Declared);
+        }
         let may_ask = self.door.may_ask(attempt, None);
         self.permits.uncovered(attempt, &origin.host.to_string(), !self.strict && may_ask.is_ok());
         if let Err(only) = may_ask {
@@ -188,6 +193,13 @@ impl Forwarder {
             return Err(Refusal(StatusCode::FORBIDDEN, why));
         }
         Ok(Reach::Public)
+    }
+
+    /// As clients read `NO_PROXY`.
+    fn is_around(&self, host: &str) -> bool {
+        let is_in =
+            |domain: &String| host.strip_suffix(domain.trim_start_matches('.')).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        self.around.iter().any(is_in)
     }
 
     fn by_base_url(&self, uri: &Uri, link: &Link) -> Result<Passage, Refusal> {
