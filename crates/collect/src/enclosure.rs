@@ -123,9 +123,8 @@ impl Enclosure {
     pub(crate) fn explain(&self, why: &io::Error) -> Option<String> {
         let what = match self.step.get() {
             Step::Done => return None,
-            Step::Separate
-                if matches!(why.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS | libc::ENOSPC | libc::EINVAL)) =>
-            {
+            // Some refuse the namespace, others let it be made and then deny everything inside.
+            Step::Separate | Step::BeWhoItWas | Step::HaveALoopback if is_refusal(why) => {
                 return Some(format!(
                     "`egress: gateway` needs a network namespace, which this machine refuses ({why}): allow user namespaces \
                      (`user.max_user_namespaces`, `kernel.apparmor_restrict_unprivileged_userns=0`; in a container its seccomp profile), \
@@ -139,6 +138,10 @@ impl Enclosure {
         };
         Some(format!("`egress: gateway`: {what} could not be made: {why}"))
     }
+}
+
+fn is_refusal(why: &io::Error) -> bool {
+    matches!(why.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS | libc::ENOSPC | libc::EINVAL | libc::EUSERS))
 }
 
 /// Whether commands can be enclosed here; the error says why not.
@@ -224,6 +227,8 @@ mod tests {
             refused.starts_with("`egress: gateway` needs a network namespace, which this machine refuses (Operation not permitted"),
             "{refused}"
         );
+        enclosure.step.set(Step::BeWhoItWas);
+        assert_eq!(enclosure.explain(&io::Error::from_raw_os_error(libc::EPERM)), Some(refused), "as AppArmor does");
         enclosure.step.set(Step::Listen);
         let told = enclosure.explain(&io::Error::from_raw_os_error(libc::EADDRINUSE)).unwrap();
         assert!(told.contains("the gateway's socket inside could not be made: Address already in use"), "{told}");
