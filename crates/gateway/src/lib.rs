@@ -20,6 +20,8 @@ mod complaints;
 mod credentials;
 mod door;
 mod egress;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod headers;
 mod origin;
 mod pool;
