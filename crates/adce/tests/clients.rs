@@ -14,7 +14,7 @@ use adce_demo::{Limit, Moods, Upstream, UpstreamConfig};
 use bytes::Bytes;
 use support::certified::{certified, in_tls};
 use support::place::Place;
-use support::tools::{installed, tool};
+use support::tools::{found, installed, installed_by, tool};
 use tokio::runtime::Runtime;
 
 const PER_SECOND: u64 = 5;
@@ -126,6 +126,13 @@ fn python() -> Option<PathBuf> {
     tool("bin/python")
 }
 
+/// One that has this package, too.
+fn python_with(package: &str) -> Option<PathBuf> {
+    let python = python()?;
+    let finds = Command::new(&python).args(["-c", &format!("import {package}")]).output().is_ok_and(|output| output.status.success());
+    found(package, finds.then_some(python), "run scripts/test once more")
+}
+
 #[test]
 fn curl_is_paced() {
     let client = installed("curl");
@@ -161,6 +168,18 @@ fn python_urllib_is_paced_and_content_with_the_certificates_at_its_strictest() {
 #[test]
 fn scrapy_is_paced() {
     is_paced(Client::program(python(), ("with_scrapy.py", include_str!("support/clients/with_scrapy.py"))));
+}
+
+#[test]
+fn boto3_is_paced() {
+    is_paced(Client::program(python_with("boto3"), ("with_boto3.py", include_str!("support/clients/with_boto3.py"))));
+}
+
+#[test]
+fn java_http_client_is_paced_by_base_url() {
+    // The launcher compiles what it is given, which wants more than what runs programs.
+    let java = installed_by("default-jdk-headless", "javac").and_then(|_| installed_by("default-jdk-headless", "java"));
+    is_paced(Client::program(java, ("Pages.java", include_str!("support/clients/Pages.java"))));
 }
 
 #[test]

@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 
 /// A program in PATH, of the Debian package of that name.
 pub fn installed(command: &str) -> Option<PathBuf> {
+    installed_by(command, command)
+}
+
+pub fn installed_by(package: &str, command: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::split_paths(&path).map(|folder| folder.join(command)).find(|path| path.is_file());
-    found(command, path, &format!("install the Debian package `{command}`"))
+    found(command, path, &format!("install the Debian package `{package}`"))
 }
 
 /// What scripts/test installs.
@@ -17,7 +21,7 @@ pub fn tool(below: &str) -> Option<PathBuf> {
 }
 
 /// `None`: it is not there, and may be missing.
-fn found(name: &str, path: Option<PathBuf>, how: &str) -> Option<PathBuf> {
+pub fn found(name: &str, path: Option<PathBuf>, how: &str) -> Option<PathBuf> {
     if path.is_none() {
         let required = std::env::var("ADCE_TEST_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
         assert!(!required, "{name} is required and not there: {how}");
