@@ -34,6 +34,7 @@ there.request("GET", "/around")' "$1" 2>/dev/null && around=passed
 for page in 1 2 3 4 5; do curl -sSf "$1/through/$page" || exit 1; done >"$2"
 curl -sSf --noproxy '*' "$ADCE_GATEWAY/up/base" >>"$2" || exit 1
 echo "around: $around" >>"$2"
+id -u >who
 # It leaves somebody behind, who would try later.
 setsid sh -c 'echo $$ >daemon; exec sleep 1000' >/dev/null 2>&1 &
 while [ ! -s daemon ]; do sleep 0.05; done
@@ -115,7 +116,8 @@ fn without_egress_the_same_command_passes_uncounted() {
 /// Root makes a network namespace and nothing else; everybody else a user namespace, too.
 #[test]
 fn who_is_not_root_is_enclosed_as_well_and_his_files_are_his() {
-    const NOBODY: u32 = 65_534;
+    // Not 65,534, which is how a user shows whom a namespace does not know.
+    const SOMEBODY: u32 = 12_345;
     if !tools() || installed("setpriv").is_none() {
         return;
     }
@@ -128,14 +130,15 @@ fn who_is_not_root_is_enclosed_as_well_and_his_files_are_his() {
     let program = world.place.path("adce");
     fs::copy(env!("CARGO_BIN_EXE_adce"), &program).expect("a copy");
     fs::set_permissions(world.place.folder(), fs::Permissions::from_mode(0o755)).expect("ours");
-    let given = Command::new("chown").args(["-R", &format!("{NOBODY}:{NOBODY}")]).arg(world.place.folder()).status();
+    let given = Command::new("chown").args(["-R", &format!("{SOMEBODY}:{SOMEBODY}")]).arg(world.place.folder()).status();
     assert!(given.expect("chown").success());
     let mut command = Command::new("setpriv");
-    command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]).arg(program);
+    command.args([&format!("--reuid={SOMEBODY}"), &format!("--regid={SOMEBODY}"), "--clear-groups"]).arg(program);
     command.args(["run", "--once", "--format", "json"]).current_dir(world.place.folder()).env("HOME", world.place.folder());
     world.is_enclosed(&said(command.output().expect("adce runs")));
+    assert_eq!(world.place.read("who"), format!("{SOMEBODY}\n"));
     let of = |name: &str| fs::metadata(world.place.path(name)).map(|file| (file.uid(), file.gid())).expect("a file");
-    assert_eq!([of("lake/page.txt"), of("daemon")], [(NOBODY, NOBODY); 2]);
+    assert_eq!([of("lake/page.txt"), of("daemon")], [(SOMEBODY, SOMEBODY); 2]);
 }
 
 #[test]
