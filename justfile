@@ -20,6 +20,14 @@ bench *names:
 kills count="1000":
     ADCE_KILLS={{count}} cargo test -p adce --test crash -- --nocapture
 
+# Eight scrapers of five kinds at once before three upstreams, with the gateway and without it.
+scrapers minutes="20":
+    bench/run scrapers --minutes {{minutes}}
+
+# Random bytes into one of the entrances of strangers: connection, addresses, proxy_credentials, headers. Wants `cargo install cargo-fuzz` and a nightly compiler.
+fuzz entrance="connection" seconds="600":
+    cargo +nightly fuzz run {{entrance}} -- -max_total_time={{seconds}}
+
 # A simulated day.
 simulate seed="1":
     cargo run --release -p adce-sim -- --seed {{seed}}

@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use adce_demo::{Limit, Moods, Upstream, UpstreamConfig};
 use bytes::Bytes;
 use support::certified::{certified, in_tls};
 use support::place::Place;
+use support::tools::{found, installed, installed_by, tool};
 use tokio::runtime::Runtime;
 
 const PER_SECOND: u64 = 5;
@@ -121,31 +122,15 @@ fn collect(client: &Client, web: &Web) -> (String, u64) {
     (told, sent)
 }
 
-/// `None`: it is not there, and may be missing.
-fn found(name: &str, path: Option<PathBuf>, how: &str) -> Option<PathBuf> {
-    if path.is_none() {
-        let required = std::env::var("ADCE_TEST_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-        assert!(!required, "{name} is required and not there: {how}");
-        eprintln!("SKIPPED: {name} is not there; to run this test: {how}");
-    }
-    path
-}
-
-fn installed(command: &str) -> Option<Client> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::split_paths(&path).map(|folder| folder.join(command)).find(|path| path.is_file());
-    found(command, path, &format!("install the Debian package `{command}`")).map(|_| Client::script(""))
-}
-
-/// What scripts/test installs.
-fn tool(below: &str) -> Option<PathBuf> {
-    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/clients");
-    let folder = std::env::var_os("ADCE_TEST_CLIENTS").map_or_else(usual, PathBuf::from);
-    found(below, Some(folder.join(below)).filter(|path| path.is_file()), "run scripts/test once, or set ADCE_TEST_CLIENTS")
-}
-
 fn python() -> Option<PathBuf> {
     tool("bin/python")
+}
+
+/// One that has this package, too.
+fn python_with(package: &str) -> Option<PathBuf> {
+    let python = python()?;
+    let finds = Command::new(&python).args(["-c", &format!("import {package}")]).output().is_ok_and(|output| output.status.success());
+    found(package, finds.then_some(python), "run scripts/test once more")
 }
 
 #[test]
@@ -183,6 +168,18 @@ fn python_urllib_is_paced_and_content_with_the_certificates_at_its_strictest() {
 #[test]
 fn scrapy_is_paced() {
     is_paced(Client::program(python(), ("with_scrapy.py", include_str!("support/clients/with_scrapy.py"))));
+}
+
+#[test]
+fn boto3_is_paced() {
+    is_paced(Client::program(python_with("boto3"), ("with_boto3.py", include_str!("support/clients/with_boto3.py"))));
+}
+
+#[test]
+fn java_http_client_is_paced_by_base_url() {
+    // The launcher compiles what it is given, which wants more than what runs programs.
+    let java = installed_by("default-jdk-headless", "javac").and_then(|_| installed_by("default-jdk-headless", "java"));
+    is_paced(Client::program(java, ("Pages.java", include_str!("support/clients/Pages.java"))));
 }
 
 #[test]

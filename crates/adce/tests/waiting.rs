@@ -2,8 +2,13 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Child, Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use adce_core::time::Timestamp;
 use support::place::{Place, Said, said, wait_for};
 
 /// One item; its scraper notes each attempt, and succeeds when `good` is there.
@@ -195,4 +200,45 @@ fn elsewhere_many_gaps_are_said_and_started() {
     let place = many(1_001);
     place.adce(&["run"]).ends_with(2).says("1,001 gaps are started for the first time");
     assert!(place.has("started"));
+}
+
+/// Many answer so and say nothing else.
+#[test]
+fn a_source_that_refuses_without_a_word_is_left_alone_for_a_minute_and_limits_shows_it() {
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let address = upstream.local_addr().expect("bound");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    // Ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in upstream.incoming() {
+            let mut stream = stream.expect("a connection");
+            let lines = BufReader::new(stream.try_clone().expect("a descriptor")).lines().map_while(Result::ok);
+            if lines.take_while(|line| !line.is_empty()).count() > 0 {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.write_all(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+        }
+    });
+    let place = Place::new(&format!(
+        "version: 1\nname: refused\nlake: ./lake\nsources:\n  up: {{ hosts: [\"{address}\"], limits: {{ per_minute: 60, in_flight: 1 }} }}\n\
+         dimensions: {{ page: [a, b, c] }}\ndatasets:\n  all:\n    source: up\n    key: \"{{page}}.txt\"\n    for: page\n    collector: \
+         {{ http: {{ url: \"http://{address}/{{page}}\" }} }}\n"
+    ));
+    let engine = place.start(&["run"]);
+    let limits = || place.adce(&["limits", "--format", "json"]).json()["sources"]["up"].clone();
+    wait_for("a pause", || asked.load(Ordering::SeqCst) > 0 && limits()["state"] == "paused");
+    let source = limits();
+    let until: Timestamp = source["until"].as_str().expect("an instant").parse().expect("an instant");
+    let left = until.duration_since(Timestamp::now()).as_secs();
+    assert!((30..=60).contains(&left), "{left} s of a minute are left: {source}");
+    assert_eq!(source["learned"]["share"], 0.5, "and from then on half as fast: {source}");
+    place.adce(&["limits"]).says("answered 429 and did not say for how long").says("50 % of its full rate");
+    // The second one is started, and waits for the source: once lets it.
+    signal(&engine, "-TERM");
+    wait_for("the engine to drain", || is_stopping(&place));
+    signal(&engine, "-TERM");
+    ended(engine).ends_with(143);
+    assert_eq!(limits()["state"], "paused", "a later engine knows of it");
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "nobody else asked meanwhile");
 }

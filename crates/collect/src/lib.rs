@@ -7,6 +7,7 @@
 //! [`end_predecessors`] and [`end_strays`].
 
 mod command;
+mod enclosure;
 mod http;
 mod launch;
 mod orphans;
@@ -27,6 +28,7 @@ use adce_core::spec::{Collector, How};
 use async_trait::async_trait;
 
 use crate::command::Commands;
+pub use crate::enclosure::can_enclose;
 use crate::http::Fetches;
 pub use crate::http::Upstream;
 pub use crate::predecessor::{EndedGroup, end_predecessors};

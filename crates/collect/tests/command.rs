@@ -69,7 +69,7 @@ async fn only_allowed_variables_reach_a_scraper_and_no_credentials_of_the_lake()
 fn admission() -> Admission {
     let (url, proxy) = ("http://127.0.0.1:1/token".to_owned(), "http://adce:token@127.0.0.1:1".to_owned());
     let variables = vec![("HTTPS_PROXY", proxy.clone()), ("https_proxy", proxy.clone())];
-    Admission { variables, hidden: vec![(proxy, "$HTTP_PROXY"), (url.clone(), "$ADCE_GATEWAY")], url }
+    Admission { port: 1, variables, hidden: vec![(proxy, "$HTTP_PROXY"), (url.clone(), "$ADCE_GATEWAY")], url }
 }
 
 #[tokio::test]

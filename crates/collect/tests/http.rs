@@ -344,7 +344,7 @@ async fn how_many_landed_is_told_after_each() {
     let told = attempt.told.lock().unwrap();
     let figures = told.iter().filter_map(|told| match told {
         Told::Progress(progress) => Some((progress.done, progress.of)),
-        Told::Started(_) => None,
+        Told::Started(_) | Told::Enclosed(_) => None,
     });
     assert_eq!(figures.collect::<Vec<_>>(), [(2, 3), (3, 3)], "two items share the first URL");
 }

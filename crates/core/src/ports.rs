@@ -3,6 +3,7 @@
 //! No port assumes that engine and store share a process. Each says what is true after a call returned, and what may
 //! have happened if it failed.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,8 +216,11 @@ pub struct Progress {
 }
 
 /// What an attempt tells while it runs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Told {
+    /// At most once, of a command that reaches nothing but the gateway: where inside of its network the gateway is to listen. It is
+    /// told when the program has begun; who connects before it is heard waits.
+    Enclosed(OwnedFd),
     /// At most once, when a process group goes on after its first moments: the engine records it. Of a command that was over
     /// before that, nothing is left to be found by a later engine.
     Started(ProcessRecord),
@@ -379,6 +383,8 @@ pub trait Permits: Send + Sync {
 /// How an attempt passes the gateway. All of it opens the gateway to whoever knows it, while the attempt runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admission {
+    /// On which port of 127.0.0.1 the gateway is.
+    pub port: u16,
     /// `http://127.0.0.1:PORT/<attempt token>`: the command's `ADCE_GATEWAY`.
     pub url: String,
     /// By which common clients use the gateway as a proxy and trust what it shows them.
@@ -394,6 +400,9 @@ pub trait Gate: Send + Sync {
 
     /// As [`admit`](Self::admit), of a program that a person runs by hand. `only`: it may ask these sources and nobody else.
     fn admit_guest(&self, guest: AttemptId, only: Option<Vec<String>>) -> Option<Admission>;
+
+    /// Listens for the attempt on this socket, too, until it is dismissed. The socket may be of another network than this process.
+    fn enclosed(&self, attempt: AttemptId, inside: OwnedFd);
 
     /// Ends what the attempt still has open; its URL answers nobody from now on.
     fn dismiss(&self, attempt: AttemptId);

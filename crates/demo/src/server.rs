@@ -116,10 +116,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let path = request.uri().path_and_query().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let body = shared.content.body(&path);
     let (mood, latency) = shared.arrived(&path, body.is_some());
+    tokio::time::sleep(latency).await;
     let Some(mood) = mood else {
         return Ok(refusal(StatusCode::TOO_MANY_REQUESTS, "limit exceeded", Some("2")));
     };
-    tokio::time::sleep(latency).await;
     let Some(body) = body else {
         return Ok(refusal(StatusCode::NOT_FOUND, "no such thing", None));
     };

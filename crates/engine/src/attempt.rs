@@ -113,6 +113,7 @@ impl Attempt {
         let proxied = matches!(order.collector.how, How::Command(_));
         order.gateway = proxied.then(|| self.ports.gate.admit(attempt, order.collector.pass)).flatten();
         let listener = |told| match told {
+            Told::Enclosed(inside) => self.ports.gate.enclosed(attempt, inside),
             Told::Started(process) => helm.tell(Message::Process(process)),
             Told::Progress(progress) => self.progress.set(progress),
         };

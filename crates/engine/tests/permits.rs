@@ -187,6 +187,32 @@ async fn an_attempt_behind_a_pause_of_its_source_is_not_held_up_by_a_limit() {
     running.end().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_429_that_does_not_say_for_how_long_pauses_its_source_for_a_minute_and_the_next_one_for_two() {
+    let place = one_source("{ per_minute: 10 }", "      via: gateway\n      batch: { size: 3 }\n");
+    let (mut scenes, script) = hands_over();
+    let running = place.run(script).await;
+    let (scene, may_end) = scenes.recv().await.unwrap();
+    let ask = || Box::pin(scene.permits.acquire(scene.order.attempt, "up"));
+    let refused = Answer::Status { code: 429, retry_after: None, quotas: Default::default() };
+    let mut next = ask();
+    for minutes in [1, 2] {
+        let permit = next.await.unwrap();
+        scene.permits.settle(permit, Settlement::ArrivedBy(place.clock.now().boot));
+        scene.permits.answered(scene.order.attempt, "up", refused);
+        next = ask();
+        assert!(futures::poll!(next.as_mut()).is_pending());
+        until("it waits", async || snapshot(&running.handle).await.sources[0].asking == 1).await;
+        place.clock.advance(Duration::from_secs(minutes * 60 - 1));
+        let source = snapshot(&running.handle).await.sources.swap_remove(0);
+        assert!(source.asking == 1 && futures::poll!(next.as_mut()).is_pending(), "{minutes}: one second too early");
+        place.clock.advance(Duration::from_secs(1));
+    }
+    scene.permits.settle(next.await.unwrap(), NOW);
+    may_end.send(()).unwrap();
+    running.end().await.unwrap();
+}
+
 /// Else each would wait for the other, and no timeout would ever part them.
 #[tokio::test]
 async fn two_attempts_that_hold_what_the_other_waits_for_are_not_held_up() {

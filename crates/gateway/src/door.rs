@@ -76,6 +76,17 @@ impl Door {
         }
     }
 
+    /// `end` is cancelled when the attempt is dismissed, at once if it was.
+    pub(crate) fn open_for(&self, attempt: AttemptId, end: CancellationToken) {
+        let mut inside = self.lock();
+        inside.links += 1;
+        let number = inside.links;
+        match inside.by_token.values_mut().find(|admitted| admitted.attempt == attempt) {
+            Some(admitted) => drop(admitted.links.insert(number, end)),
+            None => end.cancel(),
+        }
+    }
+
     pub(crate) fn dismiss(&self, attempt: AttemptId) {
         let mut inside = self.lock();
         let gone = inside.by_token.extract_if(|_, admitted| admitted.attempt == attempt);

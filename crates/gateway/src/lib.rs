@@ -20,6 +20,8 @@ mod complaints;
 mod credentials;
 mod door;
 mod egress;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod headers;
 mod origin;
 mod pool;
@@ -31,6 +33,7 @@ mod variables;
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,12 +41,13 @@ use std::time::Duration;
 
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Admission, Clock, Gate, Permits};
-use adce_core::spec::{Limits, Pass, Source};
+use adce_core::spec::{Egress, Limits, Pass, Source};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -109,7 +113,8 @@ pub struct Rules {
 pub struct Gateway {
     port: u16,
     door: Arc<Door>,
-    authority: Option<Arc<Authority>>,
+    forwarder: Arc<Forwarder>,
+    runtime: Handle,
     no_proxy: Vec<String>,
     preload: Option<PathBuf>,
     /// Where nothing has a limit and nothing is refused, commands keep the network that they have.
@@ -127,10 +132,12 @@ impl Gateway {
         let port = listener.local_addr()?.port();
         let (door, end) = (Arc::new(Door::default()), CancellationToken::new());
         let pool = Arc::new(Pool::new(stand_in));
+        let around = no_proxy.clone();
         no_proxy.extend(lake.as_deref().map(|lake| variables::around(lake, &routes)));
-        let forwarder = Forwarder { port, routes, lake, strict, authority: authority.clone(), pool, permits, clock, door: door.clone() };
-        tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, Arc::new(forwarder), end.clone())));
-        Ok(Gateway { port, door, authority, no_proxy, preload, has_business, end })
+        let forwarder = Forwarder { port, routes, lake, around, strict, authority, pool, permits, clock, door: door.clone() };
+        let forwarder = Arc::new(forwarder);
+        tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, forwarder.clone(), end.clone())));
+        Ok(Gateway { port, door, forwarder, runtime: Handle::current(), no_proxy, preload, has_business, end })
     }
 
     pub fn port(&self) -> u16 {
@@ -141,13 +148,26 @@ impl Gateway {
         let is_proxied = self.has_business || pass != Pass::default() || only.is_some();
         let token = self.door.admit(attempt, pass, only);
         let proxy = format!("http://{}:{token}@127.0.0.1:{}", credentials::USER, self.port);
-        let trusted = self.authority.as_ref().map(|authority| authority.place());
-        let variables = || variables::variables(&proxy, &self.no_proxy, self.preload.as_deref(), trusted);
+        let trusted = self.forwarder.authority.as_ref().map(|authority| authority.place());
+        // Who has no way around the gateway is not sent there.
+        let around = if pass.egress == Egress::Gateway { &[][..] } else { &self.no_proxy };
+        let variables = || variables::variables(&proxy, around, self.preload.as_deref(), trusted);
         let variables = if is_proxied { variables() } else { Vec::new() };
         let url = format!("http://127.0.0.1:{}/{token}", self.port);
         let basic = credentials::basic(&token);
         let hidden = vec![(proxy, "$HTTP_PROXY"), (url.clone(), "$ADCE_GATEWAY"), (basic, "…"), (token, "…")];
-        Admission { url, variables, hidden }
+        Admission { port: self.port, url, variables, hidden }
+    }
+
+    /// Nobody waits for what goes wrong here: the command's requests will say so.
+    fn listen(&self, attempt: AttemptId, inside: OwnedFd) -> io::Result<()> {
+        let inside = std::net::TcpListener::from(inside);
+        inside.set_nonblocking(true)?;
+        let _runtime = self.runtime.enter();
+        let (inside, end) = (TcpListener::from_std(inside)?, self.end.child_token());
+        self.door.open_for(attempt, end.clone());
+        tokio::spawn(end.clone().run_until_cancelled_owned(accept(inside, self.forwarder.clone(), end)));
+        Ok(())
     }
 }
 
@@ -158,6 +178,12 @@ impl Gate for Gateway {
 
     fn admit_guest(&self, guest: AttemptId, only: Option<Vec<String>>) -> Option<Admission> {
         Some(self.let_in(guest, Pass::default(), only))
+    }
+
+    fn enclosed(&self, attempt: AttemptId, inside: OwnedFd) {
+        if let Err(why) = self.listen(attempt, inside) {
+            tracing::error!(%why, %attempt, "the gateway could not listen in the network of an attempt");
+        }
     }
 
     fn dismiss(&self, attempt: AttemptId) {

@@ -44,6 +44,8 @@ pub(crate) struct Forwarder {
     pub(crate) strict: bool,
     /// `host:port` of the lake.
     pub(crate) lake: Option<String>,
+    /// Hosts and domains that commands may ask without the gateway, if they can.
+    pub(crate) around: Vec<String>,
     pub(crate) authority: Option<Arc<Authority>>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) permits: Arc<dyn Permits>,
@@ -178,6 +180,9 @@ impl Forwarder {
         if self.lake.as_ref().is_some_and(|lake| *lake == format!("{}:{}", origin.host, origin.port)) {
             return Ok(Reach::Declared);
         }
+        if self.is_around(&origin.host.to_string()) {
+            return Ok(Reach::Declared);
+        }
         let may_ask = self.door.may_ask(attempt, None);
         self.permits.uncovered(attempt, &origin.host.to_string(), !self.strict && may_ask.is_ok());
         if let Err(only) = may_ask {
@@ -188,6 +193,13 @@ impl Forwarder {
             return Err(Refusal(StatusCode::FORBIDDEN, why));
         }
         Ok(Reach::Public)
+    }
+
+    /// As clients read `NO_PROXY`.
+    fn is_around(&self, host: &str) -> bool {
+        let is_in =
+            |domain: &String| host.strip_suffix(domain.trim_start_matches('.')).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        self.around.iter().any(is_in)
     }
 
     fn by_base_url(&self, uri: &Uri, link: &Link) -> Result<Passage, Refusal> {
@@ -398,7 +410,8 @@ impl Drop for Unanswered<'_> {
 /// What its sender is told of an upstream that gave no answer, or may not be asked.
 pub(crate) fn unreachable(whom: &str, why: &io::Error) -> Refusal {
     match why.kind() {
-        io::ErrorKind::PermissionDenied => Refusal(StatusCode::FORBIDDEN, why.to_string()),
+        // Without a number it is our own judgement; with one the kernel's, of a way that this machine does not allow.
+        io::ErrorKind::PermissionDenied if why.raw_os_error().is_none() => Refusal(StatusCode::FORBIDDEN, why.to_string()),
         _ => Refusal(StatusCode::BAD_GATEWAY, format!("{whom} gave no answer: {}", in_words(why))),
     }
 }
@@ -455,5 +468,20 @@ impl Refusal {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(OWN_RETRY_AFTER_S));
         }
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_does_not_let_us_reach_is_no_refusal_of_ours() {
+        let told = |why: io::Error| unreachable("`espn`", &why);
+        let Refusal(ours, _) = told(io::Error::new(io::ErrorKind::PermissionDenied, "it is private"));
+        assert_eq!(ours, StatusCode::FORBIDDEN);
+        const EACCES: i32 = 13;
+        let Refusal(kernels, why) = told(io::Error::from_raw_os_error(EACCES));
+        assert_eq!((kernels, &*why), (StatusCode::BAD_GATEWAY, "`espn` gave no answer: Permission denied (os error 13)"));
     }
 }

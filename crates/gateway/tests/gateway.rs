@@ -183,6 +183,35 @@ async fn a_client_that_leaves_ends_its_request() {
     }
 }
 
+/// As an enclosed command finds it: a socket that somebody else has made.
+#[tokio::test]
+async fn an_attempts_own_door_is_open_for_as_long_as_the_attempt_is_there() {
+    let upstream = echo().await;
+    let setup = Setup::before(&upstream).await;
+    let own_door = || {
+        let inside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        (inside.local_addr().unwrap(), inside.into())
+    };
+    let (address, inside) = own_door();
+    setup.gateway.enclosed(setup.attempt, inside);
+    let mut client = Client { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() };
+    client.send(&format!("GET {}/espn/a HTTP/1.1\r\nHost: g\r\n\r\n", setup.token)).await;
+    assert_eq!(client.reply().await.body, "a");
+
+    setup.gateway.dismiss(setup.attempt);
+    client.ended().await;
+    let closed = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, closed).await.expect("it closes");
+    let (address, inside) = own_door();
+    setup.gateway.enclosed(setup.attempt, inside);
+    let never_opened = async { while TcpStream::connect(address).await.is_ok() {} };
+    tokio::time::timeout(DEADLINE, never_opened).await.expect("for who was dismissed none opens");
+}
+
 #[tokio::test]
 async fn a_dismissed_attempt_has_nothing_open_any_more() {
     let upstream = Scripted::start([("/x", Vec::new(), Then::Hang), ("/y", ok("y"), Then::ReadOn)]).await;

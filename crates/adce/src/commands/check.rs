@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use adce_core::coverage::expand;
 use adce_core::figures::grouped;
-use adce_core::spec::{LakeUrl, Loaded, Spec};
+use adce_core::spec::problem::{Place, Problem};
+use adce_core::spec::{Egress, LakeUrl, Loaded, Spec};
 use adce_core::time::Timestamp;
 use adce_lake::tables::ConfigFolder;
 use console::style;
@@ -32,6 +33,8 @@ struct CheckReport<'a> {
 pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Failure> {
     let mut loaded = Written::read(paths)?.load();
     let items = expand_draft(&mut loaded, now);
+    let unmet = loaded.draft.as_ref().and_then(|spec| cannot_enclose(spec, paths));
+    loaded.add(unmet.into_iter().collect());
     let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = loaded.problems.len() - errors;
     let spec = loaded.draft.as_ref().filter(|_| errors == 0);
@@ -57,6 +60,16 @@ pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Fa
         }
     }
     Ok(if errors == 0 { Exit::Complete } else { Exit::Config })
+}
+
+/// Commands that are to reach nothing but the gateway, where that cannot be. Another machine may be able to, so the config is right.
+fn cannot_enclose(spec: &Spec, paths: &[PathBuf]) -> Option<Problem> {
+    let enclosed = spec.collectors.values().filter(|collector| collector.pass.egress == Egress::Gateway);
+    let names: Vec<String> = enclosed.map(|collector| format!("`{}`", collector.name)).collect();
+    let why = if names.is_empty() { None } else { adce_collect::can_enclose().err() }?;
+    let file = paths.first().map(|path| path.display().to_string()).unwrap_or_default();
+    let message = format!("{} cannot be started here: {why}", names.join(", "));
+    Some(Problem::warning(&Place::whole_file(file), message))
 }
 
 /// Adds what only expanding the config shows, and says how many items it expects.

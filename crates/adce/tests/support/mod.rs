@@ -8,3 +8,4 @@ pub mod certified;
 pub mod killed;
 pub mod nba;
 pub mod place;
+pub mod tools;

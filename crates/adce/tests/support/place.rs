@@ -53,7 +53,19 @@ impl Place {
     }
 
     pub fn start(&self, args: &[&str]) -> Child {
-        self.command(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("adce starts")
+        self.start_with(&[], args)
+    }
+
+    /// With these variables on top of the environment.
+    pub fn start_with(&self, env: &[(&'static str, String)], args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command
+            .envs(env.iter().map(|(name, value)| (*name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("adce starts")
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -154,7 +154,7 @@ impl Commands {
     /// `listener` hears of commands that do not end at once.
     pub(crate) async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report {
         let deadline = self.clock.now().boot + order.collector.timeout;
-        let begun = self.begin(&order);
+        let begun = self.begin(&order, listener);
         self.go_on(&order, begun, deadline, listener, stop).await
     }
 
@@ -193,9 +193,14 @@ impl Commands {
     }
 
     /// Starts the command and follows it for its first moments, to its end if it comes.
-    fn begin(&self, order: &Order) -> Begun {
+    fn begin(&self, order: &Order, listener: Listener<'_>) -> Begun {
         match self.start(order) {
-            Ok((Ok(spawned), output)) => self.begin_to_follow(order, spawned, output),
+            Ok((Ok(mut spawned), output)) => {
+                if let Some(inside) = spawned.inside.take() {
+                    listener(Told::Enclosed(inside));
+                }
+                self.begin_to_follow(order, spawned, output)
+            }
             Ok((Err((lost, place)), output)) => Begun::Lost { lost, place, output },
             Err(failure) => Begun::Over(not_started(failure)),
         }

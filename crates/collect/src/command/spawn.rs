@@ -12,6 +12,7 @@ use adce_core::gap::{Failure, Fault};
 use adce_core::ids::AttemptId;
 use adce_core::ports::Order;
 use adce_core::record::ProcessRecord;
+use adce_core::spec::Egress;
 use adce_core::time::BootId;
 
 use crate::command::environment::ChildEnvironment;
@@ -20,6 +21,7 @@ use crate::command::limits::Limits;
 use crate::command::output::From;
 use crate::command::workplaces::{Skeleton, Workplaces};
 use crate::command::{program, staging};
+use crate::enclosure::Enclosure;
 use crate::launch::{Launched, Plan};
 use crate::orphans::Orphans;
 use crate::process::{Group, Seen};
@@ -32,6 +34,8 @@ pub(crate) struct Spawned {
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
     pub(crate) place: Workplace,
+    /// Where the gateway is to listen in the command's own network.
+    pub(crate) inside: Option<OwnedFd>,
     /// Whom the kernel had killed for want of memory before this was started.
     pub(crate) oom_kills_before: u64,
 }
@@ -91,16 +95,33 @@ pub(crate) fn spawn(
     failpoint::reached(Failpoint::WorkplaceMade);
     let membership = orphans.expect(order.attempt);
     let limits = Limits::of(&order.collector.resources);
-    let started = plan.and_then(|plan| plan.launch(printed, &|| limits.set()));
-    let started = started.map_err(|why| program::explain(argv0, &program, folder, &why));
+    let enclosure = enclosure(order).map_err(Unfollowed::NotStarted)?;
+    let on_the_way = || enclosure.as_ref().map_or(Ok(()), Enclosure::enter).and_then(|()| limits.set());
+    let started = plan.and_then(|plan| plan.launch(printed, &on_the_way));
+    let started = started.map_err(|why| match enclosure.as_ref().and_then(|enclosure| enclosure.explain(&why)) {
+        Some(refused) => program::not_started(&format!("`{argv0}`: {refused}")),
+        None => program::explain(argv0, &program, folder, &why),
+    });
     let Launched { child, stdout, stderr } = started.map_err(Unfollowed::NotStarted)?;
     failpoint::reached(Failpoint::Spawned);
     let (stderr, group) = (Some(stderr), Group::led_by(child, membership));
     let place = Workplace { skeleton, handover };
-    match group.leader_descriptor() {
-        Ok(leader) => Ok(Spawned { group, leader, stdout, stderr, place, oom_kills_before: 0 }),
+    let inside = enclosure.map(|enclosure| enclosure.inside()).transpose();
+    match inside.and_then(|inside| Ok((inside, group.leader_descriptor()?))) {
+        Ok((inside, leader)) => Ok(Spawned { group, leader, stdout, stderr, place, inside, oom_kills_before: 0 }),
         Err(why) => Err(Unfollowed::Lost(Box::new((Lost { group, why }, place)))),
     }
+}
+
+/// For a command that is to reach nothing but the gateway.
+fn enclosure(order: &Order) -> Result<Option<Enclosure>, Failure> {
+    if order.collector.pass.egress == Egress::Open {
+        return Ok(None);
+    }
+    let Some(gateway) = &order.gateway else {
+        return Err(program::not_started("`egress: gateway`, and no gateway runs"));
+    };
+    Enclosure::around(gateway.port).map(Some).map_err(|why| no_folder(&why))
 }
 
 /// This machine's fault: no space, no descriptors.

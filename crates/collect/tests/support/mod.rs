@@ -267,6 +267,7 @@ pub struct Heard(watch::Sender<(Vec<ProcessRecord>, Option<Progress>)>);
 impl Heard {
     pub fn note(&self, told: Told) {
         self.0.send_modify(|(started, progress)| match told {
+            Told::Enclosed(_) => {}
             Told::Started(record) => started.push(record),
             Told::Progress(latest) => *progress = Some(latest),
         });

@@ -196,8 +196,9 @@ fn named(text: &str, policies: &[Policy]) -> Vec<Quota> {
     }
     let Ok(one) = Parser::new(text).parse::<Dictionary>() else { return Vec::new() };
     let of = |name: &str| one.get(name).and_then(item).and_then(|item| number(&item.bare_item));
+    let requests = of("limit").and_then(whole).filter(|requests| *requests > 0);
     let left = of("remaining").and_then(whole);
-    vec![Quota { id: id(["one", ""]), requests: of("limit").and_then(whole), per: None, left, renewed_in: of("reset").and_then(ahead) }]
+    vec![Quota { id: id(["one", ""]), requests, per: None, left, renewed_in: of("reset").and_then(ahead) }]
 }
 
 fn of_name(item: &Item, policies: &[Policy]) -> Option<Quota> {
@@ -313,7 +314,7 @@ mod tests {
 
     #[test]
     fn quotas_are_read_in_every_version_of_the_draft() {
-        let cases: [Said<'_>; 13] = [
+        let cases: [Said<'_>; 14] = [
             (&[("RateLimit", "\"default\";r=0;t=50")], vec![(None, None, Some(0), Some(50))]),
             (
                 &[("RateLimit-Policy", "\"basic\";q=100;w=60"), ("RateLimit", "\"basic\";r=20;t=56")],
@@ -332,6 +333,7 @@ mod tests {
             (&[("RateLimit", "\"default\";r=999;pk=:dHJpYWwxMjEzMjM=:")], vec![(None, None, Some(999), None)]),
             (&[("RateLimit-Policy", "\"bytes\";q=65535;qu=\"content-bytes\";w=10"), ("RateLimit", "\"bytes\";r=0;t=9")], vec![]),
             (&[("RateLimit", "limit=100, remaining=50, reset=5")], vec![(Some(100), None, Some(50), Some(5))]),
+            (&[("RateLimit", "limit=0, remaining=50, reset=5")], vec![(None, None, Some(50), Some(5))]),
             (
                 &[("RateLimit-Limit", "100"), ("RateLimit-Remaining", "7"), ("RateLimit-Reset", "40")],
                 vec![(Some(100), None, Some(7), Some(40))],

@@ -232,6 +232,8 @@ impl Collector {
 pub struct Pass {
     /// How long the command waits for an answer. `None`: as long as it takes.
     pub patience: Option<Duration>,
+    /// Whether it reaches anything else.
+    pub egress: Egress,
     /// So many requests an attempt may send.
     pub most: Option<u32>,
 }
@@ -328,6 +330,16 @@ impl Requests {
     pub fn of(&self, items: usize) -> u64 {
         u64::from(self.per_task) + u64::from(self.per_item) * items as u64
     }
+}
+
+/// Which network a command has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Egress {
+    /// The machine's.
+    #[default]
+    Open,
+    /// None but the gateway.
+    Gateway,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

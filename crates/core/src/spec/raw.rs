@@ -231,6 +231,9 @@ raw! {
         pub requests: Option<RawRequests>,
         /// `gateway`: every request passes `$ADCE_GATEWAY`, one permit each. `none` (the default): charged ahead.
         pub via: Option<Given<RawVia>>,
+        /// `gateway`: the command reaches nothing but the gateway, whatever it tries (Linux: it begins in a network namespace of
+        /// its own). `open` (the default): it has the machine's network, and is only asked to use the gateway.
+        pub egress: Option<Given<RawEgress>>,
         /// How long the command waits for an answer before it gives up: past that the gateway answers 429 with `Retry-After` by
         /// itself, instead of having a request sent for which nobody waits. Default: as long as it takes.
         pub client_patience: Option<Given<Span>>,
@@ -495,6 +498,7 @@ word!(KeepWord: "`never`, `failed` or `always`" { Never = "never", Failed = "fai
 word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });
 word!(ValidWord: "`json`, `gzip`, or a map with `starts` and `lacks`" { Json = "json", Gzip = "gzip" });
 word!(RawVia: "`gateway` or `none`" { Gateway = "gateway", None = "none" });
+word!(RawEgress: "`gateway` or `open`" { Gateway = "gateway", Open = "open" });
 word!(OutputWord: "`staged`, `direct`, `stdout` or `{ pick_up: path }`" { Staged = "staged", Direct = "direct", Stdout = "stdout" });
 word!(Bracket: "`bracket`, or a duration such as `30ms`" { Bracket = "bracket" });
 

@@ -260,6 +260,8 @@ impl Gate for NoGate {
         Some(Admission::default())
     }
 
+    fn enclosed(&self, _attempt: AttemptId, _inside: std::os::fd::OwnedFd) {}
+
     fn dismiss(&self, _attempt: AttemptId) {}
 }
 

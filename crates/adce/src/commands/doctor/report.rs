@@ -117,6 +117,11 @@ pub fn lines(report: &DoctorReport, command: &str, width: usize) -> Vec<String> 
             lines.push(if at == 0 { format!("{name:6}  {shown}{text}") } else { format!("{:INDENT$}{text}", "") });
         }
     }
+    if report.protocols.values().any(|protocol| protocol.verdict == Verdict::Bypassed) {
+        let closed = "where it cannot be told to use the gateway, `egress: gateway` on its collector (Linux) leaves it no way past it: what ignores \
+                      the gateway fails, and is never uncounted";
+        lines.extend(folded(closed, width));
+    }
     for run in report.runs.iter().filter(|run| run.timed_out || run.exit_code != 0) {
         let how = if run.timed_out { "was ended because it took too long".into() } else { format!("ended with {}", run.exit_code) };
         lines.extend(folded(&format!("with {} the command {how}", run.url), width));

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{Collectors, Loader, absolute, entries};
 use crate::spec::decode::{Given, Name, OneOrMore, Section, Text, as_list};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::raw::{KeepWord, OutputWord, RawCollector, RawHeader, RawHttp, RawOutput, RawResources, RawSecret, RawVia};
+use crate::spec::raw::{KeepWord, OutputWord, RawCollector, RawEgress, RawHeader, RawHttp, RawOutput, RawResources, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
 use crate::spec::{
-    Batch, BreakerPolicy, Collector, Environment, How, Http, Keep, Output, Pass, PickUp, Requests, Resources, RetryPolicy, Secretive, Via,
+    Batch, BreakerPolicy, Collector, Egress, Environment, How, Http, Keep, Output, Pass, PickUp, Requests, Resources, RetryPolicy,
+    Secretive, Via,
 };
 
 impl Loader<'_> {
@@ -72,6 +73,7 @@ impl Loader<'_> {
             },
             pass: Pass {
                 patience: raw.client_patience.as_ref().map(|given| given.value.0),
+                egress: self.egress(what, raw),
                 most: raw.max_requests.as_ref().map(|given| given.value.0),
             },
             output: self.output(what, raw)?,
@@ -87,6 +89,18 @@ impl Loader<'_> {
             },
             cwd: raw.cwd.as_ref().map_or_else(|| self.folder.to_owned(), |text| absolute(self.folder, &text.text)),
         })
+    }
+
+    /// What has no other way out must be counted where it goes out.
+    fn egress(&mut self, what: &str, raw: &RawCollector) -> Egress {
+        let Some(Given { value: RawEgress::Gateway, at }) = &raw.egress else { return Egress::Open };
+        if raw.command.is_some() && !matches!(raw.via, Some(Given { value: RawVia::Gateway, .. })) {
+            let message = format!(
+                "{what}: `egress: gateway` leaves its requests no other way than the gateway, where `via: none` does not count them"
+            );
+            self.error_with(at, message, "write `via: gateway` beside it");
+        }
+        Egress::Gateway
     }
 
     /// Each way to deliver, and what does not go with it.
@@ -255,8 +269,9 @@ impl Loader<'_> {
 
     /// Keys that say something about a process.
     fn refuse_command_keys(&mut self, what: &str, raw: &RawCollector) {
-        let given: [(&str, Option<Place>); 11] = [
+        let given: [(&str, Option<Place>); 12] = [
             ("via", raw.via.as_ref().map(|given| given.at.clone())),
+            ("egress", raw.egress.as_ref().map(|given| given.at.clone())),
             ("client_patience", raw.client_patience.as_ref().map(|given| given.at.clone())),
             ("max_requests", raw.max_requests.as_ref().map(|given| given.at.clone())),
             ("output", raw.output.as_ref().and_then(place_of_output)),
