@@ -18,4 +18,5 @@ pub mod queue;
 pub mod record;
 pub mod spec;
 pub mod time;
+pub mod traffic;
 pub mod valid;

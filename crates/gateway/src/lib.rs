@@ -21,6 +21,7 @@ mod credentials;
 mod door;
 mod egress;
 mod headers;
+mod meter;
 mod origin;
 mod pool;
 mod reach;
@@ -29,6 +30,7 @@ mod target;
 mod tunnel;
 mod variables;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -37,7 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
-use adce_core::ports::{Admission, Clock, Gate, Permits};
+use adce_core::ports::{Admission, Clock, Gate, Passed, Permits};
 use adce_core::spec::{Limits, Pass, Source};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -49,6 +51,7 @@ use url::Url;
 
 pub use crate::authority::Authority;
 use crate::door::{Door, Link};
+use crate::meter::Meter;
 use crate::pool::Pool;
 pub use crate::pool::StandIn;
 use crate::serve::{Forwarder, Via};
@@ -105,10 +108,14 @@ pub struct Rules {
     pub stand_in: Option<StandIn>,
 }
 
+/// By name of the source.
+pub(crate) type SourceMeters = HashMap<String, Arc<Meter>>;
+
 /// Serves until it is dropped.
 pub struct Gateway {
     port: u16,
     door: Arc<Door>,
+    sources: Arc<SourceMeters>,
     authority: Option<Arc<Authority>>,
     no_proxy: Vec<String>,
     preload: Option<PathBuf>,
@@ -128,9 +135,23 @@ impl Gateway {
         let (door, end) = (Arc::new(Door::default()), CancellationToken::new());
         let pool = Arc::new(Pool::new(stand_in));
         no_proxy.extend(lake.as_deref().map(|lake| variables::around(lake, &routes)));
-        let forwarder = Forwarder { port, routes, lake, strict, authority: authority.clone(), pool, permits, clock, door: door.clone() };
+        let sources: SourceMeters = routes.iter().map(|route| (route.name.clone(), Arc::default())).collect();
+        let sources = Arc::new(sources);
+        let meters = sources.clone();
+        let forwarder = Forwarder {
+            port,
+            routes,
+            lake,
+            strict,
+            authority: authority.clone(),
+            pool,
+            permits,
+            clock,
+            door: door.clone(),
+            sources: meters,
+        };
         tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, Arc::new(forwarder), end.clone())));
-        Ok(Gateway { port, door, authority, no_proxy, preload, has_business, end })
+        Ok(Gateway { port, door, sources, authority, no_proxy, preload, has_business, end })
     }
 
     pub fn port(&self) -> u16 {
@@ -160,8 +181,12 @@ impl Gate for Gateway {
         Some(self.let_in(guest, Pass::default(), only))
     }
 
-    fn dismiss(&self, attempt: AttemptId) {
-        self.door.dismiss(attempt);
+    fn dismiss(&self, attempt: AttemptId) -> Passed {
+        self.door.dismiss(attempt)
+    }
+
+    fn passed(&self, source: &str) -> Passed {
+        self.sources.get(source).map(|meter| meter.read()).unwrap_or_default()
     }
 }
 

@@ -37,6 +37,7 @@ use url::Host;
 use crate::HEAD_AT_MOST;
 use crate::complaints::Complaints;
 use crate::egress::{Egress, Proxy};
+use crate::meter::{Meters, Upload};
 use crate::origin::Origin;
 use crate::reach::{Reach, addresses, judge};
 
@@ -68,7 +69,7 @@ pub(crate) struct Pool {
 }
 
 /// A client's body; or none, of a request that is sent once more.
-pub(crate) type Sending = Either<Incoming, Empty<Bytes>>;
+pub(crate) type Sending = Either<Upload, Empty<Bytes>>;
 
 /// Dropped, it is closed.
 pub(crate) struct Connection {
@@ -298,13 +299,14 @@ pub(crate) struct Passing {
     origin: Origin,
     is_read: bool,
     attempt: AttemptId,
+    meters: Meters,
     /// The upstream broke off; not passed on yet.
     broken: Option<hyper::Error>,
 }
 
 impl Passing {
-    pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin, attempt: AttemptId) -> Self {
-        Passing { body, connection: Some(connection), pool, origin, is_read: false, attempt, broken: None }
+    pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin, attempt: AttemptId, meters: Meters) -> Self {
+        Passing { body, connection: Some(connection), pool, origin, is_read: false, attempt, meters, broken: None }
     }
 }
 
@@ -313,7 +315,7 @@ impl Body for Passing {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Passing { body, connection, pool, origin, is_read, broken, attempt } = &mut *self;
+        let Passing { body, connection, pool, origin, is_read, broken, attempt, meters } = &mut *self;
         if let Some(why) = broken.take() {
             return Poll::Ready(Some(Err(why)));
         }
@@ -328,6 +330,9 @@ impl Body for Passing {
             *broken = Some(why);
             context.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            meters.received(frame.data_ref().map_or(0, Bytes::len));
         }
         *is_read |= matches!(frame, Poll::Ready(None));
         frame

@@ -22,10 +22,11 @@ use url::Url;
 use crate::authority::Authority;
 use crate::door::{Door, Link};
 use crate::headers::{Upgrade, keep_location_inside, one_framing, remove_expectation, remove_hop_by_hop};
+use crate::meter::{Meters, Upload};
 use crate::origin::{Origin, route_to};
 use crate::pool::{Connection, Passing, Pool, Sending, in_words};
 use crate::reach::Reach;
-use crate::{Route, credentials, target, tunnel};
+use crate::{Route, SourceMeters, credentials, target, tunnel};
 
 const CONNECTIONS_TRIED: usize = 3;
 /// Each time the source's own pause has passed, or a growing one of ours: more than these are news that the client must hear.
@@ -49,6 +50,7 @@ pub(crate) struct Forwarder {
     pub(crate) permits: Arc<dyn Permits>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) door: Arc<Door>,
+    pub(crate) sources: Arc<SourceMeters>,
 }
 
 /// What a connection's requests are about.
@@ -70,6 +72,7 @@ struct Passage {
     /// `None`: no source declares the host, and no permit is needed.
     source: Option<Source>,
     reach: Reach,
+    meters: Meters,
     path_and_query: String,
     /// For those who came by a base URL.
     base: Option<Base>,
@@ -158,7 +161,8 @@ impl Forwarder {
         };
         let path_and_query = uri.path_and_query().map_or("/", |path| path.as_str());
         let path_and_query = if path_and_query.starts_with('/') { path_and_query.to_owned() } else { format!("/{path_and_query}") };
-        Ok(Passage { attempt, origin, source, reach, path_and_query, base: None })
+        let meters = self.meters(attempt, source.as_ref().map(|source| source.name.as_str()));
+        Ok(Passage { attempt, origin, source, reach, meters, path_and_query, base: None })
     }
 
     /// A guest may have been admitted to other sources only.
@@ -210,9 +214,14 @@ impl Forwarder {
             origin,
             source: Some(Source::of(route)),
             reach: Reach::Declared,
+            meters: self.meters(attempt, Some(&route.name)),
             path_and_query: target.below(base.path().trim_end_matches('/')),
             base: Some(Base { url: base.clone(), door: format!("http://127.0.0.1:{}/{}/{}", self.port, target.token, target.source) }),
         })
+    }
+
+    pub(crate) fn meters(&self, attempt: AttemptId, source: Option<&str>) -> Meters {
+        Meters { attempt: self.door.meter(attempt), source: source.and_then(|source| self.sources.get(source).cloned()) }
     }
 
     fn no_such_source(&self, name: &str) -> Refusal {
@@ -234,7 +243,7 @@ impl Forwarder {
             Some(source) => self.ask(request, passage, source, until).await?,
         };
         if let Some(upgrade) = upgrade.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
-            return Ok(tunnel::switched(answer, connection, upgrade, link.clone()));
+            return Ok(tunnel::switched(answer, connection, upgrade, link.clone(), passage.meters.clone()));
         }
         one_framing(answer.headers_mut());
         remove_hop_by_hop(answer.headers_mut());
@@ -244,7 +253,14 @@ impl Forwarder {
         let (head, body) = answer.into_parts();
         Ok(Response::from_parts(
             head,
-            Either::Left(Passing::new(body, connection, self.pool.clone(), passage.origin.clone(), passage.attempt)),
+            Either::Left(Passing::new(
+                body,
+                connection,
+                self.pool.clone(),
+                passage.origin.clone(),
+                passage.attempt,
+                passage.meters.clone(),
+            )),
         ))
     }
 
@@ -276,6 +292,7 @@ impl Forwarder {
                 // The limits have heard of it; the next permit comes when they allow.
                 Some(again) => {
                     self.count(passage.attempt)?;
+                    passage.meters.sent_again();
                     request = repeated(again);
                 }
             }
@@ -414,7 +431,7 @@ fn addressed(mut request: Request<Incoming>, passage: &Passage) -> Result<Reques
     remove_hop_by_hop(request.headers_mut());
     remove_expectation(request.headers_mut());
     request.headers_mut().insert(HOST, passage.origin.authority());
-    Ok(request.map(Either::Left))
+    Ok(request.map(|body| Either::Left(Upload::new(body, passage.meters.clone()))))
 }
 
 /// The same request, of one that has no body.

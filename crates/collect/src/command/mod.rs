@@ -516,7 +516,7 @@ fn report(order: &Order, mut output: Output, ending: Ending, place: Workplace, w
     }
     let not_there = staged.not_there.into_iter().map(|(at, instead)| (order.items[at].item, instead)).collect();
     let strays = staged.strays.iter().map(|stray| output.redact(stray)).collect();
-    Report { items, ended: ending.in_words(), rest, requests: 0, strays, not_there, log }
+    Report { items, ended: ending.in_words(), rest, requests: 0, received_bytes: 0, strays, not_there, log }
 }
 
 /// A log that cannot be written costs nobody the work that was done.

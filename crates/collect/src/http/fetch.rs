@@ -66,15 +66,23 @@ pub(crate) enum Onward {
 pub(crate) struct Tally {
     pub(crate) fetched: Fetched,
     pub(crate) requests: u64,
+    /// Of bodies.
+    pub(crate) received_bytes: u64,
     /// Of the last answer.
     pub(crate) status: Option<u16>,
+}
+
+impl Tally {
+    pub(crate) fn begun() -> Self {
+        Tally { fetched: Fetched::Absent, requests: 0, received_bytes: 0, status: None }
+    }
 }
 
 type Step<T> = Result<T, (Failure, Onward)>;
 
 impl Fetch<'_> {
     pub(crate) async fn run(&self, url: Url, to: &Path) -> Tally {
-        let mut tally = Tally { fetched: Fetched::Absent, requests: 0, status: None };
+        let mut tally = Tally::begun();
         tally.fetched = match self.follow(url, to, &mut tally).await {
             Ok(fetched) => fetched,
             Err((failure, onward)) => Fetched::Failed(failure, onward),
@@ -92,14 +100,14 @@ impl Fetch<'_> {
             let deadline = begun + own_time_left;
             let answer = self.send(&first, &url, permit, deadline, tally).await?;
             match meaning(answer.status()) {
-                Meaning::Body => return self.land(answer, &url, to, deadline).await,
+                Meaning::Body => return self.land(answer, &url, to, deadline, tally).await,
                 Meaning::Unchanged => return Ok(Fetched::Unchanged),
-                Meaning::Absent => return self.absent(answer, deadline).await,
+                Meaning::Absent => return self.absent(answer, deadline, tally).await,
                 Meaning::Redirect => {
                     url = redirect(&url, answer.headers(), self.upstream).map_err(|failure| (failure, Onward::GoOn))?;
                     own_time_left = own_time_left.saturating_sub(self.clock.now().boot.since(begun));
                 }
-                Meaning::Refused(fault) => return Err(self.refused(answer, &url, fault, deadline).await),
+                Meaning::Refused(fault) => return Err(self.refused(answer, &url, fault, deadline, tally).await),
             }
         }
         Err(go_on(Fault::Item, format!("{first} redirects more than {REDIRECTS} times")))
@@ -165,9 +173,10 @@ impl Fetch<'_> {
         headers
     }
 
-    async fn land(&self, mut answer: Response, url: &Url, to: &Path, deadline: Boottime) -> Step<Fetched> {
+    async fn land(&self, mut answer: Response, url: &Url, to: &Path, deadline: Boottime, tally: &mut Tally) -> Step<Fetched> {
         let mut landing = Landing::at(to, self.compress);
         while let Some(chunk) = self.chunk(&mut answer, url, deadline).await? {
+            tally.received_bytes += chunk.len() as u64;
             landing.push(&chunk).map_err(|why| not_written(to, &why))?;
         }
         landing.finish().map_err(|why| not_written(to, &why))?;
@@ -189,15 +198,16 @@ impl Fetch<'_> {
         }
     }
 
-    async fn absent(&self, mut answer: Response, deadline: Boottime) -> Step<Fetched> {
-        self.beginning(&mut answer, deadline).await;
+    async fn absent(&self, mut answer: Response, deadline: Boottime, tally: &mut Tally) -> Step<Fetched> {
+        tally.received_bytes += self.beginning(&mut answer, deadline).await.len() as u64;
         Ok(Fetched::Absent)
     }
 
-    async fn refused(&self, mut answer: Response, url: &Url, fault: Fault, deadline: Boottime) -> (Failure, Onward) {
+    async fn refused(&self, mut answer: Response, url: &Url, fault: Fault, deadline: Boottime, tally: &mut Tally) -> (Failure, Onward) {
         let status = answer.status();
         let retry_after_s = pause_s(answer.headers(), self.clock.now().wall);
         let body = self.beginning(&mut answer, deadline).await;
+        tally.received_bytes += body.len() as u64;
         let message = match excerpt(&body) {
             text if text.is_empty() => format!("{url} answered {status}"),
             text => format!("{url} answered {status}: {text}"),

@@ -115,6 +115,7 @@ async fn fetch_all(order: &Order, fetch: &Fetch<'_>, listener: Listener<'_>) -> 
         }
         let tally = fetch_one(order, fetch, url, items[0]).await;
         report.requests += tally.requests;
+        report.received_bytes += tally.received_bytes;
         if alone {
             report.ended = tally.status.map_or("http, no answer".into(), |status| format!("http {status}"));
         }
@@ -138,7 +139,7 @@ async fn fetch_one(order: &Order, fetch: &Fetch<'_>, url: &str, item: &OrderItem
         _ => {
             let message = format!("`{url}` is no http or https URL");
             let failure = Failure { fault: Fault::Item, message, retry_after_s: None };
-            Tally { fetched: Fetched::Failed(failure, Onward::GoOn), requests: 0, status: None }
+            Tally { fetched: Fetched::Failed(failure, Onward::GoOn), ..Tally::begun() }
         }
     }
 }
