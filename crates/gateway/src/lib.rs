@@ -26,9 +26,11 @@ mod origin;
 mod pool;
 mod reach;
 mod serve;
+mod shared;
 mod target;
 mod tunnel;
 mod variables;
+mod wire;
 
 use std::collections::HashMap;
 use std::io;

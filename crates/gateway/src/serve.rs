@@ -24,8 +24,9 @@ use crate::door::{Door, Link};
 use crate::headers::{Upgrade, keep_location_inside, one_framing, remove_expectation, remove_hop_by_hop};
 use crate::meter::{Meters, Upload};
 use crate::origin::{Origin, route_to};
-use crate::pool::{Connection, Passing, Pool, Sending, in_words};
+use crate::pool::{Connection, Fate, NotAnswered, Passing, Pool, Sending, Wants, in_words};
 use crate::reach::Reach;
+use crate::wire::{Wire, when_clear};
 use crate::{Route, SourceMeters, credentials, target, tunnel};
 
 const CONNECTIONS_TRIED: usize = 3;
@@ -238,9 +239,10 @@ impl Forwarder {
         if let Some(upgrade) = &upgrade {
             upgrade.ask_for(request.headers_mut());
         }
+        let wants = if upgrade.is_some() { Wants::Older } else { Wants::Any };
         let (mut answer, connection) = match &passage.source {
-            None => self.send(request, passage, None).await?,
-            Some(source) => self.ask(request, passage, source, until).await?,
+            None => self.send(request, passage, None, wants).await?,
+            Some(source) => self.ask(request, passage, source, until, wants).await?,
         };
         if let Some(upgrade) = upgrade.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
             return Ok(tunnel::switched(answer, connection, upgrade, link.clone(), passage.meters.clone()));
@@ -279,13 +281,14 @@ impl Forwarder {
         passage: &Passage,
         source: &Source,
         until: Option<Instant>,
+        wants: Wants,
     ) -> Result<(Response<Incoming>, Connection), Refusal> {
         let is_repeatable = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream();
         let again = (source.absorb && is_repeatable).then(|| repeated(&request));
         let mut request = request;
         for _ in 0..ABSORBED_AT_MOST {
             let permit = self.permit(passage.attempt, &source.name, source.linger, until).await?;
-            let (answer, connection) = self.send(request, passage, Some(permit)).await?;
+            let (answer, connection) = self.send(request, passage, Some(permit), wants).await?;
             let wants_later = matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             match again.as_ref().filter(|_| wants_later) {
                 None => return Ok((answer, connection)),
@@ -298,7 +301,7 @@ impl Forwarder {
             }
         }
         let permit = self.permit(passage.attempt, &source.name, source.linger, until).await?;
-        self.send(request, passage, Some(permit)).await
+        self.send(request, passage, Some(permit), wants).await
     }
 
     /// Waits until the source may be asked once more, no longer than the client does.
@@ -326,43 +329,53 @@ impl Forwarder {
         }
     }
 
-    /// Returns with the head of the answer. Dropped on the way, it closes the connection, then settles the permit.
+    /// Returns with the head of the answer. Dropped on the way, it gives the request up, then settles the permit.
     async fn send(
         &self,
         mut request: Request<Sending>,
         passage: &Passage,
-        mut permit: Option<HeldPermit>,
+        permit: Option<HeldPermit>,
+        wants: Wants,
     ) -> Result<(Response<Incoming>, Connection), Refusal> {
-        let mut connection = self.pool.connection(&passage.origin, passage.reach).await.map_err(|why| self.no_answer(passage, &why))?;
+        let (origin, reach) = (&passage.origin, passage.reach);
+        // Declared before the connection, so dropped after it.
+        let mut sent = OnItsWay { permit, wire: None };
+        let mut connection = self.pool.connection(origin, reach, wants).await.map_err(|why| self.no_answer(passage, &why))?;
         for _ in 0..CONNECTIONS_TRIED {
-            permit.iter_mut().for_each(HeldPermit::sending);
+            sent.leaves_by(&connection);
             let waits = Unanswered { forwarder: self, passage, since: self.clock.now().boot };
-            let sent = connection.send(request).await;
+            let answered = connection.send(request).await;
             waits.ends();
-            let mut failed = match sent {
+            let NotAnswered { why, fate } = match answered {
                 Ok(answer) => {
-                    permit.into_iter().for_each(HeldPermit::answered);
+                    sent.permit.take().into_iter().for_each(HeldPermit::answered);
                     self.note(passage, heard(answer.status(), answer.headers(), self.clock.now().wall));
                     return Ok((answer, connection));
                 }
                 Err(failed) => failed,
             };
-            let Some(untouched) = failed.take_message() else {
-                drop(connection);
-                permit.into_iter().for_each(HeldPermit::closed);
-                return Err(self.no_answer(passage, &io::Error::other(failed.into_error())));
+            request = match fate {
+                Fate::Untouched(request) => *request,
+                Fate::Refused => {
+                    sent.permit.take().into_iter().for_each(HeldPermit::unsent);
+                    return Err(self.no_answer(passage, &io::Error::other(why)));
+                }
+                Fate::Unknown => {
+                    drop(connection);
+                    drop(sent);
+                    return Err(self.no_answer(passage, &io::Error::other(why)));
+                }
             };
-            // The upstream had closed this idle connection; the request comes back before a byte of it was written.
-            request = untouched;
-            connection = match self.pool.connect(&passage.origin, passage.reach).await {
+            // The upstream had closed this idle connection, or refuses more requests on it.
+            connection = match self.pool.fresh(origin, reach, wants).await {
                 Ok(fresh) => fresh,
                 Err(why) => {
-                    permit.into_iter().for_each(HeldPermit::unsent);
+                    sent.permit.take().into_iter().for_each(HeldPermit::unsent);
                     return Err(self.no_answer(passage, &why));
                 }
             };
         }
-        permit.into_iter().for_each(HeldPermit::unsent);
+        sent.permit.take().into_iter().for_each(HeldPermit::unsent);
         Err(self.no_answer(passage, &io::Error::other("it closes every connection before a request")))
     }
 
@@ -388,6 +401,28 @@ impl Forwarder {
 fn asks_too_much(whom: &str, only: &[String]) -> Refusal {
     let only: Vec<String> = only.iter().map(|source| format!("`{source}`")).collect();
     Refusal(StatusCode::FORBIDDEN, format!("this program may ask {} alone (`--source`), and wants to ask {whom}", only.join(", ")))
+}
+
+/// The permit of a request that has left, or is about to. Dropped, the request is given up: its connection is closed, or stays open for
+/// others, and then nothing of it may still be in our hands when the permit is settled.
+struct OnItsWay {
+    permit: Option<HeldPermit>,
+    wire: Option<Wire>,
+}
+
+impl OnItsWay {
+    fn leaves_by(&mut self, connection: &Connection) {
+        self.permit.iter_mut().for_each(HeldPermit::sending);
+        self.wire = connection.wire();
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        if let (Some(permit), Some(wire)) = (self.permit.take(), self.wire.take()) {
+            when_clear(wire, || drop(permit));
+        }
+    }
 }
 
 /// A request on its way. Who goes away after a while has had no answer, and nobody else would tell: clients give up on
@@ -435,7 +470,7 @@ fn addressed(mut request: Request<Incoming>, passage: &Passage) -> Result<Reques
 }
 
 /// The same request, of one that has no body.
-fn repeated(request: &Request<Sending>) -> Request<Sending> {
+pub(crate) fn repeated(request: &Request<Sending>) -> Request<Sending> {
     let mut again = Request::new(Either::Right(Empty::new()));
     again.method_mut().clone_from(request.method());
     again.uri_mut().clone_from(request.uri());

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod certified;
+pub mod two;
 #[path = "../../../collect/tests/support/upstream.rs"]
 pub mod upstream;
 
