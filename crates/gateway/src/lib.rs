@@ -15,12 +15,14 @@
 //!
 //! It sets no timeout on an answer: how long a request may take is for the attempt to say.
 
+mod answers;
 mod authority;
 mod complaints;
 mod credentials;
 mod door;
 mod egress;
 mod headers;
+mod inquiry;
 mod meter;
 mod origin;
 mod pool;
@@ -41,8 +43,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
+use adce_core::kept::KeptAnswers;
 use adce_core::ports::{Admission, Clock, Gate, Passed, Permits};
-use adce_core::spec::{Limits, Pass, Source};
+use adce_core::spec::{Cache, Limits, Pass, Source};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -51,6 +54,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub use crate::answers::Answers;
 pub use crate::authority::Authority;
 use crate::door::{Door, Link};
 use crate::meter::Meter;
@@ -76,6 +80,7 @@ pub struct Route {
     pub intercept: bool,
     /// Whether a GET or HEAD that drew 429 or 503 is sent again.
     pub absorb: bool,
+    pub cache: Cache,
 }
 
 impl Route {
@@ -88,6 +93,7 @@ impl Route {
             linger: source.limits.linger.max(all.linger),
             intercept: source.intercept,
             absorb: source.absorb,
+            cache: source.cache,
         }
     }
 }
@@ -106,6 +112,8 @@ pub struct Rules {
     pub authority: Option<Arc<Authority>>,
     /// Where files lie that clients are pointed to. Without it some of them, old Node among them, do not find the gateway.
     pub folder: Option<PathBuf>,
+    /// Where answers lie of sources that have a cache; without it none is kept.
+    pub kept: Option<Arc<dyn KeptAnswers>>,
     /// Answers instead of every host that is asked.
     pub stand_in: Option<StandIn>,
 }
@@ -129,7 +137,7 @@ pub struct Gateway {
 impl Gateway {
     /// Listens on a free port of 127.0.0.1, on the runtime that this is called on.
     pub async fn start(rules: Rules, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> io::Result<Gateway> {
-        let Rules { routes, strict, mut no_proxy, lake, authority, folder, stand_in } = rules;
+        let Rules { routes, strict, mut no_proxy, lake, authority, folder, kept, stand_in } = rules;
         let has_business = !routes.is_empty() || strict || stand_in.is_some();
         let preload = folder.as_deref().map(variables::write_preload).transpose()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -151,6 +159,7 @@ impl Gateway {
             clock,
             door: door.clone(),
             sources: meters,
+            kept,
         };
         tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, Arc::new(forwarder), end.clone())));
         Ok(Gateway { port, door, sources, authority, no_proxy, preload, has_business, end })

@@ -39,6 +39,7 @@ use url::Host;
 use crate::HEAD_AT_MOST;
 use crate::complaints::Complaints;
 use crate::egress::{Egress, Proxy};
+use crate::inquiry::Keeper;
 use crate::meter::{Meters, Upload};
 use crate::origin::Origin;
 use crate::reach::{Reach, addresses, judge};
@@ -459,13 +460,15 @@ pub(crate) struct Passing {
     is_read: bool,
     attempt: AttemptId,
     meters: Meters,
+    /// The answer is kept, too.
+    pub(crate) keeper: Option<Keeper>,
     /// The upstream broke off; not passed on yet.
     broken: Option<hyper::Error>,
 }
 
 impl Passing {
     pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin, attempt: AttemptId, meters: Meters) -> Self {
-        Passing { body, connection: Some(connection), pool, origin, is_read: false, attempt, meters, broken: None }
+        Passing { body, connection: Some(connection), pool, origin, is_read: false, attempt, meters, keeper: None, broken: None }
     }
 }
 
@@ -474,7 +477,7 @@ impl Body for Passing {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Passing { body, connection, pool, origin, is_read, broken, attempt, meters } = &mut *self;
+        let Passing { body, connection, pool, origin, is_read, broken, attempt, meters, keeper } = &mut *self;
         if let Some(why) = broken.take() {
             return Poll::Ready(Some(Err(why)));
         }
@@ -491,7 +494,9 @@ impl Body for Passing {
             return Poll::Pending;
         }
         if let Poll::Ready(Some(Ok(frame))) = &frame {
-            meters.received(frame.data_ref().map_or(0, Bytes::len));
+            let bytes = frame.data_ref();
+            meters.received(bytes.map_or(0, Bytes::len));
+            keeper.iter_mut().zip(bytes).for_each(|(keeper, bytes)| keeper.push(bytes));
         }
         *is_read |= matches!(frame, Poll::Ready(None));
         frame
@@ -508,7 +513,11 @@ impl Body for Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take().filter(|_| self.is_read || self.body.is_end_stream()) {
+        if !self.is_read && !self.body.is_end_stream() {
+            return;
+        }
+        self.keeper.take().into_iter().for_each(Keeper::whole);
+        if let Some(connection) = self.connection.take() {
             self.pool.give_back(&self.origin, connection);
         }
     }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
+use adce_core::kept::KeptAnswers;
 use adce_core::limits::heard;
 use adce_core::permit::HeldPermit;
 use adce_core::ports::{Answer, Clock, PermitRefused, Permits};
+use adce_core::spec::Cache;
 use adce_core::time::{Boottime, Timestamp};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, PROXY_AUTHENTICATE, RETRY_AFTER};
@@ -22,6 +24,7 @@ use url::Url;
 use crate::authority::Authority;
 use crate::door::{Door, Link};
 use crate::headers::{Upgrade, keep_location_inside, one_framing, remove_expectation, remove_hop_by_hop};
+use crate::inquiry::{Inquiry, Stored};
 use crate::meter::{Meters, Upload};
 use crate::origin::{Origin, route_to};
 use crate::pool::{Connection, Fate, NotAnswered, Passing, Pool, Sending, Wants, in_words};
@@ -37,7 +40,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Of the gateway's own 429: when there will be room depends on what everybody else asks meanwhile.
 const OWN_RETRY_AFTER_S: &str = "10";
 
-pub(crate) type Outgoing = Either<Passing, Full<Bytes>>;
+pub(crate) type Outgoing = Either<Passing, Either<Stored, Full<Bytes>>>;
 
 pub(crate) struct Forwarder {
     pub(crate) port: u16,
@@ -52,6 +55,7 @@ pub(crate) struct Forwarder {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) door: Arc<Door>,
     pub(crate) sources: Arc<SourceMeters>,
+    pub(crate) kept: Option<Arc<dyn KeptAnswers>>,
 }
 
 /// What a connection's requests are about.
@@ -83,11 +87,12 @@ struct Source {
     name: String,
     linger: Duration,
     absorb: bool,
+    cache: Cache,
 }
 
 impl Source {
     fn of(route: &Route) -> Self {
-        Source { name: route.name.clone(), linger: route.linger, absorb: route.absorb }
+        Source { name: route.name.clone(), linger: route.linger, absorb: route.absorb, cache: route.cache }
     }
 }
 
@@ -240,30 +245,53 @@ impl Forwarder {
             upgrade.ask_for(request.headers_mut());
         }
         let wants = if upgrade.is_some() { Wants::Older } else { Wants::Any };
-        let (mut answer, connection) = match &passage.source {
-            None => self.send(request, passage, None, wants).await?,
-            Some(source) => self.ask(request, passage, source, until, wants).await?,
-        };
+        let mut inquiry = self.inquiry(&request, passage, wants).await;
+        let plain = inquiry.as_ref().and_then(|inquiry| inquiry.ask_for_news(&mut request));
+        let (mut answer, mut connection) = self.exchange(request, passage, until, wants).await?;
+        if let (Some(inquiry), Some(plain), StatusCode::NOT_MODIFIED) = (&mut inquiry, plain, answer.status()) {
+            let (head, body) = answer.into_parts();
+            drop(self.passing(body, connection, passage));
+            if let Some(again) = inquiry.holds(&head.headers) {
+                return Ok(inside(again, passage).map(|stored| Either::Right(Either::Left(stored))));
+            }
+            // It speaks of an answer that nobody here has.
+            self.count(passage.attempt)?;
+            (answer, connection) = self.exchange(plain, passage, until, wants).await?;
+        }
         if let Some(upgrade) = upgrade.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
             return Ok(tunnel::switched(answer, connection, upgrade, link.clone(), passage.meters.clone()));
         }
+        let keeper = inquiry.and_then(|inquiry| inquiry.keeper(&answer));
         one_framing(answer.headers_mut());
         remove_hop_by_hop(answer.headers_mut());
-        if let Some(base) = &passage.base {
-            keep_location_inside(answer.headers_mut(), &base.asked(&passage.path_and_query), &base.url, &base.door);
+        let (head, body) = inside(answer, passage).into_parts();
+        let mut passing = self.passing(body, connection, passage);
+        passing.keeper = keeper;
+        Ok(Response::from_parts(head, Either::Left(passing)))
+    }
+
+    fn passing(&self, body: Incoming, connection: Connection, passage: &Passage) -> Passing {
+        Passing::new(body, connection, self.pool.clone(), passage.origin.clone(), passage.attempt, passage.meters.clone())
+    }
+
+    /// Of a request whose answer may be kept.
+    async fn inquiry(&self, request: &Request<Sending>, passage: &Passage, wants: Wants) -> Option<Inquiry> {
+        let has_cache = passage.source.as_ref().is_some_and(|source| source.cache.validators) && wants == Wants::Any;
+        let kept = self.kept.as_ref().filter(|_| has_cache)?;
+        Inquiry::about(kept, request, &passage.origin).await
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Sending>,
+        passage: &Passage,
+        until: Option<Instant>,
+        wants: Wants,
+    ) -> Result<(Response<Incoming>, Connection), Refusal> {
+        match &passage.source {
+            None => self.send(request, passage, None, wants).await,
+            Some(source) => self.ask(request, passage, source, until, wants).await,
         }
-        let (head, body) = answer.into_parts();
-        Ok(Response::from_parts(
-            head,
-            Either::Left(Passing::new(
-                body,
-                connection,
-                self.pool.clone(),
-                passage.origin.clone(),
-                passage.attempt,
-                passage.meters.clone(),
-            )),
-        ))
     }
 
     /// One more request of the attempt; until when its client waits.
@@ -348,7 +376,11 @@ impl Forwarder {
             waits.ends();
             let NotAnswered { why, fate } = match answered {
                 Ok(answer) => {
-                    sent.permit.take().into_iter().for_each(HeldPermit::answered);
+                    let is_free = answer.status() == StatusCode::NOT_MODIFIED
+                        && passage.source.as_ref().is_some_and(|source| source.cache.not_modified_is_free);
+                    // What upstream does not count is as if it had not been sent.
+                    let settled = if is_free { HeldPermit::unsent } else { HeldPermit::answered };
+                    sent.permit.take().into_iter().for_each(settled);
                     self.note(passage, heard(answer.status(), answer.headers(), self.clock.now().wall));
                     return Ok((answer, connection));
                 }
@@ -396,6 +428,14 @@ impl Forwarder {
             self.permits.answered(passage.attempt, &source.name, answer);
         }
     }
+}
+
+/// Keeps a client on the gateway who came by a base URL.
+fn inside<B>(mut answer: Response<B>, passage: &Passage) -> Response<B> {
+    if let Some(base) = &passage.base {
+        keep_location_inside(answer.headers_mut(), &base.asked(&passage.path_and_query), &base.url, &base.door);
+    }
+    answer
 }
 
 fn asks_too_much(whom: &str, only: &[String]) -> Refusal {
@@ -497,7 +537,7 @@ fn heard(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Answer {
 impl Refusal {
     pub(crate) fn told(self) -> Response<Outgoing> {
         let Refusal(status, why) = self;
-        let mut answer = Response::new(Either::Right(Full::from(format!("adce gateway: {why}\n"))));
+        let mut answer = Response::new(Either::Right(Either::Right(Full::from(format!("adce gateway: {why}\n")))));
         *answer.status_mut() = status;
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {

@@ -69,7 +69,7 @@ pub(crate) async fn open(forwarder: &Arc<Forwarder>, request: Request<Incoming>,
             let _ = copy_bidirectional(&mut metered(client, &meters), &mut upstream).await;
         });
     }
-    Ok(Response::new(Either::Right(Full::default())))
+    Ok(Response::new(Either::Right(Either::Right(Full::default()))))
 }
 
 /// Runs `then` on the client's connection once `CONNECT` is answered, until the attempt is dismissed.
@@ -204,7 +204,7 @@ pub(crate) fn switched(
 ) -> Response<Outgoing> {
     connection.run_by_itself();
     let upstream = hyper::upgrade::on(&mut answer);
-    let mut switched = Response::new(Either::Right(Full::default()));
+    let mut switched = Response::new(Either::Right(Either::Right(Full::default())));
     *switched.status_mut() = answer.status();
     *switched.headers_mut() = std::mem::take(answer.headers_mut());
     remove_hop_by_hop(switched.headers_mut());
