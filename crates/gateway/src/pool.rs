@@ -108,9 +108,11 @@ pub(crate) struct NotAnswered {
 }
 
 pub(crate) enum Fate {
-    /// Nothing of it reached anybody who would do something: here it is again.
+    /// Nobody has done anything with it: here it is again.
     Untouched(Box<Request<Sending>>),
-    /// The same, but it had a body, and that is gone.
+    /// Upstream wants it by HTTP/1.1: here it is again. It may have arrived.
+    Older(Box<Request<Sending>>),
+    /// As one that is untouched, but it had a body, and that is gone.
     Refused,
     /// It may have arrived.
     Unknown,

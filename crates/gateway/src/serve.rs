@@ -289,7 +289,7 @@ impl Forwarder {
         wants: Wants,
     ) -> Result<(Response<Incoming>, Connection), Refusal> {
         match &passage.source {
-            None => self.send(request, passage, None, wants).await,
+            None => self.send(request, passage, None, until, wants).await,
             Some(source) => self.ask(request, passage, source, until, wants).await,
         }
     }
@@ -316,7 +316,7 @@ impl Forwarder {
         let mut request = request;
         for _ in 0..ABSORBED_AT_MOST {
             let permit = self.permit(passage.attempt, &source.name, source.linger, until).await?;
-            let (answer, connection) = self.send(request, passage, Some(permit), wants).await?;
+            let (answer, connection) = self.send(request, passage, Some(permit), until, wants).await?;
             let wants_later = matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             match again.as_ref().filter(|_| wants_later) {
                 None => return Ok((answer, connection)),
@@ -329,7 +329,7 @@ impl Forwarder {
             }
         }
         let permit = self.permit(passage.attempt, &source.name, source.linger, until).await?;
-        self.send(request, passage, Some(permit), wants).await
+        self.send(request, passage, Some(permit), until, wants).await
     }
 
     /// Waits until the source may be asked once more, no longer than the client does.
@@ -363,6 +363,7 @@ impl Forwarder {
         mut request: Request<Sending>,
         passage: &Passage,
         permit: Option<HeldPermit>,
+        until: Option<Instant>,
         wants: Wants,
     ) -> Result<(Response<Incoming>, Connection), Refusal> {
         let (origin, reach) = (&passage.origin, passage.reach);
@@ -388,6 +389,18 @@ impl Forwarder {
             };
             request = match fate {
                 Fate::Untouched(request) => *request,
+                // It has arrived, so what goes by the older protocol is another request.
+                Fate::Older(request) => {
+                    drop(connection);
+                    drop(sent);
+                    self.count(passage.attempt)?;
+                    let permit = match &passage.source {
+                        Some(source) => Some(self.permit(passage.attempt, &source.name, source.linger, until).await?),
+                        None => None,
+                    };
+                    sent = OnItsWay { permit, wire: None };
+                    *request
+                }
                 Fate::Refused => {
                     sent.permit.take().into_iter().for_each(HeldPermit::unsent);
                     return Err(self.no_answer(passage, &io::Error::other(why)));

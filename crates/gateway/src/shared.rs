@@ -251,12 +251,11 @@ impl Place {
             let fate = match (untouched, told) {
                 (Some(untouched), _) => Fate::Untouched(Box::new(untouched)),
                 (None, Some(told)) if is_not_processed(told) => spare.map_or(Fate::Refused, |spare| Fate::Untouched(Box::new(spare))),
-                (None, told) => {
-                    if told.and_then(h2::Error::reason) == Some(h2::Reason::HTTP_1_1_REQUIRED) {
-                        self.origin.speaks_older();
-                    }
-                    Fate::Unknown
+                (None, Some(told)) if told.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED) => {
+                    self.origin.speaks_older();
+                    spare.map_or(Fate::Unknown, |spare| Fate::Older(Box::new(spare)))
                 }
+                (None, _) => Fate::Unknown,
             };
             NotAnswered { why, fate }
         })
