@@ -149,6 +149,7 @@ fn attempt(record: AttemptRecord) -> adce_api::AttemptLine {
         requests: record.requests,
         outcomes: record.outcomes.into_iter().map(|(gap, outcome)| adce_api::OutcomeLine { gap, outcome }).collect(),
         log_tail: record.log_tail,
+        traffic: record.traffic.map(|traffic| views::attempt_traffic(*traffic)),
         story: record.story.map(|story| views::story(story, record.started_at)),
         // Logs are pruned apart from the record: by their size together, too.
         log: record.log.filter(|log| log.exists()).map(|log| log.display().to_string()),

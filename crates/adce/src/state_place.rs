@@ -42,6 +42,11 @@ impl StatePlace {
         self.beside("authority")
     }
 
+    /// Answers that are kept for sources with a cache.
+    pub fn answers(&self) -> PathBuf {
+        self.beside("answers")
+    }
+
     /// Where the engine that runs on this state is asked.
     pub fn socket(&self) -> PathBuf {
         self.beside("control.sock")
@@ -70,14 +75,23 @@ impl StatePlace {
 mod tests {
     use super::*;
 
-    fn names(state: &str) -> [PathBuf; 5] {
+    fn names(state: &str) -> [PathBuf; 7] {
         let place = StatePlace { state: state.into() };
-        [place.state().to_owned(), place.attempts(), place.logs(), place.socket(), place.guests_socket()]
+        [
+            place.state().to_owned(),
+            place.attempts(),
+            place.logs(),
+            place.socket(),
+            place.guests_socket(),
+            place.authority(),
+            place.answers(),
+        ]
     }
 
     #[test]
     fn the_usual_state_gets_short_names() {
-        let expected = ["state.db", "attempts", "logs", "control.sock", "guests.sock"].map(|name| Path::new("/x/.adce").join(name));
+        let names_there = ["state.db", "attempts", "logs", "control.sock", "guests.sock", "authority", "answers"];
+        let expected = names_there.map(|name| Path::new("/x/.adce").join(name));
         assert_eq!(names("/x/.adce/state.db"), expected);
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use adce_api::{RunSummary, SourceUse, WindowUse};
+use adce_api::{RunSummary, SourceUse, Uncovered, WindowUse};
 use adce_core::figures::{counted, grouped, percent, span};
 use adce_core::spec::{Spec, Window};
-use adce_engine::{Ending, Snapshot, SourceLine};
+use adce_engine::{Ending, Snapshot, SourceLine, UncoveredLine};
 
 use crate::cli::Format;
 use crate::views;
@@ -30,8 +30,14 @@ pub fn of(ending: &Ending, spec: &Spec) -> RunSummary {
         held: snapshot.surprises.clone(),
         kept_for_next_cycle: snapshot.held_back.iter().map(views::kept).collect(),
         interrupted: ending.interrupted,
+        uncovered: snapshot.uncovered.iter().map(uncovered).collect(),
         upstream: None,
     }
+}
+
+fn uncovered(line: &UncoveredLine) -> Uncovered {
+    let UncoveredLine { collector, host, passed, refused } = line.clone();
+    Uncovered { collector, host, passed, refused }
 }
 
 fn source_use(source: &SourceLine, ending: &Ending, spec: &Spec) -> SourceUse {
@@ -47,6 +53,7 @@ fn source_use(source: &SourceLine, ending: &Ending, spec: &Spec) -> SourceUse {
         quota_share: used(source.mean_settle_seconds),
         waited_seconds: source.waited_seconds,
         throttled: source.throttled,
+        traffic: views::traffic(&source.traffic),
         windows: source
             .windows
             .iter()

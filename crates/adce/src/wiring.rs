@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use adce_collect::{Collectors, Setting, Upstream, end_predecessors, end_strays};
 use adce_core::failpoint::{self, Failpoint};
+use adce_core::kept::KeptAnswers;
 use adce_core::ports::{Clock, Lake, Store};
 use adce_core::record::Remembered;
 use adce_core::spec::{LakeUrl, Spec};
 use adce_core::time::Timestamp;
 use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
-use adce_gateway::{Authority, Gateway, Route, Rules};
+use adce_gateway::{Answers, Authority, Gateway, Route, Rules};
 use adce_lake::tables::ConfigFolder;
 use adce_store::Identity;
 use adce_store::sqlite::{self, Opening};
@@ -62,9 +63,14 @@ pub async fn wire(spec: Arc<Spec>, options: Options) -> Result<Wired, Failure> {
     lake.sweep().await?;
     failpoint::reached(Failpoint::LakeSwept);
     let logs = LogKeeper::start(place.logs(), spec.engine.logs).await;
-    let wired =
-        assemble(spec, options, lake, store, Folders { attempts: place.attempts(), logs: place.logs(), authority: place.authority() })
-            .await?;
+    let wired = assemble(
+        spec,
+        options,
+        lake,
+        store,
+        Folders { attempts: place.attempts(), logs: place.logs(), authority: place.authority(), answers: place.answers() },
+    )
+    .await?;
     Ok(Wired { logs: Some(logs), ..wired })
 }
 
@@ -97,19 +103,49 @@ pub struct Folders {
     pub logs: PathBuf,
     /// Of the gateway's certificate authority, and of other files that clients are pointed to.
     pub authority: PathBuf,
+    /// Of answers that are kept for sources with a cache.
+    pub answers: PathBuf,
 }
 
 /// `lake`: where it answers.
-fn gateway_rules(spec: &Spec, lake: Option<String>, authority: &Path, now: Timestamp) -> Result<Rules, Failure> {
+fn gateway_rules(
+    spec: &Spec,
+    lake: Option<String>,
+    folders: &Folders,
+    kept: Option<Arc<dyn KeptAnswers>>,
+    now: Timestamp,
+) -> Result<Rules, Failure> {
+    let authority = &folders.authority;
     let routes: Vec<Route> = spec.sources.values().map(|source| Route::of(source, &spec.limits)).collect();
     let is_needed = routes.iter().any(|route| route.intercept);
     // Who declares no upstream has nothing to be counted.
-    let folder = (!routes.is_empty()).then(|| authority.to_owned());
+    let folder = (!routes.is_empty()).then(|| authority.clone());
     let authority = is_needed.then(|| Authority::open(authority, now).map(Arc::new)).transpose().map_err(|error| {
         let message = format!("the gateway's certificate authority cannot be kept in `{}`: {error}", authority.display());
         Failure::new(Exit::Unfinished, message)
     })?;
-    Ok(Rules { routes, strict: spec.gateway.strict, no_proxy: spec.gateway.no_proxy.clone(), lake, authority, folder, stand_in: None })
+    Ok(Rules {
+        routes,
+        strict: spec.gateway.strict,
+        no_proxy: spec.gateway.no_proxy.clone(),
+        lake,
+        authority,
+        folder,
+        kept,
+        stand_in: None,
+    })
+}
+
+/// Where answers lie of sources that have a cache; `None`: there are none.
+fn kept_answers(spec: &Spec, folder: &Path) -> Result<Option<Arc<dyn KeptAnswers>>, Failure> {
+    if !spec.sources.values().any(|source| source.cache.validators) {
+        return Ok(None);
+    }
+    let answers = Answers::open(folder, spec.gateway.cache_size).map_err(|error| {
+        let message = format!("answers cannot be kept in `{}`: {error}", folder.display());
+        Failure::new(Exit::Unfinished, message)
+    })?;
+    Ok(Some(Arc::new(answers)))
 }
 
 /// An engine over these adapters.
@@ -124,12 +160,14 @@ pub async fn assemble(
     let remembered = store.load().await?;
     let inbox = Inbox::default();
     let permits = Arc::new(inbox.permits());
-    let rules = gateway_rules(&spec, lake.answers_at(), &folders.authority, clock.now().wall)?;
+    let kept = kept_answers(&spec, &folders.answers)?;
+    let rules = gateway_rules(&spec, lake.answers_at(), &folders, kept.clone(), clock.now().wall)?;
     let gateway = Gateway::start(rules, permits.clone(), clock.clone()).await;
     let gateway = gateway.map_err(|error| Failure::new(Exit::Unfinished, format!("the gateway cannot start: {error}")))?;
     let gateway = Arc::new(gateway);
     let upstreams = spec.sources.values().map(|source| Upstream::of(source, &spec.limits)).collect();
     let collectors = Collectors::new(Setting::of_this_process(), upstreams, permits, clock.clone());
+    let collectors = kept.into_iter().fold(collectors, Collectors::with_kept);
     let ports = Ports {
         clock,
         lake,

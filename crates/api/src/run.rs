@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::coverage::Counts;
+use crate::status::Traffic;
 
 /// The last object of `adce run --format json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct RunSummary {
     pub kept_for_next_cycle: Vec<Kept>,
     #[serde(default)]
     pub interrupted: bool,
+    /// Hosts that commands asked and that no source declares; at most a hundred.
+    #[serde(default)]
+    pub uncovered: Vec<Uncovered>,
     /// Only in `adce demo`: what the upstream counted itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamCounts>,
@@ -56,6 +60,16 @@ pub struct Kept {
     pub next_cycle: Option<Timestamp>,
 }
 
+/// A host that no source declares, and who asked it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uncovered {
+    pub collector: String,
+    pub host: String,
+    /// Requests, and connections that nobody can look into.
+    pub passed: u64,
+    pub refused: u64,
+}
+
 /// What this run asked of one source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceUse {
@@ -69,6 +83,9 @@ pub struct SourceUse {
     /// Answers of 429 that came back.
     pub throttled: u64,
     pub windows: Vec<WindowUse>,
+    /// What was sent to it through adce and what came back.
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 /// One exact window and the most that any span of its length saw.

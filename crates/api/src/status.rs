@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::coverage::{Counts, DatasetCoverage, GapLine};
+use crate::guest::GuestHost;
 
 /// `adce status --format json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,6 +129,9 @@ pub struct SourceStatus {
     pub in_flight: Share,
     /// Answers of 429 since this engine started.
     pub throttled: u64,
+    /// Since this engine started.
+    #[serde(default)]
+    pub traffic: Traffic,
     /// Items that wait for this source.
     pub waiting: u64,
     pub next_permit_seconds: Option<f64>,
@@ -231,6 +235,39 @@ pub struct AttemptLine {
     /// `null`: its engine was killed, or was older than this is told.
     #[serde(default)]
     pub story: Option<StoryLine>,
+    /// What it sent through adce and what came back; `null`: nothing, or its engine was older than this is told.
+    #[serde(default)]
+    pub traffic: Option<AttemptTraffic>,
+}
+
+/// What was asked, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Sent, each redirect and each repetition too.
+    pub requests: u64,
+    /// Of bodies, without heads; of connections that nobody can look into, all of them.
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    /// Answers by class (`2xx`, `4xx`, …), and of these 429 and 503; only what came at all.
+    pub statuses: IndexMap<String, u64>,
+    /// Requests to which no answer came.
+    pub no_answer: u64,
+    /// Requests that waited for a permit, and all of them together.
+    pub waits: u64,
+    pub waited_seconds: f64,
+    /// Requests that `absorb` sent once more.
+    pub sent_again: u64,
+}
+
+/// Of one attempt: also hosts that no source declares.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttemptTraffic {
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    /// The first few.
+    pub uncovered: Vec<GuestHost>,
+    /// What went to, or was refused, others.
+    pub uncovered_others: u64,
 }
 
 /// What the queue knew of an attempt when it began, and what became of its gaps.
@@ -338,6 +375,9 @@ pub struct SourceLimits {
     /// From sent to settled, on average; `null`: nothing has settled in this run.
     #[serde(default)]
     pub settle_seconds: Option<f64>,
+    /// What it was asked since the engine started; `null`: nothing, or no engine runs.
+    #[serde(default)]
+    pub traffic: Option<Traffic>,
     /// What its answers have taught, if that is slower than what is declared.
     #[serde(default)]
     pub learned: Option<LearnedRate>,

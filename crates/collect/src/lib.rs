@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
+use adce_core::kept::KeptAnswers;
 use adce_core::ports::{Clock, Collect, Listener, Order, OrderItem, Permits, Report, Stop};
 use adce_core::spec::{Collector, How};
 use async_trait::async_trait;
@@ -73,6 +74,12 @@ impl Collectors {
         let own = Arc::new(setting.environment.clone());
         let http = Fetches::new(upstreams, own.clone(), permits, clock.clone());
         Collectors { commands: Commands::new(clock, own, &setting), http }
+    }
+
+    /// Where answers lie of sources that have a cache.
+    pub fn with_kept(mut self, kept: Arc<dyn KeptAnswers>) -> Self {
+        self.http.kept = Some(kept);
+        self
     }
 }
 

@@ -62,7 +62,7 @@ impl Attempt {
         let mut collector = (*order.collector).clone();
         collector.how = How::Http(self.http.clone());
         order.collector = Arc::new(collector);
-        let upstream = Upstream { name: "espn".into(), hosts: self.hosts.clone(), linger: LINGER };
+        let upstream = Upstream { name: "espn".into(), hosts: self.hosts.clone(), linger: LINGER, cache: Default::default() };
         let mut setting = setting();
         setting.environment.push(("API_KEY".into(), "hunter2".into()));
         let collectors = Collectors::new(setting, vec![upstream], self.permits.clone(), self.clock.clone());
@@ -356,7 +356,7 @@ async fn what_cannot_be_written_here_is_not_the_items_fault() {
     std::fs::create_dir_all(path(&attempt.folder, "out/0")).unwrap();
     let collectors = Collectors::new(
         setting(),
-        vec![Upstream { name: "espn".into(), hosts: Vec::new(), linger: LINGER }],
+        vec![Upstream { name: "espn".into(), hosts: Vec::new(), linger: LINGER, cache: Default::default() }],
         attempt.permits.clone(),
         attempt.clock.clone(),
     );

@@ -17,6 +17,7 @@ use crate::object::{Object, Precondition};
 use crate::record::{Change, History, Lease, ProcessRecord, Remembered};
 use crate::spec::{Collector, Pass, Validity};
 use crate::time::{BootId, Boottime, Now, Timestamp};
+use crate::traffic::is_zero;
 
 /// Both clocks of this machine. Everything that decides takes [`Now`] as an argument; only the engine's loop asks.
 #[async_trait]
@@ -168,6 +169,8 @@ pub struct Report {
     /// What every item without a line of its own gets.
     pub rest: Rest,
     pub requests: u64,
+    /// Of bodies that adce itself fetched.
+    pub received_bytes: u64,
     /// Staged files whose key is no item of the task.
     pub strays: Vec<String>,
     /// Of items whose file was to be taken from somewhere else than `out/`: what is there instead. Said only if nothing
@@ -404,8 +407,36 @@ pub trait Gate: Send + Sync {
     /// Listens for the attempt on this socket, too, until it is dismissed. The socket may be of another network than this process.
     fn enclosed(&self, attempt: AttemptId, inside: OwnedFd);
 
-    /// Ends what the attempt still has open; its URL answers nobody from now on.
-    fn dismiss(&self, attempt: AttemptId);
+    /// Ends what the attempt still has open; its URL answers nobody from now on. Returns what passed for it.
+    fn dismiss(&self, attempt: AttemptId) -> Passed;
+
+    /// What passed to and from this source so far, whoever asked.
+    fn passed(&self, source: &str) -> Passed {
+        let _ = source;
+        Passed::default()
+    }
+}
+
+/// What only whoever moves the bytes can count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Passed {
+    /// Of bodies, without heads; of connections that nobody can look into, all of them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sent_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub received_bytes: u64,
+    /// Requests that `absorb` sent once more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sent_again: u64,
+}
+
+impl std::ops::AddAssign for Passed {
+    fn add_assign(&mut self, more: Passed) {
+        self.sent_bytes += more.sent_bytes;
+        self.received_bytes += more.received_bytes;
+        self.sent_again += more.sent_again;
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@ use crate::gap::{Gap, Outcome, Reason, Standing, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use crate::queue::{Gate, Score};
 use crate::time::{BootId, Boottime, Moment, Timestamp};
+use crate::traffic::Traffic;
 
 /// Everything a starting engine needs from its predecessor.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -286,6 +287,9 @@ pub struct AttemptRecord {
     /// `None`: its engine was killed, or is older than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub story: Option<Story>,
+    /// What it sent through adce and what came back; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Box<Traffic>>,
 }
 
 /// What the queue knew of an attempt when it began, and decided when it was over. It is part of the attempt's own record:

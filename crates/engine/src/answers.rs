@@ -6,6 +6,7 @@ use adce_core::gap::Gap;
 use adce_core::queue::{CollectorFigures, Dispatcher, Gate, Idle, Meant, SourceFigures, Waiting};
 use adce_core::record::Change;
 use adce_core::time::Now;
+use adce_core::traffic::Traffic;
 
 use crate::engine::{Consent, Engine};
 use crate::inbox::{LimitsView, Query, Retried, StatusView};
@@ -45,7 +46,9 @@ impl Engine {
                 let settled = self.figures.sources.iter().filter(|(_, used)| !used.mean_settle().is_zero());
                 let settle = settled.map(|(name, used)| (name.clone(), used.mean_settle())).collect();
                 let (sources, collectors) = (self.dispatcher.figures(now), self.dispatcher.collectors(now));
-                let _ = reply.send(LimitsView { sources, collectors, settle });
+                let traffic = self.figures.sources.keys().map(|name| (name.clone(), self.traffic_of(name)));
+                let traffic = traffic.filter(|(_, traffic)| !traffic.is_empty()).collect();
+                let _ = reply.send(LimitsView { sources, collectors, settle, traffic });
             }
             Query::Why(what, reply) => {
                 let aside = self.gaps_aside().find(|view| view.gap.key == what).map(Why::Gap);
@@ -185,6 +188,13 @@ impl Engine {
         lines.collect()
     }
 
+    /// What the source was asked since the engine started.
+    fn traffic_of(&self, source: &str) -> Traffic {
+        let mut traffic = self.figures.sources.get(source).map(|used| used.traffic.clone()).unwrap_or_default();
+        traffic.passed += self.ports.gate.passed(source);
+        traffic
+    }
+
     fn source_line(&mut self, figures: SourceFigures, now: Now) -> SourceLine {
         self.figures.windows(&figures.source, figures.windows.iter().map(|window| u64::from(window.used)));
         let used = self.figures.sources.get(&figures.source).cloned().unwrap_or_default();
@@ -215,6 +225,7 @@ impl Engine {
             next_permit: figures.next_permit.filter(|at| *at > now.boot).map(|at| now.wall_at(at)),
             mean_settle_seconds: used.mean_settle().as_secs_f64(),
             waited_seconds: used.waited.as_secs_f64(),
+            traffic: self.traffic_of(&figures.source),
             name: figures.source,
         }
     }

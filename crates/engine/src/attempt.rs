@@ -13,11 +13,12 @@ use adce_core::failpoint::{self, Failpoint};
 use adce_core::gap::{Failure, Fault, Gap, Outcome};
 use adce_core::ids::{FencingToken, ItemId};
 use adce_core::lease;
-use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Report, Said, Stop, Store, Told, staged_path};
+use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Passed, Report, Said, Stop, Store, Told, staged_path};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
 use adce_core::spec::{Collector, How, Keep, Spec};
 use adce_core::time::Moment;
+use adce_core::traffic::Traffic;
 
 use crate::deliver::{Delivered, Delivery, failure, of_lake};
 use crate::figures::LatestProgress;
@@ -80,6 +81,7 @@ impl Attempt {
             log_tail: String::new(),
             log: None,
             story: None,
+            traffic: None,
         };
         // Items may have left the config since their task was formed: the rest of the task goes on without them.
         let (wanted, gone): (Vec<&Gap>, Vec<&Gap>) = self.start.gaps.iter().partition(|gap| self.expected.find(&gap.key).is_some());
@@ -119,9 +121,11 @@ impl Attempt {
         };
         let began = self.ports.clock.now().boot;
         let report = self.ports.collect.collect(order.clone(), &listener, self.stop.clone()).await;
-        if proxied {
-            self.ports.gate.dismiss(attempt);
-        }
+        let passed = match proxied {
+            true => self.ports.gate.dismiss(attempt),
+            false => Passed { received_bytes: report.received_bytes, ..Passed::default() },
+        };
+        record.traffic = (passed != Passed::default()).then(|| Box::new(Traffic { passed, ..Traffic::default() }));
         // The next attempt need not wait for the disk or the lake to take or show this one's objects.
         let has_staged = report.items.iter().any(|item| matches!(item.said, Said::Staged(_)));
         if has_staged {

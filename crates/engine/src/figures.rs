@@ -11,6 +11,7 @@ use adce_core::queue::{Charge, Paid, Start};
 use adce_core::record::{AttemptRecord, ProcessRecord};
 use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now, Timestamp};
+use adce_core::traffic::Traffic;
 use indexmap::IndexMap;
 
 use crate::asking::Asking;
@@ -53,9 +54,12 @@ struct Uncovered {
 /// What was asked of one source.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SourceUse {
+    /// Charged ahead, or sent.
     pub requests: u64,
     pub throttled: u64,
     pub waited: Duration,
+    /// Without what passed the gateway, which it counts itself.
+    pub traffic: Traffic,
     /// Requests that wait now.
     pub asking: u64,
     /// The fullest that each window was seen with requests of this run, in the order of the limits.
@@ -73,6 +77,7 @@ impl SourceUse {
 
 struct Underway {
     line: RunningLine,
+    traffic: Traffic,
     source: Option<String>,
     /// Paid for before the start.
     ahead: u32,
@@ -163,6 +168,7 @@ impl Figures {
         let progress = LatestProgress::default();
         let underway = Underway {
             line,
+            traffic: Traffic::default(),
             source: start.task.source.clone(),
             ahead,
             seen: 0,
@@ -223,15 +229,18 @@ impl Figures {
     /// What was charged ahead was counted at the start.
     pub fn sent(&mut self, permit: PermitId, paid: Paid, asked: &Asking, now: Now) {
         let counts = u64::from(paid == Paid::Now);
+        let waited = now.boot.since(asked.since);
         self.totals.requests += counts;
         if let Some(figures) = self.sources.get_mut(&asked.source) {
             figures.requests += counts;
-            figures.waited += now.boot.since(asked.since);
+            figures.waited += waited;
+            figures.traffic.sent(waited);
         }
         if let Some(underway) = self.running.get_mut(&asked.attempt) {
             underway.line.requests += counts;
+            underway.traffic.sent(waited);
         }
-        self.guests.sent(asked.attempt, &asked.source, now.boot.since(asked.since));
+        self.guests.sent(asked.attempt, &asked.source, waited);
         self.permits.insert(permit, Sent { attempt: asked.attempt, source: asked.source.clone(), at: now.boot, paid });
     }
 
@@ -239,7 +248,11 @@ impl Figures {
         let Some(Sent { attempt, source, at: sent, paid }) = self.permits.remove(&permit) else { return };
         self.guests.settled(attempt, &source, paid, how);
         let Some(figures) = self.sources.get_mut(&source) else { return };
-        let underway = self.running.get_mut(&attempt);
+        let mut underway = self.running.get_mut(&attempt);
+        if how == Settlement::Unsent {
+            figures.traffic.unsent();
+            underway.iter_mut().for_each(|underway| underway.traffic.unsent());
+        }
         match (paid, how) {
             (Paid::Now, Settlement::ArrivedBy(at)) => {
                 figures.settled += 1;
@@ -265,9 +278,12 @@ impl Figures {
 
     pub fn answered(&mut self, attempt: AttemptId, source: &str, answer: Answer) {
         self.guests.answered(attempt, source, answer);
-        if let (Answer::Status { code: 429, .. }, Some(figures)) = (answer, self.sources.get_mut(source)) {
-            figures.throttled += 1;
+        if let Some(underway) = self.running.get_mut(&attempt) {
+            underway.traffic.answered(&answer);
         }
+        let Some(figures) = self.sources.get_mut(source) else { return };
+        figures.traffic.answered(&answer);
+        figures.throttled += u64::from(matches!(answer, Answer::Status { code: 429, .. }));
     }
 
     /// A host was asked that no source declares, or would have been.
@@ -275,7 +291,9 @@ impl Figures {
         if self.guests.uncovered(attempt, &host, passed) {
             return;
         }
-        let Some(collector) = self.running.get(&attempt).map(|underway| underway.line.collector.clone()) else { return };
+        let Some(underway) = self.running.get_mut(&attempt) else { return };
+        underway.traffic.uncovered(&host, passed);
+        let collector = underway.line.collector.clone();
         let is_known = self.uncovered.contains_key(&(collector.clone(), host.clone()));
         if !is_known && self.uncovered.len() == UNCOVERED_AT_MOST {
             return;
@@ -324,6 +342,19 @@ impl Figures {
     /// Requests that an attempt was charged for so far.
     pub fn requests_of(&self, attempt: AttemptId) -> u64 {
         self.running.get(&attempt).map_or(0, |underway| underway.line.requests)
+    }
+
+    /// What an attempt that has ended sent, with the bytes that whoever moved them has counted; `None`: nothing. `is_fetched`: it was
+    /// adce that moved them, and no gateway.
+    pub fn traffic_of(&mut self, attempt: AttemptId, counted: Option<Box<Traffic>>, is_fetched: bool) -> Option<Box<Traffic>> {
+        let underway = self.running.get_mut(&attempt);
+        let source = underway.as_ref().and_then(|underway| underway.source.as_ref()).filter(|_| is_fetched);
+        let source = source.and_then(|source| self.sources.get_mut(source));
+        let passed = counted.map(|counted| counted.passed).unwrap_or_default();
+        source.into_iter().for_each(|source| source.traffic.passed += passed);
+        let mut traffic = underway.map(|underway| std::mem::take(&mut underway.traffic)).unwrap_or_default();
+        traffic.passed += passed;
+        (!traffic.is_empty()).then(|| Box::new(traffic))
     }
 
     pub fn running(&self) -> Vec<RunningLine> {

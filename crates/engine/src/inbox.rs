@@ -11,6 +11,7 @@ use adce_core::queue::{Asked, CollectorFigures, SourceFigures};
 use adce_core::record::{AttemptRecord, ProcessRecord};
 use adce_core::spec::Weighting;
 use adce_core::time::Timestamp;
+use adce_core::traffic::Traffic;
 use tokio::sync::oneshot;
 
 use crate::cycle::{CycleFigures, Observed};
@@ -130,6 +131,8 @@ pub struct LimitsView {
     pub collectors: Vec<CollectorFigures>,
     /// By source: from sent to settled, on average, if anything was settled.
     pub settle: HashMap<String, Duration>,
+    /// By source: what it was asked since the engine started, if anything.
+    pub traffic: HashMap<String, Traffic>,
 }
 
 /// Everything that `status` shows.

@@ -11,6 +11,7 @@ use adce_core::ids::{GapId, ItemId};
 use adce_core::object::Object;
 use adce_core::queue::GapNews;
 use adce_core::record::{AttemptRecord, Change, Closed};
+use adce_core::spec::How;
 use adce_core::time::Now;
 
 use crate::engine::{Engine, EngineError};
@@ -22,6 +23,9 @@ impl Engine {
         let Ended { mut record, delivered } = ended;
         // What a command sent through the gateway, only the permits tell.
         record.requests = record.requests.max(self.figures.requests_of(record.attempt));
+        // What passed the gateway is there with its source already.
+        let is_fetched = self.spec.collectors.get(&record.collector).is_some_and(|collector| matches!(collector.how, How::Http(_)));
+        record.traffic = self.figures.traffic_of(record.attempt, record.traffic.take(), is_fetched);
         self.stops.remove(&record.attempt);
         self.line.forget(record.attempt);
         self.cycle.attempts_since += 1;

@@ -7,6 +7,7 @@ use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::Progress;
 use adce_core::queue::Gate;
 use adce_core::time::Timestamp;
+use adce_core::traffic::Traffic;
 use serde::{Deserialize, Serialize};
 
 /// One look at a running engine.
@@ -175,6 +176,9 @@ pub struct SourceLine {
     pub mean_settle_seconds: f64,
     /// Seconds that requests spent waiting for permits, added up.
     pub waited_seconds: f64,
+    /// What it was asked and what it answered.
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -80,6 +80,7 @@ fn ended(lease: &Lease) -> AttemptRecord {
         log_tail: String::new(),
         log: None,
         story: None,
+        traffic: None,
     }
 }
 

@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
+use adce_core::ports::Passed;
 use adce_core::spec::Pass;
 use tokio_util::sync::CancellationToken;
+
+use crate::meter::Meter;
 
 /// Connections that have not said yet whose they are. A client does so with its first bytes, so whoever is pushed out by others
 /// was in no hurry.
@@ -35,6 +38,7 @@ struct Admitted {
     only: Option<Vec<String>>,
     /// Requests so far, and connections that nobody can look into.
     requests: u32,
+    meter: Arc<Meter>,
     /// Its open connections, by number.
     links: HashMap<u64, CancellationToken>,
 }
@@ -51,7 +55,9 @@ impl Door {
     /// Returns the attempt's token: 128 bits, different each time.
     pub(crate) fn admit(&self, attempt: AttemptId, pass: Pass, only: Option<Vec<String>>) -> String {
         let token = format!("{:032x}", rand::random::<u128>());
-        self.lock().by_token.insert(token.clone(), Admitted { attempt, pass, only, requests: 0, links: HashMap::new() });
+        self.lock()
+            .by_token
+            .insert(token.clone(), Admitted { attempt, pass, only, requests: 0, meter: Arc::default(), links: HashMap::new() });
         token
     }
 
@@ -87,10 +93,22 @@ impl Door {
         }
     }
 
-    pub(crate) fn dismiss(&self, attempt: AttemptId) {
+    /// What passed for it.
+    pub(crate) fn dismiss(&self, attempt: AttemptId) -> Passed {
         let mut inside = self.lock();
-        let gone = inside.by_token.extract_if(|_, admitted| admitted.attempt == attempt);
-        gone.flat_map(|(_, admitted)| admitted.links.into_values()).for_each(|link| link.cancel());
+        let mut passed = Passed::default();
+        for (_, admitted) in inside.by_token.extract_if(|_, admitted| admitted.attempt == attempt) {
+            admitted.links.into_values().for_each(|link| link.cancel());
+            passed += admitted.meter.read();
+        }
+        passed
+    }
+
+    /// Where the attempt's bytes are added up; of one that has gone, nobody reads it any more.
+    pub(crate) fn meter(&self, attempt: AttemptId) -> Arc<Meter> {
+        let inside = self.lock();
+        let admitted = inside.by_token.values().find(|admitted| admitted.attempt == attempt);
+        admitted.map(|admitted| admitted.meter.clone()).unwrap_or_default()
     }
 
     /// `end`: cancelled when the connection has to close. Whether another one had to, for this one.

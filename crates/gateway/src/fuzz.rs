@@ -12,7 +12,7 @@ use std::time::Duration;
 use adce_core::ids::{AttemptId, Uuid};
 use adce_core::limits::{heard, retry_after};
 use adce_core::ports::{Answer, Clock, PermitId, PermitRefused, Permits, RetryAfter, Settlement};
-use adce_core::spec::Pass;
+use adce_core::spec::{Cache, Pass};
 use adce_core::time::{BootId, Boottime, Now, Timestamp};
 use async_trait::async_trait;
 use http::header::{HOST, LOCATION, PROXY_AUTHORIZATION};
@@ -106,6 +106,7 @@ impl World {
             linger: Duration::from_secs(1),
             intercept: true,
             absorb: true,
+            cache: Cache::default(),
         };
         let forwarder = Forwarder {
             port: 1,
@@ -118,6 +119,8 @@ impl World {
             permits: asked.clone(),
             clock: Arc::new(Still),
             door,
+            sources: Arc::default(),
+            kept: None,
         };
         World { runtime, forwarder: Arc::new(forwarder), asked, token, listener }
     }

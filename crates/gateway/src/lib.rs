@@ -15,6 +15,7 @@
 //!
 //! It sets no timeout on an answer: how long a request may take is for the attempt to say.
 
+mod answers;
 mod authority;
 mod complaints;
 mod credentials;
@@ -23,14 +24,19 @@ mod egress;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod headers;
+mod inquiry;
+mod meter;
 mod origin;
 mod pool;
 mod reach;
 mod serve;
+mod shared;
 mod target;
 mod tunnel;
 mod variables;
+mod wire;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -40,8 +46,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
-use adce_core::ports::{Admission, Clock, Gate, Permits};
-use adce_core::spec::{Egress, Limits, Pass, Source};
+use adce_core::kept::KeptAnswers;
+use adce_core::ports::{Admission, Clock, Gate, Passed, Permits};
+use adce_core::spec::{Cache, Egress, Limits, Pass, Source};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -51,8 +58,10 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub use crate::answers::Answers;
 pub use crate::authority::Authority;
 use crate::door::{Door, Link};
+use crate::meter::Meter;
 use crate::pool::Pool;
 pub use crate::pool::StandIn;
 use crate::serve::{Forwarder, Via};
@@ -75,6 +84,7 @@ pub struct Route {
     pub intercept: bool,
     /// Whether a GET or HEAD that drew 429 or 503 is sent again.
     pub absorb: bool,
+    pub cache: Cache,
 }
 
 impl Route {
@@ -87,6 +97,7 @@ impl Route {
             linger: source.limits.linger.max(all.linger),
             intercept: source.intercept,
             absorb: source.absorb,
+            cache: source.cache,
         }
     }
 }
@@ -105,9 +116,14 @@ pub struct Rules {
     pub authority: Option<Arc<Authority>>,
     /// Where files lie that clients are pointed to. Without it some of them, old Node among them, do not find the gateway.
     pub folder: Option<PathBuf>,
+    /// Where answers lie of sources that have a cache; without it none is kept.
+    pub kept: Option<Arc<dyn KeptAnswers>>,
     /// Answers instead of every host that is asked.
     pub stand_in: Option<StandIn>,
 }
+
+/// By name of the source.
+pub(crate) type SourceMeters = HashMap<String, Arc<Meter>>;
 
 /// Serves until it is dropped.
 pub struct Gateway {
@@ -115,6 +131,7 @@ pub struct Gateway {
     door: Arc<Door>,
     forwarder: Arc<Forwarder>,
     runtime: Handle,
+    sources: Arc<SourceMeters>,
     no_proxy: Vec<String>,
     preload: Option<PathBuf>,
     /// Where nothing has a limit and nothing is refused, commands keep the network that they have.
@@ -125,7 +142,7 @@ pub struct Gateway {
 impl Gateway {
     /// Listens on a free port of 127.0.0.1, on the runtime that this is called on.
     pub async fn start(rules: Rules, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> io::Result<Gateway> {
-        let Rules { routes, strict, mut no_proxy, lake, authority, folder, stand_in } = rules;
+        let Rules { routes, strict, mut no_proxy, lake, authority, folder, kept, stand_in } = rules;
         let has_business = !routes.is_empty() || strict || stand_in.is_some();
         let preload = folder.as_deref().map(variables::write_preload).transpose()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -134,10 +151,14 @@ impl Gateway {
         let pool = Arc::new(Pool::new(stand_in));
         let around = no_proxy.clone();
         no_proxy.extend(lake.as_deref().map(|lake| variables::around(lake, &routes)));
-        let forwarder = Forwarder { port, routes, lake, around, strict, authority, pool, permits, clock, door: door.clone() };
+        let sources: SourceMeters = routes.iter().map(|route| (route.name.clone(), Arc::default())).collect();
+        let sources = Arc::new(sources);
+        let meters = sources.clone();
+        let forwarder =
+            Forwarder { port, routes, lake, around, strict, authority, pool, permits, clock, door: door.clone(), sources: meters, kept };
         let forwarder = Arc::new(forwarder);
         tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, forwarder.clone(), end.clone())));
-        Ok(Gateway { port, door, forwarder, runtime: Handle::current(), no_proxy, preload, has_business, end })
+        Ok(Gateway { port, door, forwarder, runtime: Handle::current(), sources, no_proxy, preload, has_business, end })
     }
 
     pub fn port(&self) -> u16 {
@@ -186,8 +207,12 @@ impl Gate for Gateway {
         }
     }
 
-    fn dismiss(&self, attempt: AttemptId) {
-        self.door.dismiss(attempt);
+    fn dismiss(&self, attempt: AttemptId) -> Passed {
+        self.door.dismiss(attempt)
+    }
+
+    fn passed(&self, source: &str) -> Passed {
+        self.sources.get(source).map(|meter| meter.read()).unwrap_or_default()
     }
 }
 

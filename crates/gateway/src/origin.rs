@@ -101,6 +101,7 @@ mod tests {
             linger: Duration::ZERO,
             intercept: false,
             absorb: false,
+            cache: Default::default(),
         });
         let owner = |url: &str| route_to(&origin(url), routes.iter()).map(|route| route.name.as_str());
         assert_eq!(owner("https://x.org/a"), Some("x.org"));

@@ -1,4 +1,5 @@
-//! Connections to upstreams, by where they lead.
+//! Connections to upstreams, by where they lead: of one request at a time, or, of upstreams behind TLS that choose it, of many
+//! ([`shared`](crate::shared)).
 //!
 //! They are held here, not by a general client, because the gateway has to know for every request whether a byte of it
 //! can have left, and has to be able to close a request's connection when its client leaves.
@@ -32,17 +33,24 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use url::Host;
 
 use crate::HEAD_AT_MOST;
 use crate::complaints::Complaints;
 use crate::egress::{Egress, Proxy};
+use crate::inquiry::Keeper;
+use crate::meter::{Meters, Upload};
 use crate::origin::Origin;
 use crate::reach::{Reach, addresses, judge};
+use crate::shared::{Place, Secure};
+use crate::wire::Wire;
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Common servers close idle connections after 5 s or more; one that closes just as a request leaves costs an answer.
 const KEPT_IDLE: Duration = Duration::from_secs(4);
+const H2: &[u8] = b"h2";
+const HTTP_11: &[u8] = b"http/1.1";
 const IDLE_AT_MOST: usize = 32;
 /// A crawler asks thousands of hosts, each of them once.
 const ORIGINS_AT_MOST: usize = 256;
@@ -61,17 +69,56 @@ pub struct StandIn {
 
 pub(crate) struct Pool {
     stand_in: Option<StandIn>,
-    tls: OnceCell<TlsConnector>,
-    idle: Mutex<HashMap<Origin, Vec<(Instant, Connection)>>>,
+    tls: OnceCell<Tls>,
+    idle: Mutex<HashMap<Origin, Vec<(Instant, Own)>>>,
+    secure: Mutex<HashMap<Origin, Arc<Secure>>>,
     pub(crate) complaints: Complaints,
     egress: Egress,
 }
 
 /// A client's body; or none, of a request that is sent once more.
-pub(crate) type Sending = Either<Incoming, Empty<Bytes>>;
+pub(crate) type Sending = Either<Upload, Empty<Bytes>>;
 
-/// Dropped, it is closed.
-pub(crate) struct Connection {
+/// By what may be spoken.
+struct Tls {
+    any: TlsConnector,
+    older: TlsConnector,
+}
+
+/// What a request wants of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    Any,
+    /// It goes on in another protocol, which only HTTP/1.1 can do.
+    Older,
+}
+
+/// By which a request goes.
+pub(crate) enum Connection {
+    /// It is alone on it. Dropped, it is closed.
+    Own(Own),
+    /// Dropped, the request is given up, and nothing else.
+    Place(Place),
+}
+
+/// Why there is no answer, and what became of the request.
+pub(crate) struct NotAnswered {
+    pub(crate) why: hyper::Error,
+    pub(crate) fate: Fate,
+}
+
+pub(crate) enum Fate {
+    /// Nobody has done anything with it: here it is again.
+    Untouched(Box<Request<Sending>>),
+    /// Upstream wants it by HTTP/1.1: here it is again. It may have arrived.
+    Older(Box<Request<Sending>>),
+    /// As one that is untouched, but it had a body, and that is gone.
+    Refused,
+    /// It may have arrived.
+    Unknown,
+}
+
+pub(crate) struct Own {
     sender: SendRequest<Sending>,
     driver: Driver,
     /// It is one to a proxy, which has to be told for each request where it goes.
@@ -86,7 +133,7 @@ enum Driver {
     Ended,
 }
 
-impl Drop for Connection {
+impl Drop for Own {
     fn drop(&mut self) {
         if let Driver::Task(task) = &self.driver {
             task.abort();
@@ -95,8 +142,43 @@ impl Drop for Connection {
 }
 
 impl Connection {
+    /// The head of the answer.
+    pub(crate) async fn send(&mut self, request: Request<Sending>) -> Result<Response<Incoming>, NotAnswered> {
+        match self {
+            Connection::Own(own) => own.send(request).await.map_err(|mut failed| {
+                let fate = failed.take_message().map_or(Fate::Unknown, |untouched| Fate::Untouched(Box::new(untouched)));
+                NotAnswered { why: failed.into_error(), fate }
+            }),
+            Connection::Place(place) => place.send(request).await,
+        }
+    }
+
+    /// For what goes on without anybody waiting for an answer.
+    pub(crate) fn run_by_itself(&mut self) {
+        if let Connection::Own(own) = self {
+            own.run_by_itself();
+        }
+    }
+
+    /// Of one that stays open when a request on it is given up.
+    pub(crate) fn wire(&self) -> Option<Wire> {
+        match self {
+            Connection::Own(_) => None,
+            Connection::Place(place) => Some(place.wire()),
+        }
+    }
+
+    /// Moves its bytes, unless somebody else does.
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Connection::Own(own) = self {
+            own.driver.poll(context);
+        }
+    }
+}
+
+impl Own {
     /// The head of the answer; or the request, if nothing of it was written.
-    pub(crate) async fn send(&mut self, request: Request<Sending>) -> Result<Response<Incoming>, TrySendError<Request<Sending>>> {
+    async fn send(&mut self, request: Request<Sending>) -> Result<Response<Incoming>, TrySendError<Request<Sending>>> {
         let request = match &self.proxy {
             Some(proxy) => for_proxy(request, proxy),
             None => request,
@@ -113,8 +195,7 @@ impl Connection {
         .await
     }
 
-    /// For what goes on without anybody waiting for an answer.
-    pub(crate) fn run_by_itself(&mut self) {
+    fn run_by_itself(&mut self) {
         if let Driver::Waiter(moving) = std::mem::replace(&mut self.driver, Driver::Ended) {
             self.driver = Driver::Task(tokio::spawn(moving));
         }
@@ -139,18 +220,69 @@ impl Driver {
 
 impl Pool {
     pub(crate) fn new(stand_in: Option<StandIn>) -> Self {
-        Pool { stand_in, tls: OnceCell::new(), idle: Mutex::default(), complaints: Default::default(), egress: Default::default() }
-    }
-
-    /// One that waits for work, or a new one.
-    pub(crate) async fn connection(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
-        match self.take_idle(to) {
-            Some(idle) => Ok(idle),
-            None => self.connect(to, reach).await,
+        Pool {
+            stand_in,
+            tls: OnceCell::new(),
+            idle: Mutex::default(),
+            secure: Mutex::default(),
+            complaints: Default::default(),
+            egress: Default::default(),
         }
     }
 
-    fn take_idle(&self, to: &Origin) -> Option<Connection> {
+    /// One that waits for work, one with room for another request, or a new one.
+    pub(crate) async fn connection(&self, to: &Origin, reach: Reach, wants: Wants) -> io::Result<Connection> {
+        match self.take_idle(to) {
+            Some(idle) => Ok(Connection::Own(idle)),
+            None => self.fresh(to, reach, wants).await,
+        }
+    }
+
+    /// None that has waited: its upstream may have closed it meanwhile.
+    pub(crate) async fn fresh(&self, to: &Origin, reach: Reach, wants: Wants) -> io::Result<Connection> {
+        match (to.secure, wants) {
+            (false, _) => self.connect_own(to, reach).await,
+            (true, Wants::Older) => self.connect_older(to, reach).await,
+            (true, Wants::Any) => self.secure(to, reach).await,
+        }
+    }
+
+    async fn secure(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
+        let known = self.known(to);
+        loop {
+            let freed = known.freed();
+            if known.is_older() {
+                return self.connect_older(to, reach).await;
+            }
+            if let Some(place) = known.place() {
+                return Ok(Connection::Place(place));
+            }
+            if !known.wants_another() {
+                freed.await;
+                continue;
+            }
+            let dials = known.dials();
+            let mut last = known.dialling.lock().await;
+            if known.dials() != dials {
+                // Somebody has found out meanwhile, for us too.
+                last.failure().map_or(Ok(()), Err)?;
+                continue;
+            }
+            let connected = self.connect(to, reach, &known).await;
+            known.dialled(&mut last, connected.as_ref().err());
+            return connected;
+        }
+    }
+
+    fn known(&self, to: &Origin) -> Arc<Secure> {
+        let mut secure = self.secure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if secure.len() >= ORIGINS_AT_MOST && !secure.contains_key(to) {
+            secure.retain(|_, known| Arc::strong_count(known) > 1 || !known.is_idle());
+        }
+        secure.entry(to.clone()).or_default().clone()
+    }
+
+    fn take_idle(&self, to: &Origin) -> Option<Own> {
         let mut idle = self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let waiting = idle.get_mut(to)?;
         let now = Instant::now();
@@ -162,6 +294,8 @@ impl Pool {
     }
 
     fn give_back(&self, origin: &Origin, connection: Connection) {
+        // A place is free when it is dropped.
+        let Connection::Own(connection) = connection else { return };
         let mut idle = self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if idle.len() >= ORIGINS_AT_MOST && !idle.contains_key(origin) {
             let now = Instant::now();
@@ -177,36 +311,62 @@ impl Pool {
         waiting.push((Instant::now(), connection));
     }
 
-    pub(crate) async fn connect(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
-        let connected = tokio::time::timeout(CONNECT, async {
+    async fn connect_own(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
+        in_time(async {
             let (stream, proxy) = self.dial(to, reach).await?;
-            if !to.secure {
-                return shake_hands(stream, proxy).await;
+            shake_hands(stream, proxy).await
+        })
+        .await
+    }
+
+    async fn connect_older(&self, to: &Origin, reach: Reach) -> io::Result<Connection> {
+        in_time(async {
+            let tls = self.tls().await?;
+            shake_hands(self.encrypted(to, reach, &tls.older).await?, None).await
+        })
+        .await
+    }
+
+    /// In the protocol that the upstream chooses.
+    async fn connect(&self, to: &Origin, reach: Reach, known: &Arc<Secure>) -> io::Result<Connection> {
+        in_time(async {
+            let tls = self.tls().await?;
+            let stream = self.encrypted(to, reach, &tls.any).await?;
+            if stream.get_ref().1.alpn_protocol() == Some(H2) {
+                return known.share(stream).await.map(Connection::Place);
             }
-            let stream = match proxy {
-                Some(proxy) => proxy.lead(stream, to).await?,
-                None => stream,
-            };
-            let name = match &to.host {
-                Host::Domain(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
-                Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
-                Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
-            };
-            let tls = self.tls.get_or_try_init(async || self.trust()).await?;
-            shake_hands(tls.connect(name, stream).await?, None).await
-        });
-        connected.await.unwrap_or_else(|_| Err(too_late()))
+            known.speaks_older();
+            shake_hands(stream, None).await
+        })
+        .await
+    }
+
+    async fn encrypted(&self, to: &Origin, reach: Reach, tls: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
+        let stream = match self.dial(to, reach).await? {
+            (stream, Some(proxy)) => proxy.lead(stream, to).await?,
+            (stream, None) => stream,
+        };
+        let name = match &to.host {
+            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
+            Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
+            Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
+        };
+        tls.connect(name, stream).await
+    }
+
+    async fn tls(&self) -> io::Result<&Tls> {
+        self.tls.get_or_try_init(async || self.trust()).await
     }
 
     /// A connection of which nothing is known but where it leads.
     pub(crate) async fn tunnel(&self, to: &Origin, reach: Reach) -> io::Result<TcpStream> {
-        let dialled = tokio::time::timeout(CONNECT, async {
+        in_time(async {
             match self.dial(to, reach).await? {
                 (stream, Some(proxy)) => proxy.lead(stream, to).await,
                 (stream, None) => Ok(stream),
             }
-        });
-        dialled.await.unwrap_or_else(|_| Err(too_late()))
+        })
+        .await
     }
 
     /// A connection there, or to the proxy by which one gets there.
@@ -228,7 +388,7 @@ impl Pool {
         Ok((stream, proxy))
     }
 
-    fn trust(&self) -> io::Result<TlsConnector> {
+    fn trust(&self) -> io::Result<Tls> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let config = config.map_err(io::Error::other)?;
@@ -240,13 +400,16 @@ impl Pool {
                 config.with_root_certificates(roots).with_no_client_auth()
             }
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(TlsConnector::from(Arc::new(config)))
+        config.alpn_protocols = vec![HTTP_11.to_vec()];
+        let older = TlsConnector::from(Arc::new(config.clone()));
+        config.alpn_protocols = vec![H2.to_vec(), HTTP_11.to_vec()];
+        Ok(Tls { any: TlsConnector::from(Arc::new(config)), older })
     }
 }
 
-fn too_late() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "no connection within 10 s")
+async fn in_time<T>(connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let too_late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within 10 s"));
+    tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(too_late)
 }
 
 /// As proxies are asked: with the whole URL.
@@ -271,7 +434,7 @@ async fn shake_hands(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'stati
             tracing::debug!(%why, "a connection to an upstream broke");
         }
     };
-    Ok(Connection { sender, driver: Driver::Waiter(Box::pin(moving)), proxy })
+    Ok(Connection::Own(Own { sender, driver: Driver::Waiter(Box::pin(moving)), proxy }))
 }
 
 fn trust_of_the_system(provider: Arc<CryptoProvider>) -> io::Result<Arc<rustls_platform_verifier::Verifier>> {
@@ -298,13 +461,16 @@ pub(crate) struct Passing {
     origin: Origin,
     is_read: bool,
     attempt: AttemptId,
+    meters: Meters,
+    /// The answer is kept, too.
+    pub(crate) keeper: Option<Keeper>,
     /// The upstream broke off; not passed on yet.
     broken: Option<hyper::Error>,
 }
 
 impl Passing {
-    pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin, attempt: AttemptId) -> Self {
-        Passing { body, connection: Some(connection), pool, origin, is_read: false, attempt, broken: None }
+    pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin, attempt: AttemptId, meters: Meters) -> Self {
+        Passing { body, connection: Some(connection), pool, origin, is_read: false, attempt, meters, keeper: None, broken: None }
     }
 }
 
@@ -313,13 +479,13 @@ impl Body for Passing {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Passing { body, connection, pool, origin, is_read, broken, attempt } = &mut *self;
+        let Passing { body, connection, pool, origin, is_read, broken, attempt, meters, keeper } = &mut *self;
         if let Some(why) = broken.take() {
             return Poll::Ready(Some(Err(why)));
         }
         let mut frame = Pin::new(&mut *body).poll_frame(context);
         if let (Poll::Pending, Some(connection)) = (&frame, connection) {
-            connection.driver.poll(context);
+            connection.poll(context);
             frame = Pin::new(body).poll_frame(context);
         }
         if let Poll::Ready(Some(Err(why))) = frame {
@@ -328,6 +494,11 @@ impl Body for Passing {
             *broken = Some(why);
             context.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            let bytes = frame.data_ref();
+            meters.received(bytes.map_or(0, Bytes::len));
+            keeper.iter_mut().zip(bytes).for_each(|(keeper, bytes)| keeper.push(bytes));
         }
         *is_read |= matches!(frame, Poll::Ready(None));
         frame
@@ -344,7 +515,11 @@ impl Body for Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take().filter(|_| self.is_read || self.body.is_end_stream()) {
+        if !self.is_read && !self.body.is_end_stream() {
+            return;
+        }
+        self.keeper.take().into_iter().for_each(Keeper::whole);
+        if let Some(connection) = self.connection.take() {
             self.pool.give_back(&self.origin, connection);
         }
     }

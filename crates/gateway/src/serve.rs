@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
+use adce_core::kept::KeptAnswers;
 use adce_core::limits::heard;
 use adce_core::permit::HeldPermit;
 use adce_core::ports::{Answer, Clock, PermitRefused, Permits};
+use adce_core::spec::Cache;
 use adce_core::time::{Boottime, Timestamp};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, PROXY_AUTHENTICATE, RETRY_AFTER};
@@ -22,10 +24,13 @@ use url::Url;
 use crate::authority::Authority;
 use crate::door::{Door, Link};
 use crate::headers::{Upgrade, keep_location_inside, one_framing, remove_expectation, remove_hop_by_hop};
+use crate::inquiry::{Inquiry, Stored};
+use crate::meter::{Meters, Upload};
 use crate::origin::{Origin, route_to};
-use crate::pool::{Connection, Passing, Pool, Sending, in_words};
+use crate::pool::{Connection, Fate, NotAnswered, Passing, Pool, Sending, Wants, in_words};
 use crate::reach::Reach;
-use crate::{Route, credentials, target, tunnel};
+use crate::wire::{Wire, when_clear};
+use crate::{Route, SourceMeters, credentials, target, tunnel};
 
 const CONNECTIONS_TRIED: usize = 3;
 /// Each time the source's own pause has passed, or a growing one of ours: more than these are news that the client must hear.
@@ -35,7 +40,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Of the gateway's own 429: when there will be room depends on what everybody else asks meanwhile.
 const OWN_RETRY_AFTER_S: &str = "10";
 
-pub(crate) type Outgoing = Either<Passing, Full<Bytes>>;
+pub(crate) type Outgoing = Either<Passing, Either<Stored, Full<Bytes>>>;
 
 pub(crate) struct Forwarder {
     pub(crate) port: u16,
@@ -51,6 +56,8 @@ pub(crate) struct Forwarder {
     pub(crate) permits: Arc<dyn Permits>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) door: Arc<Door>,
+    pub(crate) sources: Arc<SourceMeters>,
+    pub(crate) kept: Option<Arc<dyn KeptAnswers>>,
 }
 
 /// What a connection's requests are about.
@@ -72,6 +79,7 @@ struct Passage {
     /// `None`: no source declares the host, and no permit is needed.
     source: Option<Source>,
     reach: Reach,
+    meters: Meters,
     path_and_query: String,
     /// For those who came by a base URL.
     base: Option<Base>,
@@ -81,11 +89,12 @@ struct Source {
     name: String,
     linger: Duration,
     absorb: bool,
+    cache: Cache,
 }
 
 impl Source {
     fn of(route: &Route) -> Self {
-        Source { name: route.name.clone(), linger: route.linger, absorb: route.absorb }
+        Source { name: route.name.clone(), linger: route.linger, absorb: route.absorb, cache: route.cache }
     }
 }
 
@@ -160,7 +169,8 @@ impl Forwarder {
         };
         let path_and_query = uri.path_and_query().map_or("/", |path| path.as_str());
         let path_and_query = if path_and_query.starts_with('/') { path_and_query.to_owned() } else { format!("/{path_and_query}") };
-        Ok(Passage { attempt, origin, source, reach, path_and_query, base: None })
+        let meters = self.meters(attempt, source.as_ref().map(|source| source.name.as_str()));
+        Ok(Passage { attempt, origin, source, reach, meters, path_and_query, base: None })
     }
 
     /// A guest may have been admitted to other sources only.
@@ -222,9 +232,14 @@ impl Forwarder {
             origin,
             source: Some(Source::of(route)),
             reach: Reach::Declared,
+            meters: self.meters(attempt, Some(&route.name)),
             path_and_query: target.below(base.path().trim_end_matches('/')),
             base: Some(Base { url: base.clone(), door: format!("http://127.0.0.1:{}/{}/{}", self.port, target.token, target.source) }),
         })
+    }
+
+    pub(crate) fn meters(&self, attempt: AttemptId, source: Option<&str>) -> Meters {
+        Meters { attempt: self.door.meter(attempt), source: source.and_then(|source| self.sources.get(source).cloned()) }
     }
 
     fn no_such_source(&self, name: &str) -> Refusal {
@@ -241,23 +256,54 @@ impl Forwarder {
         if let Some(upgrade) = &upgrade {
             upgrade.ask_for(request.headers_mut());
         }
-        let (mut answer, connection) = match &passage.source {
-            None => self.send(request, passage, None).await?,
-            Some(source) => self.ask(request, passage, source, until).await?,
-        };
-        if let Some(upgrade) = upgrade.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
-            return Ok(tunnel::switched(answer, connection, upgrade, link.clone()));
+        let wants = if upgrade.is_some() { Wants::Older } else { Wants::Any };
+        let mut inquiry = self.inquiry(&request, passage, wants).await;
+        let plain = inquiry.as_ref().and_then(|inquiry| inquiry.ask_for_news(&mut request));
+        let (mut answer, mut connection) = self.exchange(request, passage, until, wants).await?;
+        if let (Some(inquiry), Some(plain), StatusCode::NOT_MODIFIED) = (&mut inquiry, plain, answer.status()) {
+            let (head, body) = answer.into_parts();
+            drop(self.passing(body, connection, passage));
+            if let Some(again) = inquiry.holds(&head.headers) {
+                return Ok(inside(again, passage).map(|stored| Either::Right(Either::Left(stored))));
+            }
+            // It speaks of an answer that nobody here has.
+            self.count(passage.attempt)?;
+            (answer, connection) = self.exchange(plain, passage, until, wants).await?;
         }
+        if let Some(upgrade) = upgrade.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
+            return Ok(tunnel::switched(answer, connection, upgrade, link.clone(), passage.meters.clone()));
+        }
+        let keeper = inquiry.and_then(|inquiry| inquiry.keeper(&answer));
         one_framing(answer.headers_mut());
         remove_hop_by_hop(answer.headers_mut());
-        if let Some(base) = &passage.base {
-            keep_location_inside(answer.headers_mut(), &base.asked(&passage.path_and_query), &base.url, &base.door);
+        let (head, body) = inside(answer, passage).into_parts();
+        let mut passing = self.passing(body, connection, passage);
+        passing.keeper = keeper;
+        Ok(Response::from_parts(head, Either::Left(passing)))
+    }
+
+    fn passing(&self, body: Incoming, connection: Connection, passage: &Passage) -> Passing {
+        Passing::new(body, connection, self.pool.clone(), passage.origin.clone(), passage.attempt, passage.meters.clone())
+    }
+
+    /// Of a request whose answer may be kept.
+    async fn inquiry(&self, request: &Request<Sending>, passage: &Passage, wants: Wants) -> Option<Inquiry> {
+        let has_cache = passage.source.as_ref().is_some_and(|source| source.cache.validators) && wants == Wants::Any;
+        let kept = self.kept.as_ref().filter(|_| has_cache)?;
+        Inquiry::about(kept, request, &passage.origin).await
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Sending>,
+        passage: &Passage,
+        until: Option<Instant>,
+        wants: Wants,
+    ) -> Result<(Response<Incoming>, Connection), Refusal> {
+        match &passage.source {
+            None => self.send(request, passage, None, until, wants).await,
+            Some(source) => self.ask(request, passage, source, until, wants).await,
         }
-        let (head, body) = answer.into_parts();
-        Ok(Response::from_parts(
-            head,
-            Either::Left(Passing::new(body, connection, self.pool.clone(), passage.origin.clone(), passage.attempt)),
-        ))
     }
 
     /// One more request of the attempt; until when its client waits.
@@ -275,25 +321,27 @@ impl Forwarder {
         passage: &Passage,
         source: &Source,
         until: Option<Instant>,
+        wants: Wants,
     ) -> Result<(Response<Incoming>, Connection), Refusal> {
         let is_repeatable = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream();
         let again = (source.absorb && is_repeatable).then(|| repeated(&request));
         let mut request = request;
         for _ in 0..ABSORBED_AT_MOST {
             let permit = self.permit(passage.attempt, &source.name, source.linger, until).await?;
-            let (answer, connection) = self.send(request, passage, Some(permit)).await?;
+            let (answer, connection) = self.send(request, passage, Some(permit), until, wants).await?;
             let wants_later = matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             match again.as_ref().filter(|_| wants_later) {
                 None => return Ok((answer, connection)),
                 // The limits have heard of it; the next permit comes when they allow.
                 Some(again) => {
                     self.count(passage.attempt)?;
+                    passage.meters.sent_again();
                     request = repeated(again);
                 }
             }
         }
         let permit = self.permit(passage.attempt, &source.name, source.linger, until).await?;
-        self.send(request, passage, Some(permit)).await
+        self.send(request, passage, Some(permit), until, wants).await
     }
 
     /// Waits until the source may be asked once more, no longer than the client does.
@@ -321,43 +369,70 @@ impl Forwarder {
         }
     }
 
-    /// Returns with the head of the answer. Dropped on the way, it closes the connection, then settles the permit.
+    /// Returns with the head of the answer. Dropped on the way, it gives the request up, then settles the permit.
     async fn send(
         &self,
         mut request: Request<Sending>,
         passage: &Passage,
-        mut permit: Option<HeldPermit>,
+        permit: Option<HeldPermit>,
+        until: Option<Instant>,
+        wants: Wants,
     ) -> Result<(Response<Incoming>, Connection), Refusal> {
-        let mut connection = self.pool.connection(&passage.origin, passage.reach).await.map_err(|why| self.no_answer(passage, &why))?;
+        let (origin, reach) = (&passage.origin, passage.reach);
+        // Declared before the connection, so dropped after it.
+        let mut sent = OnItsWay { permit, wire: None };
+        let mut connection = self.pool.connection(origin, reach, wants).await.map_err(|why| self.no_answer(passage, &why))?;
         for _ in 0..CONNECTIONS_TRIED {
-            permit.iter_mut().for_each(HeldPermit::sending);
+            sent.leaves_by(&connection);
             let waits = Unanswered { forwarder: self, passage, since: self.clock.now().boot };
-            let sent = connection.send(request).await;
+            let answered = connection.send(request).await;
             waits.ends();
-            let mut failed = match sent {
+            let NotAnswered { why, fate } = match answered {
                 Ok(answer) => {
-                    permit.into_iter().for_each(HeldPermit::answered);
+                    let is_free = answer.status() == StatusCode::NOT_MODIFIED
+                        && passage.source.as_ref().is_some_and(|source| source.cache.not_modified_is_free);
+                    // What upstream does not count is as if it had not been sent.
+                    let settled = if is_free { HeldPermit::unsent } else { HeldPermit::answered };
+                    sent.permit.take().into_iter().for_each(settled);
                     self.note(passage, heard(answer.status(), answer.headers(), self.clock.now().wall));
                     return Ok((answer, connection));
                 }
                 Err(failed) => failed,
             };
-            let Some(untouched) = failed.take_message() else {
-                drop(connection);
-                permit.into_iter().for_each(HeldPermit::closed);
-                return Err(self.no_answer(passage, &io::Error::other(failed.into_error())));
+            request = match fate {
+                Fate::Untouched(request) => *request,
+                // It has arrived, so what goes by the older protocol is another request.
+                Fate::Older(request) => {
+                    drop(connection);
+                    drop(sent);
+                    self.count(passage.attempt)?;
+                    let permit = match &passage.source {
+                        Some(source) => Some(self.permit(passage.attempt, &source.name, source.linger, until).await?),
+                        None => None,
+                    };
+                    sent = OnItsWay { permit, wire: None };
+                    *request
+                }
+                Fate::Refused => {
+                    sent.permit.take().into_iter().for_each(HeldPermit::unsent);
+                    return Err(self.no_answer(passage, &io::Error::other(why)));
+                }
+                Fate::Unknown => {
+                    drop(connection);
+                    drop(sent);
+                    return Err(self.no_answer(passage, &io::Error::other(why)));
+                }
             };
-            // The upstream had closed this idle connection; the request comes back before a byte of it was written.
-            request = untouched;
-            connection = match self.pool.connect(&passage.origin, passage.reach).await {
+            // The upstream had closed this idle connection, or refuses more requests on it.
+            connection = match self.pool.fresh(origin, reach, wants).await {
                 Ok(fresh) => fresh,
                 Err(why) => {
-                    permit.into_iter().for_each(HeldPermit::unsent);
+                    sent.permit.take().into_iter().for_each(HeldPermit::unsent);
                     return Err(self.no_answer(passage, &why));
                 }
             };
         }
-        permit.into_iter().for_each(HeldPermit::unsent);
+        sent.permit.take().into_iter().for_each(HeldPermit::unsent);
         Err(self.no_answer(passage, &io::Error::other("it closes every connection before a request")))
     }
 
@@ -380,9 +455,39 @@ impl Forwarder {
     }
 }
 
+/// Keeps a client on the gateway who came by a base URL.
+fn inside<B>(mut answer: Response<B>, passage: &Passage) -> Response<B> {
+    if let Some(base) = &passage.base {
+        keep_location_inside(answer.headers_mut(), &base.asked(&passage.path_and_query), &base.url, &base.door);
+    }
+    answer
+}
+
 fn asks_too_much(whom: &str, only: &[String]) -> Refusal {
     let only: Vec<String> = only.iter().map(|source| format!("`{source}`")).collect();
     Refusal(StatusCode::FORBIDDEN, format!("this program may ask {} alone (`--source`), and wants to ask {whom}", only.join(", ")))
+}
+
+/// The permit of a request that has left, or is about to. Dropped, the request is given up: its connection is closed, or stays open for
+/// others, and then nothing of it may still be in our hands when the permit is settled.
+struct OnItsWay {
+    permit: Option<HeldPermit>,
+    wire: Option<Wire>,
+}
+
+impl OnItsWay {
+    fn leaves_by(&mut self, connection: &Connection) {
+        self.permit.iter_mut().for_each(HeldPermit::sending);
+        self.wire = connection.wire();
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        if let (Some(permit), Some(wire)) = (self.permit.take(), self.wire.take()) {
+            when_clear(wire, || drop(permit));
+        }
+    }
 }
 
 /// A request on its way. Who goes away after a while has had no answer, and nobody else would tell: clients give up on
@@ -427,11 +532,11 @@ fn addressed(mut request: Request<Incoming>, passage: &Passage) -> Result<Reques
     remove_hop_by_hop(request.headers_mut());
     remove_expectation(request.headers_mut());
     request.headers_mut().insert(HOST, passage.origin.authority());
-    Ok(request.map(Either::Left))
+    Ok(request.map(|body| Either::Left(Upload::new(body, passage.meters.clone()))))
 }
 
 /// The same request, of one that has no body.
-fn repeated(request: &Request<Sending>) -> Request<Sending> {
+pub(crate) fn repeated(request: &Request<Sending>) -> Request<Sending> {
     let mut again = Request::new(Either::Right(Empty::new()));
     again.method_mut().clone_from(request.method());
     again.uri_mut().clone_from(request.uri());
@@ -458,7 +563,7 @@ fn heard(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Answer {
 impl Refusal {
     pub(crate) fn told(self) -> Response<Outgoing> {
         let Refusal(status, why) = self;
-        let mut answer = Response::new(Either::Right(Full::from(format!("adce gateway: {why}\n"))));
+        let mut answer = Response::new(Either::Right(Either::Right(Full::from(format!("adce gateway: {why}\n")))));
         *answer.status_mut() = status;
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {

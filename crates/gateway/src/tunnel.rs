@@ -26,9 +26,11 @@ use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional, join};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
+use tokio_util::io::{InspectReader, InspectWriter};
 
 use crate::door::Link;
 use crate::headers::{Upgrade, remove_hop_by_hop};
+use crate::meter::Meters;
 use crate::origin::Origin;
 use crate::pool::Connection;
 use crate::reach::Reach;
@@ -62,11 +64,12 @@ pub(crate) async fn open(forwarder: &Arc<Forwarder>, request: Request<Incoming>,
             forwarder.pool.complaints.complain("a tunnel does not lead anywhere", Some(attempt), &refusal.1);
             refusal
         })?;
-        go_on(link, request, move |mut client| async move {
-            let _ = copy_bidirectional(&mut client, &mut upstream).await;
+        let meters = forwarder.meters(attempt, None);
+        go_on(link, request, move |client| async move {
+            let _ = copy_bidirectional(&mut metered(client, &meters), &mut upstream).await;
         });
     }
-    Ok(Response::new(Either::Right(Full::default())))
+    Ok(Response::new(Either::Right(Either::Right(Full::default()))))
 }
 
 /// Runs `then` on the client's connection once `CONNECT` is answered, until the attempt is dismissed.
@@ -154,8 +157,15 @@ async fn intercepted(
     }
 }
 
+/// A client's connection whose bytes are counted.
+fn metered(client: impl AsyncRead + AsyncWrite + Unpin, meters: &Meters) -> impl AsyncRead + AsyncWrite + Unpin {
+    let (up, down) = (meters.clone(), meters.clone());
+    let reading = InspectReader::new(client, move |bytes| up.sent(bytes.len()));
+    InspectWriter::new(reading, move |bytes| down.received(bytes.len()))
+}
+
 /// One permit for all that goes through it.
-async fn unseen(mut client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &Forwarder, attempt: AttemptId, origin: &Origin) {
+async fn unseen(client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &Forwarder, attempt: AttemptId, origin: &Origin) {
     let Some(route) = forwarder.route(origin) else { return };
     let granted = match forwarder.count(attempt) {
         Ok(until) => forwarder.permit(attempt, &route.name, route.linger, until).await,
@@ -170,7 +180,8 @@ async fn unseen(mut client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &For
     match forwarder.pool.tunnel(origin, Reach::Declared).await {
         Ok(mut upstream) => {
             permit.sending();
-            let _ = copy_bidirectional(&mut client, &mut upstream).await;
+            let meters = forwarder.meters(attempt, Some(&route.name));
+            let _ = copy_bidirectional(&mut metered(client, &meters), &mut upstream).await;
             let _ = upstream.shutdown().await;
             drop(upstream);
             permit.closed();
@@ -189,10 +200,11 @@ pub(crate) fn switched(
     mut connection: Connection,
     upgrade: Upgrade,
     link: Arc<Link>,
+    meters: Meters,
 ) -> Response<Outgoing> {
     connection.run_by_itself();
     let upstream = hyper::upgrade::on(&mut answer);
-    let mut switched = Response::new(Either::Right(Full::default()));
+    let mut switched = Response::new(Either::Right(Either::Right(Full::default())));
     *switched.status_mut() = answer.status();
     *switched.headers_mut() = std::mem::take(answer.headers_mut());
     remove_hop_by_hop(switched.headers_mut());
@@ -201,7 +213,7 @@ pub(crate) fn switched(
         let other_protocol = async {
             match tokio::try_join!(upgrade.client, upstream) {
                 Ok((client, upstream)) => {
-                    let _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await;
+                    let _ = copy_bidirectional(&mut metered(TokioIo::new(client), &meters), &mut TokioIo::new(upstream)).await;
                 }
                 Err(why) => tracing::debug!(%why, "a connection did not change its protocol"),
             }

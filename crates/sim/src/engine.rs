@@ -518,6 +518,7 @@ impl World {
             log_tail: String::new(),
             log: None,
             story: None,
+            traffic: None,
         }));
         self.tell(&Fact::Ended { attempt: id, outcomes });
         self.decided(changes, None, Then::Gone(id));

@@ -264,6 +264,7 @@ fn record(start: &Start, token: adce_core::ids::FencingToken, outcomes: &[(GapId
         log_tail: String::new(),
         log: None,
         story: None,
+        traffic: None,
     }
 }
 

@@ -97,5 +97,6 @@ fn result(lease: &Lease, token: FencingToken) -> AttemptRecord {
         log_tail: String::new(),
         log: None,
         story: None,
+        traffic: None,
     }
 }

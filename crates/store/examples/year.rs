@@ -103,6 +103,7 @@ fn one(store: &Arc<sqlite::SqliteStore>, number: u64, second: u64) -> impl Futur
             log_tail: String::new(),
             log: None,
             story: None,
+            traffic: None,
         };
         store.apply(vec![Change::Finish(record)]).await.expect("an end");
     }

@@ -140,7 +140,7 @@ impl Host {
     async fn here(spec: &Arc<Spec>, edition: Edition, only: Option<Vec<String>>) -> Result<(Host, Admitted), Failure> {
         let (lake, place) = (adce_lake::open(&spec.lake)?, StatePlace::of(spec));
         let state = wiring::take_state(spec, &*lake).await?;
-        let folders = Folders { attempts: place.attempts(), logs: place.logs(), authority: place.authority() };
+        let folders = Folders { attempts: place.attempts(), logs: place.logs(), authority: place.authority(), answers: place.answers() };
         let options = Options { max_wait: Duration::ZERO, select: None, attempts: Some(0), seed: rand::random(), confirm: None };
         let wired = wiring::assemble(spec.clone(), options, lake, Arc::new(TryStore::over(state)), folders).await?;
         let Wired { mut engine, handle, store, gateway, .. } = wired;

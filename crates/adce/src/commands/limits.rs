@@ -35,7 +35,12 @@ fn remembered(spec: &Spec) -> Result<LimitsReport, Failure> {
     let Some(state) = ask::state(spec)? else { return Ok(views::declared_limits(spec)) };
     let now = MachineClock.now();
     let (dispatcher, _) = Dispatcher::new(Rules::of(spec), &mut state.remembered()?, MachineClock.boot_id(), now);
-    let view = LimitsView { sources: dispatcher.figures(now), collectors: dispatcher.collectors(now), settle: Default::default() };
+    let view = LimitsView {
+        sources: dispatcher.figures(now),
+        collectors: dispatcher.collectors(now),
+        settle: Default::default(),
+        traffic: Default::default(),
+    };
     Ok(views::limits(&view, spec, now))
 }
 
@@ -48,6 +53,9 @@ fn print(report: &LimitsReport, live: bool) {
         say!("{name:names$}  {}", words(limits, live));
     }
     say!("{:names$}  {}", "all together", words(&report.all, live));
+    for (name, limits) in &report.sources {
+        limits.traffic.iter().for_each(|seen| say!("{name} since the engine started: {}", views::traffic_words(seen)));
+    }
     for (name, limits) in &report.sources {
         limits.suggestions.iter().for_each(|suggestion| say!("hint: {name}: {suggestion}"));
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use adce_api::{AttemptLine, Client, StoryLine, TaskDetail, TaskLine};
+use adce_api::{AttemptLine, AttemptTraffic, Client, StoryLine, TaskDetail, TaskLine, Traffic};
 use adce_core::figures::{counted, grouped, progress};
 use adce_core::gap::{GapState, Outcome};
 use adce_core::ids::{GapId, ItemId, TaskId};
@@ -217,11 +217,30 @@ fn told(attempt: &AttemptLine) -> Vec<String> {
             lines.push(format!("    revived: {} had been exhausted", counted(revived, "item")));
         }
     }
+    lines.extend(attempt.traffic.iter().flat_map(passed).map(|line| format!("    {line}")));
     lines.extend(outcomes(attempt).into_iter().map(|line| format!("    {line}")));
     lines.extend(attempt.story.iter().flat_map(left).map(|line| format!("    {line}")));
     let tail: Vec<&str> = attempt.log_tail.lines().collect();
     lines.extend(tail[tail.len().saturating_sub(10)..].iter().map(|line| format!("    │ {}", time_alone(line))));
     lines.extend(attempt.log.iter().map(|log| format!("    log: {log}")));
+    lines
+}
+
+/// What an attempt sent through adce, and to whom that nobody declared.
+fn passed(attempt: &AttemptTraffic) -> Vec<String> {
+    let mut lines = Vec::new();
+    if attempt.traffic != Traffic::default() {
+        lines.push(format!("through adce: {}", views::traffic_words(&attempt.traffic)));
+    }
+    if !attempt.uncovered.is_empty() {
+        let named = attempt.uncovered.iter().map(|host| match (host.passed, host.refused) {
+            (passed, 0) => format!("{} {}", host.host, grouped(passed)),
+            (0, refused) => format!("{} {} refused", host.host, grouped(refused)),
+            (passed, refused) => format!("{} {}, {} refused", host.host, grouped(passed), grouped(refused)),
+        });
+        let others = (attempt.uncovered_others > 0).then(|| format!("{} to others", grouped(attempt.uncovered_others)));
+        lines.push(format!("no source declares: {}", named.chain(others).collect::<Vec<_>>().join(", ")));
+    }
     lines
 }
 

@@ -60,8 +60,12 @@ pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
     let LakeUrl::Folder(folder) = &here.lake else { return Err(Failure::new(Exit::Bug, "a try goes into a folder")) };
     let real_lake = adce_lake::open(&spec.lake)?;
     let state = wiring::take_state(&spec, &*real_lake).await?;
-    let folders =
-        Folders { attempts: folder.join(".adce/attempts"), logs: folder.join(".adce/logs"), authority: StatePlace::of(&spec).authority() };
+    let folders = Folders {
+        attempts: folder.join(".adce/attempts"),
+        logs: folder.join(".adce/logs"),
+        authority: StatePlace::of(&spec).authority(),
+        answers: folder.join(".adce/answers"),
+    };
     let lake = adce_lake::open(&here.lake)?;
     let options =
         Options { max_wait: Duration::ZERO, select: Some(select.clone()), attempts: Some(1), seed: rand::random(), confirm: None };

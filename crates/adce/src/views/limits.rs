@@ -21,6 +21,7 @@ pub fn limits(view: &LimitsView, spec: &Spec, now: Now) -> LimitsReport {
             (window.used, window.set_aside) = (now.used, now.set_aside);
         }
         let settle = view.settle.get(&figures.source).copied();
+        limits.traffic = view.traffic.get(&figures.source).map(super::traffic);
         limits.settle_seconds = settle.map(|settle| settle.as_secs_f64());
         if let (Margin::Bracket, Some(settle)) = (source.limits.margin, settle) {
             limits.windows.iter_mut().for_each(|window| window.usable = Some(usable(window.seconds, settle)));

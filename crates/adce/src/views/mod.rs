@@ -8,7 +8,7 @@ use adce_api::{
     Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, GuestHost, GuestReport, LookAt,
     RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, WindowNow,
 };
-use adce_core::figures::{counted, grouped};
+use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
 use adce_core::queue::{Asked, Came, Gate};
 use adce_core::record::{ItemRecord, Lease};
@@ -135,6 +135,7 @@ fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatu
             .collect(),
         in_flight: Share { used: source.in_flight, of: source.in_flight_limit },
         throttled: source.throttled,
+        traffic: traffic(&source.traffic),
         waiting: source.queued + source.asking,
         next_permit_seconds: source.next_permit.map(|then| then.duration_since(at).as_secs_f64().max(0.0)),
         useful_slots: source.useful_attempts,
@@ -310,6 +311,41 @@ pub fn guest_report(used: GuestUse) -> GuestReport {
         uncovered: hosts.collect(),
         distrusted: used.distrusted,
     }
+}
+
+pub fn traffic(seen: &adce_core::traffic::Traffic) -> adce_api::Traffic {
+    adce_api::Traffic {
+        requests: seen.requests,
+        sent_bytes: seen.passed.sent_bytes,
+        received_bytes: seen.passed.received_bytes,
+        statuses: seen.statuses().map(|(status, count)| (status.to_owned(), count)).collect(),
+        no_answer: seen.no_answer,
+        waits: seen.waits,
+        waited_seconds: seen.waited().as_secs_f64(),
+        sent_again: seen.passed.sent_again,
+    }
+}
+
+pub fn attempt_traffic(seen: adce_core::traffic::Traffic) -> adce_api::AttemptTraffic {
+    adce_api::AttemptTraffic {
+        traffic: traffic(&seen),
+        uncovered: seen.hosts.into_iter().map(|host| GuestHost { host: host.host, passed: host.passed, refused: host.refused }).collect(),
+        uncovered_others: seen.other_hosts,
+    }
+}
+
+/// In one line; what was not is left out.
+pub fn traffic_words(seen: &adce_api::Traffic) -> String {
+    let mut words = vec![counted(seen.requests, "request")];
+    let answers = seen.statuses.iter().map(|(status, count)| format!("{} × {status}", grouped(*count)));
+    let none = (seen.no_answer > 0).then(|| format!("{} without an answer", grouped(seen.no_answer)));
+    let answers: Vec<String> = answers.chain(none).collect();
+    words.extend((!answers.is_empty()).then(|| answers.join(", ")));
+    words.extend((seen.received_bytes > 0).then(|| format!("{} received", bytes(seen.received_bytes))));
+    words.extend((seen.sent_bytes > 0).then(|| format!("{} sent", bytes(seen.sent_bytes))));
+    words.extend((seen.waits > 0).then(|| format!("{} of {:.1} s together", counted(seen.waits, "wait"), seen.waited_seconds)));
+    words.extend((seen.sent_again > 0).then(|| format!("{} sent again by `absorb`", grouped(seen.sent_again))));
+    words.join(" · ")
 }
 
 /// So many are named, those that are asked most.

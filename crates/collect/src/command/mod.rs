@@ -522,7 +522,7 @@ fn report(order: &Order, mut output: Output, ending: Ending, place: Workplace, w
     let not_there = staged.not_there.into_iter().map(|(at, instead)| (order.items[at].item, instead)).collect();
     let strays = staged.strays.iter().map(|stray| output.redact(stray)).collect();
     let misunderstood = output.misunderstood();
-    Report { items, ended: ending.in_words(), rest, requests: 0, strays, not_there, misunderstood, log }
+    Report { items, ended: ending.in_words(), rest, requests: 0, received_bytes: 0, strays, not_there, misunderstood, log }
 }
 
 /// A log that cannot be written costs nobody the work that was done.

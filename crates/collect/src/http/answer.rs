@@ -115,7 +115,12 @@ mod tests {
 
     #[test]
     fn redirects_stay_with_the_hosts_of_the_source() {
-        let upstream = Upstream { name: "s".into(), hosts: vec!["a.example".into(), "*.b.example".into()], linger: Duration::ZERO };
+        let upstream = Upstream {
+            name: "s".into(),
+            hosts: vec!["a.example".into(), "*.b.example".into()],
+            linger: Duration::ZERO,
+            cache: Default::default(),
+        };
         let to = |location: &str| {
             let headers = HeaderMap::from_iter([(LOCATION, location.parse().unwrap())]);
             redirect(&Url::parse("https://a.example/x/y?z").unwrap(), &headers, &upstream).map(|url| url.to_string())

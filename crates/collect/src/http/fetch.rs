@@ -9,22 +9,25 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::gap::{Failure, Fault};
 use adce_core::ids::AttemptId;
+use adce_core::kept::{Keeping, KeptAnswer, KeptAnswers};
 use adce_core::permit::HeldPermit;
 use adce_core::ports::{Answer, Clock, PermitRefused, Permits, Stop};
 use adce_core::spec::Compression;
 use adce_core::time::Boottime;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::{Client, Response};
 use url::Url;
 
 use crate::http::answer::{self, Meaning, excerpt, meaning, pause_s, redirect, same_place};
+use crate::http::inquiry::{Held, Inquiry};
 use crate::http::landing::Landing;
 use crate::http::{READ_IDLE, Upstream};
 
@@ -37,6 +40,8 @@ pub(crate) struct Fetch<'a> {
     pub(crate) permits: &'a Arc<dyn Permits>,
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) upstream: &'a Upstream,
+    /// Where its answers lie, if they are kept.
+    pub(crate) kept: Option<&'a dyn KeptAnswers>,
     pub(crate) attempt: AttemptId,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) compress: Option<Compression>,
@@ -66,15 +71,23 @@ pub(crate) enum Onward {
 pub(crate) struct Tally {
     pub(crate) fetched: Fetched,
     pub(crate) requests: u64,
+    /// Of bodies.
+    pub(crate) received_bytes: u64,
     /// Of the last answer.
     pub(crate) status: Option<u16>,
+}
+
+impl Tally {
+    pub(crate) fn begun() -> Self {
+        Tally { fetched: Fetched::Absent, requests: 0, received_bytes: 0, status: None }
+    }
 }
 
 type Step<T> = Result<T, (Failure, Onward)>;
 
 impl Fetch<'_> {
     pub(crate) async fn run(&self, url: Url, to: &Path) -> Tally {
-        let mut tally = Tally { fetched: Fetched::Absent, requests: 0, status: None };
+        let mut tally = Tally::begun();
         tally.fetched = match self.follow(url, to, &mut tally).await {
             Ok(fetched) => fetched,
             Err((failure, onward)) => Fetched::Failed(failure, onward),
@@ -85,21 +98,35 @@ impl Fetch<'_> {
     async fn follow(&self, first: Url, to: &Path, tally: &mut Tally) -> Step<Fetched> {
         let mut url = first.clone();
         let mut own_time_left = self.timeout;
+        let mut forgotten = false;
         for _ in 0..=REDIRECTS {
             let permit = self.permit().await?;
             // Waiting for permits is not the upstream's slowness.
             let begun = self.clock.now().boot;
             let deadline = begun + own_time_left;
-            let answer = self.send(&first, &url, permit, deadline, tally).await?;
+            let mut headers = self.headers_for(&first, &url);
+            let inquiry = self.kept.and_then(|kept| Inquiry::about(kept, &url, &mut headers, forgotten));
+            let answer = self.send(&url, headers, permit, deadline, tally).await?;
             match meaning(answer.status()) {
-                Meaning::Body => return self.land(answer, &url, to, deadline).await,
-                Meaning::Unchanged => return Ok(Fetched::Unchanged),
-                Meaning::Absent => return self.absent(answer, deadline).await,
+                Meaning::Body => {
+                    let keeping = inquiry.and_then(|inquiry| inquiry.keep(&answer));
+                    return self.land(answer, keeping, &url, to, deadline, tally).await;
+                }
+                Meaning::Unchanged => match inquiry.and_then(|inquiry| inquiry.holds(answer.headers())) {
+                    None => return Ok(Fetched::Unchanged),
+                    Some(Held::Kept(kept)) => return self.land_again(kept, to),
+                    // It speaks of an answer that nobody here has, and is asked once more for the whole.
+                    Some(Held::Another) => {
+                        forgotten = true;
+                        own_time_left = own_time_left.saturating_sub(self.clock.now().boot.since(begun));
+                    }
+                },
+                Meaning::Absent => return self.absent(answer, deadline, tally).await,
                 Meaning::Redirect => {
                     url = redirect(&url, answer.headers(), self.upstream).map_err(|failure| (failure, Onward::GoOn))?;
                     own_time_left = own_time_left.saturating_sub(self.clock.now().boot.since(begun));
                 }
-                Meaning::Refused(fault) => return Err(self.refused(answer, &url, fault, deadline).await),
+                Meaning::Refused(fault) => return Err(self.refused(answer, &url, fault, deadline, tally).await),
             }
         }
         Err(go_on(Fault::Item, format!("{first} redirects more than {REDIRECTS} times")))
@@ -120,14 +147,20 @@ impl Fetch<'_> {
     }
 
     /// Returns with the head of the answer.
-    async fn send(&self, first: &Url, url: &Url, mut permit: HeldPermit, deadline: Boottime, tally: &mut Tally) -> Step<Response> {
-        let request = self.client.get(url.clone()).headers(self.headers_for(first, url));
+    async fn send(&self, url: &Url, headers: HeaderMap, mut permit: HeldPermit, deadline: Boottime, tally: &mut Tally) -> Step<Response> {
+        let request = self.client.get(url.clone()).headers(headers);
         permit.sending();
         tally.requests += 1;
         // The futures that lose are dropped, and with them the connection, before the permit is settled.
         match self.within(deadline, request.send()).await {
             Ok(Ok(answer)) => {
-                permit.answered();
+                // What upstream does not count is as if it had not been sent.
+                let is_free = self.upstream.cache.not_modified_is_free && answer.status() == StatusCode::NOT_MODIFIED;
+                if is_free {
+                    permit.unsent()
+                } else {
+                    permit.answered()
+                }
                 tally.status = Some(answer.status().as_u16());
                 self.answered(answer::answer(answer.status(), answer.headers(), self.clock.now().wall));
                 Ok(answer)
@@ -165,10 +198,42 @@ impl Fetch<'_> {
         headers
     }
 
-    async fn land(&self, mut answer: Response, url: &Url, to: &Path, deadline: Boottime) -> Step<Fetched> {
+    async fn land(
+        &self,
+        mut answer: Response,
+        mut keeping: Option<Box<dyn Keeping>>,
+        url: &Url,
+        to: &Path,
+        deadline: Boottime,
+        tally: &mut Tally,
+    ) -> Step<Fetched> {
         let mut landing = Landing::at(to, self.compress);
         while let Some(chunk) = self.chunk(&mut answer, url, deadline).await? {
+            tally.received_bytes += chunk.len() as u64;
             landing.push(&chunk).map_err(|why| not_written(to, &why))?;
+            keeping = keeping.and_then(|mut keeping| keeping.push(&chunk).then_some(keeping));
+        }
+        landing.finish().map_err(|why| not_written(to, &why))?;
+        keeping.into_iter().for_each(Keeping::whole);
+        Ok(Fetched::Whole(to.to_owned()))
+    }
+
+    /// What is kept is what upstream has now.
+    fn land_again(&self, kept: KeptAnswer, to: &Path) -> Step<Fetched> {
+        let mut landing = Landing::at(to, self.compress);
+        let mut body = kept.body.take(kept.bytes);
+        let mut piece = vec![0; 64 << 10];
+        let mut landed = 0;
+        loop {
+            let read = body.read(&mut piece).map_err(|why| not_written(to, &why))?;
+            if read == 0 {
+                break;
+            }
+            landed += read as u64;
+            landing.push(&piece[..read]).map_err(|why| not_written(to, &why))?;
+        }
+        if landed < kept.bytes {
+            return Err(give_up(Fault::Later, "an answer that was kept was damaged while it was read".into()));
         }
         landing.finish().map_err(|why| not_written(to, &why))?;
         Ok(Fetched::Whole(to.to_owned()))
@@ -189,15 +254,16 @@ impl Fetch<'_> {
         }
     }
 
-    async fn absent(&self, mut answer: Response, deadline: Boottime) -> Step<Fetched> {
-        self.beginning(&mut answer, deadline).await;
+    async fn absent(&self, mut answer: Response, deadline: Boottime, tally: &mut Tally) -> Step<Fetched> {
+        tally.received_bytes += self.beginning(&mut answer, deadline).await.len() as u64;
         Ok(Fetched::Absent)
     }
 
-    async fn refused(&self, mut answer: Response, url: &Url, fault: Fault, deadline: Boottime) -> (Failure, Onward) {
+    async fn refused(&self, mut answer: Response, url: &Url, fault: Fault, deadline: Boottime, tally: &mut Tally) -> (Failure, Onward) {
         let status = answer.status();
         let retry_after_s = pause_s(answer.headers(), self.clock.now().wall);
         let body = self.beginning(&mut answer, deadline).await;
+        tally.received_bytes += body.len() as u64;
         let message = match excerpt(&body) {
             text if text.is_empty() => format!("{url} answered {status}"),
             text => format!("{url} answered {status}: {text}"),

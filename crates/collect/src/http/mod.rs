@@ -11,6 +11,7 @@
 mod answer;
 mod client;
 mod fetch;
+mod inquiry;
 mod landing;
 mod upstream;
 
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::gap::{Failure, Fault};
+use adce_core::kept::KeptAnswers;
 use adce_core::ports::{Clock, ItemReport, Listener, Order, OrderItem, Permits, Progress, Report, Rest, Said, Stop, Told};
 use adce_core::spec::{How, Http, Secretive};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -45,6 +47,7 @@ pub(crate) struct Fetches {
     permits: Arc<dyn Permits>,
     clock: Arc<dyn Clock>,
     client: Result<TrustedClient, String>,
+    pub(crate) kept: Option<Arc<dyn KeptAnswers>>,
 }
 
 /// Items by URL, in the order of the task.
@@ -58,7 +61,7 @@ impl Fetches {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let upstreams = upstreams.into_iter().map(|upstream| (upstream.name.clone(), upstream)).collect();
-        Fetches { upstreams, own, permits, clock, client: trusted_client() }
+        Fetches { upstreams, own, permits, clock, client: trusted_client(), kept: None }
     }
 
     pub(crate) async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report {
@@ -79,6 +82,7 @@ impl Fetches {
             permits: &self.permits,
             clock: &self.clock,
             upstream,
+            kept: self.kept.as_deref().filter(|_| upstream.cache.validators),
             attempt: order.attempt,
             headers: &headers,
             compress: http.compress,
@@ -115,6 +119,7 @@ async fn fetch_all(order: &Order, fetch: &Fetch<'_>, listener: Listener<'_>) -> 
         }
         let tally = fetch_one(order, fetch, url, items[0]).await;
         report.requests += tally.requests;
+        report.received_bytes += tally.received_bytes;
         if alone {
             report.ended = tally.status.map_or("http, no answer".into(), |status| format!("http {status}"));
         }
@@ -138,7 +143,7 @@ async fn fetch_one(order: &Order, fetch: &Fetch<'_>, url: &str, item: &OrderItem
         _ => {
             let message = format!("`{url}` is no http or https URL");
             let failure = Failure { fault: Fault::Item, message, retry_after_s: None };
-            Tally { fetched: Fetched::Failed(failure, Onward::GoOn), requests: 0, status: None }
+            Tally { fetched: Fetched::Failed(failure, Onward::GoOn), ..Tally::begun() }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adce_core::spec::{Limits, Source, host_matches};
+use adce_core::spec::{Cache, Limits, Source, host_matches};
 use url::Url;
 
 /// A source, as far as requests go.
@@ -13,12 +13,18 @@ pub struct Upstream {
     pub hosts: Vec<String>,
     /// How much later than its connection was closed a request may still arrive.
     pub linger: Duration,
+    pub cache: Cache,
 }
 
 impl Upstream {
     /// `all`: the limits of all sources together, whose `linger` holds here too.
     pub fn of(source: &Source, all: &Limits) -> Self {
-        Upstream { name: source.name.clone(), hosts: source.hosts.clone(), linger: source.limits.linger.max(all.linger) }
+        Upstream {
+            name: source.name.clone(),
+            hosts: source.hosts.clone(),
+            linger: source.limits.linger.max(all.linger),
+            cache: source.cache,
+        }
     }
 
     /// Whether the source declares the host of this URL.
@@ -35,7 +41,8 @@ mod tests {
 
     #[test]
     fn a_source_covers_the_hosts_that_it_declares() {
-        let upstream = |host: &str| Upstream { name: "s".into(), hosts: vec![host.into()], linger: Duration::ZERO };
+        let upstream =
+            |host: &str| Upstream { name: "s".into(), hosts: vec![host.into()], linger: Duration::ZERO, cache: Cache::default() };
         let covers = |declared: &str, url: &str| upstream(declared).covers(&Url::parse(url).unwrap());
         assert!(covers("api.espn.com", "https://API.espn.com/x") && covers("api.espn.com", "http://api.espn.com:8080/"));
         assert!(covers("*.espn.com", "https://a.b.espn.com/"));

@@ -39,7 +39,7 @@ pub fn pause_until(asked: RetryAfter, now: Now) -> Boottime {
     end.min(now.boot + LONGEST_PAUSE)
 }
 
-pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
     const FORMATS: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
     let civil = FORMATS.iter().find_map(|format| civil::DateTime::strptime(format, text).ok())?;
     jiff::tz::TimeZone::UTC.to_timestamp(civil).ok()

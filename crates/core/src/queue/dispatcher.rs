@@ -627,5 +627,6 @@ pub(super) fn died(lease: Lease, now: Now) -> AttemptRecord {
         log_tail: String::new(),
         log: None,
         story: None,
+        traffic: None,
     }
 }

@@ -60,19 +60,37 @@ pub struct Source {
     pub intercept: bool,
     /// Whether the gateway sends a GET or HEAD again that drew 429 or 503.
     pub absorb: bool,
+    pub cache: Cache,
     /// Factor of the score; 1.0 if not given.
     pub importance: f64,
     pub limits: Limits,
     pub breaker: Option<BreakerPolicy>,
 }
 
+/// What is done with answers that upstream can be asked about again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cache {
+    /// They are kept, and asked about instead of asked for.
+    pub validators: bool,
+    /// Upstream does not count a request that it answers 304.
+    pub not_modified_is_free: bool,
+}
+
 /// What the local proxy does with requests to hosts of no source.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayRules {
     /// They are refused.
     pub strict: bool,
     /// Hosts that commands ask without the gateway.
     pub no_proxy: Vec<String>,
+    /// Bytes of answers that sources with a cache keep, all together. 1 GiB if not given.
+    pub cache_size: u64,
+}
+
+impl Default for GatewayRules {
+    fn default() -> Self {
+        GatewayRules { strict: false, no_proxy: Vec::new(), cache_size: 1 << 30 }
+    }
 }
 
 /// Limits of one source, or of all together. Empty: nothing is limited.

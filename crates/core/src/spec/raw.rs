@@ -53,6 +53,12 @@ raw! {
         /// A GET or HEAD of a command that draws 429 or 503 is sent again by the gateway when the source may be asked again; the
         /// command sees a slow answer. Default: false.
         pub absorb: Option<Given<bool>>,
+        /// `validators`: answers with an `ETag` or a `Last-Modified` are kept, and the same request of a command (in the gateway) or of
+        /// `http` later asks whether the answer still holds; if it does, the one that is kept is the answer. Default: none is kept.
+        pub cache: Option<Given<RawCache>>,
+        /// `free`: upstream does not count requests that it answers 304, and neither does adce. Only where its documentation says so.
+        /// Default: `counts`.
+        pub not_modified: Option<Given<RawNotModified>>,
         /// Factor of the score. Default: 1.0.
         pub importance: Option<Given<Factor>>,
         /// How often it may be asked. Default: no limit.
@@ -67,6 +73,8 @@ raw! {
         pub strict: Option<Given<bool>>,
         /// Hosts that commands ask without the gateway, such as a database of your own: `host`, `.domain` or an address.
         pub no_proxy: Option<OneOrMore<Text>>,
+        /// How much of answers is kept, all sources with a `cache` together; the longest unused go first. Default: 1GiB.
+        pub cache_size: Option<Given<Size>>,
     }
 
     /// Limits of requests. All of them hold at once.
@@ -493,6 +501,8 @@ macro_rules! word {
 }
 
 word!(Off: "`off`, or a map with `failures` and `cooldown`" { Off = "off" });
+word!(RawCache: "`validators`" { Validators = "validators" });
+word!(RawNotModified: "`counts` or `free`" { Counts = "counts", Free = "free" });
 word!(Keep: "`last`" { Last = "last" });
 word!(KeepWord: "`never`, `failed` or `always`" { Never = "never", Failed = "failed", Always = "always" });
 word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use adce_core::ids::{AttemptId, ItemId};
-use adce_core::ports::{Admission, Clock, Collect, Gate, ItemReport, Lake, Listener, Order, OrderItem, Permits, Report, Said, Stop, Store};
+use adce_core::ports::{
+    Admission, Clock, Collect, Gate, ItemReport, Lake, Listener, Order, OrderItem, Passed, Permits, Report, Said, Stop, Store,
+};
 use adce_core::spec::{self, ConfigFile, Pass, Spec};
 use adce_core::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
 use adce_engine::{Ending, Engine, EngineError, Handle, Inbox, Options, Ports};
@@ -262,7 +264,9 @@ impl Gate for NoGate {
 
     fn enclosed(&self, _attempt: AttemptId, _inside: std::os::fd::OwnedFd) {}
 
-    fn dismiss(&self, _attempt: AttemptId) {}
+    fn dismiss(&self, _attempt: AttemptId) -> Passed {
+        Passed::default()
+    }
 }
 
 /// Stands still until it is advanced.

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod certified;
+pub mod two;
 #[path = "../../../collect/tests/support/upstream.rs"]
 pub mod upstream;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use adce_core::ids::{AttemptId, Uuid};
 use adce_core::ports::{Admission, Clock, Gate, Settlement};
-use adce_core::spec::Pass;
+use adce_core::spec::{Cache, Pass};
 use adce_core::time::{BootId, Boottime, Now, Timestamp};
 use adce_gateway::{Gateway, Route, Rules};
 use async_trait::async_trait;
@@ -70,7 +71,7 @@ pub fn arrived(permits: &Diary) -> usize {
 pub fn route(name: &str, base_url: &str) -> Route {
     let url: url::Url = base_url.parse().unwrap();
     let hosts = vec![format!("{}:{}", url.host_str().unwrap(), url.port_or_known_default().unwrap())];
-    Route { name: name.into(), hosts, base_url: Some(url), linger: LINGER, intercept: false, absorb: false }
+    Route { name: name.into(), hosts, base_url: Some(url), linger: LINGER, intercept: false, absorb: false, cache: Cache::default() }
 }
 
 /// A gateway with one source, `espn`, and one attempt that may pass.

@@ -432,6 +432,7 @@ mod tests {
             log_tail: String::new(),
             log: Some(std::ffi::OsString::from_vec(b"logs/\xff".to_vec()).into()),
             story: None,
+            traffic: None,
         };
         let group = vec![job(Work::Lease(lease, oneshot::channel().0)), batch(vec![Change::Finish(record)])];
         assert!(verdicts(writer.commit(group)).iter().all(Result::is_ok));

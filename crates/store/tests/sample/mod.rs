@@ -102,6 +102,7 @@ pub fn ended(number: u32, token: FencingToken, gaps: &[u32]) -> AttemptRecord {
         log_tail: "done\n".into(),
         log: Some("logs/a.log".into()),
         story: None,
+        traffic: None,
     }
 }
 

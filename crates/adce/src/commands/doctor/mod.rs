@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use adce_api::DoctorRun;
 use adce_core::ids::{AttemptId, Uuid};
 use adce_core::ports::{Clock, Gate};
-use adce_core::spec::Spec;
+use adce_core::spec::{Cache, Spec};
 use adce_gateway::{Authority, Gateway, Route, Rules};
 use clap::Args;
 use nix::sys::signal::{Signal, killpg};
@@ -134,9 +134,10 @@ fn routes(upstream: &Upstream, spec: Option<&Spec>) -> Vec<Route> {
         linger: Duration::ZERO,
         intercept: true,
         absorb: false,
+        cache: Cache::default(),
     };
     let sources = spec.into_iter().flat_map(|spec| spec.sources.values().map(|source| Route::of(source, &spec.limits)));
-    let sources = sources.map(|route| Route { hosts: Vec::new(), intercept: true, absorb: false, ..route });
+    let sources = sources.map(|route| Route { hosts: Vec::new(), intercept: true, absorb: false, cache: Cache::default(), ..route });
     sources.chain([everything]).collect()
 }
 

@@ -8,8 +8,8 @@ use url::Url;
 use super::{Loader, entries};
 use crate::spec::decode::{Name, Text};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::raw::{Bracket, Off, RawBreaker, RawBreakerPolicy, RawLimits, RawMargin, RawSource};
-use crate::spec::{BreakerPolicy, FailureRate, GatewayRules, Limits, Margin, Source, Window};
+use crate::spec::raw::{Bracket, Off, RawBreaker, RawBreakerPolicy, RawLimits, RawMargin, RawNotModified, RawSource};
+use crate::spec::{BreakerPolicy, Cache, FailureRate, GatewayRules, Limits, Margin, Source, Window};
 
 pub(super) fn limits(raw: &RawLimits) -> Limits {
     let default = Limits::default();
@@ -88,6 +88,10 @@ impl Loader<'_> {
                 hosts,
                 intercept: raw.intercept.as_ref().is_some_and(|given| given.value),
                 absorb: raw.absorb.as_ref().is_some_and(|given| given.value),
+                cache: Cache {
+                    validators: raw.cache.is_some(),
+                    not_modified_is_free: raw.not_modified.as_ref().is_some_and(|given| given.value == RawNotModified::Free),
+                },
                 importance: raw.importance.as_ref().map_or(1.0, |given| given.value.0),
                 limits: raw.limits.as_ref().map(limits).unwrap_or_default(),
                 breaker: self.breaker(&format!("source `{}`", name.text), raw.breaker.as_ref(), BreakerPolicy::default()),
@@ -122,7 +126,11 @@ impl Loader<'_> {
             }
             no_proxy.push(host);
         }
-        GatewayRules { strict: raw.strict.as_ref().is_some_and(|given| given.value), no_proxy }
+        GatewayRules {
+            strict: raw.strict.as_ref().is_some_and(|given| given.value),
+            no_proxy,
+            cache_size: raw.cache_size.as_ref().map_or(GatewayRules::default().cache_size, |given| given.value.0),
+        }
     }
 
     fn hosts(&mut self, name: &Name, raw: &RawSource, owners: &mut IndexMap<String, String>) -> Vec<String> {
