@@ -77,16 +77,20 @@ fn is_stopping(place: &Place) -> bool {
 
 /// Nothing of an engine is left, and another one takes up where it ended.
 fn is_clean(place: &Place) {
+    is_clean_but_for_gaps(place);
+    place.write("go", "");
+    place.adce(&["run"]).ends_with(0).says("COMPLETE 100 %");
+}
+
+fn is_clean_but_for_gaps(place: &Place) {
     let mut left: Vec<String> = std::fs::read_dir(place.path(".adce"))
         .expect("the state")
         .map(|file| file.expect("a file").file_name().into_string().expect("a name"))
         .collect();
-    left.retain(|name| !matches!(name.as_str(), "state.db" | "attempts" | "logs") && !name.ends_with("lock"));
+    left.retain(|name| !matches!(name.as_str(), "state.db" | "attempts" | "logs" | "authority") && !name.ends_with("lock"));
     assert_eq!(left, Vec::<String>::new(), "beside the state");
     let attempts = std::fs::read_dir(place.path(".adce/attempts")).map_or(0, Iterator::count);
     assert_eq!(attempts, 0, "folders of attempts");
-    place.write("go", "");
-    place.adce(&["run"]).ends_with(0).says("COMPLETE 100 %");
 }
 
 #[test]
@@ -195,4 +199,49 @@ fn elsewhere_many_gaps_are_said_and_started() {
     let place = many(1_001);
     place.adce(&["run"]).ends_with(2).says("1,001 gaps are started for the first time");
     assert!(place.has("started"));
+}
+
+/// Twelve items of a source that nobody listens at, four at once; its breaker opens after five failures, for longer than any
+/// run here lasts.
+fn nobody_listens() -> Place {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    Place::new(&format!(
+        "version: 1\nname: nobody\nlake: ./lake\nsources:\n  api:\n    hosts: [\"127.0.0.1:{port}\"]\n    \
+         base_url: http://127.0.0.1:{port}\n    limits: {{ per_minute: 30, in_flight: 4 }}\n    \
+         breaker: {{ failures: 5, cooldown: 5m }}\ndimensions:\n  n: [a, b, c, d, e, f, g, h, i, j, k, l]\ndatasets:\n  x:\n    source: api\n    \
+         key: x/{{n}}.json\n    for: n\n    collector:\n      http: {{ url: \"http://127.0.0.1:{port}/{{n}}\" }}\n"
+    ))
+}
+
+/// One that waits for ever is ended after half a minute, and has no exit code.
+fn soon_ended(mut engine: Child) -> Said {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while engine.try_wait().expect("a child").is_none() {
+        if std::time::Instant::now() > deadline {
+            engine.kill().expect("it can be ended");
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    ended(engine)
+}
+
+#[test]
+fn what_has_sent_nothing_waits_in_the_queue_and_not_in_a_slot_while_its_source_is_shut() {
+    for args in [&["run", "--once"][..], &["run", "--max-wait", "5s"]] {
+        let place = nobody_listens();
+        soon_ended(place.start(args)).ends_with(2).says("12 gaps remain").says("held");
+    }
+    for (which, code) in [("-TERM", 143), ("-INT", 130)] {
+        let place = nobody_listens();
+        let engine = place.start(&["run"]);
+        let status = || place.adce(&["status", "--format", "json"]).json();
+        wait_for("the breaker to open", || status()["sources"]["api"]["state"] == "open");
+        wait_for("all slots to be free", || {
+            let status = status();
+            status["slots"]["used"] == 0 && status["running"] == serde_json::json!([]) && status["gaps"]["running"] == 0
+        });
+        signal(&engine, which);
+        soon_ended(engine).ends_with(code).says("INTERRUPTED");
+        is_clean_but_for_gaps(&place);
+    }
 }

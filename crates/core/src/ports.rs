@@ -405,6 +405,10 @@ pub enum PermitRefused {
     NoSuchSource(String),
     #[error("the engine is stopping")]
     Stopping,
+    /// Its source is not asked now, nor in a moment, for this reason: who can end does, and what it leaves is tried again when
+    /// the source is asked again.
+    #[error("{0}")]
+    Shut(String),
     /// The state could not record the reservation; no request may be sent.
     #[error("the reservation could not be recorded: {0}")]
     NotRecorded(String),

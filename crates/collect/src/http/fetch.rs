@@ -60,6 +60,8 @@ pub(crate) enum Onward {
     GoOn,
     /// The source is down or asked for a pause, or the attempt was stopped.
     GiveUp,
+    /// The source is not asked for now: what has not been asked for goes back as it was.
+    GiveBack,
 }
 
 /// A fetch, and what it took.
@@ -113,6 +115,10 @@ impl Fetch<'_> {
         };
         match acquired {
             Ok(permit) => Ok(HeldPermit::new(permit, self.permits.clone(), self.clock.clone(), self.upstream.linger)),
+            Err(PermitRefused::Shut(why)) => {
+                let failure = Failure { fault: Fault::Stopped, message: format!("given back: {why}"), retry_after_s: None };
+                Err((failure, Onward::GiveBack))
+            }
             Err(PermitRefused::Stopping | PermitRefused::NoSuchAttempt(_)) => Err(stopped()),
             Err(refused @ PermitRefused::NoSuchSource(_)) => Err(give_up(Fault::Item, refused.to_string())),
             Err(refused @ PermitRefused::NotRecorded(_)) => Err(give_up(Fault::Later, refused.to_string())),

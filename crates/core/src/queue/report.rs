@@ -288,6 +288,11 @@ impl Dispatcher {
         if !self.running.is_empty() {
             return Prospect::Work;
         }
+        self.outlook(max_wait, now)
+    }
+
+    /// The same, whatever runs: what more there is to be done.
+    pub(super) fn outlook(&self, max_wait: Duration, now: Now) -> Prospect {
         if self.holds.all {
             return Prospect::Later(None);
         }
@@ -317,7 +322,7 @@ impl Dispatcher {
     }
 
     fn class_prospect(&self, key: &ClassKey, now: Now) -> Hope {
-        if !self.slots_taken().has_one_for(key.priority) {
+        if self.running.is_empty() && !self.slots_taken().has_one_for(key.priority) {
             // Nothing runs, and yet none is free: all are set aside for others.
             return Hope::Never;
         }

@@ -372,3 +372,85 @@ fn a_source_without_limits_reserves_nothing() {
     gaps(&mut world, &["a"]);
     assert_eq!(world.start(now_at(0)).before, []);
 }
+
+// ------------------------------------------------------------------------------------------------- sources that are shut
+
+/// One whose requests adce sends itself; its source's breaker opens after two failures, for ten minutes.
+fn fetched(batch: u32) -> World {
+    let mut rules = one_source(Charging::EachRequest, batch);
+    rules.collectors["c"].is_http = true;
+    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 2, cooldown: Duration::from_secs(600), ..BreakerPolicy::default() });
+    World::new(rules, now_at(0))
+}
+
+#[test]
+fn a_breaker_that_opens_between_pick_and_first_request_gives_the_attempt_back() {
+    for pauses in [false, true] {
+        let mut world = fetched(1);
+        gaps(&mut world, &["a", "b", "c"]);
+        let [first, second, third] = [0, 1, 2].map(|at| world.start(now_at(at)));
+        for start in [&first, &second] {
+            let answer = if pauses { Answer::later(429, RetryAfter::Seconds(600)) } else { Answer::NoAnswer };
+            world.dispatcher.answered(start.attempt, "espn", answer, now_at(10));
+            world.end(start, &failed(Fault::Source), now_at(10));
+        }
+        let gave_up = world.dispatcher.acquire(third.attempt, "espn", now_at(20));
+        let Acquire::GiveUp { gate } = gave_up else { panic!("{gave_up:?}") };
+        assert_eq!(matches!(gate, Gate::Breaker { .. }), !pauses, "{gate:?}");
+        world.end(&third, &failed(Fault::Stopped), now_at(30));
+        let gap = world.dispatcher.gap(third.gaps[0].id).unwrap();
+        assert_eq!(gap.progress, Progress::default(), "nothing was tried");
+        let state = if pauses { GapState::Waiting } else { GapState::Held };
+        assert_eq!(world.dispatcher.gap_state(gap.id, now_at(30)), Some(state));
+        let figures = &world.dispatcher.figures(now_at(30))[0];
+        assert_eq!((world.dispatcher.slots_used(), figures.in_flight, figures.windows[0].used), (0, 0, 0));
+        assert!(matches!(world.pick(now_at(600_009)), Pick::Idle(_)));
+        assert_eq!(world.start(now_at(600_010)).task.key, "d/a", "who probes is picked like any other");
+    }
+}
+
+#[test]
+fn a_batch_that_meets_a_shut_source_ends_with_what_it_has_and_gives_back_the_rest() {
+    // A short pause is waited for: to begin anew would take longer.
+    for (pause_s, ends) in [(3, false), (30, true)] {
+        let mut world = fetched(3);
+        gaps(&mut world, &["a", "b", "c"]);
+        let start = world.start(now_at(0));
+        let Charge::First(permit) = start.charge else { panic!("{:?}", start.charge) };
+        assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(1)), Acquire::Granted { .. }));
+        assert_eq!(world.dispatcher.sent(permit, now_at(1)), None);
+        world.dispatcher.settle(permit, Settlement::ArrivedBy(now_at(2).boot), now_at(2));
+        world.dispatcher.answered(start.attempt, "espn", Answer::later(503, RetryAfter::Seconds(pause_s)), now_at(2));
+        let second = world.dispatcher.acquire(start.attempt, "espn", now_at(3));
+        assert_eq!((matches!(second, Acquire::GiveUp { .. }), matches!(second, Acquire::Wait { .. })), (ends, !ends));
+        let outcomes = [done(), failed(Fault::Stopped), failed(Fault::Stopped)];
+        let outcomes: Vec<_> = start.gaps.iter().map(|gap| gap.id).zip(outcomes).collect();
+        world.end_with(start.attempt, &outcomes, now_at(4));
+        let left: Vec<Progress> = world.dispatcher.gaps().into_iter().map(|gap| gap.progress).collect();
+        assert_eq!(left, [Progress::default(), Progress::default()]);
+    }
+}
+
+#[test]
+fn a_command_waits_for_its_source_unless_nothing_else_is_left_and_then_uses_up_no_attempt() {
+    let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
+    gaps(&mut world, &["a"]);
+    let start = world.start(now_at(0));
+    let Charge::First(permit) = start.charge else { panic!("{:?}", start.charge) };
+    assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(1)), Acquire::Granted { .. }));
+    world.dispatcher.sent(permit, now_at(1));
+    world.dispatcher.settle(permit, Settlement::ArrivedBy(now_at(2).boot), now_at(2));
+    world.dispatcher.answered(start.attempt, "espn", Answer::later(429, RetryAfter::Seconds(30)), now_at(2));
+    let secs = Duration::from_secs;
+    assert!(!world.dispatcher.only_waits(secs(0), now_at(3)), "it works");
+    assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(3)), Acquire::Wait { .. }));
+    assert!(world.dispatcher.only_waits(secs(0), now_at(3)));
+    assert!(!world.dispatcher.only_waits(secs(60), now_at(3)), "a gap would be waited for as long");
+    world.dispatcher.wind_down(true);
+    assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(4)), Acquire::GiveUp { .. }));
+    let in_a_moment = world.dispatcher.acquire(start.attempt, "espn", now_at(26_000));
+    assert!(matches!(in_a_moment, Acquire::Wait { .. }), "{in_a_moment:?}");
+    world.end(&start, &failed(Fault::Collector), now_at(26_000));
+    let progress = world.dispatcher.gaps()[0].progress.clone();
+    assert_eq!((progress.attempts, progress.deferrals), (0, 1), "it is the source's fault");
+}
