@@ -295,8 +295,11 @@ pub enum Answer {
         /// What it says of the upstream's own limits.
         quotas: Quotas,
     },
-    /// No connection, a reset, a timeout before the first byte.
+    /// A reset, a timeout before the first byte; also of a connection that nobody accepted in time.
     NoAnswer,
+    /// No connection came about, and that was told: refused, no such host, no trust. It was not asked anything, so this says
+    /// nothing of its limits.
+    NotReached,
 }
 
 impl Answer {

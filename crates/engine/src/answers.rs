@@ -183,7 +183,7 @@ impl Engine {
         let state = match figures.gate {
             Some(Gate::Breaker { until: Some(until), since, reason, .. }) => SourceState::Open { until, since, reason },
             Some(Gate::Breaker { until: None, since, reason, .. }) => SourceState::HalfOpen { since, reason },
-            Some(Gate::RetryAfter { until, .. }) => SourceState::Paused { until },
+            Some(Gate::RetryAfter { until, because, .. }) => SourceState::Paused { until, because },
             _ => SourceState::Ok,
         };
         let windows = figures.windows.iter().zip(&used.most).map(|(window, most)| WindowLine {

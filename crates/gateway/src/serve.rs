@@ -316,7 +316,8 @@ impl Forwarder {
         passage: &Passage,
         mut permit: Option<HeldPermit>,
     ) -> Result<(Response<Incoming>, Connection), Refusal> {
-        let mut connection = self.pool.connection(&passage.origin, passage.reach).await.map_err(|why| self.no_answer(passage, &why))?;
+        let mut connection =
+            self.pool.connection(&passage.origin, passage.reach).await.map_err(|why| self.no_answer(passage, unreached(&why), &why))?;
         for _ in 0..CONNECTIONS_TRIED {
             permit.iter_mut().for_each(HeldPermit::sending);
             let waits = Unanswered { forwarder: self, passage, since: self.clock.now().boot };
@@ -333,7 +334,7 @@ impl Forwarder {
             let Some(untouched) = failed.take_message() else {
                 drop(connection);
                 permit.into_iter().for_each(HeldPermit::closed);
-                return Err(self.no_answer(passage, &io::Error::other(failed.into_error())));
+                return Err(self.no_answer(passage, Answer::NoAnswer, &io::Error::other(failed.into_error())));
             };
             // The upstream had closed this idle connection; the request comes back before a byte of it was written.
             request = untouched;
@@ -341,16 +342,16 @@ impl Forwarder {
                 Ok(fresh) => fresh,
                 Err(why) => {
                     permit.into_iter().for_each(HeldPermit::unsent);
-                    return Err(self.no_answer(passage, &why));
+                    return Err(self.no_answer(passage, unreached(&why), &why));
                 }
             };
         }
         permit.into_iter().for_each(HeldPermit::unsent);
-        Err(self.no_answer(passage, &io::Error::other("it closes every connection before a request")))
+        Err(self.no_answer(passage, Answer::NoAnswer, &io::Error::other("it closes every connection before a request")))
     }
 
-    fn no_answer(&self, passage: &Passage, why: &io::Error) -> Refusal {
-        self.note(passage, Answer::NoAnswer);
+    fn no_answer(&self, passage: &Passage, answer: Answer, why: &io::Error) -> Refusal {
+        self.note(passage, answer);
         let whom = match (&passage.source, &passage.base) {
             (Some(source), Some(base)) => format!("`{}` ({})", source.name, base.url),
             (Some(source), None) => format!("`{}` ({})", source.name, passage.origin),
@@ -393,6 +394,11 @@ impl Drop for Unanswered<'_> {
             self.forwarder.note(self.passage, Answer::NoAnswer);
         }
     }
+}
+
+/// What a connection that did not come about says of its upstream: one that nobody accepts in time is a request that hangs.
+pub(crate) fn unreached(why: &io::Error) -> Answer {
+    if why.kind() == io::ErrorKind::TimedOut { Answer::NoAnswer } else { Answer::NotReached }
 }
 
 /// What its sender is told of an upstream that gave no answer, or may not be asked.

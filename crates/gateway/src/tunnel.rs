@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
-use adce_core::ports::Answer;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Full};
@@ -32,7 +31,7 @@ use crate::headers::{Upgrade, remove_hop_by_hop};
 use crate::origin::Origin;
 use crate::pool::Connection;
 use crate::reach::Reach;
-use crate::serve::{Forwarder, Outgoing, Refusal, Via, unreachable};
+use crate::serve::{Forwarder, Outgoing, Refusal, Via, unreachable, unreached};
 use crate::speak;
 
 /// Where clients wait for the server to speak first, nobody can look into the tunnel either.
@@ -177,7 +176,7 @@ async fn unseen(mut client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &For
         }
         Err(why) => {
             permit.unsent();
-            forwarder.permits.answered(attempt, &route.name, Answer::NoAnswer);
+            forwarder.permits.answered(attempt, &route.name, unreached(&why));
             forwarder.pool.complaints.complain("a tunnel does not lead anywhere", Some(attempt), &format!("{origin}: {why}"));
         }
     }

@@ -137,7 +137,8 @@ pub fn answer(reply: Reply) -> Answer {
         Reply::NoSuchThing => status(404, None),
         Reply::Busy { retry_after_s } => status(429, retry_after_s.map(RetryAfter::Seconds)),
         Reply::Error => status(500, None),
-        Reply::Broken | Reply::Refused => Answer::NoAnswer,
+        Reply::Broken => Answer::NoAnswer,
+        Reply::Refused => Answer::NotReached,
     }
 }
 

@@ -148,7 +148,10 @@ fn rates(source: &SourceLine, columns: usize) -> String {
 
 fn state(source: &SourceLine, at: Timestamp) -> String {
     match &source.state {
-        SourceState::Paused { until } => style(format!("asked us to wait {}", since(at, *until))).yellow().to_string(),
+        SourceState::Paused { until, because: None } => style(format!("asked us to wait {}", since(at, *until))).yellow().to_string(),
+        SourceState::Paused { until, because: Some(because) } => {
+            style(format!("{because}: left alone for {}", since(at, *until))).yellow().to_string()
+        }
         SourceState::Open { until, reason, .. } => style(format!("breaker open until {}: {reason}", clock(*until))).red().to_string(),
         SourceState::HalfOpen { .. } => style("breaker half-open").yellow().to_string(),
         SourceState::Ok => match source.next_permit {

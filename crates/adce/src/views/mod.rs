@@ -121,7 +121,7 @@ pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> Datas
 
 fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {
     let windows = spec.sources.get(&source.name).map(|source| source.limits.windows.clone()).unwrap_or_default();
-    let (state, until, since, reason) = source_state(&source.state);
+    let (state, until, since, reason) = source_state(source, at);
     SourceStatus {
         state,
         until,
@@ -143,10 +143,14 @@ fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatu
 }
 
 /// The state, until when, since when and why.
-fn source_state(state: &SourceState) -> (adce_api::SourceState, Option<Timestamp>, Option<Timestamp>, Option<String>) {
-    match state {
+fn source_state(source: &SourceLine, at: Timestamp) -> (adce_api::SourceState, Option<Timestamp>, Option<Timestamp>, Option<String>) {
+    match &source.state {
         SourceState::Ok => (adce_api::SourceState::Ok, None, None, None),
-        SourceState::Paused { until } => (adce_api::SourceState::Paused, Some(*until), None, Some("upstream asked for a pause".into())),
+        SourceState::Paused { until, because } => {
+            // In the words of `limits` and `why`.
+            let gate = Gate::RetryAfter { source: source.name.clone(), until: *until, because: because.clone() };
+            (adce_api::SourceState::Paused, Some(*until), None, Some(sentence(&gate, Now { wall: at, boot: Boottime(0) })))
+        }
         SourceState::Open { until, since, reason } => {
             let reason = format!("{reason}; since {}, next probe {}", clock(*since), clock(*until));
             (adce_api::SourceState::Open, Some(*until), Some(*since), Some(reason))
@@ -471,5 +475,22 @@ fn retry_line(asked: Asked) -> RetryLine {
         why_not,
         dataset: gap.dataset,
         key: gap.key,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_told_with_its_reason_in_the_words_of_limits() {
+        let [at, until] = ["2025-03-09T14:00:00Z", "2025-03-09T14:01:00Z"].map(|at| at.parse::<Timestamp>().unwrap());
+        let told = |because: Option<&str>| {
+            let state = SourceState::Paused { until, because: because.map(Into::into) };
+            source_state(&SourceLine { name: "api".into(), state, ..SourceLine::default() }, at).3.unwrap()
+        };
+        let then = "it is asked again in 1 m (2025-03-09 14:01:00 UTC)";
+        assert_eq!(told(Some("lets requests hang")), format!("`api` lets requests hang: {then}"));
+        assert_eq!(told(None), format!("`api` asked to be left alone: {then}"));
     }
 }

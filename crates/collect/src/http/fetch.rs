@@ -139,13 +139,15 @@ impl Fetch<'_> {
                 Ok(answer)
             }
             Ok(Err(why)) => {
+                // A connection that nobody accepts in time is a request that hangs.
+                let answer = if why.is_connect() && !why.is_timeout() { Answer::NotReached } else { Answer::NoAnswer };
                 if why.is_connect() {
                     tally.requests -= 1;
                     permit.unsent();
                 } else {
                     permit.closed();
                 }
-                self.answered(Answer::NoAnswer);
+                self.answered(answer);
                 Err(give_up(Fault::Source, format!("{url} gave no answer: {}", in_words(why))))
             }
             Err(Interrupted::Stopped) => Err(stopped()),

@@ -341,6 +341,8 @@ impl Dispatcher {
     /// What an answer says, and shows, of the source's own limits.
     fn learn(&mut self, attempt: AttemptId, source: SourceIx, answer: Answer, now: Now) -> Option<Change> {
         let sign = match answer {
+            // Nobody there has seen a request: that it is down, its breaker says.
+            Answer::NotReached => return None,
             Answer::NoAnswer => Sign::NoAnswer,
             Answer::Status { code, retry_after, quotas } => {
                 let used_up = self.grants.hears(source, quotas, now.boot);
@@ -356,7 +358,7 @@ impl Dispatcher {
         let sent = *self.sources[source.0 as usize].asked.get(&attempt)?;
         let incident = self.grants.meets(source, sign, sent, now.boot)?;
         let what = match answer {
-            Answer::NoAnswer => "lets requests hang".to_owned(),
+            Answer::NoAnswer | Answer::NotReached => "lets requests hang".to_owned(),
             Answer::Status { code, .. } if incident.own_pause.is_none() => format!("answered {code}"),
             Answer::Status { code, .. } => format!("answered {code} and did not say for how long"),
         };
@@ -706,6 +708,7 @@ fn told(whose: &str, turn: Turn, reason: &str, now: Now) -> Change {
 fn judged(answer: Answer) -> (breaker::Met, String) {
     match answer {
         Answer::NoAnswer => (breaker::Met::Failure, "no answer".into()),
+        Answer::NotReached => (breaker::Met::Failure, "no connection".into()),
         Answer::Status { code: 429, .. } => (breaker::Met::Throttled, "answered 429".into()),
         Answer::Status { code, .. } if code >= 500 => (breaker::Met::Failure, format!("answered {code}")),
         Answer::Status { .. } => (breaker::Met::Answer, String::new()),

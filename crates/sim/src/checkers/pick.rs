@@ -597,6 +597,7 @@ impl Checker for Picks {
                         let refuses = *code == 429 || *code == 503;
                         (told, if refuses { lessons.refused(*attempt, told, moment) } else { None })
                     }
+                    Answer::NotReached => (None, None),
                     Answer::NoAnswer => (None, lessons.no_answer(*attempt, moment)),
                 };
                 for until in told.into_iter().chain(own) {

@@ -454,3 +454,26 @@ fn a_command_waits_for_its_source_unless_nothing_else_is_left_and_then_uses_up_n
     let progress = world.dispatcher.gaps()[0].progress.clone();
     assert_eq!((progress.attempts, progress.deferrals), (0, 1), "it is the source's fault");
 }
+
+/// Nobody there has seen a request: a slower rate would be learned of a machine that is off.
+#[test]
+fn who_is_not_reached_opens_the_breaker_and_teaches_no_slower_rate() {
+    for (answer, learned) in [(Answer::NoAnswer, Some(500)), (Answer::NotReached, None)] {
+        let mut rules = one_source(Charging::EachRequest, 1);
+        rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 5, ..BreakerPolicy::default() });
+        let mut world = World::new(rules, now_at(0));
+        gaps(&mut world, &["a", "b", "c", "d", "e"]);
+        let starts = [0, 1, 2, 3, 4].map(|at| world.start(now_at(at)));
+        for start in &starts {
+            assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(5)), Acquire::Granted { .. }));
+        }
+        for start in &starts {
+            world.dispatcher.answered(start.attempt, "espn", answer, now_at(100));
+        }
+        let figures = &world.dispatcher.figures(now_at(101))[0];
+        assert_eq!(figures.learned_share, learned, "{answer:?}");
+        assert!(matches!(&figures.gate, Some(Gate::Breaker { .. })), "{:?}", figures.gate);
+        let paused = world.dispatcher.grants.limiter().paused_until(crate::limits::SourceIx(0), now_at(101).boot);
+        assert_eq!(paused.is_some(), learned.is_some(), "{answer:?}");
+    }
+}
