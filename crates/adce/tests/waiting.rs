@@ -245,3 +245,23 @@ fn what_has_sent_nothing_waits_in_the_queue_and_not_in_a_slot_while_its_source_i
         is_clean_but_for_gaps(&place);
     }
 }
+
+/// The source has failed, and its breaker is open for longer than each retry waits.
+#[test]
+fn everybody_says_the_same_next_try_and_why() {
+    let place = nobody_listens();
+    soon_ended(place.start(&["run", "--once"])).ends_with(2);
+    let gaps = place.adce(&["gaps", "--format", "json"]);
+    let gaps: Vec<serde_json::Value> = gaps.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let next: std::collections::BTreeSet<&str> = gaps.iter().map(|gap| gap["next_try"].as_str().expect("a time")).collect();
+    assert_eq!((gaps.len(), next.len()), (12, 1), "all of them wait for one probe: {next:?}");
+    let failed = gaps.iter().find(|gap| !gap["last_error"].is_null()).expect("one that failed");
+    place
+        .adce(&["why", failed["key"].as_str().expect("a key")])
+        .says("the last attempt failed, and `api` keeps failing")
+        .says("no connection");
+    place.adce(&["status"]).says("source api: `api` keeps failing: its breaker is open").says("next probe");
+    place.adce(&["plan"]).says("the breaker of `api` is open").says("holds if that is answered");
+    let limits = place.adce(&["limits"]);
+    assert!(!limits.out.contains("full rate"), "nobody was reached, so no slower rate was learned: {}", limits.out);
+}

@@ -10,7 +10,7 @@ use adce_core::ids::{ItemId, TaskId};
 use adce_core::ports::Progress;
 use adce_core::queue::{Dispatcher, Gate, Score};
 use adce_core::record::ItemRecord;
-use adce_core::time::Now;
+use adce_core::time::{Now, Timestamp};
 use indexmap::IndexMap;
 
 /// A gap, and the first gate that holds it.
@@ -20,6 +20,10 @@ pub struct GapView {
     pub state: GapState,
     pub task: Option<TaskId>,
     pub gate: Option<Gate>,
+    /// What holds it longer than `gate` does.
+    pub behind: Option<Gate>,
+    /// Not before, as far as that is known.
+    pub next_try: Option<Timestamp>,
     /// An attempt may have changed its object, and nobody could look since.
     pub in_doubt: bool,
 }
@@ -32,6 +36,10 @@ pub struct TaskView {
     pub task: Task,
     pub score: Score,
     pub gate: Option<Gate>,
+    /// What holds it longer than `gate` does.
+    pub behind: Option<Gate>,
+    /// Not before, as far as that is known.
+    pub next_try: Option<Timestamp>,
     /// Of a running one: how far it says it is.
     pub progress: Option<Progress>,
 }
@@ -82,19 +90,22 @@ pub fn gap_view(dispatcher: &Dispatcher, records: &Records, gap: Gap, now: Now) 
         state: dispatcher.gap_state(gap.id, now).unwrap_or(GapState::Queued),
         task: dispatcher.task_of(gap.id),
         gate: dispatcher.why_gap(gap.id, now),
+        behind: dispatcher.behind_gap(gap.id, now),
+        next_try: dispatcher.next_try(gap.id, now),
         gap,
     }
 }
 
 pub fn task_view(dispatcher: &Dispatcher, task: Task, now: Now) -> TaskView {
     let score = dispatcher.score(task.id, now).unwrap_or_default();
-    TaskView { score, gate: dispatcher.why_task(task.id, now), task, progress: None }
+    let (gate, behind) = (dispatcher.why_task(task.id, now), dispatcher.behind_task(task.id, now));
+    TaskView { score, gate, behind, next_try: dispatcher.next_try_of_task(task.id, now), task, progress: None }
 }
 
 fn gates_of(dispatcher: &Dispatcher, dataset: &str, now: Now) -> Vec<(Gate, u64)> {
     let mut gates: IndexMap<Discriminant<Gate>, (Gate, u64)> = IndexMap::new();
     for gap in dispatcher.gaps().into_iter().filter(|gap| gap.dataset == dataset) {
-        let Some(gate) = dispatcher.why_gap(gap.id, now) else { continue };
+        let Some(gate) = dispatcher.behind_gap(gap.id, now).or_else(|| dispatcher.why_gap(gap.id, now)) else { continue };
         gates.entry(std::mem::discriminant(&gate)).or_insert((gate, 0)).1 += 1;
     }
     let mut gates: Vec<(Gate, u64)> = gates.into_values().collect();

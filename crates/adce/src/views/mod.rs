@@ -10,8 +10,8 @@ use adce_api::{
 };
 use adce_core::figures::{counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
-use adce_core::queue::{Asked, Came, Gate};
-use adce_core::record::{ItemRecord, Lease};
+use adce_core::queue::{Asked, Came, Gate, SourceFigures};
+use adce_core::record::{ItemRecord, Lease, SourceRecord};
 use adce_core::spec::{Spec, Window};
 use adce_core::time::{Boottime, Moment, Now, Timestamp};
 use adce_engine::{
@@ -273,6 +273,12 @@ fn guests(guests: u64) -> Option<LookAt> {
     (guests > 0).then(|| LookAt { what: "adce exec".into(), text: text(), command: None })
 }
 
+/// Sources that may not be asked now, and why: what holds gaps of a state that no engine runs.
+pub fn shut(sources: &[SourceFigures], now: Now) -> impl Iterator<Item = LookAt> {
+    let shut = sources.iter().filter_map(|source| Some((source, source.gate.as_ref()?)));
+    shut.map(move |(source, gate)| LookAt { what: format!("source {}", source.source), text: sentence(gate, now), command: None })
+}
+
 pub fn crashing(collectors: &[CollectorLine]) -> impl Iterator<Item = LookAt> {
     collectors.iter().map(|line| LookAt {
         what: format!("collector {}", line.name),
@@ -365,7 +371,12 @@ pub fn gap_line(view: &GapView) -> GapLine {
         Some(Gate::Cap { until, .. } | Gate::StandsBack { until }) => Some(until),
         _ => None,
     };
-    GapLine { task: view.task, in_doubt: view.in_doubt, next_try: with_next_look.or(line.next_try), ..line }
+    GapLine { task: view.task, in_doubt: view.in_doubt, next_try: with_next_look.or(view.next_try), ..line }
+}
+
+/// Until when the source of a task was shut when it was asked last.
+pub fn remembered_shut(source: Option<&SourceRecord>, now: Timestamp) -> Option<Timestamp> {
+    source.and_then(|source| source.breaker.open_until.max(source.paused_until)).filter(|until| *until > now)
 }
 
 /// A gap of a state that no engine runs.
@@ -410,7 +421,8 @@ pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
         }
         _ => GapState::Queued,
     };
-    TaskLine { state, progress: view.progress, ..remembered_task(&view.task, view.score.total as f64 / 1e6, now) }
+    let line = remembered_task(&view.task, view.score.total as f64 / 1e6, now);
+    TaskLine { state, next_try: view.next_try, progress: view.progress, ..line }
 }
 
 pub fn remembered_task(task: &Task, score: f64, now: Timestamp) -> TaskLine {

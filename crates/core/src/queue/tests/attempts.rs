@@ -3,7 +3,7 @@
 use super::world::*;
 use crate::gap::{Fault, Gap, GapState, Outcome, Progress, Standing};
 use crate::ports::{Answer, RetryAfter, Settlement};
-use crate::queue::{Acquire, Charge, Charging, Dispatcher, Gate, Meant, Paid, Pick, Rules};
+use crate::queue::{Acquire, Assumptions, Charge, Charging, Dispatcher, Gate, Meant, Paid, Pick, Prospect, Rules, forecast};
 use crate::spec::{BreakerPolicy, Limits, PriorityLevel};
 use std::time::Duration;
 
@@ -476,4 +476,34 @@ fn who_is_not_reached_opens_the_breaker_and_teaches_no_slower_rate() {
         let paused = world.dispatcher.grants.limiter().paused_until(crate::limits::SourceIx(0), now_at(101).boot);
         assert_eq!(paused.is_some(), learned.is_some(), "{answer:?}");
     }
+}
+
+#[test]
+fn the_next_try_is_no_promise_that_a_breaker_breaks() {
+    let mut world = fetched(1);
+    gaps(&mut world, &["a", "b", "c"]);
+    let [first, second] = [0, 1].map(|at| world.start(now_at(at)));
+    for start in [&first, &second] {
+        world.dispatcher.answered(start.attempt, "espn", Answer::NotReached, now_at(10));
+        world.end(start, &failed(Fault::Source), now_at(10));
+    }
+    let (dispatcher, now) = (&world.dispatcher, now_at(20));
+    let (failed, waiting) = (first.gaps[0].id, dispatcher.gaps().into_iter().find(|gap| gap.key == "d/c").unwrap().id);
+    let own = dispatcher.gap(failed).unwrap().progress.next_try.unwrap();
+    let probe = now_at(600_010).wall;
+    assert!(own < probe, "its own pause is over long before");
+    assert_eq!([failed, waiting].map(|gap| dispatcher.next_try(gap, now)), [Some(probe); 2]);
+    assert_eq!((dispatcher.next_try_of_task(first.task.id, now), dispatcher.next_start(now)), (Some(probe), Some(probe)));
+    assert!(matches!(dispatcher.behind_gap(failed, now), Some(Gate::Breaker { until: Some(until), .. }) if until == probe));
+    assert_eq!(dispatcher.behind_gap(waiting, now), None, "the breaker is the first that holds it");
+    assert!(own < now_at(120_000).wall);
+    assert_eq!(dispatcher.prospect(Duration::from_secs(120), now), Prospect::Later(Some(probe)), "a run that waits for less ends");
+    // As long as no run would wait for, all of it is left, with that as its reason; otherwise it begins with the probe.
+    let foreseen = |secs| forecast(dispatcher.clone(), &Assumptions { max_wait: Duration::from_secs(secs), ..Assumptions::default() }, now);
+    let left = foreseen(300).left;
+    assert!(left.len() == 3 && left.iter().all(|(_, gate)| matches!(gate, Gate::Breaker { .. })), "{left:?}");
+    assert!(foreseen(601).tasks.iter().all(|task| task.done_by > probe) && foreseen(601).tasks.len() == 3);
+    // A retry that comes later than the probe is what it was.
+    let late = now_at(600_000 + 3_600_000);
+    assert_eq!(dispatcher.next_start(late).filter(|at| *at > late.wall), None, "the probe may start");
 }
