@@ -82,16 +82,20 @@ fn is_stopping(place: &Place) -> bool {
 
 /// Nothing of an engine is left, and another one takes up where it ended.
 fn is_clean(place: &Place) {
+    is_clean_but_for_gaps(place);
+    place.write("go", "");
+    place.adce(&["run"]).ends_with(0).says("COMPLETE 100 %");
+}
+
+fn is_clean_but_for_gaps(place: &Place) {
     let mut left: Vec<String> = std::fs::read_dir(place.path(".adce"))
         .expect("the state")
         .map(|file| file.expect("a file").file_name().into_string().expect("a name"))
         .collect();
-    left.retain(|name| !matches!(name.as_str(), "state.db" | "attempts" | "logs") && !name.ends_with("lock"));
+    left.retain(|name| !matches!(name.as_str(), "state.db" | "attempts" | "logs" | "authority") && !name.ends_with("lock"));
     assert_eq!(left, Vec::<String>::new(), "beside the state");
     let attempts = std::fs::read_dir(place.path(".adce/attempts")).map_or(0, Iterator::count);
     assert_eq!(attempts, 0, "folders of attempts");
-    place.write("go", "");
-    place.adce(&["run"]).ends_with(0).says("COMPLETE 100 %");
 }
 
 #[test]
@@ -234,11 +238,74 @@ fn a_source_that_refuses_without_a_word_is_left_alone_for_a_minute_and_limits_sh
     assert!((30..=60).contains(&left), "{left} s of a minute are left: {source}");
     assert_eq!(source["learned"]["share"], 0.5, "and from then on half as fast: {source}");
     place.adce(&["limits"]).says("answered 429 and did not say for how long").says("50 % of its full rate");
-    // The second one is started, and waits for the source: once lets it.
-    signal(&engine, "-TERM");
-    wait_for("the engine to drain", || is_stopping(&place));
+    // Nobody holds a slot meanwhile, so there is nothing to wait for.
     signal(&engine, "-TERM");
     ended(engine).ends_with(143);
     assert_eq!(limits()["state"], "paused", "a later engine knows of it");
     assert_eq!(asked.load(Ordering::SeqCst), 1, "nobody else asked meanwhile");
+}
+
+/// Twelve items of a source that nobody listens at, four at once; its breaker opens after five failures, for longer than any
+/// run here lasts.
+fn nobody_listens() -> Place {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    Place::new(&format!(
+        "version: 1\nname: nobody\nlake: ./lake\nsources:\n  api:\n    hosts: [\"127.0.0.1:{port}\"]\n    \
+         base_url: http://127.0.0.1:{port}\n    limits: {{ per_minute: 30, in_flight: 4 }}\n    \
+         breaker: {{ failures: 5, cooldown: 5m }}\ndimensions:\n  n: [a, b, c, d, e, f, g, h, i, j, k, l]\ndatasets:\n  x:\n    source: api\n    \
+         key: x/{{n}}.json\n    for: n\n    collector:\n      http: {{ url: \"http://127.0.0.1:{port}/{{n}}\" }}\n"
+    ))
+}
+
+/// One that waits for ever is ended after half a minute, and has no exit code.
+fn soon_ended(mut engine: Child) -> Said {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while engine.try_wait().expect("a child").is_none() {
+        if std::time::Instant::now() > deadline {
+            engine.kill().expect("it can be ended");
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    ended(engine)
+}
+
+#[test]
+fn what_has_sent_nothing_waits_in_the_queue_and_not_in_a_slot_while_its_source_is_shut() {
+    for args in [&["run", "--once"][..], &["run", "--max-wait", "5s"]] {
+        let place = nobody_listens();
+        soon_ended(place.start(args)).ends_with(2).says("12 gaps remain").says("held");
+    }
+    for (which, code) in [("-TERM", 143), ("-INT", 130)] {
+        let place = nobody_listens();
+        let engine = place.start(&["run"]);
+        let status = || place.adce(&["status", "--format", "json"]).json();
+        wait_for("the breaker to open", || status()["sources"]["api"]["state"] == "open");
+        wait_for("all slots to be free", || {
+            let status = status();
+            status["slots"]["used"] == 0 && status["running"] == serde_json::json!([]) && status["gaps"]["running"] == 0
+        });
+        signal(&engine, which);
+        soon_ended(engine).ends_with(code).says("INTERRUPTED");
+        is_clean_but_for_gaps(&place);
+    }
+}
+
+/// The source has failed, and its breaker is open for longer than each retry waits.
+#[test]
+fn everybody_says_the_same_next_try_and_why() {
+    let place = nobody_listens();
+    soon_ended(place.start(&["run", "--once"])).ends_with(2);
+    let gaps = place.adce(&["gaps", "--format", "json"]);
+    let gaps: Vec<serde_json::Value> = gaps.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let next: std::collections::BTreeSet<&str> = gaps.iter().map(|gap| gap["next_try"].as_str().expect("a time")).collect();
+    assert_eq!((gaps.len(), next.len()), (12, 1), "all of them wait for one probe: {next:?}");
+    let failed = gaps.iter().find(|gap| !gap["last_error"].is_null()).expect("one that failed");
+    place
+        .adce(&["why", failed["key"].as_str().expect("a key")])
+        .says("the last attempt failed, and `api` keeps failing")
+        .says("no connection");
+    place.adce(&["status"]).says("source api: `api` keeps failing: its breaker is open").says("next probe");
+    place.adce(&["plan"]).says("the breaker of `api` is open").says("holds if that is answered");
+    let limits = place.adce(&["limits"]);
+    assert!(!limits.out.contains("full rate"), "nobody was reached, so no slower rate was learned: {}", limits.out);
 }

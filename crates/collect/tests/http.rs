@@ -251,7 +251,7 @@ async fn a_permit_is_unsent_only_if_no_connection_came_about() {
     assert_eq!((failure(&report).fault, report.requests), (Fault::Source, 0));
     assert!(failure(&report).message.contains("refused"), "{}", failure(&report).message);
     assert_eq!(attempt.permits.settlements(), [Settlement::Unsent]);
-    assert_eq!(attempt.permits.answers(), [Answer::NoAnswer]);
+    assert_eq!(attempt.permits.answers(), [Answer::NotReached], "whom nobody reached does not let requests hang");
 
     let (attempt, report) = fetch_one(Vec::new(), Then::Close).await;
     assert_eq!((failure(&report).fault, report.requests), (Fault::Source, 1));

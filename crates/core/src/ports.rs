@@ -304,8 +304,11 @@ pub enum Answer {
         /// What it says of the upstream's own limits.
         quotas: Quotas,
     },
-    /// No connection, a reset, a timeout before the first byte.
+    /// A reset, a timeout before the first byte; also of a connection that nobody accepted in time.
     NoAnswer,
+    /// No connection came about, and that was told: refused, no such host, no trust. It was not asked anything, so this says
+    /// nothing of its limits.
+    NotReached,
 }
 
 impl Answer {
@@ -447,6 +450,10 @@ pub enum PermitRefused {
     NoSuchSource(String),
     #[error("the engine is stopping")]
     Stopping,
+    /// Its source is not asked now, nor in a moment, for this reason: who can end does, and what it leaves is tried again when
+    /// the source is asked again.
+    #[error("{0}")]
+    Shut(String),
     /// The state could not record the reservation; no request may be sent.
     #[error("the reservation could not be recorded: {0}")]
     NotRecorded(String),

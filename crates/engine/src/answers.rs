@@ -126,10 +126,10 @@ impl Engine {
         if self.cycle.under_way && self.stops.is_empty() {
             return Phase::Observing;
         }
-        match idle.as_ref().and_then(|idle| idle.wake_at) {
-            Some(until) if self.stops.is_empty() && until.since(now.boot) > WORTH_SAYING => Phase::Waiting { until: now.wall_at(until) },
-            _ => Phase::Working,
-        }
+        let Some(wakes) = idle.as_ref().and_then(|idle| idle.wake_at).filter(|_| self.stops.is_empty()) else { return Phase::Working };
+        // A retry whose time comes before its source may be asked wakes the loop, and is no try yet.
+        let until = self.dispatcher.next_start(now).map_or(wakes, |next| now.boot_at(next).max(wakes));
+        if until.since(now.boot) > WORTH_SAYING { Phase::Waiting { until: now.wall_at(until) } } else { Phase::Working }
     }
 
     pub(crate) fn snapshot(&mut self, now: Now, phase: Phase) -> Snapshot {
@@ -201,7 +201,7 @@ impl Engine {
         let state = match figures.gate {
             Some(Gate::Breaker { until: Some(until), since, reason, .. }) => SourceState::Open { until, since, reason },
             Some(Gate::Breaker { until: None, since, reason, .. }) => SourceState::HalfOpen { since, reason },
-            Some(Gate::RetryAfter { until, .. }) => SourceState::Paused { until },
+            Some(Gate::RetryAfter { until, because, .. }) => SourceState::Paused { until, because },
             _ => SourceState::Ok,
         };
         let windows = figures.windows.iter().zip(&used.most).map(|(window, most)| WindowLine {

@@ -12,6 +12,9 @@
 //!
 //! An attempt that only waits in line does not spend its own time: it is told so, and its timeout is put off.
 //!
+//! Who asks a source that is shut may be told to end instead (`Acquire::GiveUp`), and what adce itself would send first is not sent
+//! any more once somebody has said that nothing is to start.
+//!
 //! Whether a request may be sent is for `core::queue` to say.
 
 use std::collections::hash_map::Entry;
@@ -75,7 +78,7 @@ impl Engine {
         asked.sort_by_key(|asking| places.get(&asking.attempt).copied().unwrap_or(usize::MAX));
         let mut waiting = Vec::with_capacity(asked.len());
         // What is set aside for a priority is there for it also where the others of the source have to wait.
-        let mut shut: Vec<(String, PriorityLevel, Gate)> = Vec::new();
+        let mut shut: Vec<(String, PriorityLevel, Gate, Option<Boottime>)> = Vec::new();
         let mut held_up = HashSet::new();
         let mut earliest = None;
         for asking in asked {
@@ -83,10 +86,19 @@ impl Engine {
                 self.dispatcher.stops_waiting(asking.attempt, &asking.source);
                 continue;
             }
+            if self.is_not_to_start(asking.attempt) {
+                self.dispatcher.stops_waiting(asking.attempt, &asking.source);
+                let _ = asking.reply.send(Err(PermitRefused::Stopping));
+                continue;
+            }
             let has_paid = self.dispatcher.has_paid(asking.attempt, &asking.source);
             let priority = self.dispatcher.priority_of(asking.attempt);
-            let known = shut.iter().find(|(source, of, _)| *of == priority && *source == asking.source);
-            if let Some((.., gate)) = known.filter(|_| !has_paid) {
+            let known = shut.iter().find(|(source, of, ..)| *of == priority && *source == asking.source);
+            if let Some((.., gate, until)) = known.filter(|_| !has_paid) {
+                if self.dispatcher.gives_up_at(asking.attempt, &asking.source, gate, *until, now) {
+                    let _ = asking.reply.send(Err(PermitRefused::Shut(gate.told())));
+                    continue;
+                }
                 held_up.extend(self.held_up_by(gate, &asking));
                 waiting.push(asking);
                 continue;
@@ -98,9 +110,12 @@ impl Engine {
                     earliest = earliest.into_iter().chain(until).min();
                     held_up.extend(self.held_up_by(&gate, &asking));
                     if !has_paid {
-                        shut.push((asking.source.clone(), priority, gate));
+                        shut.push((asking.source.clone(), priority, gate, until));
                     }
                     waiting.push(asking);
+                }
+                Acquire::GiveUp { gate } => {
+                    let _ = asking.reply.send(Err(PermitRefused::Shut(gate.told())));
                 }
                 Acquire::NoSuchAttempt => {
                     let _ = asking.reply.send(Err(PermitRefused::NoSuchAttempt(asking.attempt)));
@@ -151,7 +166,28 @@ impl Engine {
         }
     }
 
+    /// Somebody said that nothing is to start, and of this attempt nothing has left yet.
+    fn is_not_to_start(&mut self, attempt: AttemptId) -> bool {
+        self.interrupted.is_some() && self.dispatcher.take_back(attempt)
+    }
+
+    /// Where all that is left are commands that wait for sources for longer than the run waits for a gap, they are told so.
+    pub(crate) fn give_up_what_only_waits(&mut self) {
+        let now = self.now();
+        let is_idle = !self.line.asking.is_empty() && !self.cycle.under_way && self.interrupted.is_none();
+        if is_idle && self.dispatcher.only_waits(self.options.max_wait, now) {
+            self.dispatcher.wind_down(true);
+            self.grant_what_can();
+            self.dispatcher.wind_down(false);
+        }
+    }
+
     fn hand_out(&mut self, permit: PermitId, paid: Paid, asking: Asking, now: Now) {
+        if self.is_not_to_start(asking.attempt) {
+            self.settle(permit, Settlement::Unsent, now);
+            let _ = asking.reply.send(Err(PermitRefused::Stopping));
+            return;
+        }
         if self.dispatcher.sent(permit, now).is_some() {
             // The source asked for a pause while the reservation was written: the request waits for another permit.
             self.settle(permit, Settlement::Unsent, now);

@@ -265,6 +265,7 @@ impl Engine {
     /// After what has happened, before the next decision.
     fn follow_up(&mut self) {
         self.grant_what_can();
+        self.give_up_what_only_waits();
         if let Some(error) = self.ledger.failure() {
             self.fail(EngineError::State(error));
         }
@@ -410,6 +411,7 @@ impl Engine {
 
     fn interrupt(&mut self, how: Interrupt) {
         self.interrupted = self.interrupted.max(Some(how));
+        self.dispatcher.wind_down(true);
         if self.interrupted == Some(Interrupt::Stop) {
             self.stop_all();
         }

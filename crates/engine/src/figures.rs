@@ -184,6 +184,12 @@ impl Figures {
         self.running.shift_remove(&attempt);
     }
 
+    /// It is as if it had never started.
+    pub fn given_back(&mut self, attempt: AttemptId) {
+        self.forgotten(attempt);
+        self.totals.attempts -= 1;
+    }
+
     pub fn process(&mut self, process: &ProcessRecord) {
         if let Some(underway) = self.running.get_mut(&process.attempt) {
             underway.line.process_group = Some(process.process_group);

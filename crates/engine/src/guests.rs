@@ -99,7 +99,7 @@ impl GuestBook {
         let Some(source) = self.source(guest, source) else { return };
         match answer {
             Answer::Status { code, .. } => *source.statuses.entry(code).or_default() += 1,
-            Answer::NoAnswer => source.no_answer += 1,
+            Answer::NoAnswer | Answer::NotReached => source.no_answer += 1,
         }
     }
 

@@ -6,7 +6,7 @@
 //! Always true: an attempt whose token is not current changes nothing (`a_result_with_a_stale_token_changes_nothing`).
 
 use adce_core::failpoint::{self, Failpoint};
-use adce_core::gap::{Gap, Outcome, Reason};
+use adce_core::gap::{Fault, Gap, Outcome, Reason};
 use adce_core::ids::{GapId, ItemId};
 use adce_core::object::Object;
 use adce_core::queue::GapNews;
@@ -28,8 +28,9 @@ impl Engine {
         record.traffic = self.figures.traffic_of(record.attempt, record.traffic.take(), is_fetched);
         self.stops.remove(&record.attempt);
         self.line.forget(record.attempt);
-        self.cycle.attempts_since += 1;
         let outcomes = if delivered.fenced { Vec::new() } else { delivered.outcomes };
+        let is_given_back = self.dispatcher.is_given_back(record.attempt, &outcomes);
+        self.cycle.attempts_since += u64::from(!is_given_back);
         self.land(&record, &outcomes, now);
         let suspects = if delivered.fenced { Vec::new() } else { delivered.suspects };
         for (gap, object) in &suspects {
@@ -71,7 +72,10 @@ impl Engine {
         if delivered.fenced {
             changes.retain(|change| !matches!(change, Change::Finish(_)));
         }
-        self.figures.ended(&record, now);
+        match is_given_back {
+            true => self.figures.given_back(record.attempt),
+            false => self.figures.ended(&record, now),
+        }
         failpoint::reached(Failpoint::OutcomesDecided);
         self.ledger.record(changes);
         if let Some(error) = delivered.lake_failed {
@@ -106,6 +110,7 @@ impl Engine {
 
     /// Tells the display and the cycle under way what has landed.
     fn land(&mut self, record: &AttemptRecord, outcomes: &[(GapId, Outcome)], now: Now) {
+        let gave_up = self.dispatcher.gave_up(record.attempt);
         for (gap, outcome) in outcomes {
             let Some(gap) = self.dispatcher.gap(*gap) else { continue };
             if *outcome != Outcome::Absent {
@@ -117,6 +122,8 @@ impl Engine {
                     self.cycle.saw(object);
                     self.notice(Notice::Filled { key: gap.key, bytes: *size });
                 }
+                // It goes on when its source is asked again; that this is so, the source's own line says.
+                Outcome::Failed(failure) if gave_up && failure.fault == Fault::Stopped => {}
                 Outcome::Failed(failure) => {
                     self.figures.failure(now.wall, &gap.key, &failure.message);
                     self.notice(Notice::Failed { key: gap.key, collector: record.collector.clone(), message: failure.message.clone() });

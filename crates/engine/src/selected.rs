@@ -87,7 +87,8 @@ impl Engine {
     pub(crate) fn gaps_aside(&self) -> impl Iterator<Item = GapView> {
         let view = |gap: Gap| {
             let in_doubt = self.is_in_doubt(gap.item());
-            GapView { gap, state: GapState::Held, task: None, gate: Some(Gate::NotSelected), in_doubt }
+            let next_try = gap.progress.next_try;
+            GapView { gap, state: GapState::Held, task: None, gate: Some(Gate::NotSelected), behind: None, next_try, in_doubt }
         };
         self.aside.values().cloned().map(view)
     }

@@ -186,8 +186,12 @@ pub struct SourceLine {
 pub enum SourceState {
     #[default]
     Ok,
-    /// It asked to be left alone.
-    Paused { until: Timestamp },
+    /// It asked to be left alone; or it is, because of what it did.
+    Paused {
+        until: Timestamp,
+        #[serde(default)]
+        because: Option<String>,
+    },
     /// Its breaker is open.
     Open {
         /// The next probe.

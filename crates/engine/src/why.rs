@@ -10,7 +10,7 @@ use adce_core::ids::{ItemId, TaskId};
 use adce_core::ports::Progress;
 use adce_core::queue::{Dispatcher, Gate, Score};
 use adce_core::record::ItemRecord;
-use adce_core::time::Now;
+use adce_core::time::{Now, Timestamp};
 use indexmap::IndexMap;
 
 /// A gap, and the first gate that holds it.
@@ -20,6 +20,10 @@ pub struct GapView {
     pub state: GapState,
     pub task: Option<TaskId>,
     pub gate: Option<Gate>,
+    /// What holds it longer than `gate` does.
+    pub behind: Option<Gate>,
+    /// Not before, as far as that is known.
+    pub next_try: Option<Timestamp>,
     /// An attempt may have changed its object, and nobody could look since.
     pub in_doubt: bool,
 }
@@ -32,6 +36,10 @@ pub struct TaskView {
     pub task: Task,
     pub score: Score,
     pub gate: Option<Gate>,
+    /// What holds it longer than `gate` does.
+    pub behind: Option<Gate>,
+    /// Not before, as far as that is known.
+    pub next_try: Option<Timestamp>,
     /// Of a running one: how far it says it is.
     pub progress: Option<Progress>,
 }
@@ -102,13 +110,16 @@ impl Known<'_> {
             state: self.dispatcher.gap_state(gap.id, now).unwrap_or(GapState::Queued),
             task: self.dispatcher.task_of(gap.id),
             gate: self.dispatcher.why_gap(gap.id, now),
+            behind: self.dispatcher.behind_gap(gap.id, now),
+            next_try: self.dispatcher.next_try(gap.id, now),
             gap,
         }
     }
 
     fn unbelieved(&self, gap: &Gap) -> GapView {
         let gate = Some(Gate::Surprise { dataset: None });
-        GapView { in_doubt: self.is_in_doubt(gap), state: GapState::Held, task: None, gate, gap: gap.clone() }
+        let in_doubt = self.is_in_doubt(gap);
+        GapView { in_doubt, state: GapState::Held, task: None, gate, behind: None, next_try: None, gap: gap.clone() }
     }
 
     fn is_in_doubt(&self, gap: &Gap) -> bool {
@@ -119,7 +130,8 @@ impl Known<'_> {
         let mut gates: IndexMap<Discriminant<Gate>, (Gate, u64)> = IndexMap::new();
         let believed = self.dispatcher.gaps().into_iter().filter(|gap| gap.dataset == dataset);
         let unbelieved = self.unbelieved.iter().filter(|gap| gap.dataset == dataset).map(|_| Gate::Surprise { dataset: None });
-        for gate in believed.filter_map(|gap| self.dispatcher.why_gap(gap.id, now)).chain(unbelieved) {
+        let gate = |gap: Gap| self.dispatcher.behind_gap(gap.id, now).or_else(|| self.dispatcher.why_gap(gap.id, now));
+        for gate in believed.filter_map(gate).chain(unbelieved) {
             gates.entry(std::mem::discriminant(&gate)).or_insert((gate, 0)).1 += 1;
         }
         let mut gates: Vec<(Gate, u64)> = gates.into_values().collect();
@@ -130,5 +142,6 @@ impl Known<'_> {
 
 pub fn task_view(dispatcher: &Dispatcher, task: Task, now: Now) -> TaskView {
     let score = dispatcher.score(task.id, now).unwrap_or_default();
-    TaskView { score, gate: dispatcher.why_task(task.id, now), task, progress: None }
+    let (gate, behind) = (dispatcher.why_task(task.id, now), dispatcher.behind_task(task.id, now));
+    TaskView { score, gate, behind, next_try: dispatcher.next_try_of_task(task.id, now), task, progress: None }
 }

@@ -5,9 +5,10 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use adce_core::ports::{Answer, Clock, HeldUp, Report, RetryAfter, Settlement, Store};
+use adce_core::gap::{Failure, Fault};
+use adce_core::ports::{Answer, Clock, HeldUp, PermitRefused, Report, Rest, RetryAfter, Settlement, Store};
 use adce_core::time::{Boottime, SignedDuration};
-use adce_engine::{Handle, Query, Snapshot};
+use adce_engine::{Handle, Interrupt, Query, Snapshot};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use support::{Notes, Place, Scene, until};
@@ -170,7 +171,8 @@ async fn an_attempt_is_held_up_while_a_limit_is_all_that_it_waits_for() {
 
 #[tokio::test]
 async fn an_attempt_behind_a_pause_of_its_source_is_not_held_up_by_a_limit() {
-    let place = one_source("{ per_minute: 10 }", "      via: gateway\n      batch: { size: 3 }\n");
+    let mut place = one_source("{ per_minute: 10 }", "      via: gateway\n      batch: { size: 3 }\n");
+    place.max_wait = Duration::from_secs(60);
     let (mut scenes, script) = hands_over();
     let running = place.run(script).await;
     let (scene, may_end) = scenes.recv().await.unwrap();
@@ -382,4 +384,119 @@ async fn a_thousand_waiters_are_served_in_the_order_of_their_tasks_and_one_by_on
     drop(waiting);
     held.into_iter().for_each(|(_, may_end)| may_end.send(()).unwrap());
     running.end().await.unwrap();
+}
+
+/// Of a source whose breaker opens with the first failure, for ten minutes.
+fn behind_a_breaker(collector: &str) -> Place {
+    Place::new(&format!(
+        "sources:\n  up:\n    hosts: [up.example]\n    limits: {{ per_minute: 60 }}\n    breaker: {{ failures: 1, cooldown: 10m }}\n\
+         datasets:\n  web:\n    source: up\n    key: web/{{number}}.txt\n    for: number\n    collector:\n      {collector}\n\
+         engine: {{ max_concurrent: 2 }}\n"
+    ))
+}
+
+const FETCHED: &str = "http: { url: \"http://up.example/{number}\" }";
+const SCRAPED: &str = "{ command: [unused], via: gateway, batch: { size: 3 } }";
+
+fn gave_up(fault: Fault, message: &str) -> Report {
+    let failure = Failure { fault, message: message.into(), retry_after_s: None };
+    Report { ended: "scripted".into(), rest: Rest::Failed(failure), ..Report::default() }
+}
+
+/// Its one request is not answered.
+async fn fails(scene: &Scene) -> Report {
+    let permit = scene.permits.acquire(scene.order.attempt, "up").await.unwrap();
+    scene.permits.settle(permit, NOW);
+    scene.permits.answered(scene.order.attempt, "up", Answer::NoAnswer);
+    gave_up(Fault::Source, "no answer")
+}
+
+/// Until the breaker was asked again, the second attempt kept its slot and its place among those in flight, and no run ended.
+#[tokio::test]
+async fn a_breaker_that_opens_between_pick_and_first_request_gives_the_attempt_back() {
+    let place = behind_a_breaker(FETCHED);
+    let opened = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let tasks = Notes::default();
+    let noted = tasks.clone();
+    let script = move |scene: Scene| {
+        let (opened, noted) = (opened.clone(), noted.clone());
+        async move {
+            if scene.number == 0 {
+                let report = fails(&scene).await;
+                opened.add_permits(1);
+                return report;
+            }
+            opened.acquire().await.unwrap().forget();
+            noted.lock().unwrap().push(scene.order.task);
+            match scene.permits.acquire(scene.order.attempt, "up").await {
+                Err(PermitRefused::Shut(why)) => gave_up(Fault::Stopped, &why),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let ending = place.run(script).await.end().await.unwrap();
+    let (totals, gaps) = (ending.snapshot.totals, ending.snapshot.gaps);
+    assert_eq!((totals.attempts, totals.failed, totals.requests), (1, 1, 1), "one attempt was made");
+    assert_eq!((gaps.waiting, gaps.held), (1, 2), "its retry waits, and the breaker holds the others");
+    let task = tasks.lock().unwrap()[0];
+    let history = place.store.history(task).await.unwrap();
+    let told = format!("{:?}", history.attempts[0].outcomes);
+    assert!(told.contains("the breaker of `up` is open until") && told.contains("1 failure, the last: no answer"), "{told}");
+    let untouched = place.store.load().await.unwrap().gaps.into_iter().filter(|gap| gap.progress == Default::default()).count();
+    assert_eq!(untouched, 2);
+}
+
+#[tokio::test]
+async fn asked_to_drain_adce_sends_no_first_request() {
+    let place = behind_a_breaker(FETCHED);
+    let (mut scenes, script) = hands_over();
+    let running = place.run(script).await;
+    let mut held = vec![scenes.recv().await.unwrap(), scenes.recv().await.unwrap()];
+    let (second, first) = (held.pop().unwrap(), held.pop().unwrap());
+    let permit = first.0.permits.acquire(first.0.order.attempt, "up").await.unwrap();
+    running.handle.interrupt(Interrupt::Drain);
+    let refused = second.0.permits.acquire(second.0.order.attempt, "up").await;
+    assert!(matches!(refused, Err(PermitRefused::Stopping)), "{refused:?}");
+    first.0.permits.settle(permit, NOW);
+    let again = first.0.permits.acquire(first.0.order.attempt, "up").await.expect("what has begun is finished");
+    first.0.permits.settle(again, NOW);
+    first.1.send(()).unwrap();
+    second.1.send(()).unwrap();
+    let ending = running.end().await.unwrap();
+    assert_eq!((ending.interrupted, ending.snapshot.totals.requests), (true, 2));
+}
+
+#[tokio::test]
+async fn commands_that_only_wait_for_a_source_are_told_to_end_when_nothing_else_is_left() {
+    let place = behind_a_breaker(SCRAPED);
+    let script = async |scene: Scene| {
+        fails(&scene).await;
+        match scene.permits.acquire(scene.order.attempt, "up").await {
+            Err(PermitRefused::Shut(why)) => gave_up(Fault::Collector, &why),
+            other => panic!("{other:?}"),
+        }
+    };
+    let ending = place.run(script).await.end().await.unwrap();
+    assert_eq!((ending.snapshot.totals.attempts, ending.snapshot.gaps.open()), (1, 3));
+    let gaps = place.store.load().await.unwrap().gaps;
+    assert!(gaps.iter().all(|gap| gap.progress.attempts == 0 && gap.progress.deferrals == 1), "{gaps:?}");
+}
+
+#[tokio::test]
+async fn a_command_waits_for_a_source_as_long_as_the_run_waits_for_gaps_or_until_it_is_to_end() {
+    let mut place = behind_a_breaker(SCRAPED);
+    place.max_wait = Duration::from_secs(1_200);
+    let (mut scenes, script) = hands_over();
+    let running = place.run(script).await;
+    let (scene, may_end) = scenes.recv().await.unwrap();
+    fails(&scene).await;
+    let mut second = Box::pin(scene.permits.acquire(scene.order.attempt, "up"));
+    assert!(futures::poll!(second.as_mut()).is_pending());
+    until("it waits", async || snapshot(&running.handle).await.sources[0].asking == 1).await;
+    assert!(futures::poll!(second.as_mut()).is_pending());
+    running.handle.interrupt(Interrupt::Drain);
+    let refused = second.await;
+    assert!(matches!(refused, Err(PermitRefused::Shut(_))), "{refused:?}");
+    may_end.send(()).unwrap();
+    assert!(running.end().await.unwrap().interrupted);
 }

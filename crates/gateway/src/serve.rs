@@ -381,7 +381,8 @@ impl Forwarder {
         let (origin, reach) = (&passage.origin, passage.reach);
         // Declared before the connection, so dropped after it.
         let mut sent = OnItsWay { permit, wire: None };
-        let mut connection = self.pool.connection(origin, reach, wants).await.map_err(|why| self.no_answer(passage, &why))?;
+        let mut connection =
+            self.pool.connection(origin, reach, wants).await.map_err(|why| self.no_answer(passage, unreached(&why), &why))?;
         for _ in 0..CONNECTIONS_TRIED {
             sent.leaves_by(&connection);
             let waits = Unanswered { forwarder: self, passage, since: self.clock.now().boot };
@@ -415,12 +416,12 @@ impl Forwarder {
                 }
                 Fate::Refused => {
                     sent.permit.take().into_iter().for_each(HeldPermit::unsent);
-                    return Err(self.no_answer(passage, &io::Error::other(why)));
+                    return Err(self.no_answer(passage, Answer::NoAnswer, &io::Error::other(why)));
                 }
                 Fate::Unknown => {
                     drop(connection);
                     drop(sent);
-                    return Err(self.no_answer(passage, &io::Error::other(why)));
+                    return Err(self.no_answer(passage, Answer::NoAnswer, &io::Error::other(why)));
                 }
             };
             // The upstream had closed this idle connection, or refuses more requests on it.
@@ -428,16 +429,16 @@ impl Forwarder {
                 Ok(fresh) => fresh,
                 Err(why) => {
                     sent.permit.take().into_iter().for_each(HeldPermit::unsent);
-                    return Err(self.no_answer(passage, &why));
+                    return Err(self.no_answer(passage, unreached(&why), &why));
                 }
             };
         }
         sent.permit.take().into_iter().for_each(HeldPermit::unsent);
-        Err(self.no_answer(passage, &io::Error::other("it closes every connection before a request")))
+        Err(self.no_answer(passage, Answer::NoAnswer, &io::Error::other("it closes every connection before a request")))
     }
 
-    fn no_answer(&self, passage: &Passage, why: &io::Error) -> Refusal {
-        self.note(passage, Answer::NoAnswer);
+    fn no_answer(&self, passage: &Passage, answer: Answer, why: &io::Error) -> Refusal {
+        self.note(passage, answer);
         let whom = match (&passage.source, &passage.base) {
             (Some(source), Some(base)) => format!("`{}` ({})", source.name, base.url),
             (Some(source), None) => format!("`{}` ({})", source.name, passage.origin),
@@ -510,6 +511,11 @@ impl Drop for Unanswered<'_> {
             self.forwarder.note(self.passage, Answer::NoAnswer);
         }
     }
+}
+
+/// What a connection that did not come about says of its upstream: one that nobody accepts in time is a request that hangs.
+pub(crate) fn unreached(why: &io::Error) -> Answer {
+    if why.kind() == io::ErrorKind::TimedOut { Answer::NoAnswer } else { Answer::NotReached }
 }
 
 /// What its sender is told of an upstream that gave no answer, or may not be asked.

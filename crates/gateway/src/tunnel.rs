@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
-use adce_core::ports::Answer;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Full};
@@ -34,7 +33,7 @@ use crate::meter::Meters;
 use crate::origin::Origin;
 use crate::pool::Connection;
 use crate::reach::Reach;
-use crate::serve::{Forwarder, Outgoing, Refusal, Via, unreachable};
+use crate::serve::{Forwarder, Outgoing, Refusal, Via, unreachable, unreached};
 use crate::speak;
 
 /// Where clients wait for the server to speak first, nobody can look into the tunnel either.
@@ -188,7 +187,7 @@ async fn unseen(client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &Forward
         }
         Err(why) => {
             permit.unsent();
-            forwarder.permits.answered(attempt, &route.name, Answer::NoAnswer);
+            forwarder.permits.answered(attempt, &route.name, unreached(&why));
             forwarder.pool.complaints.complain("a tunnel does not lead anywhere", Some(attempt), &format!("{origin}: {why}"));
         }
     }

@@ -128,7 +128,7 @@ async fn a_dead_upstream_is_a_502_and_its_permit_unsent() {
     let reply = setup.get("/x").await;
     assert_eq!(reply.code(), 502);
     assert!(reply.body.contains("`espn`") && reply.body.contains("refused"), "{}", reply.body);
-    assert_eq!((setup.permits.settlements(), setup.permits.answers()), (vec![Settlement::Unsent], vec![Answer::NoAnswer]));
+    assert_eq!((setup.permits.settlements(), setup.permits.answers()), (vec![Settlement::Unsent], vec![Answer::NotReached]));
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ fn https_upstreams_are_reached_if_the_system_trusts_them_and_for_their_own_name_
         assert!(reply.starts_with("HTTP/1.1 200") && reply.ends_with(&format!("Host: localhost:{upstream}")), "{reply}");
         let reply = get(gateway.port(), &format!("/{token}/misnamed/x")).await;
         assert!(reply.starts_with("HTTP/1.1 502") && reply.contains("certificate"), "{reply}");
-        assert_eq!(permits.answers(), [status(200), Answer::NoAnswer]);
+        assert_eq!(permits.answers(), [status(200), Answer::NotReached]);
         assert!(matches!(permits.settlements()[..], [Settlement::ArrivedBy(_), Settlement::Unsent]));
     });
 }

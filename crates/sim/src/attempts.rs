@@ -30,6 +30,8 @@ pub struct Attempt {
     /// or hangs there until then.
     pub hangs_until: Option<Micros>,
     pub is_over: bool,
+    /// It was told that its source is not asked now: what it has not asked for goes back.
+    pub gives_up: bool,
     requests: Requests,
 }
 
@@ -48,6 +50,7 @@ impl Attempt {
             dies_before: dies.then_some(count / 2),
             hangs_until: None,
             is_over: false,
+            gives_up: false,
             requests,
             start,
         }
@@ -80,7 +83,7 @@ impl Attempt {
             Kind::Http | Kind::Charged => 1,
         };
         let left = self.replies.len() - self.next;
-        if self.is_dead() { 0 } else { at_once.saturating_sub(self.open).min(left) }
+        if self.is_dead() || self.gives_up { 0 } else { at_once.saturating_sub(self.open).min(left) }
     }
 
     /// The item that a request is for; `None`: it is for all of them.
@@ -116,6 +119,7 @@ impl Attempt {
                 Some(Reply::Broken) => failed(Fault::Source, "the connection broke", None),
                 Some(Reply::Refused) => failed(Fault::Source, "connection refused", None),
                 Some(Reply::Garbage) => failed(Fault::Item, "answer of 71 B < 100 B", None),
+                None if self.gives_up => failed(Fault::Stopped, "given back", None),
                 None => failed(Fault::Collector, "exit 1", None),
             };
             if matches!(outcome, Outcome::Failed(_) | Outcome::Split) {
@@ -133,7 +137,8 @@ pub fn answer(reply: Reply) -> Answer {
         Reply::NoSuchThing => status(404, None),
         Reply::Busy { retry_after_s } => status(429, retry_after_s.map(RetryAfter::Seconds)),
         Reply::Error => status(500, None),
-        Reply::Broken | Reply::Refused => Answer::NoAnswer,
+        Reply::Broken => Answer::NoAnswer,
+        Reply::Refused => Answer::NotReached,
     }
 }
 

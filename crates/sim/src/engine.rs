@@ -408,6 +408,13 @@ impl World {
                 self.engine_mut().waiting.push((id, request));
                 self.wake_at(until);
             }
+            Acquire::GiveUp { .. } => {
+                self.tell(&Fact::GaveUp { attempt: id, source });
+                let attempt = self.engine_mut().attempts.get_mut(&id).expect("it asked");
+                attempt.open -= 1;
+                attempt.gives_up = true;
+                self.go_on(id);
+            }
             Acquire::NoSuchAttempt | Acquire::NoSuchSource => self.is_wrong("engine", format!("{id} is not known any more")),
         }
     }
@@ -420,7 +427,7 @@ impl World {
             self.acquire(id, request);
             return;
         }
-        self.tell(&Fact::Sent { source, permit });
+        self.tell(&Fact::Sent { attempt: id, source, permit });
         let there_from = self.there_from(&self.engine.as_ref().expect("alive").attempts[&id], request);
         let journey = journey(&self.scenario.sources[source], there_from, BEGIN, self.at, &mut self.dice);
         let life = self.lives.len() - 1;

@@ -60,8 +60,14 @@ pub enum Fact<'a> {
         attempt: AttemptId,
         source: usize,
     },
+    /// A running attempt was told to end, because its source is shut.
+    GaveUp {
+        attempt: AttemptId,
+        source: usize,
+    },
     /// Its first byte left.
     Sent {
+        attempt: AttemptId,
         source: usize,
         permit: PermitId,
     },

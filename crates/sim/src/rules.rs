@@ -18,6 +18,7 @@ pub fn rules(scenario: &Scenario) -> Rules {
             batch: collector.batch,
             requests: collector.requests,
             charge,
+            is_http: collector.kind == Kind::Http,
             retry: collector.retry,
             breaker: collector.breaker,
         };

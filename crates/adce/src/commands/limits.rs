@@ -105,7 +105,7 @@ fn words(limits: &SourceLimits, live: bool) -> String {
     if let Some(learned) = &limits.learned {
         let every = format!("1 every {} s", (learned.every_seconds * 1e3).round() / 1e3);
         words.push(match learned.share {
-            Some(share) => format!("{every}, {:.0} % of its full rate, after it refused", share * 100.0),
+            Some(share) => format!("{every}, {:.0} % of its full rate, after it refused or let requests hang", share * 100.0),
             None => format!("{every}, as its own policy says"),
         });
     }

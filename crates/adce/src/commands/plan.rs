@@ -8,9 +8,9 @@ use adce_api::{Bottleneck, Counts, LeftOut, Plan, PlannedItem, PlannedTask, Rese
 use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::GapId;
-use adce_core::queue::{self, Assumptions, Forecast, Foreseen, Gate, Rules, forecast, largest_batch, reserve_price};
+use adce_core::queue::{self, Assumptions, Forecast, Foreseen, Gate, Rules, SourceFigures, forecast, largest_batch, reserve_price};
 use adce_core::spec::{PriorityLevel, Spec};
-use adce_core::time::Now;
+use adce_core::time::{Now, Timestamp};
 use indexmap::IndexMap;
 
 use crate::cli::Format;
@@ -47,9 +47,11 @@ fn plan(survey: Survey) -> Plan {
     let Survey { spec, lake, now, dispatcher, held_back, surprises, .. } = survey;
     let assumptions = Assumptions { a_cycle_every: spec.engine.reconcile_every, ..Assumptions::default() };
     let once_more = (!spec.engine.reserve.is_empty()).then(|| dispatcher.clone());
+    let sources = dispatcher.figures(now);
     let foreseen = forecast(dispatcher, &assumptions, now);
     let price = once_more.and_then(|dispatcher| reserve_price(dispatcher, &foreseen, &assumptions, now));
-    let hints = shortened_batches(&spec).into_iter().chain(outlives_ttl(&spec, &foreseen, now)).collect();
+    let hints = shortened_batches(&spec).into_iter().chain(outlives_ttl(&spec, &foreseen, now)).chain(keep_failing(&sources, &foreseen));
+    let hints = hints.collect();
     left.extend(left_over(&foreseen.left, held_back.len() as u64, now));
     Plan {
         name: spec.name.clone(),
@@ -145,6 +147,22 @@ fn outlives_ttl(spec: &Spec, foreseen: &Forecast, now: Now) -> Option<String> {
     Some(format!(
         "{tasks} would wait for longer than `task_ttl: {ttl}`: each ends then, and its gaps make new ones with the next full look"
     ))
+}
+
+/// What is foreseen of a source whose breaker is open rests on its next probe.
+fn keep_failing(sources: &[SourceFigures], foreseen: &Forecast) -> Vec<String> {
+    let is_foreseen = |source: &str| foreseen.tasks.iter().any(|task| task.task.source.as_deref() == Some(source));
+    let failing = sources.iter().filter(|source| is_foreseen(&source.source)).filter_map(|source| match &source.gate {
+        Some(Gate::Breaker { until, reason, .. }) => Some((&source.source, until, reason)),
+        _ => None,
+    });
+    let hint = |(source, until, reason): (&String, &Option<Timestamp>, &String)| {
+        let probe = until.map(|until| format!(", {},", until.strftime("%Y-%m-%d %H:%M:%S UTC"))).unwrap_or_default();
+        format!(
+            "the breaker of `{source}` is open ({reason}): what is planned for it begins with the next probe{probe} and holds if that is answered"
+        )
+    };
+    failing.map(hint).collect()
 }
 
 fn pace(bottleneck: queue::Bottleneck, spec: &Spec) -> Bottleneck {

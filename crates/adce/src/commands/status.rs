@@ -75,6 +75,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
         look: views::crashing(&crashing)
             .chain(views::contested(&contested))
             .chain(views::doubts(&doubts))
+            .chain(views::shut(&survey.dispatcher.figures(survey.now), survey.now))
             .chain(views::left_under_way(&survey.leases, &survey.dispatcher.moment(survey.now)))
             .collect(),
         held: survey.surprises,

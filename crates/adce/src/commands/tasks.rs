@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use adce_api::{AttemptLine, AttemptTraffic, Client, StoryLine, TaskDetail, TaskLine, Traffic};
+use adce_api::{AttemptLine, AttemptTraffic, Client, GapLine, StoryLine, TaskDetail, TaskLine, Traffic};
 use adce_core::figures::{counted, grouped, progress};
 use adce_core::gap::{GapState, Outcome};
 use adce_core::ids::{GapId, ItemId, TaskId};
@@ -91,7 +91,13 @@ async fn story(id: TaskId, spec: Arc<Spec>) -> Result<TaskDetail, Failure> {
         return Err(unknown());
     }
     let gaps = remembered.gaps.iter().filter(|gap| task.is_some_and(|task| task.gaps.contains(&gap.id)));
-    let gaps = gaps.map(|gap| views::remembered_gap(gap, remembered.items.get(&gap.item()), task, now)).collect();
+    let source = task.and_then(|task| remembered.sources.get(task.source.as_deref()?));
+    let shut = views::remembered_shut(source, now);
+    let gaps = gaps.map(|gap| {
+        let line = views::remembered_gap(gap, remembered.items.get(&gap.item()), task, now);
+        GapLine { next_try: line.next_try.max(shut), ..line }
+    });
+    let gaps = gaps.collect();
     let lease = remembered.leases.iter().find(|lease| lease.task == id);
     let held_by = lease.map(|lease| views::held_by_lease(lease, &Moment::of(&MachineClock.boot_id(), MachineClock.now())));
     Ok(control::detail(task.map(|task| views::remembered_task(task, 0.0, now)), held_by, gaps, history))

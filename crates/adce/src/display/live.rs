@@ -165,7 +165,10 @@ fn rates(source: &SourceLine, detail: Detail) -> String {
 
 fn state(source: &SourceLine, at: Timestamp) -> String {
     match &source.state {
-        SourceState::Paused { until } => style(format!("asked us to wait {}", since(at, *until))).yellow().to_string(),
+        SourceState::Paused { until, because: None } => style(format!("asked us to wait {}", since(at, *until))).yellow().to_string(),
+        SourceState::Paused { until, because: Some(because) } => {
+            style(format!("{because}: left alone for {}", since(at, *until))).yellow().to_string()
+        }
         SourceState::Open { until, reason, .. } => style(format!("breaker open until {}: {reason}", clock(*until))).red().to_string(),
         SourceState::HalfOpen { .. } => style("breaker half-open").yellow().to_string(),
         SourceState::Ok => match source.next_permit {
@@ -286,7 +289,7 @@ mod tests {
             sources: vec![
                 source("basketball_reference", SourceState::Ok),
                 source("espn", open),
-                source("nba", SourceState::Paused { until: later }),
+                source("nba", SourceState::Paused { until: later, because: None }),
             ],
             recent: [failure("plays/401700314.json", "http://127.0.0.1:46835/plays/401700314 answered 503: later")].into(),
             ..Snapshot::default()

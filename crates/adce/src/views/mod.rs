@@ -10,8 +10,8 @@ use adce_api::{
 };
 use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
-use adce_core::queue::{Asked, Came, Gate};
-use adce_core::record::{ItemRecord, Lease};
+use adce_core::queue::{Asked, Came, Gate, SourceFigures};
+use adce_core::record::{ItemRecord, Lease, SourceRecord};
 use adce_core::spec::{Spec, Window};
 use adce_core::time::{Boottime, Moment, Now, Timestamp};
 use adce_engine::{
@@ -121,7 +121,7 @@ pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> Datas
 
 fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {
     let windows = spec.sources.get(&source.name).map(|source| source.limits.windows.clone()).unwrap_or_default();
-    let (state, until, since, reason) = source_state(&source.state);
+    let (state, until, since, reason) = source_state(source, at);
     SourceStatus {
         state,
         until,
@@ -144,10 +144,14 @@ fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatu
 }
 
 /// The state, until when, since when and why.
-fn source_state(state: &SourceState) -> (adce_api::SourceState, Option<Timestamp>, Option<Timestamp>, Option<String>) {
-    match state {
+fn source_state(source: &SourceLine, at: Timestamp) -> (adce_api::SourceState, Option<Timestamp>, Option<Timestamp>, Option<String>) {
+    match &source.state {
         SourceState::Ok => (adce_api::SourceState::Ok, None, None, None),
-        SourceState::Paused { until } => (adce_api::SourceState::Paused, Some(*until), None, Some("upstream asked for a pause".into())),
+        SourceState::Paused { until, because } => {
+            // In the words of `limits` and `why`.
+            let gate = Gate::RetryAfter { source: source.name.clone(), until: *until, because: because.clone() };
+            (adce_api::SourceState::Paused, Some(*until), None, Some(sentence(&gate, Now { wall: at, boot: Boottime(0) })))
+        }
         SourceState::Open { until, since, reason } => {
             let reason = format!("{reason}; since {}, next probe {}", clock(*since), clock(*until));
             (adce_api::SourceState::Open, Some(*until), Some(*since), Some(reason))
@@ -268,6 +272,12 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
 fn guests(guests: u64) -> Option<LookAt> {
     let text = || format!("{} by hand: asks under the same limits, and the engine stays for it", counted(guests, "program"));
     (guests > 0).then(|| LookAt { what: "adce exec".into(), text: text(), command: None })
+}
+
+/// Sources that may not be asked now, and why: what holds gaps of a state that no engine runs.
+pub fn shut(sources: &[SourceFigures], now: Now) -> impl Iterator<Item = LookAt> {
+    let shut = sources.iter().filter_map(|source| Some((source, source.gate.as_ref()?)));
+    shut.map(move |(source, gate)| LookAt { what: format!("source {}", source.source), text: sentence(gate, now), command: None })
 }
 
 pub fn crashing(collectors: &[CollectorLine]) -> impl Iterator<Item = LookAt> {
@@ -397,7 +407,12 @@ pub fn gap_line(view: &GapView) -> GapLine {
         Some(Gate::Cap { until, .. } | Gate::StandsBack { until }) => Some(until),
         _ => None,
     };
-    GapLine { task: view.task, in_doubt: view.in_doubt, next_try: with_next_look.or(line.next_try), ..line }
+    GapLine { task: view.task, in_doubt: view.in_doubt, next_try: with_next_look.or(view.next_try), ..line }
+}
+
+/// Until when the source of a task was shut when it was asked last.
+pub fn remembered_shut(source: Option<&SourceRecord>, now: Timestamp) -> Option<Timestamp> {
+    source.and_then(|source| source.breaker.open_until.max(source.paused_until)).filter(|until| *until > now)
 }
 
 /// A gap of a state that no engine runs.
@@ -443,7 +458,8 @@ pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
         }
         _ => GapState::Queued,
     };
-    TaskLine { state, progress: view.progress, ..remembered_task(&view.task, view.score.total as f64 / 1e6, now) }
+    let line = remembered_task(&view.task, view.score.total as f64 / 1e6, now);
+    TaskLine { state, next_try: view.next_try, progress: view.progress, ..line }
 }
 
 pub fn remembered_task(task: &Task, score: f64, now: Timestamp) -> TaskLine {
@@ -508,5 +524,22 @@ fn retry_line(asked: Asked) -> RetryLine {
         why_not,
         dataset: gap.dataset,
         key: gap.key,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_told_with_its_reason_in_the_words_of_limits() {
+        let [at, until] = ["2025-03-09T14:00:00Z", "2025-03-09T14:01:00Z"].map(|at| at.parse::<Timestamp>().unwrap());
+        let told = |because: Option<&str>| {
+            let state = SourceState::Paused { until, because: because.map(Into::into) };
+            source_state(&SourceLine { name: "api".into(), state, ..SourceLine::default() }, at).3.unwrap()
+        };
+        let then = "it is asked again in 1 m (2025-03-09 14:01:00 UTC)";
+        assert_eq!(told(Some("lets requests hang")), format!("`api` lets requests hang: {then}"));
+        assert_eq!(told(None), format!("`api` asked to be left alone: {then}"));
     }
 }

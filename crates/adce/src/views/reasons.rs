@@ -67,7 +67,7 @@ fn why_gap(what: &str, view: &GapView, now: Now) -> adce_api::Why {
         );
     }
     let next = view.task.map(|task| format!("adce tasks show {task}")).into_iter().collect();
-    let held = view.gate.as_ref().map_or_else(|| "nothing holds it".into(), |gate| sentence(gate, now));
+    let held = held_by(view.gate.as_ref(), view.behind.as_ref(), now);
     answer(what, held, facts, next)
 }
 
@@ -86,7 +86,7 @@ fn why_task(what: &str, view: &TaskView, now: Now) -> adce_api::Why {
             points(score.success)
         ),
     ];
-    let held = view.gate.as_ref().map_or_else(|| "nothing holds it".into(), |gate| sentence(gate, now));
+    let held = held_by(view.gate.as_ref(), view.behind.as_ref(), now);
     answer(what, held, facts, vec![format!("adce tasks show {}", view.task.id)])
 }
 
@@ -97,6 +97,19 @@ fn why_dataset(dataset: &str, gates: &[(Gate, u64)], now: Now) -> adce_api::Why 
         Some((gate, gaps)) => format!("most of its gaps ({}): {}", grouped(*gaps), sentence(gate, now)),
     };
     answer(dataset, first, facts, vec![format!("adce gaps --dataset {dataset}")])
+}
+
+/// Where a second gate outlasts the first, only that one says when anything is tried.
+fn held_by(gate: Option<&Gate>, behind: Option<&Gate>, now: Now) -> String {
+    let first = match gate {
+        None => return "nothing holds it".into(),
+        Some(gate) if behind.is_none() => return sentence(gate, now),
+        Some(Gate::Retry { .. }) => "the last attempt failed".to_owned(),
+        Some(Gate::NotYet { .. }) => "upstream did not have it yet".to_owned(),
+        Some(Gate::Exhausted { .. }) => "its attempts are used up".to_owned(),
+        Some(gate) => sentence(gate, now),
+    };
+    behind.map_or(first.clone(), |behind| format!("{first}, and {}", sentence(behind, now)))
 }
 
 fn answer(what: &str, answer: String, facts: Vec<String>, next: Vec<String>) -> adce_api::Why {

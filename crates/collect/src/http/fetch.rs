@@ -65,6 +65,8 @@ pub(crate) enum Onward {
     GoOn,
     /// The source is down or asked for a pause, or the attempt was stopped.
     GiveUp,
+    /// The source is not asked for now: what has not been asked for goes back as it was.
+    GiveBack,
 }
 
 /// A fetch, and what it took.
@@ -140,6 +142,10 @@ impl Fetch<'_> {
         };
         match acquired {
             Ok(permit) => Ok(HeldPermit::new(permit, self.permits.clone(), self.clock.clone(), self.upstream.linger)),
+            Err(PermitRefused::Shut(why)) => {
+                let failure = Failure { fault: Fault::Stopped, message: format!("given back: {why}"), retry_after_s: None };
+                Err((failure, Onward::GiveBack))
+            }
             Err(PermitRefused::Stopping | PermitRefused::NoSuchAttempt(_)) => Err(stopped()),
             Err(refused @ PermitRefused::NoSuchSource(_)) => Err(give_up(Fault::Item, refused.to_string())),
             Err(refused @ PermitRefused::NotRecorded(_)) => Err(give_up(Fault::Later, refused.to_string())),
@@ -166,13 +172,15 @@ impl Fetch<'_> {
                 Ok(answer)
             }
             Ok(Err(why)) => {
+                // A connection that nobody accepts in time is a request that hangs.
+                let answer = if why.is_connect() && !why.is_timeout() { Answer::NotReached } else { Answer::NoAnswer };
                 if why.is_connect() {
                     tally.requests -= 1;
                     permit.unsent();
                 } else {
                     permit.closed();
                 }
-                self.answered(Answer::NoAnswer);
+                self.answered(answer);
                 Err(give_up(Fault::Source, format!("{url} gave no answer: {}", in_words(why))))
             }
             Err(Interrupted::Stopped) => Err(stopped()),

@@ -123,8 +123,14 @@ async fn fetch_all(order: &Order, fetch: &Fetch<'_>, listener: Listener<'_>) -> 
         if alone {
             report.ended = tally.status.map_or("http, no answer".into(), |status| format!("http {status}"));
         }
-        if let Fetched::Failed(failure, Onward::GiveUp) = &tally.fetched {
-            let message = format!("not asked for, because an item before it failed: {}", failure.message);
+        if let Fetched::Failed(failure, onward @ (Onward::GiveUp | Onward::GiveBack)) = &tally.fetched {
+            let message = match onward {
+                Onward::GiveBack => failure.message.clone(),
+                _ => format!("not asked for, because an item before it failed: {}", failure.message),
+            };
+            if *onward == Onward::GiveBack && report.requests == 0 {
+                report.ended = "given back".into();
+            }
             report.rest = Rest::Failed(Failure { message, ..failure.clone() });
             report.items.extend(say(order, &items, tally.fetched));
             break;

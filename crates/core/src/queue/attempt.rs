@@ -4,6 +4,11 @@
 //! Failures that are the source's fault use up no attempt. That is taken at its word where the outcome says so, and seen
 //! where it does not: an attempt that failed right after the source refused it, or while a breaker or a pause kept its
 //! request waiting, failed for that reason (`what_the_source_refused_uses_up_no_attempt`).
+//!
+//! Nobody holds a slot for a source that is shut if he can let it go: an attempt whose requests adce itself sends, and that has
+//! sent none, is as if it had never started (`a_breaker_that_opens_between_pick_and_first_request_gives_the_attempt_back`),
+//! and one that has ends with what it has. A command runs, and waits; only where nothing else is left to be done, or the run is
+//! to end, it is refused a request that would wait for longer than a moment, and uses up no attempt by that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,7 +18,7 @@ use super::dispatcher::{Attempt, Holder, Stage, mark_of};
 use super::form::{Edit, terms};
 use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
-use super::{Acquire, Dispatcher, Gate, Paid};
+use super::{Acquire, Dispatcher, Gate, Paid, Prospect};
 use crate::gap::{Failure, Fault, Outcome, Progress, Standing};
 use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::limits::breaker::{self, Turn};
@@ -25,9 +30,17 @@ use crate::record::{Change, Closed, Event, ItemRecord, SourceRecord};
 use crate::spec::PriorityLevel;
 use crate::time::{Boottime, Now, Timestamp};
 
+/// A pause that is over by then is not worth ending an attempt that has begun its work.
+const WORTH_WAITING: Duration = Duration::from_secs(5);
+
 impl Dispatcher {
     /// The lease was not written: the task is queued again, its permits are given back.
     pub fn lease_refused(&mut self, attempt: AttemptId, now: Now) -> Vec<Change> {
+        self.did_not_start(attempt, now)
+    }
+
+    /// All is as before its start.
+    fn did_not_start(&mut self, attempt: AttemptId, now: Now) -> Vec<Change> {
         let Some(ended) = self.no_longer_runs(attempt) else { return Vec::new() };
         let mut changes = self.give_back(attempt, &ended, Settlement::Unsent, now);
         self.leaves(attempt, now);
@@ -36,6 +49,9 @@ impl Dispatcher {
         let mut edit = Edit::default();
         edit.touched.insert(ended.task, None);
         changes.extend(self.finish(edit, now));
+        if self.is_deserted() {
+            changes.extend(self.grants.close_all(now));
+        }
         changes
     }
 
@@ -46,6 +62,9 @@ impl Dispatcher {
         }
         let Some(source) = self.source_ix(source) else { return Acquire::NoSuchSource };
         if let Some((gate, until)) = self.shut_for(attempt, source, now) {
+            if self.gives_up(attempt, source, &gate, until, now) {
+                return Acquire::GiveUp { gate };
+            }
             self.waits(attempt, source, true, now);
             return Acquire::Wait { gate, until };
         }
@@ -150,6 +169,86 @@ impl Dispatcher {
         self.waiters.insert((source, attempt));
     }
 
+    /// As [`Acquire::GiveUp`], for one more request behind a gate that shut others out a moment ago.
+    pub fn gives_up_at(&mut self, attempt: AttemptId, source: &str, gate: &Gate, until: Option<Boottime>, now: Now) -> bool {
+        self.source_ix(source).is_some_and(|source| self.gives_up(attempt, source, gate, until, now))
+    }
+
+    /// Whether the attempt behind a shut source is to end instead of waiting there. A guest does as it likes.
+    fn gives_up(&mut self, attempt: AttemptId, source: SourceIx, gate: &Gate, until: Option<Boottime>, now: Now) -> bool {
+        let is_http = self.is_http(attempt);
+        let Some(running) = self.running.get_mut(&attempt) else { return false };
+        let is_long = |until: Boottime| until.since(now.boot) > WORTH_WAITING;
+        let gives_up = match (gate, is_http) {
+            (Gate::Limit { .. } | Gate::SetAside { .. }, _) => false,
+            (Gate::Breaker { .. }, true) => true,
+            (_, true) => !running.has_asked || until.is_none_or(is_long),
+            // Without an end, a probe finds out just now.
+            (_, false) => self.winds_down && until.is_some_and(is_long),
+        };
+        if gives_up {
+            running.gave_up = true;
+            // Whatever a command makes of it is the source's fault; adce's own client says itself what is whose.
+            running.met.shut_out |= !is_http;
+            if let Some(drawing) = running.drawing.as_mut().filter(|drawing| drawing.kind.0 == source) {
+                drawing.waits(now.boot);
+            }
+            self.waiters.remove(&(source, attempt));
+        }
+        gives_up
+    }
+
+    fn is_http(&self, attempt: AttemptId) -> bool {
+        let collector = self.running.get(&attempt).and_then(|running| self.book.bucket(self.book.task(running.task).bucket).collector);
+        collector.is_some_and(|collector| self.rules.collectors[usize::from(collector)].is_http)
+    }
+
+    /// Its requests are sent by adce itself, and none has left: it can be as if it had never started.
+    fn can_be_taken_back(&self, attempt: AttemptId) -> bool {
+        self.running.get(&attempt).is_some_and(|running| !running.has_asked) && self.is_http(attempt)
+    }
+
+    /// It is to end, if it can be taken back.
+    pub fn take_back(&mut self, attempt: AttemptId) -> bool {
+        let can_be = self.can_be_taken_back(attempt);
+        if let Some(running) = self.running.get_mut(&attempt).filter(|_| can_be) {
+            running.gave_up = true;
+        }
+        can_be
+    }
+
+    /// It was told to end because its source is shut.
+    pub fn gave_up(&self, attempt: AttemptId) -> bool {
+        self.running.get(&attempt).is_some_and(|running| running.gave_up)
+    }
+
+    /// With such outcomes it is as if it had never started.
+    pub fn is_given_back(&self, attempt: AttemptId, outcomes: &[(GapId, Outcome)]) -> bool {
+        let was_stopped = |outcome: &Outcome| matches!(outcome, Outcome::Failed(failure) if failure.fault == Fault::Stopped);
+        self.gave_up(attempt) && self.can_be_taken_back(attempt) && outcomes.iter().all(|(_, outcome)| was_stopped(outcome))
+    }
+
+    /// From now on, or for a moment, nobody is to wait for a source that is shut for long: everything is to end.
+    pub fn wind_down(&mut self, winds_down: bool) {
+        self.winds_down = winds_down;
+    }
+
+    /// All that is under way are requests that wait for sources that are shut, for longer than a gap is waited for; and there
+    /// is nothing else to be done by then. Who waits for less is waited for.
+    pub fn only_waits(&self, max_wait: Duration, now: Now) -> bool {
+        let is_longer = |source, attempt| {
+            let until = self.shut_for(attempt, source, now).and_then(|(_, until)| until);
+            until.is_some_and(|until| until.since(now.boot) > max_wait)
+        };
+        let waits = |attempt: AttemptId, running: &Attempt| {
+            let mut its = self.waiters.iter().filter(|(_, waiter)| *waiter == attempt).peekable();
+            its.peek().is_some() && running.under_way == 0 && its.all(|(source, _)| is_longer(*source, attempt))
+        };
+        !self.running.is_empty()
+            && self.running.iter().all(|(attempt, running)| running.stage == Stage::Collecting && waits(*attempt, running))
+            && matches!(self.outlook(max_wait, now), Prospect::Later(_))
+    }
+
     /// A probe asks on while its breaker is half open; everybody else waits for what it finds.
     fn shut_for(&self, attempt: AttemptId, source: SourceIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
         let state = &self.sources[source.0 as usize];
@@ -204,6 +303,9 @@ impl Dispatcher {
             Ok(()) => {
                 if let Some(holder) = self.holders.get_mut(&permit) {
                     holder.sent.get_or_insert(now.boot);
+                    if let Some(running) = self.running.get_mut(&holder.attempt) {
+                        running.has_asked = true;
+                    }
                 }
                 None
             }
@@ -239,6 +341,8 @@ impl Dispatcher {
     /// What an answer says, and shows, of the source's own limits.
     fn learn(&mut self, attempt: AttemptId, source: SourceIx, answer: Answer, now: Now) -> Option<Change> {
         let sign = match answer {
+            // Nobody there has seen a request: that it is down, its breaker says.
+            Answer::NotReached => return None,
             Answer::NoAnswer => Sign::NoAnswer,
             Answer::Status { code, retry_after, quotas } => {
                 let used_up = self.grants.hears(source, quotas, now.boot);
@@ -254,7 +358,7 @@ impl Dispatcher {
         let sent = *self.sources[source.0 as usize].asked.get(&attempt)?;
         let incident = self.grants.meets(source, sign, sent, now.boot)?;
         let what = match answer {
-            Answer::NoAnswer => "lets requests hang".to_owned(),
+            Answer::NoAnswer | Answer::NotReached => "lets requests hang".to_owned(),
             Answer::Status { code, .. } if incident.own_pause.is_none() => format!("answered {code}"),
             Answer::Status { code, .. } => format!("answered {code} and did not say for how long"),
         };
@@ -359,6 +463,9 @@ impl Dispatcher {
         now: Now,
         mut jitter: impl FnMut() -> f64,
     ) -> Vec<Change> {
+        if self.is_given_back(attempt, outcomes) {
+            return self.did_not_start(attempt, now);
+        }
         let Some(ended) = self.no_longer_runs(attempt) else { return Vec::new() };
         let source = self.source_of(ended.task);
         let linger = self.grants.limiter().linger(source);
@@ -601,6 +708,7 @@ fn told(whose: &str, turn: Turn, reason: &str, now: Now) -> Change {
 fn judged(answer: Answer) -> (breaker::Met, String) {
     match answer {
         Answer::NoAnswer => (breaker::Met::Failure, "no answer".into()),
+        Answer::NotReached => (breaker::Met::Failure, "no connection".into()),
         Answer::Status { code: 429, .. } => (breaker::Met::Throttled, "answered 429".into()),
         Answer::Status { code, .. } if code >= 500 => (breaker::Met::Failure, format!("answered {code}")),
         Answer::Status { .. } => (breaker::Met::Answer, String::new()),

@@ -54,6 +54,8 @@ pub struct Dispatcher {
     /// What holds back the first task of a class, and since when; for stories only.
     pub(super) held: HashMap<ClassKey, Waited>,
     pub(super) cycle: Cycle,
+    /// Nothing starts any more, and who waits for a source that is shut for long keeps everything from ending.
+    pub(super) winds_down: bool,
 }
 
 /// What a surprise keeps from starting.
@@ -114,6 +116,10 @@ pub(super) struct Attempt {
     pub started: Boottime,
     pub started_at: Timestamp,
     pub requests: u64,
+    /// A request of it has left.
+    pub has_asked: bool,
+    /// It was told to end, because its source is shut.
+    pub gave_up: bool,
     pub met: Met,
     pub stage: Stage,
     pub began: Began,
@@ -164,6 +170,8 @@ impl Attempt {
             started: now.boot,
             started_at: now.wall,
             requests: u64::from(charged),
+            has_asked: false,
+            gave_up: false,
             met: Met::default(),
             stage: Stage::Collecting,
             began: Began::default(),
@@ -201,6 +209,7 @@ impl Dispatcher {
             habits: Habits::default(),
             held: HashMap::new(),
             cycle: Cycle::default(),
+            winds_down: false,
             rules,
         };
         let names: Vec<_> = dispatcher.rules.sources.keys().cloned().collect();

@@ -160,16 +160,20 @@ impl Rehearsal {
         let dispatcher = &self.dispatcher;
         let waits = dispatcher.book.tasks().filter_map(|(slot, task)| {
             let gate = dispatcher.shut_gate(slot, self.now)?;
-            let later = match (&task.phase, &gate) {
-                (
-                    _,
-                    Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. } | Gate::Contested { .. } | Gate::Doubted { .. },
-                ) => true,
-                (Phase::Delayed(at), _) => Timestamp::from(*at) > horizon,
-                (_, Gate::Breaker { until, .. } | Gate::CollectorBreaker { until, .. }) => until.is_some_and(|until| until > horizon),
-                (_, Gate::RetryAfter { until, .. }) => *until > horizon,
+            // A retry that finds its source still shut is no retry yet.
+            let gate = match gate {
+                Gate::Retry { .. } => dispatcher.behind(slot, self.now).unwrap_or(gate),
+                gate => gate,
+            };
+            let by_gate = match &gate {
+                Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. } | Gate::Contested { .. } | Gate::Doubted { .. } => {
+                    true
+                }
+                Gate::Breaker { until, .. } | Gate::CollectorBreaker { until, .. } => until.is_some_and(|until| until > horizon),
+                Gate::RetryAfter { until, .. } => *until > horizon,
                 _ => false,
             };
+            let later = by_gate || matches!(task.phase, Phase::Delayed(at) if Timestamp::from(at) > horizon);
             later.then(|| (slot, dispatcher.plain_task(slot), gate))
         });
         let mut later: Vec<_> = waits.collect();

@@ -106,6 +106,24 @@ impl Gate {
         }
     }
 
+    /// Of a gate that shuts a whole source: who is not asked, until when and why, for a line of history.
+    pub fn told(&self) -> String {
+        let clock = |at: &Timestamp| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        match self {
+            Gate::Breaker { source, until: Some(until), reason, .. } => {
+                format!("the breaker of `{source}` is open until {} ({reason})", clock(until))
+            }
+            Gate::Breaker { source, until: None, reason, .. } => {
+                format!("the breaker of `{source}` is open ({reason}), and a probe is under way")
+            }
+            Gate::RetryAfter { source, until, because: Some(because) } => {
+                format!("`{source}` {because}, and is left alone until {}", clock(until))
+            }
+            Gate::RetryAfter { source, until, because: None } => format!("`{source}` asked to be left alone until {}", clock(until)),
+            other => other.word().to_owned(),
+        }
+    }
+
     /// Declared by the user, and nobody's fault: who waits for nothing else is not blamed for the time.
     pub fn is_limit(&self) -> bool {
         matches!(self, Gate::Limit { .. } | Gate::SetAside { .. })

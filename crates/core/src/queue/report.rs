@@ -177,6 +177,77 @@ impl Dispatcher {
         Gate::Turn { ahead: self.ranking_higher(&rank, now) }
     }
 
+    /// What will still hold a gap when its own pause is over: a retry behind a breaker that stays open for longer is none.
+    pub fn behind_gap(&self, gap: GapId, now: Now) -> Option<Gate> {
+        let task = self.book.gap(self.book.find_gap(gap)?).task()?;
+        self.behind(task, now)
+    }
+
+    pub fn behind_task(&self, task: TaskId, now: Now) -> Option<Gate> {
+        self.behind(self.book.find_task(task)?, now)
+    }
+
+    pub(super) fn behind(&self, task: TaskSlot, now: Now) -> Option<Gate> {
+        let Phase::Delayed(until) = self.book.task(task).phase else { return None };
+        let until = now.boot_at(until.into());
+        let (gate, opens) = self.shut(&self.class_key(task), now).filter(|_| until > now.boot)?;
+        opens.is_none_or(|opens| opens > until).then_some(gate)
+    }
+
+    /// When a gap is tried next, as far as there are times: its own pause, the breakers and the pause of what it needs, and its
+    /// limits, whichever takes longest (`the_next_try_is_no_promise_that_a_breaker_breaks`). Of one that waits for nothing like
+    /// that it is the time that has passed, if any.
+    pub fn next_try(&self, gap: GapId, now: Now) -> Option<Timestamp> {
+        let entry = self.book.gap(self.book.find_gap(gap)?);
+        entry.next_try().max(entry.task().and_then(|task| self.not_before(task, now)))
+    }
+
+    pub fn next_try_of_task(&self, task: TaskId, now: Now) -> Option<Timestamp> {
+        let task = self.book.find_task(task)?;
+        self.book.ready_at(task).max(self.not_before(task, now))
+    }
+
+    /// Later than now.
+    fn not_before(&self, task: TaskSlot, now: Now) -> Option<Timestamp> {
+        let own = match self.book.task(task).phase {
+            Phase::Running | Phase::Held => return None,
+            Phase::Delayed(until) => Some(Timestamp::from(until)).filter(|until| *until > now.wall),
+            Phase::Ready(_) | Phase::Loose => None,
+        };
+        own.max(self.opens_at(&self.class_key(task), now).map(|at| now.wall_at(at)))
+    }
+
+    /// When nothing that has an end holds a class any more; `None`: nothing like that does.
+    fn opens_at(&self, key: &ClassKey, now: Now) -> Option<Boottime> {
+        let source = key.source.and_then(|source| {
+            let breaker = self.source_gate(source, now).and_then(|(_, until)| until);
+            breaker.max(self.grants.limiter().paused_until(source, now.boot))
+        });
+        let collector = self.collector_gate(key.collector, now).and_then(|(_, until)| until);
+        let cap = self.cap_gate(key, now).map(|(_, next)| next);
+        let limits = key.ask.and_then(|ask| self.grants.limiter().could_acquire(&ask, now.boot).err()?.at());
+        [source, collector, cap, limits].into_iter().flatten().filter(|at| *at > now.boot).max()
+    }
+
+    /// When the first of all that waits may be tried; `None`: something waits for no time, but for its turn.
+    pub fn next_start(&self, now: Now) -> Option<Timestamp> {
+        let mut earliest: Option<Timestamp> = self.comes_back().map(|at| now.wall_at(at));
+        for (_, key, _) in self.classes.occupied() {
+            let opens = now.wall_at(self.opens_at(key, now)?);
+            earliest = earliest.into_iter().chain([opens]).min();
+        }
+        let mut known: HashMap<ClassKey, Option<Timestamp>> = HashMap::new();
+        for (at, task) in &self.timers {
+            if earliest.is_some_and(|earliest| earliest <= *at) {
+                break;
+            }
+            let key = self.class_key(*task);
+            let opens = *known.entry(key).or_insert_with(|| self.opens_at(&key, now).map(|at| now.wall_at(at)));
+            earliest = earliest.into_iter().chain([opens.max(Some(*at)).unwrap_or(*at)]).min();
+        }
+        earliest
+    }
+
     fn crowd_at(&self, source: SourceIx, now: Now) -> Option<Gate> {
         let heads = self.classes.occupied().filter(|(_, key, _)| key.source == Some(source) && self.shut(key, now).is_none());
         let best = heads.filter_map(|(_, _, class)| class.head()).map(|task| (self.rank_of(task, now), task)).max()?;
@@ -288,6 +359,11 @@ impl Dispatcher {
         if !self.running.is_empty() {
             return Prospect::Work;
         }
+        self.outlook(max_wait, now)
+    }
+
+    /// The same, whatever runs: what more there is to be done.
+    pub(super) fn outlook(&self, max_wait: Duration, now: Now) -> Prospect {
         if self.holds.all {
             return Prospect::Later(None);
         }
@@ -299,6 +375,11 @@ impl Dispatcher {
         let mut earliest: Option<Timestamp> = None;
         let ready = self.classes.occupied().map(|(_, key, _)| self.class_prospect(key, now));
         let delayed = self.timers.iter().map(|(at, task)| match self.why_delayed(*task, *at) {
+            // It is none before its source may be asked.
+            Gate::Retry { until } if until <= patience => {
+                let opens = self.shut(&self.class_key(*task), now).and_then(|(_, opens)| opens);
+                Hope::At(until.max(opens.map_or(until, |opens| now.wall_at(opens))))
+            }
             Gate::Retry { until } => Hope::At(until),
             // Its time has come while this run goes on, so it is tried like any other.
             _ if *at <= now.wall => Hope::At(*at),
@@ -317,7 +398,7 @@ impl Dispatcher {
     }
 
     fn class_prospect(&self, key: &ClassKey, now: Now) -> Hope {
-        if !self.slots_taken().has_one_for(key.priority) {
+        if self.running.is_empty() && !self.slots_taken().has_one_for(key.priority) {
             // Nothing runs, and yet none is free: all are set aside for others.
             return Hope::Never;
         }

@@ -117,7 +117,8 @@ fn after_failure(progress: &Progress, failure: &Failure, retry: &RetryPolicy, no
         ..progress.clone()
     };
     let mut next = match failure.fault {
-        Fault::Stopped => Progress { attempts_total: progress.attempts_total, next_try: None, ..tried },
+        // That it was stopped is no news of the gap: what failed last is still what failed last.
+        Fault::Stopped => Progress { standing: Standing::Open, next_try: None, ..progress.clone() },
         Fault::Source | Fault::Later => deferred(tried, retry, now, jitter),
         Fault::Item | Fault::Collector => used_up(tried, retry, now, jitter),
     };

@@ -43,6 +43,8 @@ pub struct CollectorRules {
     pub batch: u32,
     pub requests: Requests,
     pub charge: Charging,
+    /// adce itself sends its requests (`http`): it can end between any two of them, and loses nothing.
+    pub is_http: bool,
     pub retry: RetryPolicy,
     /// `None`: `breaker: off`.
     pub breaker: Option<BreakerPolicy>,
@@ -81,6 +83,7 @@ impl Rules {
                 batch: collector.batch.size.max(1),
                 requests: collector.requests,
                 charge,
+                is_http: matches!(collector.how, How::Http(_)),
                 retry: collector.retry,
                 breaker: collector.breaker,
             };

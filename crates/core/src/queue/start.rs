@@ -103,6 +103,11 @@ pub enum Acquire {
         gate: Gate,
         until: Option<Boottime>,
     },
+    /// Its source is shut, and this request is not worth waiting with: the attempt is to end, and what it leaves waits in the
+    /// queue. It does not count as waiting.
+    GiveUp {
+        gate: Gate,
+    },
     NoSuchAttempt,
     NoSuchSource,
 }

@@ -180,7 +180,7 @@ impl Crashes {
 /// 429, 5xx and no answer are the source's failures.
 pub fn of_answer(answer: Answer) -> Met {
     match answer {
-        Answer::NoAnswer => Met::Bad,
+        Answer::NoAnswer | Answer::NotReached => Met::Bad,
         Answer::Status { code: 429, .. } => Met::Throttled,
         Answer::Status { code, .. } => {
             if code >= 500 {

@@ -32,6 +32,8 @@ pub struct Picks {
     /// All tasks that are not running.
     queued: BTreeMap<TaskId, Queued>,
     running: BTreeMap<AttemptId, Running>,
+    /// Of these, those of which a request has left.
+    has_asked: BTreeSet<AttemptId>,
     /// Requests of running attempts that wait for a source.
     waiters: BTreeSet<(usize, AttemptId)>,
     brackets: Brackets,
@@ -117,6 +119,7 @@ impl Picks {
             names: scenario.sources.iter().map(|source| source.name.clone()).collect(),
             queued: BTreeMap::new(),
             running: BTreeMap::new(),
+            has_asked: BTreeSet::new(),
             waiters: BTreeSet::new(),
             brackets: Brackets::new(scenario),
             breakers: scenario.sources.iter().map(|source| Breaker::new(source.breaker)).collect(),
@@ -373,6 +376,7 @@ impl Picks {
         self.clocks = clocks.clone();
         self.queued.clear();
         self.running.clear();
+        self.has_asked.clear();
         self.waiters.clear();
         disk.tasks.values().for_each(|task| self.put(task, moment));
         self.brackets.restart(disk, clocks, &self.names, moment);
@@ -440,6 +444,7 @@ impl Picks {
 
     fn ended(&mut self, attempt: AttemptId, outcomes: &[(adce_core::ids::GapId, Outcome)], at: Micros) {
         let Some(ended) = self.running.remove(&attempt) else { return };
+        self.has_asked.remove(&attempt);
         self.useful.ended(attempt, outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged)));
         self.waiters.retain(|(_, waiter)| *waiter != attempt);
         if let Some(first) = ended.first {
@@ -466,7 +471,10 @@ impl Picks {
         self.breakers.iter_mut().for_each(|breaker| breaker.ended(attempt, at));
         self.brackets.lessons.iter_mut().for_each(|lessons| lessons.ended(attempt));
         self.crashes.values_mut().for_each(|crashes| crashes.breaker.ended(attempt, at));
-        let counts = |outcome: &Outcome| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Failed(_));
+        let counts = |outcome: &Outcome| match outcome {
+            Outcome::Failed(failure) => failure.fault != Fault::Stopped,
+            outcome => matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged),
+        };
         if outcomes.iter().any(|(_, outcome)| counts(outcome)) {
             let filled = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged));
             self.order.attempted(&ended.task.collector, filled);
@@ -475,6 +483,20 @@ impl Picks {
 
     fn crashes_of(&mut self, task: &Task) -> &mut Crashes {
         self.crashes.get_mut(&task.collector).expect("a known collector")
+    }
+
+    fn is_http(&self, attempt: AttemptId) -> bool {
+        let collector = self.running.get(&attempt).map(|running| &running.task.collector);
+        self.scenario.collectors.iter().any(|known| Some(&known.name) == collector && known.kind == Kind::Http)
+    }
+
+    /// Nobody but adce's own client ends because of a source, and only of one that is shut.
+    fn gave_up(&self, attempt: AttemptId, source: usize, moment: Moment, wrong: &mut Vec<Wrong>) {
+        let is_shut = !self.breakers[source].lets_pass(Some(attempt), moment.at) || self.brackets.paused_for(source, moment.at);
+        if !is_shut || !self.is_http(attempt) {
+            let what = format!("{}: an attempt is told to end because of a source that it may ask, or could wait for", self.names[source]);
+            wrong.push(Wrong { checker: "pick", at: moment.at, what });
+        }
     }
 
     fn granted(&mut self, attempt: AttemptId, source: usize, whose: Whose, moment: Moment, wrong: &mut Vec<Wrong>) {
@@ -531,16 +553,26 @@ impl Checker for Picks {
             }
             Fact::Slept if self.idle.is_some() => self.check_idle(moment, wrong),
             Fact::Granted { attempt, source, permit } => self.granted(*attempt, *source, Whose::Permit(*permit), moment, wrong),
+            Fact::GaveUp { attempt, source } => {
+                self.waiters.remove(&(*source, *attempt));
+                self.useful.waits(*attempt, moment.at);
+                self.gave_up(*attempt, *source, moment, wrong);
+            }
             Fact::Waits { attempt, source } => {
                 self.waiters.insert((*source, *attempt));
                 self.useful.waits(*attempt, moment.at);
                 let by_breaker = !self.breakers[*source].lets_pass(Some(*attempt), moment.at);
                 let shut_out = by_breaker || self.brackets.paused_for(*source, moment.at);
+                if shut_out && self.is_http(*attempt) && (by_breaker || !self.has_asked.contains(attempt)) {
+                    let what = format!("{}: `http` holds a slot while its source is shut", self.names[*source]);
+                    wrong.push(Wrong { checker: "pick", at: moment.at, what });
+                }
                 if let Some(running) = self.running.get_mut(attempt) {
                     running.shut_out = shut_out;
                 }
             }
-            Fact::Sent { permit, source } => {
+            Fact::Sent { attempt, permit, source } => {
+                self.has_asked.insert(*attempt);
                 self.brackets.sent(Whose::Permit(*permit), moment.at);
                 self.useful.sent(*permit, *source, moment.at);
             }
@@ -565,6 +597,7 @@ impl Checker for Picks {
                         let refuses = *code == 429 || *code == 503;
                         (told, if refuses { lessons.refused(*attempt, told, moment) } else { None })
                     }
+                    Answer::NotReached => (None, None),
                     Answer::NoAnswer => (None, lessons.no_answer(*attempt, moment)),
                 };
                 for until in told.into_iter().chain(own) {

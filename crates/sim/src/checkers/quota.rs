@@ -48,7 +48,7 @@ impl Checker for Quota {
             return;
         }
         match fact {
-            Fact::Sent { source, permit } => {
+            Fact::Sent { source, permit, .. } => {
                 self.sent[*source].push(moment.at);
                 self.out.insert(*permit, (*source, moment.at));
             }

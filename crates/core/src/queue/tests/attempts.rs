@@ -3,7 +3,7 @@
 use super::world::*;
 use crate::gap::{Fault, Gap, GapState, Outcome, Progress, Standing};
 use crate::ports::{Answer, RetryAfter, Settlement};
-use crate::queue::{Acquire, Charge, Charging, Dispatcher, Gate, Meant, Paid, Pick, Rules};
+use crate::queue::{Acquire, Assumptions, Charge, Charging, Dispatcher, Gate, Meant, Paid, Pick, Prospect, Rules, forecast};
 use crate::spec::{BreakerPolicy, Limits, PriorityLevel};
 use std::time::Duration;
 
@@ -371,4 +371,139 @@ fn a_source_without_limits_reserves_nothing() {
     let mut world = World::new(rules, now_at(0));
     gaps(&mut world, &["a"]);
     assert_eq!(world.start(now_at(0)).before, []);
+}
+
+// ------------------------------------------------------------------------------------------------- sources that are shut
+
+/// One whose requests adce sends itself; its source's breaker opens after two failures, for ten minutes.
+fn fetched(batch: u32) -> World {
+    let mut rules = one_source(Charging::EachRequest, batch);
+    rules.collectors["c"].is_http = true;
+    rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 2, cooldown: Duration::from_secs(600), ..BreakerPolicy::default() });
+    World::new(rules, now_at(0))
+}
+
+#[test]
+fn a_breaker_that_opens_between_pick_and_first_request_gives_the_attempt_back() {
+    for pauses in [false, true] {
+        let mut world = fetched(1);
+        gaps(&mut world, &["a", "b", "c"]);
+        let [first, second, third] = [0, 1, 2].map(|at| world.start(now_at(at)));
+        for start in [&first, &second] {
+            let answer = if pauses { Answer::later(429, RetryAfter::Seconds(600)) } else { Answer::NoAnswer };
+            world.dispatcher.answered(start.attempt, "espn", answer, now_at(10));
+            world.end(start, &failed(Fault::Source), now_at(10));
+        }
+        let gave_up = world.dispatcher.acquire(third.attempt, "espn", now_at(20));
+        let Acquire::GiveUp { gate } = gave_up else { panic!("{gave_up:?}") };
+        assert_eq!(matches!(gate, Gate::Breaker { .. }), !pauses, "{gate:?}");
+        world.end(&third, &failed(Fault::Stopped), now_at(30));
+        let gap = world.dispatcher.gap(third.gaps[0].id).unwrap();
+        assert_eq!(gap.progress, Progress::default(), "nothing was tried");
+        let state = if pauses { GapState::Waiting } else { GapState::Held };
+        assert_eq!(world.dispatcher.gap_state(gap.id, now_at(30)), Some(state));
+        let figures = &world.dispatcher.figures(now_at(30))[0];
+        assert_eq!((world.dispatcher.slots_used(), figures.in_flight, figures.windows[0].used), (0, 0, 0));
+        assert!(matches!(world.pick(now_at(600_009)), Pick::Idle(_)));
+        assert_eq!(world.start(now_at(600_010)).task.key, "d/a", "who probes is picked like any other");
+    }
+}
+
+#[test]
+fn a_batch_that_meets_a_shut_source_ends_with_what_it_has_and_gives_back_the_rest() {
+    // A short pause is waited for: to begin anew would take longer.
+    for (pause_s, ends) in [(3, false), (30, true)] {
+        let mut world = fetched(3);
+        gaps(&mut world, &["a", "b", "c"]);
+        let start = world.start(now_at(0));
+        let Charge::First(permit) = start.charge else { panic!("{:?}", start.charge) };
+        assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(1)), Acquire::Granted { .. }));
+        assert_eq!(world.dispatcher.sent(permit, now_at(1)), None);
+        world.dispatcher.settle(permit, Settlement::ArrivedBy(now_at(2).boot), now_at(2));
+        world.dispatcher.answered(start.attempt, "espn", Answer::later(503, RetryAfter::Seconds(pause_s)), now_at(2));
+        let second = world.dispatcher.acquire(start.attempt, "espn", now_at(3));
+        assert_eq!((matches!(second, Acquire::GiveUp { .. }), matches!(second, Acquire::Wait { .. })), (ends, !ends));
+        let outcomes = [done(), failed(Fault::Stopped), failed(Fault::Stopped)];
+        let outcomes: Vec<_> = start.gaps.iter().map(|gap| gap.id).zip(outcomes).collect();
+        world.end_with(start.attempt, &outcomes, now_at(4));
+        let left: Vec<Progress> = world.dispatcher.gaps().into_iter().map(|gap| gap.progress).collect();
+        assert_eq!(left, [Progress::default(), Progress::default()]);
+    }
+}
+
+#[test]
+fn a_command_waits_for_its_source_unless_nothing_else_is_left_and_then_uses_up_no_attempt() {
+    let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
+    gaps(&mut world, &["a"]);
+    let start = world.start(now_at(0));
+    let Charge::First(permit) = start.charge else { panic!("{:?}", start.charge) };
+    assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(1)), Acquire::Granted { .. }));
+    world.dispatcher.sent(permit, now_at(1));
+    world.dispatcher.settle(permit, Settlement::ArrivedBy(now_at(2).boot), now_at(2));
+    world.dispatcher.answered(start.attempt, "espn", Answer::later(429, RetryAfter::Seconds(30)), now_at(2));
+    let secs = Duration::from_secs;
+    assert!(!world.dispatcher.only_waits(secs(0), now_at(3)), "it works");
+    assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(3)), Acquire::Wait { .. }));
+    assert!(world.dispatcher.only_waits(secs(0), now_at(3)));
+    assert!(!world.dispatcher.only_waits(secs(60), now_at(3)), "a gap would be waited for as long");
+    world.dispatcher.wind_down(true);
+    assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(4)), Acquire::GiveUp { .. }));
+    let in_a_moment = world.dispatcher.acquire(start.attempt, "espn", now_at(26_000));
+    assert!(matches!(in_a_moment, Acquire::Wait { .. }), "{in_a_moment:?}");
+    world.end(&start, &failed(Fault::Collector), now_at(26_000));
+    let progress = world.dispatcher.gaps()[0].progress.clone();
+    assert_eq!((progress.attempts, progress.deferrals), (0, 1), "it is the source's fault");
+}
+
+/// Nobody there has seen a request: a slower rate would be learned of a machine that is off.
+#[test]
+fn who_is_not_reached_opens_the_breaker_and_teaches_no_slower_rate() {
+    for (answer, learned) in [(Answer::NoAnswer, Some(500)), (Answer::NotReached, None)] {
+        let mut rules = one_source(Charging::EachRequest, 1);
+        rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 5, ..BreakerPolicy::default() });
+        let mut world = World::new(rules, now_at(0));
+        gaps(&mut world, &["a", "b", "c", "d", "e"]);
+        let starts = [0, 1, 2, 3, 4].map(|at| world.start(now_at(at)));
+        for start in &starts {
+            assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(5)), Acquire::Granted { .. }));
+        }
+        for start in &starts {
+            world.dispatcher.answered(start.attempt, "espn", answer, now_at(100));
+        }
+        let figures = &world.dispatcher.figures(now_at(101))[0];
+        assert_eq!(figures.learned_share, learned, "{answer:?}");
+        assert!(matches!(&figures.gate, Some(Gate::Breaker { .. })), "{:?}", figures.gate);
+        let paused = world.dispatcher.grants.limiter().paused_until(crate::limits::SourceIx(0), now_at(101).boot);
+        assert_eq!(paused.is_some(), learned.is_some(), "{answer:?}");
+    }
+}
+
+#[test]
+fn the_next_try_is_no_promise_that_a_breaker_breaks() {
+    let mut world = fetched(1);
+    gaps(&mut world, &["a", "b", "c"]);
+    let [first, second] = [0, 1].map(|at| world.start(now_at(at)));
+    for start in [&first, &second] {
+        world.dispatcher.answered(start.attempt, "espn", Answer::NotReached, now_at(10));
+        world.end(start, &failed(Fault::Source), now_at(10));
+    }
+    let (dispatcher, now) = (&world.dispatcher, now_at(20));
+    let (failed, waiting) = (first.gaps[0].id, dispatcher.gaps().into_iter().find(|gap| gap.key == "d/c").unwrap().id);
+    let own = dispatcher.gap(failed).unwrap().progress.next_try.unwrap();
+    let probe = now_at(600_010).wall;
+    assert!(own < probe, "its own pause is over long before");
+    assert_eq!([failed, waiting].map(|gap| dispatcher.next_try(gap, now)), [Some(probe); 2]);
+    assert_eq!((dispatcher.next_try_of_task(first.task.id, now), dispatcher.next_start(now)), (Some(probe), Some(probe)));
+    assert!(matches!(dispatcher.behind_gap(failed, now), Some(Gate::Breaker { until: Some(until), .. }) if until == probe));
+    assert_eq!(dispatcher.behind_gap(waiting, now), None, "the breaker is the first that holds it");
+    assert!(own < now_at(120_000).wall);
+    assert_eq!(dispatcher.prospect(Duration::from_secs(120), now), Prospect::Later(Some(probe)), "a run that waits for less ends");
+    // As long as no run would wait for, all of it is left, with that as its reason; otherwise it begins with the probe.
+    let foreseen = |secs| forecast(dispatcher.clone(), &Assumptions { max_wait: Duration::from_secs(secs), ..Assumptions::default() }, now);
+    let left = foreseen(300).left;
+    assert!(left.len() == 3 && left.iter().all(|(_, gate)| matches!(gate, Gate::Breaker { .. })), "{left:?}");
+    assert!(foreseen(601).tasks.iter().all(|task| task.done_by > probe) && foreseen(601).tasks.len() == 3);
+    // A retry that comes later than the probe is what it was.
+    let late = now_at(600_000 + 3_600_000);
+    assert_eq!(dispatcher.next_start(late).filter(|at| *at > late.wall), None, "the probe may start");
 }

@@ -53,7 +53,8 @@ impl Rules {
     }
 
     pub(super) fn collector(mut self, name: &str, batch: u32, charge: Charging) -> Self {
-        let rules = CollectorRules { batch, requests: Requests::default(), charge, retry: RetryPolicy::default(), breaker: None };
+        let (requests, retry) = (Requests::default(), RetryPolicy::default());
+        let rules = CollectorRules { batch, requests, charge, is_http: false, retry, breaker: None };
         self.collectors.insert(name.into(), rules);
         self
     }
