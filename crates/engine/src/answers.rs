@@ -10,7 +10,8 @@ use adce_core::time::Now;
 use crate::engine::{Consent, Engine};
 use crate::inbox::{LimitsView, Query, Retried, StatusView};
 use crate::snapshot::{
-    CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, Phase, Snapshot, SourceLine, SourceState, WindowLine,
+    CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, Phase, Snapshot, SourceLine, SourceState, ValuesLine,
+    WindowLine,
 };
 use crate::why::{TaskView, Why, gap_view, task_view, why};
 
@@ -200,6 +201,7 @@ impl Engine {
             in_flight_limit: figures.in_flight_limit,
             useful_attempts: figures.useful_attempts,
             crowd: figures.crowd,
+            values: figures.values.map(|figures| ValuesLine { figures, at: now.boot }),
             requests: used.requests,
             throttled: used.throttled,
             queued: figures.waiting_gaps,

@@ -9,12 +9,13 @@ use crate::scenario::{Kind, Scenario};
 
 pub fn rules(scenario: &Scenario) -> Rules {
     let sources = scenario.sources.iter().map(|source| {
-        let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), breaker: source.breaker };
+        let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), by: None, breaker: source.breaker };
         (Arc::from(source.name.as_str()), rules)
     });
     let collectors = scenario.collectors.iter().map(|collector| {
         let charge = if collector.kind == Kind::Charged { Charging::Ahead } else { Charging::EachRequest };
         let rules = CollectorRules {
+            group_by: Vec::new(),
             batch: collector.batch,
             requests: collector.requests,
             charge,

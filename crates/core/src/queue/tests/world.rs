@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::gap::{Failure, Fault, Gap, Outcome, Progress, Reason, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId, Uuid};
-use crate::queue::{Charging, CollectorRules, DatasetRules, Dispatcher, GapNews, Pick, Rules, SourceRules, Start};
+use crate::queue::{ByRules, Charging, CollectorRules, DatasetRules, Dispatcher, GapNews, Pick, Rules, SourceRules, Start};
 use crate::record::{BreakerRecord, Change, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
 use crate::spec::{AbsentPolicy, Limits, PriorityLevel, Requests, RetryPolicy, Weighting, Window};
 use crate::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
@@ -48,12 +48,25 @@ pub(super) fn no_rules() -> Rules {
 /// Rules, said one after the other.
 impl Rules {
     pub(super) fn source(mut self, name: &str, limits: Limits) -> Self {
-        self.sources.insert(name.into(), SourceRules { importance: 1.0, limits, breaker: None });
+        self.sources.insert(name.into(), SourceRules { importance: 1.0, limits, by: None, breaker: None });
+        self
+    }
+
+    /// Tells its requests apart: each value of `name` has these limits for itself.
+    pub(super) fn limits_by(mut self, source: &str, name: &str, limits: Limits) -> Self {
+        self.sources[source].by = Some(ByRules { name: name.into(), limits });
         self
     }
 
     pub(super) fn collector(mut self, name: &str, batch: u32, charge: Charging) -> Self {
-        let rules = CollectorRules { batch, requests: Requests::default(), charge, retry: RetryPolicy::default(), breaker: None };
+        let rules = CollectorRules {
+            group_by: Vec::new(),
+            batch,
+            requests: Requests::default(),
+            charge,
+            retry: RetryPolicy::default(),
+            breaker: None,
+        };
         self.collectors.insert(name.into(), rules);
         self
     }
@@ -85,6 +98,11 @@ pub(super) fn gap(dataset: &str, name: &str, priority: PriorityLevel, now: Now) 
         fingerprint: 1,
         progress: Progress::default(),
     }
+}
+
+/// Of a dataset whose source is told apart by a customer.
+pub(super) fn gap_of(customer: &str, dataset: &str, name: &str, priority: PriorityLevel, now: Now) -> Gap {
+    Gap { group: vec![customer.into()], ..gap(dataset, &format!("{customer}/{name}"), priority, now) }
 }
 
 pub(super) fn done() -> Outcome {
