@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use adce_core::queue::{Charging, CollectorRules, DatasetRules, Rules, SourceRules};
+use adce_core::queue::{ByRules, Charging, CollectorRules, DatasetRules, Rules, SourceRules};
 use adce_core::spec::Weighting;
 
 use crate::scenario::{Kind, Scenario};
 
 pub fn rules(scenario: &Scenario) -> Rules {
     let sources = scenario.sources.iter().map(|source| {
-        let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), by: None, breaker: source.breaker };
+        let by = source.each.clone().map(|limits| ByRules { name: "group".into(), limits });
+        let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), by, breaker: source.breaker };
         (Arc::from(source.name.as_str()), rules)
     });
     let collectors = scenario.collectors.iter().map(|collector| {
