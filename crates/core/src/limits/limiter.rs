@@ -89,7 +89,7 @@ impl Limiter {
         let in_all = self.all.grant(ask, now);
         let in_value = self.values[ask.source.0 as usize].as_mut().map(|values| {
             let value = ask.value.unwrap_or_default();
-            (value, values.to_be_charged(value, now).grant(ask, now))
+            (value, values.charged(value, now).grant(ask, now))
         });
         let learned = self.learned[ask.source.0 as usize].grant(Load::from(ask.kind).in_long(), now);
         self.granted.insert(id, Granted { source: ask.source, in_source, in_all, in_value, learned });
@@ -269,7 +269,7 @@ impl Limiter {
         if let Some(source) = source {
             self.sources[source.0 as usize].restore(permits, arrived_by, now);
             if let Some(values) = &mut self.values[source.0 as usize] {
-                values.to_be_charged(value.unwrap_or_default(), now).restore(permits, arrived_by, now);
+                values.charged(value.unwrap_or_default(), now).restore(permits, arrived_by, now);
             }
         }
         self.all.restore(permits, arrived_by, now);

@@ -57,7 +57,7 @@ impl Values {
     }
 
     /// To be told of a grant, or of what an earlier process sent.
-    pub(super) fn to_be_charged(&mut self, value: ValueId, now: Boottime) -> &mut Scope {
+    pub(super) fn charged(&mut self, value: ValueId, now: Boottime) -> &mut Scope {
         self.forget(now);
         let Values { fresh, scopes, looks, counts_for } = self;
         scopes.entry(value).or_insert_with(|| {
