@@ -148,6 +148,9 @@ pub struct LeftOut {
 pub struct Bottleneck {
     /// A source's name; `null`: the slots.
     pub source: Option<String>,
+    /// `customer=acme`: of limits that each value has for itself, the one that takes longest.
+    #[serde(default)]
+    pub value: Option<String>,
     /// For a person: `1 every 3 s`.
     pub text: String,
 }

@@ -141,6 +141,33 @@ pub struct SourceStatus {
     /// Why no more attempts at it start, if that is because they would only wait for permits.
     #[serde(default)]
     pub would_wait: Option<String>,
+    /// How values stand to the limits that each has for itself; `null`: there are none.
+    #[serde(default)]
+    pub values: Option<ValuesNow>,
+}
+
+/// Values of what a source's limits are told apart `by`. However many there are, only the worst few are named.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ValuesNow {
+    /// `customer`.
+    pub by: String,
+    /// Values that have used something which still counts.
+    pub known: u64,
+    /// Of these: the next request waits for their own limits.
+    pub waiting: u64,
+    /// Those that wait for longest, and then those that have used the most of a window.
+    pub worst: Vec<ValueNow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValueNow {
+    /// `null`: of all requests of which nobody knows whose they are.
+    pub value: Option<String>,
+    pub windows: Vec<WindowNow>,
+    pub in_flight: u32,
+    /// What its next request waits for: `per_minute: 60`.
+    pub limit: Option<String>,
+    pub next_permit_seconds: Option<f64>,
 }
 
 /// How full one exact window is at this moment.
@@ -387,6 +414,11 @@ pub struct SourceLimits {
     /// For a person: what might be declared instead. Nothing is ever loosened by itself.
     #[serde(default)]
     pub suggestions: Vec<String>,
+    /// What each value has for itself, as declared; `null`: nothing is told apart.
+    #[serde(default)]
+    pub each: Option<Box<SourceLimits>>,
+    #[serde(default)]
+    pub values: Option<ValuesNow>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -50,6 +50,17 @@ pub struct AttemptId(pub Uuid);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FencingToken(pub u64);
 
+/// What requests of a source are told apart by (a customer, a token), as limits and breakers know it. The default stands for all of
+/// which nobody knows whose they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueId([u8; 16]);
+
+impl ValueId {
+    pub fn of(value: &str) -> Self {
+        ValueId(digest(b"adce value 1", [value]))
+    }
+}
+
 fn digest<'a>(what: &[u8], parts: impl IntoIterator<Item = &'a str>) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(what);

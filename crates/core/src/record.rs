@@ -98,6 +98,9 @@ pub struct Reservation {
     pub id: u64,
     /// `None`: a charge on the limits of all sources together only.
     pub source: String,
+    /// Of what the source's limits are told apart by; `None`: they are not, or nobody knows whose the requests are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
     pub permits: u32,
     pub boot_id: BootId,
     /// No request under this reservation was sent before.

@@ -8,12 +8,13 @@ mod worlds;
 
 use std::time::Duration;
 
+use adce_core::ids::ValueId;
 use adce_core::limits::{Ask, AskKind, Because, HoldOff, Limiter, Restored, SourceIx};
-use adce_core::ports::Settlement;
+use adce_core::ports::{PermitId, Settlement};
 use adce_core::spec::{Limits, Margin, PriorityLevel, Reserve, Window};
 use adce_core::time::Boottime;
 use proptest::prelude::*;
-use worlds::{fillings, life, limits, play, rules};
+use worlds::{fillings, life, limits, play, rules, some};
 
 const A: SourceIx = SourceIx(0);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,7 +39,7 @@ proptest! {
         let played = play(&rules, &steps, |_, _, _, _| Ok(()))?;
         for (name, limits, requests) in played.by_scope(&rules) {
             for window in &limits.windows {
-                played.no_span_holds_more_than(window, &requests, name)?;
+                played.no_span_holds_more_than(window, &requests, &name)?;
             }
         }
     }
@@ -47,10 +48,10 @@ proptest! {
     fn spacing_holds_between_any_two_requests(rules in rules(), steps in life()) {
         let played = play(&rules, &steps, |_, _, _, _| Ok(()))?;
         for (name, limits, requests) in played.by_scope(&rules) {
-            worlds::delays_hold(limits, &requests, name)?;
-            worlds::flight_holds(limits, &requests, name)?;
+            worlds::delays_hold(limits, &requests, &name)?;
+            worlds::flight_holds(limits, &requests, &name)?;
             if !played.restarted {
-                worlds::burst_holds(limits, &requests, name)?;
+                worlds::burst_holds(limits, &requests, &name)?;
             }
         }
     }
@@ -117,8 +118,13 @@ proptest! {
             let within = |filling: &worlds::Filling| {
                 filling.by[ask.priority as usize] + filling.wanted <= of_window(filling.window.requests)
             };
+            let all_within_of = |of_value| {
+                let mut of = fillings.iter().filter(|filling| filling.of_value == of_value).peekable();
+                of.peek().is_some() && of.all(within)
+            };
+            prop_assert_eq!(limiter.is_within_its_share(ask, now), all_within_of(false));
+            prop_assert_eq!(limiter.is_within_its_share_of_its_value(ask, now), all_within_of(true));
             let all_within = !fillings.is_empty() && fillings.iter().all(within);
-            prop_assert_eq!(limiter.is_within_its_share(ask, now), all_within);
             // What an earlier process sent is nobody's, and may lie where the share was.
             if all_within && !played.restarted {
                 prop_assert_eq!(limiter.shortest_refusing_window(ask, now), None);
@@ -130,6 +136,7 @@ proptest! {
     #[test]
     fn unsent_gives_everything_back(rules in rules(), steps in life(), send_first in any::<bool>()) {
         play(&rules, &steps, |limiter, ask, now, _| {
+            let ask_of = ask;
             let mut used = limiter.clone();
             let Ok(permit) = used.try_acquire(ask, now) else { return Ok(()) };
             if send_first {
@@ -138,8 +145,9 @@ proptest! {
             used.settle(permit.id, Settlement::Unsent, now);
             for source in [SourceIx(0), SourceIx(1)] {
                 let kinds = [AskKind::OneRequest, AskKind::ChargedAhead { permits: 3 }, AskKind::Paced];
-                for (kind, priority) in kinds.into_iter().flat_map(|kind| [(kind, PriorityLevel::Critical), (kind, PriorityLevel::Low)]) {
-                    let ask = Ask { source, kind, priority };
+                let asks = kinds.into_iter().flat_map(|kind| [(kind, PriorityLevel::Critical), (kind, PriorityLevel::Low)]);
+                for ((kind, priority), value) in asks.flat_map(|ask| [(ask, ask_of.value), (ask, some(2))]) {
+                    let ask = Ask { source, kind, priority, value };
                     for wait in [0, 1, 59_999_999, 60_000_001, 4_000_000_000] {
                         let later = now + Duration::from_micros(wait);
                         prop_assert_eq!(used.could_acquire(&ask, later), limiter.could_acquire(&ask, later));
@@ -239,6 +247,100 @@ fn constant_demand_uses_what_the_promise_leaves() {
         let share = sent as f64 / secs as f64 / left;
         assert!(share >= 0.99, "{windows:?} burst {burst:?}: {:.2} % of what is left", share * 100.0);
     }
+}
+
+/// A hundred customers at once, each of which may use as much as the promise leaves of its window, whatever the others do.
+#[test]
+fn constant_demand_of_many_values_uses_what_the_promise_leaves_of_each() {
+    let (values, of_each, secs, mean_ms) = (100_u64, per(30, 60), 4 * 3_600_u64, 400_u64);
+    let mut limiter = limiter(windows(&[per(3_600, 60)]));
+    limiter.by_value(A, &windows(&[of_each]));
+    let mut dice = worlds::Dice(11);
+    let (mut now, end) = (Boottime::from_secs(10_000), Boottime::from_secs(10_000 + secs));
+    let mut open: std::collections::BTreeSet<(Boottime, PermitId, u64)> = std::collections::BTreeSet::new();
+    // When each asks again; nobody asks before it is told to.
+    let mut asks: std::collections::BTreeSet<(Boottime, u64)> = (0..values).map(|value| (now, value)).collect();
+    let (mut sent, mut took) = (vec![0_u64; values as usize], 0_u64);
+    while let Some(next) = asks.first().map(|(at, _)| *at).into_iter().chain(open.first().map(|(at, ..)| *at)).min().filter(|at| *at < end)
+    {
+        now = next;
+        while let Some((at, id, value)) = open.first().copied().filter(|(at, ..)| *at <= now) {
+            open.remove(&(at, id, value));
+            limiter.settle(id, Settlement::ArrivedBy(at), now);
+            // It may have waited for this.
+            asks.insert((now, value));
+        }
+        while let Some((at, value)) = asks.first().copied().filter(|(at, _)| *at <= now) {
+            asks.remove(&(at, value));
+            let ask = Ask::one(A).by(Some(ValueId::of(&value.to_string())));
+            match limiter.try_acquire(&ask, now) {
+                Ok(permit) => {
+                    limiter.sent(permit.id, now).expect("not paused");
+                    let takes = mean_ms * 100 + dice.below(mean_ms * 1_800);
+                    open.insert((now + Duration::from_micros(takes), permit.id, value));
+                    (sent[value as usize], took) = (sent[value as usize] + 1, took + takes);
+                    asks.insert((now, value));
+                }
+                Err(HoldOff::Until { at, .. }) => drop(asks.insert((at, value))),
+                Err(_) => {}
+            }
+        }
+    }
+    let mean = took as f64 / sent.iter().sum::<u64>() as f64 / 1e6;
+    let left = f64::from(of_each.requests) / (of_each.span.as_secs_f64() + mean) * secs as f64;
+    let least = *sent.iter().min().unwrap() as f64 / left;
+    assert!(least >= 0.99, "somebody got {:.2} % of what is left", least * 100.0);
+}
+
+#[test]
+fn a_value_that_is_used_up_leaves_the_others_theirs_and_takes_nothing_from_them() {
+    let mut limiter = limiter(windows(&[per(5, 60)]));
+    limiter.by_value(A, &Limits { in_flight: Some(2), ..windows(&[per(2, 60)]) });
+    let now = Boottime::from_secs(100);
+    let of = |value: &str| Ask::one(A).by(Some(ValueId::of(value)));
+    for _ in 0..2 {
+        limiter.try_acquire(&of("acme"), now).unwrap();
+    }
+    let refused = limiter.try_acquire(&of("acme"), now).unwrap_err();
+    assert_eq!(refused.because().to_string(), "`per_minute: 2` of its value");
+    assert_eq!(limiter.refusal_of_any_value(&of("acme"), now), None, "others would not be refused");
+    assert_eq!(limiter.usage(Some(A), now)[0].used, 2, "a refusal takes nothing of the source's window");
+    limiter.try_acquire(&of("zeta"), now).unwrap();
+    // Of whom nobody knows whose they are share one.
+    for _ in 0..2 {
+        limiter.try_acquire(&Ask::one(A), now).unwrap();
+    }
+    let everybody = limiter.try_acquire(&of("new"), now).unwrap_err();
+    assert_eq!(everybody.because().to_string(), "`per_minute: 5` of the source");
+    assert_eq!(limiter.refusal_of_any_value(&of("new"), now), Some(everybody));
+}
+
+#[test]
+fn a_value_that_is_forgotten_has_nothing_that_a_limit_could_see() {
+    let mut limiter = limiter(Limits::default());
+    let own = Limits { in_flight: Some(1), min_delay: Some(Duration::from_secs(2)), burst: Some(3), ..windows(&[per(5, 60)]) };
+    limiter.by_value(A, &own);
+    let mut dice = worlds::Dice(5);
+    let mut now = Boottime::from_secs(1_000);
+    let mut most = 0;
+    let mut last_settled = std::collections::HashMap::new();
+    for number in 0..40_000_u64 {
+        now = now + Duration::from_millis(dice.below(100));
+        let value = ValueId::of(&format!("customer {}", number / 8 + dice.below(20)));
+        let Ok(permit) = limiter.try_acquire(&Ask::one(A).by(Some(value)), now) else { continue };
+        limiter.sent(permit.id, now).unwrap();
+        limiter.settle(permit.id, Settlement::ArrivedBy(now), now);
+        last_settled.insert(value, now);
+        most = most.max(limiter.known_values(A).count());
+        if number % 1_000 == 0 {
+            let known: std::collections::HashSet<ValueId> = limiter.known_values(A).collect();
+            for (value, settled) in last_settled.iter().filter(|(value, _)| !known.contains(*value)) {
+                assert!(*settled + MINUTE < now, "{value:?} is forgotten and its last request counts");
+            }
+        }
+    }
+    // Some 8,000 values came by, and 170 of them within a minute and the second that a request may linger.
+    assert!(most < 600, "{most} values are remembered");
 }
 
 #[test]
@@ -373,7 +475,7 @@ fn retry_after_pauses_the_whole_source() {
 fn what_a_dead_process_may_have_sent_counts_until_linger_and_the_window_are_over() {
     let mut limiter = limiter(windows(&[per(2, 60)]));
     let restarted_at = Boottime::from_secs(100);
-    limiter.restore(Some(A), 2, Restored { first_sent: Boottime::from_secs(40), last_arrival: None }, restarted_at);
+    limiter.restore(Some(A), None, 2, Restored { first_sent: Boottime::from_secs(40), last_arrival: None }, restarted_at);
     let refused = limiter.could_acquire(&Ask::one(A), restarted_at).unwrap_err();
     assert_eq!(refused.at(), Some(Boottime::from_secs(161) + Duration::from_micros(1)));
 }

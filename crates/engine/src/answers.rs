@@ -11,7 +11,8 @@ use adce_core::traffic::Traffic;
 use crate::engine::{Consent, Engine};
 use crate::inbox::{LimitsView, Query, Retried, StatusView};
 use crate::snapshot::{
-    CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, Phase, Snapshot, SourceLine, SourceState, WindowLine,
+    CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, Phase, Snapshot, SourceLine, SourceState, ValuesLine,
+    WindowLine,
 };
 use crate::why::{Known, TaskView, Why, task_view};
 
@@ -218,6 +219,7 @@ impl Engine {
             in_flight_limit: figures.in_flight_limit,
             useful_attempts: figures.useful_attempts,
             crowd: figures.crowd,
+            values: figures.values.map(|figures| ValuesLine { figures, at: now.boot }),
             requests: used.requests,
             throttled: used.throttled,
             queued: figures.waiting_gaps,

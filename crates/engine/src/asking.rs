@@ -8,7 +8,7 @@
 //! (`a_thousand_waiters_are_served_in_the_order_of_their_tasks_and_one_by_one`). Only who has a permit is woken.
 //!
 //! Always true: no permit is handed out before the reservation that covers it is on disk; a request to one source never
-//! waits behind one to another; whoever has paid already never waits behind one who may wait for what it holds.
+//! waits behind one to another, nor one of a value behind what another value has used up of its own; whoever has paid already never waits behind one who may wait for what it holds.
 //!
 //! An attempt that only waits in line does not spend its own time: it is told so, and its timeout is put off.
 //!
@@ -20,7 +20,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use adce_core::ids::AttemptId;
+use adce_core::ids::{AttemptId, ValueId};
 use adce_core::ports::{PermitId, PermitRefused, Settlement, StoreError};
 use adce_core::queue::{Acquire, Gate, Paid};
 use adce_core::record::{Change, Reservation};
@@ -79,6 +79,8 @@ impl Engine {
         let mut waiting = Vec::with_capacity(asked.len());
         // What is set aside for a priority is there for it also where the others of the source have to wait.
         let mut shut: Vec<(String, PriorityLevel, Gate, Option<Boottime>)> = Vec::new();
+        // Who waits for its own limits keeps no other value of its source waiting.
+        let mut shut_for: HashMap<(ValueId, PriorityLevel), Vec<(String, Gate)>> = HashMap::new();
         let mut held_up = HashSet::new();
         let mut earliest = None;
         for asking in asked {
@@ -93,9 +95,12 @@ impl Engine {
             }
             let has_paid = self.dispatcher.has_paid(asking.attempt, &asking.source);
             let priority = self.dispatcher.priority_of(asking.attempt);
-            let known = shut.iter().find(|(source, of, ..)| *of == priority && *source == asking.source);
-            if let Some((.., gate, until)) = known.filter(|_| !has_paid) {
-                if self.dispatcher.gives_up_at(asking.attempt, &asking.source, gate, *until, now) {
+            let whose = self.dispatcher.whose(asking.attempt, &asking.source);
+            let own = whose.and_then(|value| shut_for.get(&(value, priority))?.iter().find(|(source, _)| *source == asking.source));
+            let of_all = || shut.iter().find(|(source, of, ..)| *of == priority && *source == asking.source);
+            let known = own.map(|(_, gate)| (gate, None)).or_else(|| of_all().map(|(.., gate, until)| (gate, *until)));
+            if let Some((gate, until)) = known.filter(|_| !has_paid) {
+                if self.dispatcher.gives_up_at(asking.attempt, &asking.source, gate, until, now) {
                     let _ = asking.reply.send(Err(PermitRefused::Shut(gate.told())));
                     continue;
                 }
@@ -109,8 +114,10 @@ impl Engine {
                 Acquire::Wait { gate, until } => {
                     earliest = earliest.into_iter().chain(until).min();
                     held_up.extend(self.held_up_by(&gate, &asking));
-                    if !has_paid {
-                        shut.push((asking.source.clone(), priority, gate, until));
+                    match whose.filter(|_| gate.is_of_one_value()) {
+                        _ if has_paid => {}
+                        Some(value) => shut_for.entry((value, priority)).or_default().push((asking.source.clone(), gate)),
+                        None => shut.push((asking.source.clone(), priority, gate, until)),
                     }
                     waiting.push(asking);
                 }

@@ -35,6 +35,6 @@ pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView
 pub use permits::PermitDesk;
 pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, GapFigures, HeldBackLine, Notice, Phase, RunningLine,
-    Snapshot, SourceLine, SourceState, Totals, UncoveredLine, WindowLine, what,
+    Snapshot, SourceLine, SourceState, Totals, UncoveredLine, ValuesLine, WindowLine, what,
 };
 pub use why::{GapView, Known, Records, TaskView, Why, task_view};

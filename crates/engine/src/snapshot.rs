@@ -5,8 +5,8 @@ use std::time::Duration;
 use adce_core::gap::Task;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::Progress;
-use adce_core::queue::Gate;
-use adce_core::time::Timestamp;
+use adce_core::queue::{Gate, ValuesFigures};
+use adce_core::time::{Boottime, Timestamp};
 use adce_core::traffic::Traffic;
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,14 @@ pub struct ContestedLine {
     pub until: Timestamp,
 }
 
+/// Of a source whose limits are told apart by a value: the worst few, and how many more there are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValuesLine {
+    pub figures: ValuesFigures,
+    /// For the instants in it.
+    pub at: Boottime,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -163,6 +171,9 @@ pub struct SourceLine {
     /// Why no more attempts at it start, if that is because they would only wait for permits.
     #[serde(default)]
     pub crowd: Option<Gate>,
+    /// How values stand to the limits that each has for itself.
+    #[serde(default)]
+    pub values: Option<ValuesLine>,
     pub requests: u64,
     /// 429s that it answered.
     pub throttled: u64,

@@ -105,6 +105,35 @@ async fn permits_come_back_from_one_who_went_away() {
     assert_eq!(ending.snapshot.totals.requests, 2, "what was not sent is not counted");
 }
 
+#[tokio::test]
+async fn who_waits_for_its_own_limits_keeps_no_other_value_waiting() {
+    let place = one_source("[ { in_flight: 9 }, { by: number, in_flight: 1 } ]", "      via: gateway\n");
+    let (mut scenes, script) = hands_over();
+    let running = place.run(script).await;
+    let (first, second) = (scenes.recv().await.unwrap(), scenes.recv().await.unwrap());
+    let ask = |scene: &Scene| {
+        let (permits, attempt) = (scene.permits.clone(), scene.order.attempt);
+        async move { tokio::time::timeout(Duration::from_secs(20), permits.acquire(attempt, "up")).await.expect("it waits").unwrap() }
+    };
+    let (of_first, of_second) = (ask(&first.0).await, ask(&second.0).await);
+    // The first one has one under way, and stands in line with its next, before the second.
+    let mut next = Box::pin(ask(&first.0));
+    assert!(futures::poll!(next.as_mut()).is_pending());
+    until("it waits", async || snapshot(&running.handle).await.sources[0].asking == 1).await;
+    second.0.permits.settle(of_second, NOW);
+    let again = ask(&second.0).await;
+    let values = snapshot(&running.handle).await.sources[0].values.clone().expect("they are told apart");
+    assert_eq!((values.figures.by.as_str(), values.figures.known, values.figures.waiting), ("number", 2, 2));
+    second.0.permits.settle(again, NOW);
+    first.0.permits.settle(of_first, NOW);
+    first.0.permits.settle(next.await, NOW);
+    for (_, done) in [first, second] {
+        done.send(()).unwrap();
+    }
+    scenes.recv().await.unwrap().1.send(()).unwrap();
+    running.end().await.unwrap();
+}
+
 /// The engine's loop runs on the same thread as this test, and has no turn while the test does not wait.
 #[tokio::test]
 async fn a_permit_that_is_to_be_had_costs_its_sender_no_turn_of_the_loop() {

@@ -349,7 +349,8 @@ impl World {
             let there_from = self.there_from(&attempt, request);
             let journey = journey(&self.scenario.sources[source], there_from, BEGIN, at, &mut self.dice);
             if let Some(arrives) = journey.arrives {
-                self.schedule(arrives, Event::Arrival(Arrival { source, sent: at, life, by_process: true, alone }));
+                let value = self.scenario.sources[source].value(&attempt.start.task.group);
+                self.schedule(arrives, Event::Arrival(Arrival { source, sent: at, life, by_process: true, alone, value }));
             }
             attempt.replies[request] = Some(journey.reply);
             attempt.next += 1;
@@ -427,12 +428,13 @@ impl World {
             self.acquire(id, request);
             return;
         }
-        self.tell(&Fact::Sent { attempt: id, source, permit });
+        let value = self.scenario.sources[source].value(&self.engine.as_ref().expect("alive").attempts[&id].start.task.group);
+        self.tell(&Fact::Sent { attempt: id, source, permit, value });
         let there_from = self.there_from(&self.engine.as_ref().expect("alive").attempts[&id], request);
         let journey = journey(&self.scenario.sources[source], there_from, BEGIN, self.at, &mut self.dice);
         let life = self.lives.len() - 1;
         if let Some(arrives) = journey.arrives {
-            self.schedule(arrives, Event::Arrival(Arrival { source, sent: self.at, life, by_process: false, alone: true }));
+            self.schedule(arrives, Event::Arrival(Arrival { source, sent: self.at, life, by_process: false, alone: true, value }));
         }
         let over = EngineEvent::Over { attempt: id, request, permit, reply: journey.reply.into() };
         self.schedule_engine(journey.over, over);

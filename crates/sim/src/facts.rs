@@ -13,7 +13,7 @@ use adce_core::time::Now;
 
 use crate::clocks::Clocks;
 use crate::disk::Disk;
-use crate::scenario::{Micros, Scenario};
+use crate::scenario::{Micros, Scenario, Value};
 
 /// An instant, on all clocks.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub enum Fact<'a> {
     Arrived {
         source: usize,
         alone: bool,
+        /// Whose it is, where the source tells that apart.
+        value: Option<Value>,
     },
     /// The dispatcher answered with these changes; they are in force in its memory, and will be durable later.
     Decided {
@@ -70,6 +72,7 @@ pub enum Fact<'a> {
         attempt: AttemptId,
         source: usize,
         permit: PermitId,
+        value: Option<Value>,
     },
     Settled {
         permit: PermitId,

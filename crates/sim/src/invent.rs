@@ -29,6 +29,7 @@ pub fn rough_day(seed: u64) -> Scenario {
     let mut sources: Vec<SourceSpec> = (0..dice.among(1..4)).map(|at| source(dice, at, bursts)).collect();
     let mut collectors: Vec<CollectorSpec> = (0..dice.among(1..5)).map(|at| collector(dice, at)).collect();
     breakers(seed, &mut sources, &mut collectors);
+    limits_of_each(seed, &mut sources, bursts);
     let datasets = (0..dice.among(2..6)).map(|at| dataset(dice, at, &sources, &collectors)).collect();
     let slots = dice.among(1..8) as u32;
     Scenario {
@@ -81,6 +82,19 @@ pub fn constant_demand(seed: u64) -> Scenario {
     }
 }
 
+/// The same, of a source that allows each of four customers so much and hardly bounds them together.
+pub fn constant_demand_of_many(seed: u64) -> Scenario {
+    let mut scenario = constant_demand(seed);
+    let source = &mut scenario.sources[0];
+    let wide = source.limits.windows.iter().map(|window| Window { requests: window.requests * 20, ..*window });
+    let wide = Limits { windows: wide.collect(), ..Limits::default() };
+    source.each = Some(std::mem::replace(&mut source.limits, wide));
+    (scenario.slots, scenario.hours) = (16, 8);
+    let dataset = &mut scenario.datasets[0];
+    (dataset.items, dataset.groups, dataset.at_once) = (64, 4, 1);
+    scenario
+}
+
 /// A local disk, a store far away, or one that is slower than what is collected.
 fn publishing(dice: &mut Dice) -> Span {
     let fastest = dice.one_of(&[500, 500, 20_000, 2 * SECOND]);
@@ -126,6 +140,21 @@ fn breakers(seed: u64, sources: &mut [SourceSpec], collectors: &mut [CollectorSp
     }
 }
 
+/// Half of the sources tell requests apart; from dice of its own, like [`reserve`].
+fn limits_of_each(seed: u64, sources: &mut [SourceSpec], bursts: bool) {
+    let dice = &mut Dice::new(seed ^ 0xb1_a2a1);
+    for source in sources {
+        if dice.one_in(2) {
+            continue;
+        }
+        let mut each = Limits { windows: windows(dice, 1), ..Limits::default() };
+        each.in_flight = dice.one_in(3).then(|| dice.among(1..4) as u32);
+        each.min_delay = dice.one_in(6).then(|| Duration::from_millis(dice.among(50..2_000)));
+        each.burst = (bursts && dice.one_in(4)).then(|| dice.among(1..10) as u32);
+        source.each = Some(each);
+    }
+}
+
 fn source(dice: &mut Dice, at: u64, bursts: bool) -> SourceSpec {
     let mut limits = Limits { windows: windows(dice, 1), ..Limits::default() };
     limits.in_flight = dice.one_in(3).then(|| dice.among(1..5) as u32);
@@ -138,6 +167,7 @@ fn source(dice: &mut Dice, at: u64, bursts: bool) -> SourceSpec {
         name: format!("source{at}"),
         importance: dice.one_of(&[0.5, 1.0, 1.0, 1.2, 1.5, 3.0]),
         limits,
+        each: None,
         breaker: (!dice.one_in(4)).then_some(breaker),
         latency: Span { from: fastest, to: fastest + dice.among(1..2_000) * 1_000 },
         moods: moods(dice),

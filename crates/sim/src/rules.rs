@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use adce_core::queue::{Charging, CollectorRules, DatasetRules, Rules, SourceRules};
+use adce_core::queue::{ByRules, Charging, CollectorRules, DatasetRules, Rules, SourceRules};
 use adce_core::spec::Weighting;
 
 use crate::scenario::{Kind, Scenario};
 
 pub fn rules(scenario: &Scenario) -> Rules {
     let sources = scenario.sources.iter().map(|source| {
-        let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), breaker: source.breaker };
+        let by = source.each.clone().map(|limits| ByRules { name: "group".into(), limits });
+        let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), by, breaker: source.breaker };
         (Arc::from(source.name.as_str()), rules)
     });
     let collectors = scenario.collectors.iter().map(|collector| {
         let charge = if collector.kind == Kind::Charged { Charging::Ahead } else { Charging::EachRequest };
         let rules = CollectorRules {
+            group_by: Vec::new(),
             batch: collector.batch,
             requests: collector.requests,
             charge,

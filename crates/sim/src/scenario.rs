@@ -49,6 +49,8 @@ pub struct SourceSpec {
     pub name: String,
     pub importance: f64,
     pub limits: Limits,
+    /// What each value of its requests, the group of their items, has for itself.
+    pub each: Option<Limits>,
     pub breaker: Option<BreakerPolicy>,
     /// From the request's first byte to the answer's.
     pub latency: Span,
@@ -171,6 +173,21 @@ pub enum CrashKind {
     Reboot,
     /// A person asks it to stop: it ends what runs, and writes everything down.
     Stop,
+}
+
+/// What a source tells requests apart by.
+pub type Value = u32;
+
+/// Of a task, or of what is recorded of one: `group7`.
+pub fn value_of(group: &str) -> Value {
+    group.strip_prefix("group").and_then(|number| number.parse().ok()).expect("groups have numbers")
+}
+
+impl SourceSpec {
+    /// Whose the requests of items of this group are; `None`: nobody tells them apart.
+    pub fn value(&self, group: &[String]) -> Option<Value> {
+        self.each.as_ref().map(|_| value_of(&group[0]))
+    }
 }
 
 impl Outage {

@@ -18,7 +18,7 @@ use crate::disk::Disk;
 use crate::engine::{Engine, EngineEvent};
 use crate::facts::{Checker, Fact, Figures, Moment, Wrong};
 use crate::items::Items;
-use crate::scenario::{CrashKind, DAY, HOUR, Micros, Scenario};
+use crate::scenario::{CrashKind, DAY, HOUR, Micros, Scenario, Value};
 use crate::upstream::LINGER;
 
 /// A bug put into a world on purpose, to see which checker notices. The default changes nothing.
@@ -111,6 +111,7 @@ pub struct Arrival {
     /// Sent by a process of its own, which survives the engine until the next one kills it.
     pub by_process: bool,
     pub alone: bool,
+    pub value: Option<Value>,
 }
 
 /// What a run shows.
@@ -241,7 +242,7 @@ impl World {
             return;
         }
         self.figures.arrived += 1;
-        self.tell(&Fact::Arrived { source: arrival.source, alone: arrival.alone });
+        self.tell(&Fact::Arrived { source: arrival.source, alone: arrival.alone, value: arrival.value });
     }
 
     pub fn schedule(&mut self, at: Micros, event: Event) {

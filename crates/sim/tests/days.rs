@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use adce_sim::facts::Wrong;
-use adce_sim::invent::{constant_demand, rough_day};
+use adce_sim::invent::{constant_demand, constant_demand_of_many, rough_day};
 use adce_sim::scenario::Scenario;
 use adce_sim::simulate;
 use adce_sim::world::Verdict;
@@ -55,6 +55,15 @@ fn demand_that_never_ends_uses_what_the_limits_leave() {
     for (seed, verdict) in verdicts {
         assert!(verdict.figures.quota_used.iter().all(|share| *share >= 0.99), "seed {seed}: {:?}", verdict.figures.quota_used);
         assert_eq!(verdict.figures.quota_used.len(), 1);
+    }
+}
+
+#[test]
+fn each_customer_with_demand_that_never_ends_uses_what_its_limits_leave() {
+    let verdicts = live_through(4, constant_demand_of_many);
+    no_promise_is_broken(&verdicts);
+    for (seed, verdict) in verdicts {
+        assert!(verdict.figures.quota_used.iter().all(|share| *share >= 0.99), "seed {seed}: {:?}", verdict.figures.quota_used);
     }
 }
 

@@ -5,6 +5,8 @@
 //! disk before its task counts as started, each result before the end is told (WAL, `synchronous=FULL`). With `--json` as the
 //! last word: the seconds of both, for `bench/run peers`.
 //! `... -- pick [tasks]...`: nanoseconds of one pick, and bytes of memory a task.
+//! `... -- values [values]...`: the same where each of so many customers has limits of its own (100,000 tasks in all), while all have
+//! room, and when all have used theirs up.
 //! `... -- latency [tasks] [folder]`: from a new gap to its durable start, one at a time.
 
 use std::collections::{HashMap, VecDeque};
@@ -41,7 +43,9 @@ fn main() {
         "latency" => latency(number(0, 2_000), folder(1)),
         "pick" if rest.is_empty() => [1_000, 100_000, 1_000_000].into_iter().for_each(pick),
         "pick" => (0..rest.len()).for_each(|at| pick(number(at, 0))),
-        _ => panic!("drain, latency or pick"),
+        "values" if rest.is_empty() => [1_000, 10_000].into_iter().for_each(values),
+        "values" => (0..rest.len()).for_each(|at| values(number(at, 0))),
+        _ => panic!("drain, latency, pick or values"),
     }
 }
 
@@ -189,6 +193,65 @@ fn pick(tasks: usize) {
     );
 }
 
+// ------------------------------------------------------------------------------------------------------------ values
+
+fn values(values: usize) {
+    const TASKS: usize = 100_000;
+    const PICKS: usize = 10_000;
+    let of_customer = |number: usize| Gap { group: vec![format!("customer {}", number % values)], ..gap(LEVELS.len() * SOURCES * number) };
+    let world = |per_minute: usize| {
+        let mut text = String::from("version: 1\nname: queue\nlake: ./lake\ndimensions: { number: [1], customer: [1] }\nsources:\n");
+        text.push_str(&format!(
+            "  s0: {{ hosts: [s0.test], limits: [ {{ per_minute: 100000000 }}, {{ by: customer, per_minute: {per_minute} }} ] }}\n"
+        ));
+        text.push_str("collectors: { c0: { command: [unused], breaker: off } }\n");
+        text.push_str("datasets: { critical0: { source: s0, key: '{customer}/{number}', for: [customer, number], priority: critical, collector: c0 } }\n");
+        let mut dispatcher = dispatcher_of(text);
+        let gaps = (0..TASKS).map(of_customer).collect();
+        drop(dispatcher.reconcile(GapNews { opened: gaps, ..GapNews::default() }, now()));
+        dispatcher
+    };
+    let mut items = HashMap::new();
+    let mut with_room = world(1_000_000);
+    let mut spans = Vec::with_capacity(PICKS);
+    for number in 0..PICKS {
+        let at = now();
+        let began = Instant::now();
+        let picked = with_room.pick(at, |_| AttemptId(Uuid::from_u128(number as u128)));
+        spans.push(began.elapsed());
+        let Pick::Start(start) = picked else { panic!("nothing starts") };
+        with_room.ended(start.attempt, &filled(&start), &mut items, at, || 0.5);
+        with_room.reconcile(GapNews { opened: vec![of_customer(TASKS + number)], ..GapNews::default() }, at);
+    }
+    // Each has one; what is left waits for most of a minute.
+    let (mut used_up, at) = (world(1), now());
+    let began = Instant::now();
+    let mut started = 0;
+    while let Pick::Start(start) = used_up.pick(at, |_| AttemptId(Uuid::from_u128(started))) {
+        used_up.ended(start.attempt, &filled(&start), &mut items, at, || 0.5);
+        started += 1;
+    }
+    let each = began.elapsed().as_secs_f64() * 1e6 / started as f64;
+    let mut idle: Vec<Duration> = (0..PICKS)
+        .map(|_| {
+            let (at, began) = (now(), Instant::now());
+            assert!(matches!(used_up.pick(at, |_| AttemptId(Uuid::now_v7())), Pick::Idle(_)));
+            began.elapsed()
+        })
+        .collect();
+    spans.sort();
+    idle.sort();
+    let micros = |spans: &[Duration], permille: usize| spans[spans.len() * permille / 1_000].as_secs_f64() * 1e6;
+    println!(
+        "values: {TASKS} tasks of {values} customers: with room p50 {:.2} us, p99 {:.2} us; until {started} have used theirs up {each:.2} us a start and its end; \
+         then a look that finds nothing p50 {:.2} us, p99 {:.2} us",
+        micros(&spans, 500),
+        micros(&spans, 990),
+        micros(&idle, 500),
+        micros(&idle, 990),
+    );
+}
+
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells it");
     4096 * statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number of pages")
@@ -218,6 +281,10 @@ fn dispatcher() -> Dispatcher {
     }
     text.push_str("collectors:\n");
     (0..SOURCES).for_each(|source| text.push_str(&format!("  c{source}: {{ command: [unused] }}\n")));
+    dispatcher_of(text)
+}
+
+fn dispatcher_of(text: String) -> Dispatcher {
     let folder = std::env::temp_dir();
     let loaded = spec::load(&[ConfigFile { name: "adce.yaml".into(), text }], &folder, &|_| None, &NoTables);
     let mut rules = Rules::of(&loaded.spec().unwrap_or_else(|problems| panic!("the world of this benchmark: {:?}", problems.first())));

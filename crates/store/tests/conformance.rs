@@ -624,12 +624,14 @@ async fn a_task_tells_what_happened_to_its_gaps_before_it_had_them<B: Backend>()
 
 async fn reservations_stay_until_they_are_forgotten<B: Backend>() {
     let store = B::new().open();
-    put(&store, [Change::Reserve(reservation(1)), Change::Reserve(reservation(2))]).await;
+    // Of one customer's requests.
+    let valued = Reservation { value: Some("acme, of 'all'".into()), ..reservation(2) };
+    put(&store, [Change::Reserve(reservation(1)), Change::Reserve(valued.clone())]).await;
     put(&store, [Change::SettleReservation { id: 1, settled: settled() }, Change::SettleReservation { id: 3, settled: settled() }]).await;
     let one = Reservation { settled: Some(settled()), ..reservation(1) };
-    assert_eq!(store.load().await.unwrap().reservations, [one, reservation(2)]);
+    assert_eq!(store.load().await.unwrap().reservations, [one, valued.clone()]);
     put(&store, [Change::ForgetReservation(1), Change::ForgetReservation(3)]).await;
-    assert_eq!(store.load().await.unwrap().reservations, [reservation(2)]);
+    assert_eq!(store.load().await.unwrap().reservations, [valued]);
 }
 
 async fn the_latest_instant_is_that_of_what_happened<B: Backend>() {

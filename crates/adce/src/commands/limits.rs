@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{LimitsReport, ReserveShare, SourceLimits};
-use adce_core::figures::{grouped, span};
+use adce_api::{LimitsReport, ReserveShare, SourceLimits, ValueNow, ValuesNow};
+use adce_core::figures::{counted, grouped, span};
 use adce_core::ports::Clock;
 use adce_core::queue::{Dispatcher, Rules};
 use adce_core::spec::Spec;
@@ -51,6 +51,12 @@ fn print(report: &LimitsReport, live: bool) {
     let names = report.sources.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max("all together".len());
     for (name, limits) in &report.sources {
         say!("{name:names$}  {}", words(limits, live));
+        if let (Some(each), Some(values)) = (&limits.each, &limits.values) {
+            say!("{:names$}  each {}: {}", "", values.by, words(each, false));
+            if values.known > 0 {
+                say!("{:names$}  {}", "", values_words(values));
+            }
+        }
     }
     say!("{:names$}  {}", "all together", words(&report.all, live));
     for (name, limits) in &report.sources {
@@ -67,6 +73,25 @@ fn print(report: &LimitsReport, live: bool) {
         let of = slots.of.unwrap_or_default();
         say!("set aside for {}: {:.0} % of every window and {} of {of} slots", priority.word(), share * 100.0, slots.used);
     }
+}
+
+/// The worst few by name, and how many others there are.
+pub fn values_words(values: &ValuesNow) -> String {
+    let named = |value: &ValueNow| {
+        let used = value.windows.iter().map(|window| {
+            format!("{}/{} in {}", grouped(window.used.into()), grouped(window.limit.into()), span(Duration::from_secs_f64(window.seconds)))
+        });
+        let waits = value.limit.as_ref().map(|limit| match value.next_permit_seconds {
+            Some(seconds) => format!("waits {seconds:.1} s for {limit}"),
+            None => format!("waits for {limit}"),
+        });
+        let words: Vec<String> = used.chain(waits).collect();
+        format!("{} {}", value.value.as_deref().unwrap_or("(nobody's)"), words.join(", "))
+    };
+    let mut words: Vec<String> = values.worst.iter().map(named).collect();
+    let others = values.known - values.worst.len() as u64;
+    words.extend((others > 0).then(|| format!("{} more", grouped(others))));
+    format!("{} of {} wait for their own limits: {}", grouped(values.waiting), counted(values.known, &values.by), words.join(" · "))
 }
 
 /// What the proof of the windows costs, or that there is none.
@@ -113,4 +138,31 @@ fn words(limits: &SourceLimits, live: bool) -> String {
     words.extend(limits.reason.clone());
     words.extend(limits.would_wait.clone());
     words.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use adce_api::WindowNow;
+
+    use super::*;
+
+    #[test]
+    fn of_many_values_the_worst_are_named_and_the_others_counted() {
+        let value = |value: Option<&str>, used, waits: Option<(&str, Option<f64>)>| ValueNow {
+            value: value.map(String::from),
+            windows: vec![WindowNow { seconds: 60.0, limit: 60, used, set_aside: 0, usable: None }],
+            in_flight: 0,
+            limit: waits.map(|(limit, _)| limit.into()),
+            next_permit_seconds: waits.and_then(|(_, seconds)| seconds),
+        };
+        let worst = vec![
+            value(Some("acme"), 60, Some(("per_minute: 60", Some(12.44)))),
+            value(Some("zeta"), 59, Some(("in_flight", None))),
+            value(None, 7, None),
+        ];
+        let values = ValuesNow { by: "customer".into(), known: 10_000, waiting: 2, worst };
+        let expected = "2 of 10,000 customers wait for their own limits: acme 60/60 in 1 m, waits 12.4 s for per_minute: 60 \u{b7} \
+                        zeta 59/60 in 1 m, waits for in_flight \u{b7} (nobody's) 7/60 in 1 m \u{b7} 9,997 more";
+        assert_eq!(values_words(&values), expected);
+    }
 }

@@ -166,7 +166,7 @@ fn keep_failing(sources: &[SourceFigures], foreseen: &Forecast) -> Vec<String> {
 }
 
 fn pace(bottleneck: queue::Bottleneck, spec: &Spec) -> Bottleneck {
-    let queue::Bottleneck { source, limit, every, .. } = bottleneck;
+    let queue::Bottleneck { source, value, limit, every, .. } = bottleneck;
     let pace = match every {
         every if every.is_zero() => limit.clone(),
         every if every < Duration::from_secs(1) => format!("{:.0} a second", 1.0 / every.as_secs_f64()),
@@ -175,9 +175,9 @@ fn pace(bottleneck: queue::Bottleneck, spec: &Spec) -> Bottleneck {
     let text = match (&source, limit.as_str()) {
         (None, "slots") => format!("{} slots", spec.engine.max_concurrent),
         (None, _) => format!("all sources together, {pace}"),
-        (Some(_), _) => pace,
+        (Some(_), _) => value.as_ref().map_or(pace.clone(), |value| format!("{value}, {pace}")),
     };
-    Bottleneck { source, text }
+    Bottleneck { source, value, text }
 }
 
 /// A task that is paid for ahead can never need more than a window admits, so its batch is cut.

@@ -14,6 +14,7 @@ use console::style;
 use crate::cli::Format;
 use crate::clock::MachineClock;
 use crate::commands::ask;
+use crate::commands::limits::values_words;
 use crate::display::bar;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -203,6 +204,9 @@ fn sources(status: &Status) -> Vec<String> {
         }
         if let Some(seconds) = source.next_permit_seconds.filter(|seconds| source.waiting > 0 && *seconds >= 1.0) {
             line.push_str(&format!("  next permit in {seconds:.1} s"));
+        }
+        if let Some(values) = source.values.as_ref().filter(|values| values.waiting > 0) {
+            line.push_str(&format!("\n{:names$}  {}", "", values_words(values)));
         }
         line
     }));

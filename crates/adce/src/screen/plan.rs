@@ -334,7 +334,7 @@ mod tests {
             requests: 7,
             eta_seconds: Some(210.0),
             reserve: None,
-            bottleneck: Some(Bottleneck { source: Some("basketball_reference".into()), text: "1 every 3 s".into() }),
+            bottleneck: Some(Bottleneck { source: Some("basketball_reference".into()), value: None, text: "1 every 3 s".into() }),
             left: vec![LeftOut { gaps: 1, why: "`holidays` has no collector".into() }],
             held: Vec::new(),
             hints: vec!["others derive from it".into()],

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use adce_api::{LimitsReport, ReserveShare, Share, SourceLimits};
+use adce_api::{LimitsReport, ReserveShare, Share, SourceLimits, ValueNow, ValuesNow, WindowNow};
 use adce_core::figures::{grouped, span};
-use adce_core::queue::Gate;
-use adce_core::spec::{Limits, Margin, Reserve, Spec, Window};
-use adce_core::time::Now;
+use adce_core::queue::{Gate, ValuesFigures, WindowFigures};
+use adce_core::spec::{Limits, Margin, Reserve, Source, Spec, Window};
+use adce_core::time::{Boottime, Now};
 use adce_engine::{CollectorLine, LimitsView, collector_line};
 
 use super::reasons::sentence;
@@ -16,7 +16,8 @@ pub fn limits(view: &LimitsView, spec: &Spec, now: Now) -> LimitsReport {
     let crashing: Vec<CollectorLine> = view.collectors.iter().cloned().filter_map(collector_line).collect();
     let sources = view.sources.iter().filter_map(|figures| {
         let source = spec.sources.get(&figures.source)?;
-        let mut limits = declared(&source.limits, &spec.engine.reserve);
+        let mut limits = declared_of(source, &spec.engine.reserve);
+        limits.values = figures.values.as_ref().map(|figures| values_now(figures, now.boot));
         for (window, now) in limits.windows.iter_mut().zip(&figures.windows) {
             (window.used, window.set_aside) = (now.used, now.set_aside);
         }
@@ -51,6 +52,25 @@ pub fn limits(view: &LimitsView, spec: &Spec, now: Now) -> LimitsReport {
     LimitsReport { sources: sources.collect(), collectors: collectors(&crashing), ..declared_limits(spec) }
 }
 
+/// `now`: for the instants in it.
+pub fn values_now(figures: &ValuesFigures, now: Boottime) -> ValuesNow {
+    let window = |window: &WindowFigures| WindowNow {
+        seconds: Window::span_of(&window.key).map_or(0.0, |span| span.as_secs_f64()),
+        limit: window.limit,
+        used: window.used,
+        set_aside: window.set_aside,
+        usable: None,
+    };
+    let worst = figures.worst.iter().map(|value| ValueNow {
+        value: value.value.clone(),
+        windows: value.windows.iter().map(window).collect(),
+        in_flight: value.in_flight,
+        limit: value.limit.clone(),
+        next_permit_seconds: value.until.map(|at| at.since(now).as_secs_f64()),
+    });
+    ValuesNow { by: figures.by.clone(), known: figures.known, waiting: figures.waiting, worst: worst.collect() }
+}
+
 /// What constant demand can use of a window, if every request counts until its window after it settled (promise 2).
 pub fn usable(window_seconds: f64, settle: Duration) -> f64 {
     window_seconds / (window_seconds + settle.as_secs_f64())
@@ -83,10 +103,16 @@ pub fn declared_limits(spec: &Spec) -> LimitsReport {
     });
     LimitsReport {
         all: declared(&spec.limits, reserve),
-        sources: spec.sources.iter().map(|(name, source)| (name.clone(), declared(&source.limits, reserve))).collect(),
+        sources: spec.sources.iter().map(|(name, source)| (name.clone(), declared_of(source, reserve))).collect(),
         collectors: Default::default(),
         reserve: shares.collect(),
     }
+}
+
+fn declared_of(source: &Source, reserve: &Reserve) -> SourceLimits {
+    let each = source.by.as_ref().map(|by| Box::new(declared(&by.limits, reserve)));
+    let values = source.by.as_ref().map(|by| ValuesNow { by: by.name.clone(), ..ValuesNow::default() });
+    SourceLimits { each, values, ..declared(&source.limits, reserve) }
 }
 
 fn declared(limits: &Limits, reserve: &Reserve) -> SourceLimits {

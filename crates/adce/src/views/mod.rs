@@ -22,6 +22,7 @@ use indexmap::IndexMap;
 
 use crate::config::Edition;
 
+use limits::values_now;
 pub use limits::{declared_limits, limits};
 use reasons::breaker_words;
 pub use reasons::{cap_words, kept, kept_for_next_look, sentence, story, why};
@@ -140,6 +141,7 @@ fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatu
         next_permit_seconds: source.next_permit.map(|then| then.duration_since(at).as_secs_f64().max(0.0)),
         useful_slots: source.useful_attempts,
         would_wait: source.crowd.as_ref().map(|gate| sentence(gate, Now { wall: at, boot: Boottime(0) })),
+        values: source.values.as_ref().map(|line| values_now(&line.figures, line.at)),
     }
 }
 

@@ -151,19 +151,19 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::RetryAfter { source, until, because: None } => {
             format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now))
         }
-        Gate::Limit { source: Some(source), limit, until } if is_learned(limit) => {
+        Gate::Limit { source: Some(source), limit, until, .. } if is_learned(limit) => {
             format!(
                 "{}{}",
                 learned_words(source, limit),
                 until.map(|until| format!(": no room for {}", left(until, now))).unwrap_or_default()
             )
         }
-        Gate::Limit { source, limit, until } => {
-            let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
+        Gate::Limit { source, value, limit, until } => {
+            let whose = whose(source, value);
             format!("the limit {limit} {whose} has no room{}", until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default())
         }
-        Gate::SetAside { source, limit, for_priorities, until } => {
-            let whose = source.as_ref().map_or("of all sources together".to_owned(), |source| format!("of `{source}`"));
+        Gate::SetAside { source, value, limit, for_priorities, until } => {
+            let whose = whose(source, value);
             let left = until.map(|until| format!(" for {}", left(until, now))).unwrap_or_default();
             format!("what is left of the limit {limit} {whose} is set aside for {} (`reserve`){left}", named(for_priorities))
         }
@@ -250,6 +250,15 @@ pub fn story(story: Story, started: Timestamp) -> StoryLine {
     StoryLine { score: story.score.total as f64 / 1e6, rank: story.rank, ready: story.ready, waited, items: items.collect() }
 }
 
+/// `value`: as in `customer=acme`.
+fn whose(source: &Option<String>, value: &Option<String>) -> String {
+    match (source, value) {
+        (Some(source), Some(value)) => format!("of {value} at `{source}`"),
+        (Some(source), None) => format!("of `{source}`"),
+        (None, _) => "of all sources together".into(),
+    }
+}
+
 /// No limit of the config.
 fn is_learned(limit: &str) -> bool {
     [Because::LearnedRate, Because::ToldQuota].iter().any(|because| because.word() == limit)
@@ -264,7 +273,6 @@ fn learned_words(source: &str, limit: &str) -> String {
 
 /// What held a task back, when that is over.
 fn held_back(gate: &Gate) -> String {
-    let whose = |source: &Option<String>| source.as_ref().map_or("of all sources together".into(), |source| format!("of `{source}`"));
     match gate {
         Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` ({reason})"),
         Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of its collector `{collector}` ({reason})"),
@@ -272,9 +280,9 @@ fn held_back(gate: &Gate) -> String {
         Gate::RetryAfter { source, .. } => format!("a pause that `{source}` asked for"),
         Gate::Cap { .. } => cap_words(gate),
         Gate::Limit { source: Some(source), limit, .. } if is_learned(limit) => learned_words(source, limit),
-        Gate::Limit { source, limit, .. } => format!("the limit {limit} {}", whose(source)),
-        Gate::SetAside { source, limit, for_priorities, .. } => {
-            format!("what is set aside of the limit {limit} {} for {}", whose(source), named(for_priorities))
+        Gate::Limit { source, value, limit, .. } => format!("the limit {limit} {}", whose(source, value)),
+        Gate::SetAside { source, value, limit, for_priorities, .. } => {
+            format!("what is set aside of the limit {limit} {} for {}", whose(source, value), named(for_priorities))
         }
         Gate::SlotsSetAside { for_priorities, .. } => format!("the slots that are set aside for {}", named(for_priorities)),
         Gate::WouldWait { source, .. } => format!("permits of `{source}`, all of which other attempts took"),

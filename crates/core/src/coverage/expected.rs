@@ -199,6 +199,16 @@ impl Expected {
         dataset.shown.iter().map(|(name, var)| (name.clone(), text(var))).collect()
     }
 
+    /// What a name of the config means for the item, qualified or not; null has an empty text. `None`: it has no such thing.
+    pub fn value(&self, item: ItemIx, name: &str) -> Option<String> {
+        let dataset = &self.datasets[self.dataset_of(item)];
+        let var = dataset.vars.get(name)?;
+        let dimension = usize::from(var.dimension);
+        let mut text = String::new();
+        self.dimensions[dataset.dimensions[dimension]].write(var.column, dataset.digits(item)[dimension] as usize, &mut text);
+        Some(text)
+    }
+
     /// The item whose key is exactly this one.
     pub fn find(&self, key: &str) -> Option<ItemIx> {
         let mut candidate = String::with_capacity(key.len());

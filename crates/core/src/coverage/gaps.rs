@@ -116,15 +116,10 @@ fn object_at(inventory: &Inventory, item: &GapItem, record: Option<&ItemRecord>,
     }
 }
 
-/// The values that gaps must share to share a task; a dataset that is only watched makes no tasks.
+/// The values that gaps must share to share a task: of the collector's `group_by`, and of what the source's limits are told apart
+/// by. A dataset that is only watched makes no tasks.
 fn group(spec: &Spec, expected: &Expected, dataset: &Dataset, item: ItemIx) -> Vec<String> {
-    let collector = dataset.collector.as_ref().and_then(|name| spec.collectors.get(name));
-    let Some(group_by) = collector.map(|collector| &collector.batch.group_by).filter(|group_by| !group_by.is_empty()) else {
-        return Vec::new();
-    };
-    let values = expected.values(item);
-    let value = |wanted: &String| values.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
-    group_by.iter().map(|name| value(name).unwrap_or_default()).collect()
+    spec.group_names(dataset).map(|name| expected.value(item, name).unwrap_or_default()).collect()
 }
 
 fn dataset_of<'a>(spec: &'a Spec, expected: &Expected, item: ItemIx) -> &'a Dataset {
@@ -185,6 +180,32 @@ mod tests {
         let opened = gaps(&evidence, &Coverage::of(&evidence, now).unwrap(), now).opened;
         // As it is remembered.
         assert_eq!(opened[0].due, Some(at("2024-11-01T00:00:00.000001Z")));
+    }
+
+    #[test]
+    fn a_gap_has_a_value_of_each_name_that_its_tasks_are_told_apart_by() {
+        let group = |names: &str, by: &str, collected: bool| {
+            let files = Files::of([("c.csv", "customer_id,tier\nacme,gold\n")]);
+            let collector = format!("collector: {{ command: [get], batch: {{ size: 9, group_by: {names} }} }}");
+            let text = format!(
+                "lake: ./lake\nsources: {{ crm: {{ hosts: [crm.org], limits: {{ by: {by}, per_minute: 9 }} }} }}\n\
+                 dimensions:\n  customer: {{ table: c.csv, id: customer_id }}\n  day: [1]\n\
+                 datasets:\n  d:\n    source: crm\n    key: \"{{customer_id}}/{{day}}\"\n    for: [customer, day]\n    {}\n",
+                if collected { &collector } else { "min_size: 1B" }
+            );
+            let config = crate::spec::ConfigFile { name: "adce.yaml".into(), text };
+            let loaded = crate::spec::load(&[config], std::path::Path::new("/"), &|_| None, &files);
+            let spec = loaded.spec().unwrap_or_else(|problems| panic!("{problems:?}"));
+            let expected = super::super::expand(&spec, &files, at("2024-12-01T00:00:00Z")).unwrap();
+            super::group(&spec, &expected, &spec.datasets["d"], ItemIx(0))
+        };
+        assert_eq!(group("[day]", "customer", false), [""; 0], "nobody collects it");
+        assert_eq!(group("[]", "customer", true), ["acme"]);
+        assert_eq!(group("[day]", "customer", true), ["1", "acme"]);
+        assert_eq!(group("[customer, day]", "customer", true), ["acme", "1"]);
+        // However it is named.
+        assert_eq!(group("[customer.tier]", "customer.customer_id", true), ["gold", "acme"]);
+        assert_eq!(group("[customer_id]", "tier", true), ["acme", "gold"]);
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl Ledger {
         }
     }
 
+    /// Nothing is open, and no window can see anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open == 0 && self.marks.is_empty()
+    }
+
     /// How many instants it remembers.
     pub(super) fn len(&self) -> usize {
         self.marks.len()

@@ -1,4 +1,4 @@
-//! The limiter: one question to all limits of a source and of all sources together, answered as a whole.
+//! The limiter: one question to all limits of a source, of the value that asks and of all sources together, answered as a whole.
 //!
 //! Without the "as a whole" a request that its source admits but the rest refuses would use up the source's quota for
 //! nothing. Here either every scope admits and every scope is charged, or none is touched
@@ -16,13 +16,17 @@ use crate::time::{Boottime, Now};
 
 use super::learned::{Incident, Learned, Sign};
 use super::scope::{Holding, Load, Scope, Wait};
-use super::{Ask, Because, HoldOff, Permit, Reach, Restored, SourceIx, WindowUsage};
+use super::values::Values;
+use super::{Ask, Because, HoldOff, Permit, Reach, Restored, SourceIx, ValueUsage, WindowUsage};
+use crate::ids::ValueId;
 
 /// State of all limits. Two that were told the same are equal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limiter {
     sources: Vec<Scope>,
     all: Scope,
+    /// By source; `None`: its requests are not told apart.
+    values: Vec<Option<Values>>,
     /// By source.
     learned: Vec<Learned>,
     paused_until: Vec<Option<Boottime>>,
@@ -38,6 +42,7 @@ struct Granted {
     source: SourceIx,
     in_source: Holding,
     in_all: Holding,
+    in_value: Option<(ValueId, Holding)>,
     /// What [`Learned::take_back`] wants.
     learned: Option<Boottime>,
 }
@@ -48,6 +53,7 @@ impl Limiter {
         Limiter {
             sources: sources.iter().map(|(_, limits)| Scope::new(Reach::Source, limits)).collect(),
             all: Scope::new(Reach::AllSources, all),
+            values: vec![None; sources.len()],
             learned: sources.iter().map(|(_, limits)| Learned::new(limits)).collect(),
             paused_until: vec![None; sources.len()],
             granted: HashMap::new(),
@@ -56,9 +62,15 @@ impl Limiter {
         }
     }
 
+    /// From now on each value of the source's requests has these limits for itself, beside the source's own.
+    pub fn by_value(&mut self, source: SourceIx, limits: &Limits) {
+        self.values[source.0 as usize] = Some(Values::new(limits));
+    }
+
     /// Sets a share of every window aside, from now on; what was used before is nobody's.
     pub fn set_aside(&mut self, reserve: Reserve) {
         self.sources.iter_mut().chain([&mut self.all]).for_each(|scope| scope.set_aside(reserve));
+        self.values.iter_mut().flatten().for_each(|values| values.set_aside(reserve));
     }
 
     /// Permits get numbers from `first` on: a restarted engine goes on behind its predecessor's.
@@ -75,8 +87,12 @@ impl Limiter {
         self.next_permit += 1;
         let in_source = self.sources[ask.source.0 as usize].grant(ask, now);
         let in_all = self.all.grant(ask, now);
+        let in_value = self.values[ask.source.0 as usize].as_mut().map(|values| {
+            let value = ask.value.unwrap_or_default();
+            (value, values.charged(value, now).grant(ask, now))
+        });
         let learned = self.learned[ask.source.0 as usize].grant(Load::from(ask.kind).in_long(), now);
-        self.granted.insert(id, Granted { source: ask.source, in_source, in_all, learned });
+        self.granted.insert(id, Granted { source: ask.source, in_source, in_all, in_value, learned });
         Ok(Permit { id, source: ask.source, permits: Load::from(ask.kind).requests() })
     }
 
@@ -88,12 +104,28 @@ impl Limiter {
         }
     }
 
+    /// What refuses the same request of any other value as well.
+    pub fn refusal_of_any_value(&self, ask: &Ask, now: Boottime) -> Option<HoldOff> {
+        self.refusals_of_all_values(ask, now).reduce(HoldOff::or_longer)
+    }
+
     /// The shortest window that refuses `ask` at `now`: so long may others pass it. `None`: no window does.
     pub fn shortest_refusing_window(&self, ask: &Ask, now: Boottime) -> Option<Duration> {
         self.refusals(ask, now).filter_map(|hold_off| hold_off.because().window()).map(|window| window.span).min()
     }
 
     fn refusals(&self, ask: &Ask, now: Boottime) -> impl Iterator<Item = HoldOff> + '_ {
+        let (load, priority) = (Load::from(ask.kind), ask.priority);
+        let own = self.of_value(ask).map(|scope| scope.refusals(load, priority, now.max(self.latest)));
+        self.refusals_of_all_values(ask, now).chain(own.into_iter().flatten())
+    }
+
+    /// The limits that its value has for itself.
+    fn of_value(&self, ask: &Ask) -> Option<&Scope> {
+        Some(self.values[ask.source.0 as usize].as_ref()?.scope(ask.value.unwrap_or_default()))
+    }
+
+    fn refusals_of_all_values(&self, ask: &Ask, now: Boottime) -> impl Iterator<Item = HoldOff> + '_ {
         let now = now.max(self.latest);
         let load = Load::from(ask.kind);
         let paused = self.paused(ask.source, now);
@@ -107,6 +139,13 @@ impl Limiter {
         let (now, load) = (now.max(self.latest), Load::from(ask.kind));
         let of_source = self.sources[ask.source.0 as usize].within_share(load, ask.priority, now);
         let mut windows = of_source.chain(self.all.within_share(load, ask.priority, now)).peekable();
+        windows.peek().is_some() && windows.all(|within| within)
+    }
+
+    /// Likewise, of the windows that its value has for itself.
+    pub fn is_within_its_share_of_its_value(&self, ask: &Ask, now: Boottime) -> bool {
+        let (now, load) = (now.max(self.latest), Load::from(ask.kind));
+        let mut windows = self.of_value(ask).into_iter().flat_map(|scope| scope.within_share(load, ask.priority, now)).peekable();
         windows.peek().is_some() && windows.all(|within| within)
     }
 
@@ -130,7 +169,7 @@ impl Limiter {
     #[cfg(test)]
     pub(crate) fn of_sources_alone(&self) -> Limiter {
         let all = Scope::new(Reach::AllSources, &crate::spec::Limits::default());
-        Limiter { all, paused_until: vec![None; self.sources.len()], ..self.clone() }
+        Limiter { all, paused_until: vec![None; self.sources.len()], values: vec![None; self.sources.len()], ..self.clone() }
     }
 
     fn paused(&self, source: SourceIx, now: Boottime) -> Option<HoldOff> {
@@ -150,6 +189,11 @@ impl Limiter {
         let granted = self.granted.get_mut(&permit).expect("looked up above");
         self.sources[granted.source.0 as usize].sent(&mut granted.in_source, now);
         self.all.sent(&mut granted.in_all, now);
+        if let Some((value, holding)) = &mut granted.in_value
+            && let Some(scope) = self.values[granted.source.0 as usize].as_mut().and_then(|values| values.known(*value))
+        {
+            scope.sent(holding, now);
+        }
         Ok(())
     }
 
@@ -164,6 +208,11 @@ impl Limiter {
         }
         self.sources[granted.source.0 as usize].settle(granted.in_source, how, now);
         self.all.settle(granted.in_all, how, now);
+        if let Some((value, holding)) = granted.in_value
+            && let Some(scope) = self.values[granted.source.0 as usize].as_mut().and_then(|values| values.known(value))
+        {
+            scope.settle(holding, how, now);
+        }
     }
 
     /// The whole source is left alone until then; a pause that is there already is never shortened.
@@ -210,8 +259,8 @@ impl Limiter {
 
     /// Counts permits that an earlier process used or may have used. Not settled: everything it may have sent is on its
     /// way no longer than `linger` from now, because that process is dead. `None`: to a source that the config does not
-    /// know (any more), which counts for all sources together all the same.
-    pub fn restore(&mut self, source: Option<SourceIx>, permits: u32, sent: Restored, now: Boottime) {
+    /// know (any more), which counts for all sources together all the same. `value`: whose they were, as far as it is on record.
+    pub fn restore(&mut self, source: Option<SourceIx>, value: Option<ValueId>, permits: u32, sent: Restored, now: Boottime) {
         if permits == 0 {
             return;
         }
@@ -219,6 +268,9 @@ impl Limiter {
         let arrived_by = sent.last_arrival.unwrap_or(now + self.linger(source)).max(sent.first_sent);
         if let Some(source) = source {
             self.sources[source.0 as usize].restore(permits, arrived_by, now);
+            if let Some(values) = &mut self.values[source.0 as usize] {
+                values.charged(value.unwrap_or_default(), now).restore(permits, arrived_by, now);
+            }
         }
         self.all.restore(permits, arrived_by, now);
     }
@@ -226,6 +278,29 @@ impl Limiter {
     /// Every window of the source (`None`: of all sources together), shortest first.
     pub fn usage(&self, source: Option<SourceIx>, now: Boottime) -> Vec<WindowUsage> {
         self.scope(source).usage(now.max(self.latest))
+    }
+
+    /// Every value of the source of which something is known, in no particular order.
+    pub fn values(&self, source: SourceIx, now: Boottime) -> Vec<ValueUsage> {
+        let now = now.max(self.latest);
+        let of = |(value, scope): (ValueId, &Scope)| ValueUsage {
+            value,
+            windows: scope.usage(now),
+            in_flight: scope.in_flight(now),
+            refusal: scope.refusals(Load::Single, PriorityLevel::default(), now).reduce(HoldOff::or_longer),
+        };
+        self.values[source.0 as usize].iter().flat_map(Values::all).map(of).collect()
+    }
+
+    /// Whose value a permit that is out is charged to.
+    pub fn whose(&self, permit: PermitId) -> Option<(SourceIx, ValueId)> {
+        let granted = self.granted.get(&permit)?;
+        granted.in_value.as_ref().map(|(value, _)| (granted.source, *value))
+    }
+
+    /// Values of which something could still make a difference.
+    pub fn known_values(&self, source: SourceIx) -> impl Iterator<Item = ValueId> + '_ {
+        self.values[source.0 as usize].iter().flat_map(Values::all).map(|(value, _)| value)
     }
 
     /// Requests granted one by one and not settled.
@@ -236,7 +311,8 @@ impl Limiter {
     /// How much longer than its closed connection a request to this source (`None`: to any) may take to arrive: the
     /// longest of what its own limits and those of all sources together say.
     pub fn linger(&self, source: Option<SourceIx>) -> Duration {
-        self.scope(source).linger().max(self.all.linger())
+        let of_values = source.and_then(|source| self.values[source.0 as usize].as_ref()).map(|values| values.linger());
+        self.scope(source).linger().max(self.all.linger()).max(of_values.unwrap_or_default())
     }
 
     /// Permits that are out.
@@ -246,7 +322,8 @@ impl Limiter {
 
     /// Instants that windows and spacing remember.
     pub fn remembered(&self) -> usize {
-        self.sources.iter().chain([&self.all]).map(Scope::remembered).sum()
+        let of_values: usize = self.values.iter().flatten().map(Values::remembered).sum();
+        self.sources.iter().chain([&self.all]).map(Scope::remembered).sum::<usize>() + of_values
     }
 
     fn scope(&self, source: Option<SourceIx>) -> &Scope {

@@ -15,6 +15,9 @@
 //! A refusal takes nothing and changes nothing (`a_refusal_changes_nothing`), and says from when on the same question
 //! will be answered with yes if nothing else happens (`a_hold_off_ends_exactly_when_it_says`).
 //!
+//! Limits `by` a value ([`Limiter::by_value`]) are one more scope of the same question: a request is granted by the source's
+//! limits, those of its value and those of all sources together at once, or by none.
+//!
 //! This module never reads a clock, never waits and writes nothing down: the caller passes `now`, and makes a grant
 //! durable before it uses it.
 
@@ -28,6 +31,7 @@ pub mod retry_after;
 mod scope;
 mod shares;
 mod spread;
+mod values;
 
 use std::fmt;
 use std::time::Duration;
@@ -35,6 +39,7 @@ use std::time::Duration;
 pub use limiter::Limiter;
 pub use restart::{Restored, restored};
 
+use crate::ids::ValueId;
 use crate::ports::PermitId;
 use crate::spec::{PriorityLevel, Window};
 use crate::time::Boottime;
@@ -50,11 +55,14 @@ pub struct Ask {
     pub kind: AskKind,
     /// Of the task that it is for: something may be set aside for it.
     pub priority: PriorityLevel,
+    /// Of what the source's limits are told apart `by`; `None`: they are not, or nobody knows whose it is. All that
+    /// nobody knows of share one.
+    pub value: Option<ValueId>,
 }
 
 impl Ask {
     pub fn one(source: SourceIx) -> Self {
-        Ask { source, kind: AskKind::OneRequest, priority: PriorityLevel::default() }
+        Ask { source, kind: AskKind::OneRequest, priority: PriorityLevel::default(), value: None }
     }
 
     pub fn charged(source: SourceIx, permits: u32) -> Self {
@@ -67,6 +75,10 @@ impl Ask {
 
     pub fn of(self, priority: PriorityLevel) -> Self {
         Ask { priority, ..self }
+    }
+
+    pub fn by(self, value: Option<ValueId>) -> Self {
+        Ask { value, ..self }
     }
 }
 
@@ -132,6 +144,8 @@ impl HoldOff {
 /// Whose limits a rule belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reach {
+    /// Those that each value has for itself: here the one that asks.
+    Value,
     Source,
     AllSources,
 }
@@ -209,6 +223,7 @@ impl fmt::Display for Because {
             _ => write!(f, "`{}`", self.word())?,
         }
         match self.reach() {
+            Reach::Value => f.write_str(" of its value"),
             Reach::Source => f.write_str(" of the source"),
             Reach::AllSources => f.write_str(" of all sources together"),
         }
@@ -223,6 +238,16 @@ pub struct WindowUsage {
     pub used: u64,
     /// Set aside for priorities that do not need it now.
     pub set_aside: u64,
+}
+
+/// What one value has used of the limits that it has for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueUsage {
+    pub value: ValueId,
+    pub windows: Vec<WindowUsage>,
+    pub in_flight: u32,
+    /// What keeps its next request waiting, if its own limits do.
+    pub refusal: Option<HoldOff>,
 }
 
 /// Readings of the clock are cut to whole microseconds, so something that was read as settled at s may have arrived

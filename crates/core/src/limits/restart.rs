@@ -59,6 +59,7 @@ mod tests {
         Reservation {
             id: 1,
             source: "espn".into(),
+            value: None,
             permits: 5,
             boot_id: BootId("before".into()),
             first_sent: Boottime::from_secs(500),

@@ -9,6 +9,7 @@
 //! Whether both scopes agree is the limiter's business, not this module's.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ports::Settlement;
@@ -22,7 +23,8 @@ use super::{Ask, AskKind, Because, HoldOff, MILLION_MILLION, Reach, SHORTEST_WIN
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Scope {
     reach: Reach,
-    limits: Limits,
+    /// Shared by all values of a source.
+    limits: Arc<Limits>,
     shares: Shares,
     /// Spaced requests granted and not settled.
     unsettled: u32,
@@ -111,7 +113,7 @@ impl Scope {
             .and_then(|window| limits.burst.map(|burst| Spread::new(window, burst)));
         Scope {
             reach,
-            limits: limits.clone(),
+            limits: Arc::new(limits.clone()),
             shares: Shares::new(&limits.windows),
             unsettled: 0,
             lingering: VecDeque::new(),
@@ -330,6 +332,14 @@ impl Scope {
 
     pub(super) fn in_flight(&self, now: Boottime) -> u32 {
         self.unsettled + u32::try_from(self.lingering_at(now)).unwrap_or(u32::MAX)
+    }
+
+    /// Nothing that it was told could make a difference any more.
+    pub(super) fn is_at_rest(&mut self, now: Boottime) -> bool {
+        self.forget(now);
+        let is_delayed = self.limits.min_delay.zip(self.last_settled).is_some_and(|(delay, settled)| settled + delay > now);
+        let is_spread = self.spread.as_ref().is_some_and(|spread| !spread.is_at_rest(now));
+        self.unsettled == 0 && self.lingering.is_empty() && self.shares.is_empty() && !is_delayed && !is_spread
     }
 
     pub(super) fn remembered(&self) -> usize {

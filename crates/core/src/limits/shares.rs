@@ -73,6 +73,12 @@ impl Shares {
         self.own.iter_mut().for_each(|(_, counts)| counts.forget(now));
     }
 
+    /// Nothing is open, and no window can see anything.
+    pub(super) fn is_empty(&self) -> bool {
+        // What is somebody's is everybody's, too.
+        self.everybody.long.is_empty() && self.everybody.short.is_empty()
+    }
+
     pub(super) fn remembered(&self) -> usize {
         let of = |counts: &Counts| counts.long.len() + counts.short.len();
         of(&self.everybody) + self.own.iter().map(|(_, counts)| of(counts)).sum::<usize>()

@@ -89,6 +89,11 @@ impl Spread {
         self.even = self.even.max(sent.min(self.scaled(now) + u128::from(self.burst) * self.share));
     }
 
+    /// Nothing is held, and nothing is ahead of the clock.
+    pub(super) fn is_at_rest(&self, now: Boottime) -> bool {
+        self.held == 0 && self.even <= self.scaled(now)
+    }
+
     fn scaled(&self, at: Boottime) -> u128 {
         u128::from(at.0) * self.requests
     }

@@ -20,7 +20,7 @@ use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
 use super::{Acquire, Dispatcher, Gate, Paid, Prospect};
 use crate::gap::{Failure, Fault, Outcome, Progress, Standing};
-use crate::ids::{AttemptId, GapId, ItemId, TaskId};
+use crate::ids::{AttemptId, GapId, ItemId, TaskId, ValueId};
 use crate::limits::breaker::{self, Turn};
 use crate::limits::learned::Sign;
 use crate::limits::{Ask, SourceIx, retry_after};
@@ -77,7 +77,7 @@ impl Dispatcher {
             }
             Terms::Charged(charge, needs) => self.grants.take_under(charge, needs, now.boot).map(|permit| (permit, None, Paid::Ahead)),
             Terms::Full => {
-                let ask = Ask::one(source).of(self.priority_of(attempt));
+                let ask = self.one_request(attempt, source);
                 self.grants.take(ask, now).map(|(permit, before)| (permit, before, Paid::Now))
             }
         };
@@ -89,9 +89,16 @@ impl Dispatcher {
             }
             Err(refusal) => {
                 self.waits(attempt, source, false, now);
-                Acquire::Wait { gate: self.limit_gate(Some(source), self.priority_of(attempt), &refusal), until: refusal.at() }
+                Acquire::Wait { gate: self.limit_gate_of(attempt, source, &refusal), until: refusal.at() }
             }
         }
+    }
+
+    /// Whose a request of this attempt to this source is; `None`: the source tells nobody apart.
+    pub fn whose(&self, attempt: AttemptId, source: &str) -> Option<ValueId> {
+        let source = self.source_ix(source)?;
+        self.rules.told_apart(source)?;
+        Some(self.value_of(attempt, source).unwrap_or_default())
     }
 
     /// What the next request of an attempt to this source needs.
@@ -126,10 +133,14 @@ impl Dispatcher {
             return None;
         }
         match self.terms_of(attempt, source) {
-            Terms::Full => Some(Ask::one(source).of(self.priority_of(attempt))),
+            Terms::Full => Some(self.one_request(attempt, source)),
             Terms::Charged(_, Under::Ask(ask)) => Some(ask),
             Terms::First(_) | Terms::Charged(_, Under::NothingMore) => None,
         }
+    }
+
+    pub(super) fn one_request(&self, attempt: AttemptId, source: SourceIx) -> Ask {
+        Ask::one(source).of(self.priority_of(attempt)).by(self.value_of(attempt, source))
     }
 
     fn goes_ahead(&mut self, attempt: AttemptId, source: SourceIx, permit: PermitId, paid: Paid, now: Now) {
@@ -301,6 +312,7 @@ impl Dispatcher {
     pub fn sent(&mut self, permit: PermitId, now: Now) -> Option<Boottime> {
         match self.grants.sent(permit, now.boot) {
             Ok(()) => {
+                self.wake_whose(permit);
                 if let Some(holder) = self.holders.get_mut(&permit) {
                     holder.sent.get_or_insert(now.boot);
                     if let Some(running) = self.running.get_mut(&holder.attempt) {
@@ -323,7 +335,25 @@ impl Dispatcher {
                 self.habits.answered(holder.source, at.since(sent));
             }
         }
-        self.grants.settle(permit, how, now)
+        self.settle_permit(permit, how, now)
+    }
+
+    /// What its value has left may be more afterwards.
+    fn settle_permit(&mut self, permit: PermitId, how: Settlement, now: Now) -> Vec<Change> {
+        let whose = self.grants.whose(permit);
+        let changes = self.grants.settle(permit, how, now);
+        self.wake_value(whose);
+        changes
+    }
+
+    fn wake_whose(&mut self, permit: PermitId) {
+        self.wake_value(self.grants.whose(permit));
+    }
+
+    fn wake_value(&mut self, whose: Option<(SourceIx, ValueId)>) {
+        if let Some((source, value)) = whose {
+            self.classes.wake_value(source, value, &self.book);
+        }
     }
 
     /// For the breaker and the pauses of the source.
@@ -521,8 +551,8 @@ impl Dispatcher {
     /// An attempt holds nothing any more. Its own permits are settled; those it handed out are with whoever sends.
     fn give_back(&mut self, attempt: AttemptId, ended: &Attempt, charge: Settlement, now: Now) -> Vec<Change> {
         self.waiters.retain(|(_, waiting)| *waiting != attempt);
-        let first = ended.first_permit.map(|permit| self.grants.settle(permit, Settlement::Unsent, now));
-        let charge = ended.charge.map(|permit| self.grants.settle(permit, charge, now));
+        let first = ended.first_permit.map(|permit| self.settle_permit(permit, Settlement::Unsent, now));
+        let charge = ended.charge.map(|permit| self.settle_permit(permit, charge, now));
         first.into_iter().chain(charge).flatten().collect()
     }
 

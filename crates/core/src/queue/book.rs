@@ -16,7 +16,7 @@ use super::classes::{CollectorIx, TaskSlot};
 use super::line::Places;
 use super::score::{NO_DUE, Place, PlaceRef, packed, unpacked};
 use crate::gap::{Gap, Progress, Reason, Task};
-use crate::ids::{GapId, TaskId};
+use crate::ids::{GapId, TaskId, ValueId};
 use crate::limits::SourceIx;
 use crate::spec::PriorityLevel;
 use crate::time::Timestamp;
@@ -33,6 +33,8 @@ pub(super) struct Bucket {
     pub collector: Option<CollectorIx>,
     pub priority: PriorityLevel,
     pub group: Vec<String>,
+    /// What of the group the source's limits are told apart by.
+    pub value: Option<ValueId>,
 }
 
 pub(super) type BucketIx = u32;
@@ -222,16 +224,21 @@ impl Book {
         self.buckets.get_index(at as usize).expect("a bucket that something is in is kept")
     }
 
-    /// Forgets those that nothing is in, once they are the most: a `group_by` day makes a new one every day.
-    pub(super) fn forget_empty_buckets(&mut self) {
+    pub(super) fn buckets(&self) -> impl Iterator<Item = &Bucket> {
+        self.buckets.iter()
+    }
+
+    /// Forgets those that nothing is in, once they are the most: a `group_by` day makes a new one every day. Says whether it did.
+    pub(super) fn forget_empty_buckets(&mut self) -> bool {
         if self.buckets.len() <= 2 * self.gap_at.len() + SPARE_BUCKETS {
-            return;
+            return false;
         }
         let before = std::mem::take(&mut self.buckets);
         let mut kept = |bucket: BucketIx| self.buckets.insert_full(before[bucket as usize].clone()).0 as BucketIx;
         self.gaps.values.iter_mut().flatten().for_each(|gap| gap.bucket = kept(gap.bucket));
         self.tasks.values.iter_mut().flatten().for_each(|task| task.bucket = kept(task.bucket));
         self.with_room = std::mem::take(&mut self.with_room).into_iter().map(|(bucket, tasks)| (kept(bucket), tasks)).collect();
+        true
     }
 
     // ------------------------------------------------------------------------------------------------------------ gaps

@@ -19,6 +19,8 @@ pub struct Census {
     /// Gaps whose task has ended by `task_ttl`.
     pub stood_back: usize,
     pub classes: usize,
+    /// Classes but for their values, those that nothing is in any more, too.
+    pub families: usize,
     pub ready: usize,
     pub delayed: usize,
     /// What is known of who was passed.
@@ -44,9 +46,9 @@ impl Census {
     pub fn sum(&self) -> usize {
         let Census { gaps, tasks, places: _, buckets, with_room, stood_back, classes, ready, delayed, passes, running, waiters, .. } =
             *self;
-        let Census { permits, reservations, fading, marks, outcomes, .. } = *self;
+        let Census { families, permits, reservations, fading, marks, outcomes, .. } = *self;
         let of_tasks = gaps + tasks + buckets + with_room + stood_back + classes + ready + delayed + passes + running + waiters;
-        of_tasks + permits + reservations + fading + marks + outcomes
+        of_tasks + families + permits + reservations + fading + marks + outcomes
     }
 }
 

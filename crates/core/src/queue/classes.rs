@@ -1,7 +1,13 @@
 //! The tasks that could start, kept so that the best one is found without looking at them all.
 //!
-//! A class is what shares everything a score and a limit depend on besides age: source, collector, priority, size band
-//! and the permits to start. Within it the order never changes with time, so the first of each class is enough.
+//! A class is what shares everything a score and a limit depend on besides age: source, its value (where the source's limits
+//! are told apart by one), collector, priority, size band and the permits to start. Within it the order never changes with
+//! time, so the first of each class is enough.
+//!
+//! Classes that differ in their value alone are a family: they score alike, and what the source or all sources together
+//! refuse to one of them they refuse to all. So of a family, too, the first class is enough, and one that its own value
+//! refuses *sleeps* until that can be over: ten thousand customers at their limits cost the pick nothing
+//! (`what_a_value_refuses_is_not_looked_at_again_before_it_can_be_over`). Whoever changes what a value has left wakes it.
 //!
 //! A class also remembers which of its tasks were passed, and until when they put up with it (promise 3). Being passed
 //! always hits the front of a class up to some place, so one mark stands for any number of tasks.
@@ -9,15 +15,18 @@
 //! Always true: patience belongs to the task. It ends with the first window that any of its passes named, so later passes
 //! never renew it, and a task that entered after a pass was not passed by it
 //! (`a_pass_hits_those_that_rank_higher_and_were_there`, `patience_is_not_renewed_and_goes_along_to_another_class`,
-//! `a_shorter_window_ends_the_patience_with_a_longer_one`, `pick_equals_brute_force`).
+//! `a_shorter_window_ends_the_patience_with_a_longer_one`, `pick_equals_brute_force`). A class without tasks is none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use indexmap::IndexMap;
 
+use super::Gate;
 use super::line::{Line, Places};
 use super::score::{Band, Place, PlaceRef, Rank};
+use crate::ids::ValueId;
 use crate::limits::{Ask, SourceIx};
+use crate::record::Waited;
 use crate::spec::PriorityLevel;
 use crate::time::{Boottime, SignedDuration, Timestamp};
 
@@ -27,9 +36,14 @@ pub(super) type CollectorIx = u16;
 /// Position of a task in the book.
 pub(super) type TaskSlot = u32;
 
+/// Position of a class.
+pub(super) type ClassIx = u32;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClassKey {
     pub source: Option<SourceIx>,
+    /// `None`: the source tells none apart.
+    pub value: Option<ValueId>,
     pub collector: CollectorIx,
     pub priority: PriorityLevel,
     pub band: Band,
@@ -37,10 +51,27 @@ pub(super) struct ClassKey {
     pub ask: Option<Ask>,
 }
 
+impl ClassKey {
+    fn of_family(self) -> Self {
+        self.of_value(None)
+    }
+
+    /// The same of another value.
+    pub(super) fn of_value(self, value: Option<ValueId>) -> Self {
+        ClassKey { value, ask: self.ask.map(|ask| ask.by(value)), ..self }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Classes {
-    classes: IndexMap<ClassKey, Class>,
-    occupied: BTreeSet<u32>,
+    at: HashMap<ClassKey, ClassIx>,
+    classes: Vec<Option<(ClassKey, Class)>>,
+    free: Vec<ClassIx>,
+    occupied: BTreeSet<ClassIx>,
+    /// Under the key that its classes share.
+    families: IndexMap<ClassKey, Family>,
+    /// Classes that sleep, by what would wake them.
+    sleepers: HashMap<(SourceIx, ValueId), Vec<ClassIx>>,
     /// Grows with every entry and every pass, and so tells which came first.
     tick: u64,
 }
@@ -56,7 +87,53 @@ pub(super) struct Class {
     since: BTreeSet<Place>,
     /// Patience that tasks brought along from another class.
     carried: BTreeMap<Place, Boottime>,
+    family: usize,
+    asleep: Option<Sleep>,
+    /// What holds back its first task, and since when; for stories only.
+    held: Option<Waited>,
 }
+
+/// Classes that differ in their value alone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Family {
+    /// By the places of their first tasks.
+    awake: BTreeSet<(Place, ClassIx)>,
+    /// By when they wake.
+    asleep: BTreeSet<(Boottime, ClassIx)>,
+    /// Those that were passed.
+    passed: BTreeSet<ClassIx>,
+    all: Ready,
+    sleeping: Ready,
+    /// What holds back all of it.
+    held: Option<Waited>,
+}
+
+/// How many are ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ready {
+    pub tasks: u64,
+    pub gaps: u64,
+}
+
+impl Ready {
+    fn add(&mut self, tasks: u64, gaps: u64) {
+        (self.tasks, self.gaps) = (self.tasks + tasks, self.gaps + gaps);
+    }
+
+    fn take(&mut self, tasks: u64, gaps: u64) {
+        (self.tasks, self.gaps) = (self.tasks - tasks, self.gaps - gaps);
+    }
+}
+
+/// Its value refuses, whatever happens elsewhere.
+#[derive(Clone, Debug)]
+struct Sleep {
+    until: Boottime,
+    gate: Gate,
+}
+
+/// For those who only somebody else can wake.
+const NOT_BY_ITSELF: Boottime = Boottime(u64::MAX);
 
 /// All tasks from `first` to `last` that were there at `tick` were passed.
 #[derive(Clone, Debug)]
@@ -78,72 +155,270 @@ impl Classes {
         gaps: usize,
         patience: Option<Boottime>,
         places: &impl Places,
-    ) -> u32 {
+    ) -> ClassIx {
         self.tick += 1;
-        let entry = self.classes.entry(key);
-        let at = entry.index() as u32;
-        let class = entry.or_default();
+        let at = self.find_or_make(key);
+        let (_, class) = self.classes[at as usize].as_mut().expect("found or made above");
+        let family = &mut self.families[class.family];
         class.gaps += gaps as u64;
+        family.all.add(1, gaps as u64);
         if let Some(until) = patience {
             class.carried.insert(place.clone(), until);
+            family.passed.insert(at);
         }
         if !class.passes.is_empty() {
             class.since.insert(place.clone());
             class.entered.insert(place, self.tick);
         }
+        let first_before = class.ready.first();
         class.ready.insert(task, places);
+        match class.asleep {
+            Some(_) => family.sleeping.add(1, gaps as u64),
+            None => family.has_first(at, first_before.map(|first| places.place_of(first).to_owned()), class.ready.first(), places),
+        }
+        at
+    }
+
+    fn find_or_make(&mut self, key: ClassKey) -> ClassIx {
+        if let Some(at) = self.at.get(&key) {
+            return *at;
+        }
+        let family = self.families.entry(key.of_family());
+        let class = Class { family: family.index(), ..Class::default() };
+        family.or_default();
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.classes.push(None);
+            self.classes.len() as ClassIx - 1
+        });
+        self.classes[at as usize] = Some((key, class));
+        self.at.insert(key, at);
         self.occupied.insert(at);
         at
     }
 
     /// Until when the task puts up with being passed, if it was.
-    pub(super) fn leave(&mut self, at: u32, place: &Place, task: TaskSlot, gaps: usize, places: &impl Places) -> Option<Boottime> {
-        let (_, class) = self.classes.get_index_mut(at as usize)?;
+    pub(super) fn leave(&mut self, at: ClassIx, place: &Place, task: TaskSlot, gaps: usize, places: &impl Places) -> Option<Boottime> {
+        let (_, class) = self.classes.get_mut(at as usize)?.as_mut()?;
+        let family = &mut self.families[class.family];
+        let was_first = class.ready.first() == Some(task);
         if !class.ready.remove(task, places) {
             return None;
         }
         class.gaps -= gaps as u64;
+        family.all.take(1, gaps as u64);
+        match class.asleep {
+            Some(_) => family.sleeping.take(1, gaps as u64),
+            None if was_first => family.has_first(at, Some(place.clone()), class.ready.first(), places),
+            None => {}
+        }
         let patience = class.patience(place);
         class.carried.remove(place);
         class.since.remove(place);
         class.entered.remove(place);
         class.forget_passes(places);
+        if !class.was_passed() {
+            family.passed.remove(&at);
+        }
         if class.ready.is_empty() {
-            self.occupied.remove(&at);
+            self.remove(at);
         }
         patience
     }
 
-    pub(super) fn occupied(&self) -> impl Iterator<Item = (u32, &ClassKey, &Class)> {
+    /// Nothing is in it any more.
+    fn remove(&mut self, at: ClassIx) {
+        self.wakes(at, None);
+        let Some((key, class)) = self.classes[at as usize].take() else { return };
+        let family = &mut self.families[class.family];
+        if family.all.tasks == 0 {
+            family.held = None;
+        }
+        self.at.remove(&key);
+        self.occupied.remove(&at);
+        self.free.push(at);
+    }
+
+    pub(super) fn occupied(&self) -> impl Iterator<Item = (ClassIx, &ClassKey, &Class)> {
         self.occupied.iter().map(|at| {
-            let (key, class) = self.classes.get_index(*at as usize).expect("an occupied class exists");
+            let (key, class) = self.class(*at);
             (*at, key, class)
         })
     }
 
-    pub(super) fn class(&self, at: u32) -> (&ClassKey, &Class) {
-        self.classes.get_index(at as usize).expect("classes are never removed")
+    pub(super) fn class(&self, at: ClassIx) -> (&ClassKey, &Class) {
+        let (key, class) = self.classes[at as usize].as_ref().expect("a class is there as long as a task is in it");
+        (key, class)
     }
 
+    pub(super) fn find(&self, key: &ClassKey) -> Option<ClassIx> {
+        self.at.get(key).copied()
+    }
+
+    /// With the key that all of its classes share; their values are in none.
+    pub(super) fn families(&self) -> impl Iterator<Item = (usize, &ClassKey, &Family)> {
+        let families = self.families.iter().enumerate().filter(|(_, (_, family))| family.all.tasks > 0);
+        families.map(|(at, (key, family))| (at, key, family))
+    }
+
+    pub(super) fn family_of(&self, at: ClassIx) -> (usize, &Family) {
+        let family = self.class(at).1.family;
+        (family, &self.families[family])
+    }
+
+    // ----------------------------------------------------------------------------------------------------------- sleep
+
+    /// Its value refuses it: it is not looked at again before `until`, or before somebody wakes that value.
+    pub(super) fn sleeps(&mut self, at: ClassIx, until: Option<Boottime>, gate: Gate, places: &impl Places) {
+        let Some((key, class)) = self.classes[at as usize].as_mut() else { return };
+        let (Some(source), Some(value), None, Some(first)) = (key.source, key.value, &class.asleep, class.ready.first()) else { return };
+        let until = until.unwrap_or(NOT_BY_ITSELF);
+        class.asleep = Some(Sleep { until, gate });
+        let family = &mut self.families[class.family];
+        family.awake.remove(&(places.place_of(first).to_owned(), at));
+        family.asleep.insert((until, at));
+        family.sleeping.add(class.tasks(), class.gaps);
+        self.sleepers.entry((source, value)).or_default().push(at);
+    }
+
+    /// Those whose time has come.
+    pub(super) fn wake(&mut self, now: Boottime, places: &impl Places) {
+        for family in 0..self.families.len() {
+            while let Some((_, at)) = self.families[family].asleep.first().copied().filter(|(until, _)| *until <= now) {
+                self.wakes(at, Some(places));
+            }
+        }
+    }
+
+    /// Something happened that may have changed what this value has left.
+    pub(super) fn wake_value(&mut self, source: SourceIx, value: ValueId, places: &impl Places) {
+        for at in self.sleepers.get(&(source, value)).cloned().unwrap_or_default() {
+            self.wakes(at, Some(places));
+        }
+    }
+
+    pub(super) fn wake_all(&mut self, places: &impl Places) {
+        let asleep: Vec<ClassIx> = self.sleepers.values().flatten().copied().collect();
+        asleep.into_iter().for_each(|at| self.wakes(at, Some(places)));
+    }
+
+    /// `places`: `None` if nothing is in it.
+    fn wakes(&mut self, at: ClassIx, places: Option<&dyn Places>) {
+        let Some((key, class)) = self.classes[at as usize].as_mut() else { return };
+        let Some(Sleep { until, .. }) = class.asleep.take() else { return };
+        let family = &mut self.families[class.family];
+        family.asleep.remove(&(until, at));
+        family.sleeping.take(class.ready.len() as u64, class.gaps);
+        if let (Some(first), Some(places)) = (class.ready.first(), places) {
+            family.awake.insert((places.place_of(first).to_owned(), at));
+        }
+        let whose = (key.source.expect("only who has a value sleeps"), key.value.expect("only who has a value sleeps"));
+        if let Some(sleepers) = self.sleepers.get_mut(&whose) {
+            sleepers.retain(|other| *other != at);
+            if sleepers.is_empty() {
+                self.sleepers.remove(&whose);
+            }
+        }
+    }
+
+    /// When the first of those that sleep may start, as far as that is known.
+    pub(super) fn wakes_at(&self) -> Option<Boottime> {
+        let first = self.families.values().filter_map(|family| family.asleep.first()).map(|(until, _)| *until).min();
+        first.filter(|until| *until != NOT_BY_ITSELF)
+    }
+
+    /// What keeps the first to wake of a family asleep.
+    pub(super) fn first_asleep(&self, family: &Family) -> Option<&Gate> {
+        let (_, at) = family.asleep.first()?;
+        self.class(*at).1.asleep.as_ref().map(|sleep| &sleep.gate)
+    }
+
+    // ---------------------------------------------------------------------------------------------------------- stories
+
+    /// What holds back its first task (or all of its family), since when.
+    pub(super) fn note_held(&mut self, at: ClassIx, whole_family: bool, gate: Gate, now: Timestamp) {
+        let Some((_, class)) = self.classes[at as usize].as_mut() else { return };
+        let held = if whole_family { &mut self.families[class.family].held } else { &mut class.held };
+        match held {
+            Some(waited) if waited.gate.is_like(&gate) => waited.gate = gate,
+            _ => *held = Some(Waited { since: now, gate }),
+        }
+    }
+
+    pub(super) fn held(&self, at: ClassIx) -> Option<&Waited> {
+        let class = self.class(at).1;
+        class.held.as_ref().or(self.families[class.family].held.as_ref())
+    }
+
+    pub(super) fn take_held(&mut self, at: ClassIx) -> Option<Waited> {
+        let (_, class) = self.classes[at as usize].as_mut()?;
+        class.held.take().or_else(|| self.families[class.family].held.take())
+    }
+
+    // ----------------------------------------------------------------------------------------------------------- passes
+
     /// All tasks of class `at` that rank above `rank` are passed now. `score` of a time of detection never grows.
-    pub(super) fn pass(&mut self, at: u32, until: Boottime, rank: &Rank, score: impl Fn(Timestamp) -> i64, places: &impl Places) {
+    pub(super) fn pass(&mut self, at: ClassIx, until: Boottime, rank: &Rank, score: impl Fn(Timestamp) -> i64, places: &impl Places) {
         self.tick += 1;
         let tick = self.tick;
-        if let Some((_, class)) = self.classes.get_index_mut(at as usize) {
+        if let Some((_, class)) = self.classes[at as usize].as_mut() {
             class.pass(tick, until, rank, score, places);
+            if class.was_passed() {
+                self.families[class.family].passed.insert(at);
+            }
         }
     }
 
     pub(super) fn count(&self, census: &mut super::Census) {
-        census.classes = self.classes.len();
-        census.ready = self.classes.values().map(|class| class.ready.len()).sum();
-        census.passes = self.classes.values().map(|class| class.passes.len() + class.entered.len() + class.carried.len()).sum();
+        let classes = || self.classes.iter().flatten().map(|(_, class)| class);
+        (census.classes, census.families) = (self.at.len(), self.families.len());
+        census.ready = classes().map(|class| class.ready.len()).sum();
+        census.passes = classes().map(|class| class.passes.len() + class.entered.len() + class.carried.len()).sum();
     }
 
     /// How many tasks rank higher. Counts them one by one: for a person's question, not for the pick.
     pub(super) fn count_where(&self, ranks_higher: impl Fn(&ClassKey, TaskSlot) -> bool) -> u64 {
         let of = |key: &ClassKey, class: &Class| class.ready.iter().take_while(|task| ranks_higher(key, *task)).count() as u64;
         self.occupied().map(|(_, key, class)| of(key, class)).sum()
+    }
+}
+
+impl Family {
+    /// The best-placed class that does not sleep; the first one behind `after`.
+    pub(super) fn next_awake(&self, after: Option<(Place, ClassIx)>) -> Option<ClassIx> {
+        use std::ops::Bound;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.awake.range((from, Bound::Unbounded)).next().map(|(_, at)| *at)
+    }
+
+    /// In the order of their first tasks; those that sleep are not among them.
+    pub(super) fn awake(&self) -> impl Iterator<Item = ClassIx> {
+        self.awake.iter().map(|(_, at)| *at)
+    }
+
+    /// Those that sleep, too.
+    pub(super) fn classes(&self) -> impl Iterator<Item = ClassIx> {
+        self.awake().chain(self.asleep.iter().map(|(_, at)| *at))
+    }
+
+    /// Classes of which some tasks were passed.
+    pub(super) fn passed(&self) -> impl Iterator<Item = ClassIx> {
+        self.passed.iter().copied()
+    }
+
+    pub(super) fn all(&self) -> Ready {
+        self.all
+    }
+
+    pub(super) fn sleeping(&self) -> Ready {
+        self.sleeping
+    }
+
+    fn has_first(&mut self, at: ClassIx, before: Option<Place>, first: Option<TaskSlot>, places: &impl Places) {
+        let first = first.map(|first| places.place_of(first).to_owned());
+        if before != first {
+            before.map(|before| self.awake.remove(&(before, at)));
+            first.map(|first| self.awake.insert((first, at)));
+        }
     }
 }
 
@@ -163,6 +438,10 @@ impl Class {
 
     pub(super) fn gaps(&self) -> u64 {
         self.gaps
+    }
+
+    fn was_passed(&self) -> bool {
+        !self.passes.is_empty() || !self.carried.is_empty()
     }
 
     /// The best-placed task that is not passed any more.
@@ -274,7 +553,8 @@ mod tests {
 
     use super::*;
 
-    const KEY: ClassKey = ClassKey { source: Some(SourceIx(0)), collector: 0, priority: PriorityLevel::High, band: 0, ask: None };
+    const KEY: ClassKey =
+        ClassKey { source: Some(SourceIx(0)), value: None, collector: 0, priority: PriorityLevel::High, band: 0, ask: None };
 
     /// Task n stands at second n.
     struct Seconds;

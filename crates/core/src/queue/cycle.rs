@@ -63,7 +63,8 @@ impl Dispatcher {
         old.sort_by_cached_key(|(task, _)| std::cmp::Reverse(self.rank_of(*task, now)));
         let mut changes = Vec::new();
         for (at, (task, stood)) in old.iter().enumerate() {
-            let waited = self.held.get(&self.class_key(*task)).map(|waited| waited.gate.clone());
+            let waited =
+                self.classes.find(&self.class_key(*task)).and_then(|class| self.classes.held(class)).map(|waited| waited.gate.clone());
             self.unqueue(*task);
             let ended = self.book.stand_back(*task);
             changes.push(Change::RemoveTask(ended.id));

@@ -6,7 +6,7 @@
 //!
 //! The parts: `form` makes tasks of gaps, `pick` chooses, `attempt` follows what runs, `report` answers questions.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::absences::Absences;
 use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Nanos, Phase, TaskEntry};
@@ -19,7 +19,7 @@ use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
 use super::useful::{Drawing, Habits};
 use super::{Charge, GapNews, Rules, Score};
 use crate::gap::{Failure, Fault, Gap, Outcome, Standing, Task};
-use crate::ids::{AttemptId, GapId, TaskId};
+use crate::ids::{AttemptId, GapId, TaskId, ValueId};
 use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
 use crate::ports::PermitId;
@@ -51,8 +51,6 @@ pub struct Dispatcher {
     /// Who has each permit that was asked for and is not settled.
     pub(super) holders: HashMap<PermitId, Holder>,
     pub(super) habits: Habits,
-    /// What holds back the first task of a class, and since when; for stories only.
-    pub(super) held: HashMap<ClassKey, Waited>,
     pub(super) cycle: Cycle,
     /// Nothing starts any more, and who waits for a source that is shut for long keeps everything from ending.
     pub(super) winds_down: bool,
@@ -207,7 +205,6 @@ impl Dispatcher {
             waiters: BTreeSet::new(),
             holders: HashMap::new(),
             habits: Habits::default(),
-            held: HashMap::new(),
             cycle: Cycle::default(),
             winds_down: false,
             rules,
@@ -268,12 +265,8 @@ impl Dispatcher {
     }
 
     fn restore_task(&mut self, task: &Task, edit: &mut Edit) -> Option<TaskSlot> {
-        let bucket = Bucket {
-            source: task.source.as_deref().and_then(|source| self.source_ix(source)),
-            collector: self.collector_ix(&task.collector),
-            priority: task.priority,
-            group: task.group.clone(),
-        };
+        let source = task.source.as_deref().and_then(|source| self.source_ix(source));
+        let bucket = self.bucket(source, self.collector_ix(&task.collector), task.priority, task.group.clone());
         bucket.collector?;
         let bucket = self.book.bucket_at(bucket);
         let (collector, cut) = terms(&self.book, &self.rules, bucket)?;
@@ -321,7 +314,10 @@ impl Dispatcher {
             }
         }
         let changes = self.finish(edit, now);
-        self.book.forget_empty_buckets();
+        if self.book.forget_empty_buckets() {
+            let used: HashSet<ValueId> = self.book.buckets().filter_map(|bucket| bucket.value).collect();
+            self.grants.forget_names(|value| used.contains(&value));
+        }
         changes
     }
 
@@ -497,6 +493,7 @@ impl Dispatcher {
         let collector = bucket.collector.expect("a task has a collector");
         ClassKey {
             source: bucket.source,
+            value: bucket.value,
             collector,
             priority: bucket.priority,
             band: self.weights.band(entry.gaps.len()),
@@ -564,14 +561,30 @@ impl Dispatcher {
     fn entry(&mut self, mut gap: Gap) -> GapEntry {
         let dataset = self.dataset_ix(&gap.dataset);
         let terms = &self.rules.datasets[usize::from(dataset)];
-        let bucket = Bucket {
-            source: terms.source.as_deref().and_then(|source| self.source_ix(source)),
-            collector: terms.collector.as_deref().and_then(|collector| self.collector_ix(collector)),
-            priority: gap.priority,
-            group: std::mem::take(&mut gap.group),
-        };
+        let source = terms.source.as_deref().and_then(|source| self.source_ix(source));
+        let collector = terms.collector.as_deref().and_then(|collector| self.collector_ix(collector));
+        let bucket = self.bucket(source, collector, gap.priority, std::mem::take(&mut gap.group));
         let bucket = self.book.bucket_at(bucket);
         GapEntry::new(gap, dataset, bucket)
+    }
+
+    fn bucket(&mut self, source: Option<SourceIx>, collector: Option<CollectorIx>, priority: PriorityLevel, group: Vec<String>) -> Bucket {
+        let value = source.zip(collector).and_then(|(source, collector)| {
+            let text = value_in(&self.rules, &group, (Some(source), collector), source)?;
+            Some(self.grants.name(text))
+        });
+        Bucket { source, collector, priority, group, value }
+    }
+
+    /// Whose a request of this attempt to this source is, where the source tells that apart: the value that its task has of the
+    /// source's `by`. A program by hand, and a task that has none, are nobody's.
+    pub(super) fn value_of(&self, attempt: AttemptId, source: SourceIx) -> Option<ValueId> {
+        self.rules.told_apart(source)?;
+        let bucket = self.book.bucket(self.book.task(self.running.get(&attempt)?.task).bucket);
+        if bucket.source == Some(source) {
+            return bucket.value;
+        }
+        value_in(&self.rules, &bucket.group, (bucket.source, bucket.collector?), source).map(ValueId::of)
     }
 
     pub(super) fn plain_gap(&self, gap: GapSlot) -> Gap {
@@ -599,6 +612,13 @@ impl Dispatcher {
         let attempts = attempts.iter().copied().collect();
         Some(Change::PutSuccess(self.collector_name(collector).into(), attempts))
     }
+}
+
+/// The value of what `of` tells its requests apart by, in a group of these.
+pub(super) fn value_in<'a>(rules: &Rules, group: &'a [String], whose: (Option<SourceIx>, CollectorIx), of: SourceIx) -> Option<&'a str> {
+    let by = rules.told_apart(of)?;
+    let at = rules.group_names(whose.0, usize::from(whose.1)).position(|name| name == &*by.name)?;
+    group.get(at).map(String::as_str)
 }
 
 fn unqueue(book: &mut Book, classes: &mut Classes, timers: &mut BTreeSet<(Timestamp, TaskSlot)>, task: TaskSlot) -> Option<Boottime> {

@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::book::Phase;
+use super::classes::CollectorIx;
+use super::dispatcher::value_in;
 use super::{Acquire, Charge, Dispatcher, Gate, Pick, Prospect, Rules, Score, Start};
 use crate::gap::{Outcome, Task};
-use crate::ids::{AttemptId, TaskId, Uuid};
-use crate::limits::Ask;
+use crate::ids::{AttemptId, TaskId, Uuid, ValueId};
+use crate::limits::SourceIx;
 use crate::ports::Settlement;
 use crate::spec::{Limits, PriorityLevel, Reserve};
 use crate::time::{Boottime, Now, SignedDuration, Timestamp};
@@ -77,6 +79,8 @@ pub enum Foresight {
 pub struct Bottleneck {
     /// `None`: all sources together, or the slots.
     pub source: Option<String>,
+    /// `customer=acme`: of a limit that each value has for itself, the one with most to ask for.
+    pub value: Option<String>,
     /// `per_minute: 20`, `min_delay`, `in_flight`, `slots`.
     pub limit: String,
     /// One request every so long.
@@ -97,6 +101,7 @@ pub struct ReservePrice {
 pub fn reserve_price(mut dispatcher: Dispatcher, foreseen: &Forecast, assumptions: &Assumptions, now: Now) -> Option<ReservePrice> {
     dispatcher.rules.reserve = Reserve::default();
     dispatcher.grants.set_aside(Reserve::default());
+    dispatcher.classes.wake_all(&dispatcher.book);
     let without = forecast(dispatcher, assumptions, now);
     Some(ReservePrice { done_by: foreseen.done_by?, done_by_without: without.done_by? })
 }
@@ -254,13 +259,14 @@ impl Rehearsal {
         }
     }
 
-    /// When the first waiting request may be sent.
+    /// When the first waiting request may be sent. Who stands first may wait for what only its own value lacks.
     fn permit_for_waiting(&self) -> Option<Boottime> {
-        let attempt = self.waiting.front()?;
-        let task = &self.running.get(attempt)?.start.task;
-        let ask = Ask::one(self.dispatcher.source_ix(task.source.as_deref()?)?).of(task.priority);
-        let refusal = self.dispatcher.grants.limiter().could_acquire(&ask, self.now.boot).err();
-        refusal.and_then(|refusal| refusal.at())
+        let at = |attempt: &AttemptId| {
+            let source = self.running.get(attempt)?.start.task.source.as_deref()?;
+            let ask = self.dispatcher.one_request(*attempt, self.dispatcher.source_ix(source)?);
+            self.dispatcher.grants.limiter().could_acquire(&ask, self.now.boot).err()?.at()
+        };
+        self.waiting.iter().filter_map(at).min()
     }
 
     fn advance(&mut self, at: Boottime) {
@@ -312,7 +318,8 @@ impl Rehearsal {
             }
             let collector = &dispatcher.rules.collectors[&*task.collector];
             let requests = if task.source.is_some() { collector.requests.of(task.gaps.len()) } else { 0 };
-            let done_by = now.wall_at(clocks.done(&task, requests));
+            let value = dispatcher.book.bucket(dispatcher.book.task(slot).bucket).value;
+            let done_by = now.wall_at(clocks.done(&task, value, requests));
             let score = self.scores.get(&task.id).copied().unwrap_or_default();
             self.tasks.push(Foreseen { task, score, requests, done_by, how: Foresight::Extrapolated });
         }
@@ -326,6 +333,9 @@ struct Clocks<'a> {
     rules: &'a Rules,
     /// By source.
     booked: HashMap<&'a str, Boottime>,
+    /// By source and value, of those that have limits for themselves.
+    of_values: HashMap<(&'a str, ValueId), Boottime>,
+    begins: Boottime,
     all_booked: Boottime,
     slots_booked: Boottime,
 }
@@ -333,10 +343,10 @@ struct Clocks<'a> {
 impl<'a> Clocks<'a> {
     fn new(rules: &'a Rules, a_request_takes: Duration, now: Now) -> Self {
         let booked = rules.sources.keys().map(|name| (&**name, now.boot)).collect();
-        Clocks { a_request_takes, rules, booked, all_booked: now.boot, slots_booked: now.boot }
+        Clocks { a_request_takes, rules, booked, of_values: HashMap::new(), begins: now.boot, all_booked: now.boot, slots_booked: now.boot }
     }
 
-    fn done(&mut self, task: &Task, requests: u64) -> Boottime {
+    fn done(&mut self, task: &Task, value: Option<ValueId>, requests: u64) -> Boottime {
         let every = |limits: &Limits| slowest(limits, &self.rules.reserve, task.priority, self.a_request_takes);
         let slots = slots_for(self.rules, task.priority);
         self.slots_booked = self.slots_booked + times(self.a_request_takes, requests.max(1)) / slots;
@@ -348,6 +358,11 @@ impl<'a> Clocks<'a> {
             *booked = *booked + times(every(&source.limits), requests);
             self.all_booked = self.all_booked + times(every(&self.rules.limits), requests);
             done = done.max(*booked).max(self.all_booked);
+            if let Some(by) = &source.by {
+                let of_value = self.of_values.entry((&**name, value.unwrap_or_default())).or_insert(self.begins);
+                *of_value = *of_value + times(every(&by.limits), requests);
+                done = done.max(*of_value);
+            }
         }
         done
     }
@@ -415,30 +430,52 @@ fn takes(limits: &Limits, reserve: &Reserve, a_request_takes: Duration, demand: 
 fn bottleneck(run: &Rehearsal) -> Option<Bottleneck> {
     let rules = &run.dispatcher.rules;
     let mut demand: HashMap<&str, Demand> = HashMap::new();
+    let mut of_values: HashMap<(&str, &str), Demand> = HashMap::new();
     let open = run.dispatcher.book.tasks().filter(|(_, task)| matches!(task.phase, Phase::Ready(_) | Phase::Delayed(_)));
     let open: Vec<Task> = open.map(|(slot, _)| run.dispatcher.plain_task(slot)).collect();
     for task in run.tasks.iter().map(|foreseen| &foreseen.task).chain(&open) {
         let requests = rules.collectors[&*task.collector].requests.of(task.gaps.len());
         let has_a_share = rules.reserve.shares().any(|(owner, _)| owner == task.priority);
         if let Some(source) = &task.source {
-            demand.entry(source).or_default().add(Demand { requests, of_others: if has_a_share { 0 } else { requests } });
+            let more = Demand { requests, of_others: if has_a_share { 0 } else { requests } };
+            demand.entry(source).or_default().add(more);
+            if let Some(value) = value_of_task(rules, task) {
+                of_values.entry((source, value)).or_default().add(more);
+            }
         }
     }
+    let busiest = |name: &str| {
+        let of_source = of_values.iter().filter(|((source, _), _)| *source == name).map(|((_, value), demand)| (demand.requests, *value));
+        let (_, value) = of_source.max_by_key(|(requests, value)| (*requests, std::cmp::Reverse(*value)))?;
+        Some((value, of_values[&(name, value)]))
+    };
     let mut of_all = Demand::default();
     demand.values().for_each(|of_source| of_all.add(*of_source));
     let total = of_all.requests;
     let a_request = run.assumed.a_request_takes;
     let of_sources = rules.sources.iter().flat_map(|(name, source)| {
         let demand = demand.get(&**name).copied().unwrap_or_default();
-        takes(&source.limits, &rules.reserve, a_request, demand).into_iter().map(|found| (Some(name.to_string()), found))
+        let of_source = takes(&source.limits, &rules.reserve, a_request, demand).into_iter();
+        let of_value = source.by.as_ref().zip(busiest(name)).map(|(by, (value, demand))| {
+            let named = format!("{}={value}", by.name);
+            takes(&by.limits, &rules.reserve, a_request, demand).into_iter().map(move |found| (Some(named.clone()), found))
+        });
+        let of_both = of_source.map(|found| (None, found)).chain(of_value.into_iter().flatten());
+        of_both.map(|(value, found)| (Some(name.to_string()), value, found)).collect::<Vec<_>>()
     });
-    let of_all = takes(&rules.limits, &rules.reserve, a_request, of_all).into_iter().map(|found| (None, found));
+    let of_all = takes(&rules.limits, &rules.reserve, a_request, of_all).into_iter().map(|found| (None, None, found));
     let every = a_request / rules.slots.max(1);
     let slots = (total > u64::from(rules.slots)).then(|| {
         let takes = every.saturating_mul(u32::try_from(total).unwrap_or(u32::MAX));
-        (None, ("slots".to_owned(), every, takes))
+        (None, None, ("slots".to_owned(), every, takes))
     });
-    let longest = of_sources.chain(of_all).chain(slots).max_by_key(|(_, (_, _, takes))| *takes);
-    let (source, (limit, every, takes)) = longest.filter(|(_, (_, _, takes))| !takes.is_zero())?;
-    Some(Bottleneck { source, limit, every, takes })
+    let longest = of_sources.chain(of_all).chain(slots).max_by_key(|(_, _, (_, _, takes))| *takes);
+    let (source, value, (limit, every, takes)) = longest.filter(|(_, _, (_, _, takes))| !takes.is_zero())?;
+    Some(Bottleneck { source, value, limit, every, takes })
+}
+
+/// What its requests are told apart by.
+fn value_of_task<'t>(rules: &Rules, task: &'t Task) -> Option<&'t str> {
+    let (source, collector) = (rules.sources.get_index_of(task.source.as_deref()?)?, rules.collectors.get_index_of(&*task.collector)?);
+    value_in(rules, &task.group, (Some(SourceIx(source as u32)), collector as CollectorIx), SourceIx(source as u32))
 }

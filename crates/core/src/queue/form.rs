@@ -35,7 +35,7 @@ pub(super) fn ask_of(rules: &Rules, bucket: &Bucket, gaps: usize) -> Option<Ask>
             (permits > 0).then(|| Ask::charged(source, permits))
         }
     };
-    ask.map(|ask| ask.of(bucket.priority))
+    ask.map(|ask| ask.of(bucket.priority).by(bucket.value))
 }
 
 /// The most gaps a task may have: at least one, even if no window ever admits it (`check` refuses such a config).
@@ -43,7 +43,8 @@ pub fn largest_batch(rules: &Rules, source: Option<&str>, collector: &str, prior
     let Some(terms) = rules.collectors.get(collector) else { return 1 };
     let batch = terms.batch.max(1) as usize;
     let (Some(source), Charging::Ahead) = (source.and_then(|source| rules.sources.get(source)), terms.charge) else { return batch };
-    let windows = source.limits.windows.iter().chain(&rules.limits.windows);
+    let of_a_value = source.by.iter().flat_map(|by| &by.limits.windows);
+    let windows = source.limits.windows.iter().chain(of_a_value).chain(&rules.limits.windows);
     let long = windows.filter(|window| window.span >= SHORTEST_WINDOW_OF_A_BATCH);
     let narrowest = long.map(|window| rules.reserve.admits(priority, window.requests)).min();
     let for_items = narrowest.map(|requests| requests.saturating_sub(terms.requests.per_task));

@@ -46,10 +46,24 @@ pub enum Gate {
     Cap { priority: Option<PriorityLevel>, tasks: u32, until: Timestamp },
     /// Its task stood in line for longer than `task_ttl`; it makes a new one with the next look, which is due then.
     StandsBack { until: Timestamp },
-    /// A declared limit has no room. `source` `None`: that of all sources together.
-    Limit { source: Option<String>, limit: String, until: Option<Boottime> },
-    /// What is left of a window (`source` `None`: of all sources together) is set aside for other priorities.
-    SetAside { source: Option<String>, limit: String, for_priorities: Vec<PriorityLevel>, until: Option<Boottime> },
+    /// A declared limit has no room. `source` `None`: that of all sources together; `value`: that of this value alone
+    /// (`customer=acme`).
+    Limit {
+        source: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
+        limit: String,
+        until: Option<Boottime>,
+    },
+    /// What is left of a window (whose it is, as of a limit) is set aside for other priorities.
+    SetAside {
+        source: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
+        limit: String,
+        for_priorities: Vec<PriorityLevel>,
+        until: Option<Boottime>,
+    },
     /// A better-scored task or request of the source waits for permits, and is not passed any more.
     Reserved { source: String, task: TaskId },
     /// So many attempts take all that its source admits: in any other of the slots it would only wait for permits.
@@ -73,7 +87,9 @@ impl Gate {
             | Gate::Reserved { source, .. }
             | Gate::WouldWait { source, .. } => (Some(source.clone()), None),
             Gate::CollectorBreaker { collector, .. } => (Some(collector.clone()), None),
-            Gate::Limit { source, limit, .. } | Gate::SetAside { source, limit, .. } => (source.clone(), Some(limit.clone())),
+            Gate::Limit { source, limit, value, .. } | Gate::SetAside { source, limit, value, .. } => {
+                (source.clone(), Some((limit.clone(), value.clone())))
+            }
             _ => (None, None),
         };
         std::mem::discriminant(self) == std::mem::discriminant(other) && what(self) == what(other)
@@ -122,6 +138,11 @@ impl Gate {
             Gate::RetryAfter { source, until, because: None } => format!("`{source}` asked to be left alone until {}", clock(until)),
             other => other.word().to_owned(),
         }
+    }
+
+    /// It holds one value alone: others of the source are not concerned.
+    pub fn is_of_one_value(&self) -> bool {
+        matches!(self, Gate::Limit { value: Some(_), .. } | Gate::SetAside { value: Some(_), .. })
     }
 
     /// Declared by the user, and nobody's fault: who waits for nothing else is not blamed for the time.
@@ -175,6 +196,33 @@ pub struct SourceFigures {
     pub learned_interval: Option<Duration>,
     /// What it says that it allows: so many requests in so long.
     pub told: Vec<(u32, Duration)>,
+    /// Of limits that each value has for itself; `None`: there are none.
+    #[serde(default)]
+    pub values: Option<ValuesFigures>,
+}
+
+/// How values stand to the limits that each has for itself. However many there are, only the worst few are named.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValuesFigures {
+    /// `customer`.
+    pub by: String,
+    /// Values that have used something which still counts.
+    pub known: u64,
+    /// Of these: the next request waits for their own limits.
+    pub waiting: u64,
+    /// Those that wait for longest, and then those that have used the most of a window.
+    pub worst: Vec<ValueFigures>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValueFigures {
+    /// `None`: of all requests of which nobody knows whose they are.
+    pub value: Option<String>,
+    pub windows: Vec<WindowFigures>,
+    pub in_flight: u32,
+    /// What its next request waits for, and until when, if that is known.
+    pub limit: Option<String>,
+    pub until: Option<Boottime>,
 }
 
 /// A collector as `status` and `limits` show it.

@@ -11,14 +11,19 @@
 //! (`what_a_charged_attempt_sends_through_us_is_spaced_and_not_charged_again`); the charge ends after the last of them
 //! (`a_charge_does_not_end_before_the_requests_it_paid_for`).
 //!
+//! Where a source's limits are told apart by a value, a reservation is of one value and says which, so that a successor charges
+//! those whose requests they were. One that nobody draws from any more is closed after its second, whether its value asks
+//! again or not, or as many would stay open as there ever were values.
+//!
 //! Always true: at any moment, what is durable counts at least the requests that were sent
 //! (`a_restart_at_any_point_loses_no_gap` compares the windows before and after).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Rules;
+use crate::ids::ValueId;
 use crate::limits::learned::{Incident, Sign};
 use crate::limits::{Ask, AskKind, HoldOff, Limiter, SourceIx, restored};
 use crate::ports::{PermitId, Quotas, Settlement};
@@ -51,6 +56,10 @@ pub(super) struct Grants {
     /// So long after its arrival a request may still count whose source the config does not know.
     elsewhere_counts_for: Duration,
     blocks: BTreeMap<u64, Block>,
+    /// Open ones of single values by when they are over, the first one first.
+    closing: VecDeque<(Boottime, SourceIx, u64)>,
+    /// What values are called.
+    names: HashMap<ValueId, Arc<str>>,
     /// The block of each permit that is out, and how much of it.
     out: HashMap<PermitId, (u64, u32)>,
     /// Settled blocks by when no window sees them any more.
@@ -64,7 +73,7 @@ pub(super) struct Grants {
     /// Changes that nothing waits for: they go with the next settlement.
     put_off: Vec<Change>,
     /// Half of their open reservation is used, and none is there to follow it.
-    soon_empty: Vec<SourceIx>,
+    soon_empty: Vec<(SourceIx, Option<ValueId>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,15 +85,18 @@ struct SourceTerms {
     ahead: bool,
     /// So long after its arrival a request may still count.
     counts_for: Duration,
-    /// The reservation that the next request uses.
-    open: Option<u64>,
+    /// The reservation that the next request uses, by its value.
+    open: HashMap<Option<ValueId>, u64>,
     /// The one that follows it.
-    next: Option<u64>,
+    next: HashMap<Option<ValueId>, u64>,
+    /// Requests are told apart by a value.
+    by_value: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Charged {
     source: SourceIx,
+    value: Option<ValueId>,
     priority: PriorityLevel,
     permits: u32,
     /// Not sent through us yet.
@@ -99,6 +111,7 @@ struct Charged {
 #[derive(Clone, Debug)]
 struct Block {
     source: SourceIx,
+    value: Option<ValueId>,
     permits: u32,
     handed_out: u32,
     settled: u32,
@@ -124,24 +137,30 @@ impl Grants {
     ) -> (Self, Vec<Change>) {
         let scopes: Vec<(String, Limits)> = rules.sources.iter().map(|(name, source)| (name.to_string(), source.limits.clone())).collect();
         let terms = rules.sources.iter().map(|(name, source)| {
-            let whole = reservation_size(&source.limits, &rules.limits);
+            let whole = reservation_size(&source.scopes(&rules.limits));
             let ahead = whole >= HALVED_FROM;
             SourceTerms {
                 name: name.clone(),
                 reserve: if ahead { whole / 2 } else { whole },
                 ahead,
-                counts_for: counts_for(&source.limits).max(counts_for(&rules.limits)),
-                open: None,
-                next: None,
+                counts_for: source.scopes(&rules.limits).into_iter().map(counts_for).max().unwrap_or_default(),
+                open: HashMap::new(),
+                next: HashMap::new(),
+                by_value: source.by.is_some(),
             }
         });
         let mut limiter = Limiter::new(&scopes, &rules.limits);
+        for (at, by) in rules.sources.values().enumerate().filter_map(|(at, source)| Some((at, source.by.as_ref()?))) {
+            limiter.by_value(SourceIx(at as u32), &by.limits);
+        }
         limiter.set_aside(rules.reserve);
         let mut grants = Grants {
             limiter,
             sources: terms.collect(),
             elsewhere_counts_for: counts_for(&rules.limits).max(LONGEST_WINDOW + rules.limits.linger + RESERVATION_SPAN),
             blocks: BTreeMap::new(),
+            closing: VecDeque::new(),
+            names: HashMap::new(),
             out: HashMap::new(),
             fading: BTreeSet::new(),
             charges: HashMap::new(),
@@ -163,13 +182,40 @@ impl Grants {
         let counts_for = source.map_or(self.elsewhere_counts_for, |at| self.sources[at].counts_for);
         let source = source.map(|at| SourceIx(at as u32));
         let (permits, sent) = restored(reservation, &self.boot, now, latest);
-        self.limiter.restore(source, permits, sent, now.boot);
+        let value = reservation.value.as_deref().map(|value| self.name(value));
+        self.limiter.restore(source, value, permits, sent, now.boot);
         let arrived = sent.last_arrival.unwrap_or(now.boot + self.limiter.linger(source));
         self.fading.insert((arrived + counts_for, reservation.id));
         reservation.settled.is_none().then(|| Change::SettleReservation {
             id: reservation.id,
             settled: SettledReservation { used: permits, last_arrival: arrived, last_arrival_wall: now.wall_at(arrived) },
         })
+    }
+
+    /// Whose value a permit is charged to; of one that was charged already, that is the charge's.
+    pub(super) fn whose(&self, permit: PermitId) -> Option<(SourceIx, ValueId)> {
+        let charge = self.under.get(&permit).and_then(|charge| self.limiter.whose(*charge));
+        charge.or_else(|| self.limiter.whose(permit))
+    }
+
+    /// From now on it is known what this value is called.
+    pub(super) fn name(&mut self, value: &str) -> ValueId {
+        let id = ValueId::of(value);
+        self.names.entry(id).or_insert_with(|| value.into());
+        id
+    }
+
+    pub(super) fn name_of(&self, value: ValueId) -> Option<Arc<str>> {
+        self.names.get(&value).cloned()
+    }
+
+    /// Forgets all names but those that are still used, here or elsewhere.
+    pub(super) fn forget_names(&mut self, is_used: impl Fn(ValueId) -> bool) {
+        let mut used: HashSet<ValueId> = self.blocks.values().filter_map(|block| block.value).collect();
+        for source in 0..self.sources.len() as u32 {
+            used.extend(self.limiter.known_values(SourceIx(source)));
+        }
+        self.names.retain(|value, _| used.contains(value) || is_used(*value));
     }
 
     pub(super) fn limiter(&self) -> &Limiter {
@@ -179,7 +225,7 @@ impl Grants {
     pub(super) fn count(&self, census: &mut super::Census) {
         let charges = self.charges.len() + self.under.len();
         census.permits += self.out.len() + self.limiter.granted();
-        census.reservations = self.blocks.len() + charges + self.put_off.len();
+        census.reservations = self.blocks.len() + charges + self.put_off.len() + self.closing.len() + self.names.len();
         census.fading = self.fading.len();
         census.marks = self.limiter.remembered();
     }
@@ -212,16 +258,16 @@ impl Grants {
     pub(super) fn take(&mut self, ask: Ask, now: Now) -> Result<(PermitId, Option<Change>), HoldOff> {
         let permit = self.limiter.try_acquire(&ask, now.boot)?;
         if let AskKind::ChargedAhead { permits } = ask.kind {
-            let charged =
-                Charged { source: ask.source, priority: ask.priority, permits, left: permits, out: 0, last_arrival: None, ended: None };
+            let Ask { source, value, priority, .. } = ask;
+            let charged = Charged { source, value, priority, permits, left: permits, out: 0, last_arrival: None, ended: None };
             self.charges.insert(permit.id, charged);
         }
         if self.sources[ask.source.0 as usize].reserve == 0 {
             return Ok((permit.id, None));
         }
         let at = match ask.kind {
-            AskKind::OneRequest | AskKind::Paced => self.block_for_one(ask.source, now),
-            AskKind::ChargedAhead { permits } => self.new_block(ask.source, permits, now),
+            AskKind::OneRequest | AskKind::Paced => self.block_for_one(ask.source, ask.value, now),
+            AskKind::ChargedAhead { permits } => self.new_block(ask.source, ask.value, permits, now),
         };
         let block = self.blocks.get_mut(&at).expect("found or made above");
         block.handed_out += permit.permits;
@@ -229,13 +275,13 @@ impl Grants {
         let block = &self.blocks[&at];
         let reserve = (!block.durable).then(|| Change::Reserve(self.record(at, block)));
         let (is_half_used, is_used) = (block.handed_out * 2 >= block.permits, block.handed_out == block.permits);
-        let terms = &mut self.sources[ask.source.0 as usize];
-        if terms.open == Some(at) {
-            if is_half_used && terms.ahead && terms.next.is_none() && !self.soon_empty.contains(&ask.source) {
-                self.soon_empty.push(ask.source);
+        let (terms, whose) = (&mut self.sources[ask.source.0 as usize], (ask.source, ask.value));
+        if terms.open.get(&ask.value) == Some(&at) {
+            if is_half_used && terms.ahead && !terms.next.contains_key(&ask.value) && !self.soon_empty.contains(&whose) {
+                self.soon_empty.push(whose);
             }
             if is_used {
-                terms.open = None;
+                terms.open.remove(&ask.value);
             }
         }
         Ok((permit.id, reserve))
@@ -252,7 +298,7 @@ impl Grants {
         Some(match charged.permits {
             // It was spaced as the one request that it is when it was charged.
             1 => Under::NothingMore,
-            _ => Under::Ask(Ask::paced(charged.source).of(charged.priority)),
+            _ => Under::Ask(Ask::paced(charged.source).of(charged.priority).by(charged.value)),
         })
     }
 
@@ -275,37 +321,67 @@ impl Grants {
     /// Reservations for requests that are still to come, to be written now. Whoever asks before they are on disk waits for them.
     pub(super) fn reserve_ahead(&mut self, now: Now) -> Vec<Change> {
         let mut changes = Vec::new();
-        for source in std::mem::take(&mut self.soon_empty) {
-            if self.sources[source.0 as usize].next.is_none() {
-                let next = self.new_block(source, self.sources[source.0 as usize].reserve, now);
-                self.sources[source.0 as usize].next = Some(next);
+        for (source, value) in std::mem::take(&mut self.soon_empty) {
+            if !self.sources[source.0 as usize].next.contains_key(&value) {
+                let next = self.new_block_for_ones(source, value, now);
+                self.sources[source.0 as usize].next.insert(value, next);
                 changes.push(Change::Reserve(self.record(next, &self.blocks[&next])));
             }
         }
         changes
     }
 
-    fn block_for_one(&mut self, source: SourceIx, now: Now) -> u64 {
+    fn block_for_one(&mut self, source: SourceIx, value: Option<ValueId>, now: Now) -> u64 {
+        self.close_what_is_over(now);
         loop {
             let terms = &mut self.sources[source.0 as usize];
-            terms.open = terms.open.or_else(|| terms.next.take());
-            let Some(open) = terms.open else { break };
+            let open = terms.open.get(&value).copied().or_else(|| terms.next.remove(&value));
+            let Some(open) = open else { break };
+            terms.open.insert(value, open);
             if now.boot < self.blocks[&open].first_sent + RESERVATION_SPAN {
                 return open;
             }
-            let closed = self.close(source, now);
+            let closed = self.close(source, value, now);
             self.put_off.extend(closed);
         }
-        let block = self.new_block(source, self.sources[source.0 as usize].reserve, now);
-        self.sources[source.0 as usize].open = Some(block);
+        let block = self.new_block_for_ones(source, value, now);
+        self.sources[source.0 as usize].open.insert(value, block);
         block
     }
 
-    fn new_block(&mut self, source: SourceIx, permits: u32, now: Now) -> u64 {
+    fn new_block_for_ones(&mut self, source: SourceIx, value: Option<ValueId>, now: Now) -> u64 {
+        let terms = &self.sources[source.0 as usize];
+        let (reserve, by_value) = (terms.reserve, terms.by_value);
+        let block = self.new_block(source, value, reserve, now);
+        if by_value {
+            self.closing.push_back((now.boot + RESERVATION_SPAN, source, block));
+        }
+        block
+    }
+
+    /// Reservations of values that may never ask again.
+    fn close_what_is_over(&mut self, now: Now) {
+        while let Some((_, source, block)) = self.closing.pop_front_if(|(over, _, _)| *over <= now.boot) {
+            let Some(value) = self.blocks.get(&block).map(|block| block.value) else { continue };
+            let terms = &mut self.sources[source.0 as usize];
+            let closed = if terms.open.get(&value) == Some(&block) {
+                self.close(source, value, now)
+            } else if terms.next.get(&value) == Some(&block) {
+                terms.next.remove(&value);
+                self.finish(block, now)
+            } else {
+                continue;
+            };
+            self.put_off.extend(closed);
+        }
+    }
+
+    fn new_block(&mut self, source: SourceIx, value: Option<ValueId>, permits: u32, now: Now) -> u64 {
         let id = self.next_block;
         self.next_block += 1;
         let block = Block {
             source,
+            value,
             permits,
             handed_out: 0,
             settled: 0,
@@ -323,6 +399,7 @@ impl Grants {
         Reservation {
             id,
             source: self.sources[block.source.0 as usize].name.to_string(),
+            value: block.value.and_then(|value| self.name_of(value)).map(|value| value.to_string()),
             permits: block.permits,
             boot_id: self.boot.clone(),
             first_sent: block.first_sent,
@@ -384,6 +461,7 @@ impl Grants {
 
     fn settle_one(&mut self, permit: PermitId, how: Settlement, now: Now) -> Vec<Change> {
         self.limiter.settle(permit, how, now.boot);
+        self.close_what_is_over(now);
         let Some((at, permits)) = self.out.remove(&permit) else { return Vec::new() };
         let block = self.blocks.get_mut(&at).expect("a permit's block stays until it is settled");
         block.settled += permits;
@@ -401,17 +479,23 @@ impl Grants {
     pub(super) fn close_all(&mut self, now: Now) -> Vec<Change> {
         let mut changes = std::mem::take(&mut self.put_off);
         self.soon_empty.clear();
-        for source in (0..self.sources.len() as u32).map(SourceIx) {
-            changes.extend(self.close(source, now));
-            changes.extend(self.close(source, now));
+        for source in 0..self.sources.len() {
+            let terms = &mut self.sources[source];
+            let mut open: Vec<u64> = terms.open.drain().chain(terms.next.drain()).map(|(_, block)| block).collect();
+            open.sort_unstable();
+            changes.extend(open.into_iter().filter_map(|open| self.finish(open, now)));
         }
+        self.closing.clear();
         changes
     }
 
     /// What is open is closed, and what was to follow it takes its place.
-    fn close(&mut self, source: SourceIx, now: Now) -> Option<Change> {
+    fn close(&mut self, source: SourceIx, value: Option<ValueId>, now: Now) -> Option<Change> {
         let terms = &mut self.sources[source.0 as usize];
-        let open = std::mem::replace(&mut terms.open, terms.next.take());
+        let open = match terms.next.remove(&value) {
+            Some(next) => terms.open.insert(value, next),
+            None => terms.open.remove(&value),
+        };
         self.finish(open?, now)
     }
 
@@ -419,7 +503,7 @@ impl Grants {
     fn finish(&mut self, at: u64, now: Now) -> Option<Change> {
         let block = &self.blocks[&at];
         let terms = &self.sources[block.source.0 as usize];
-        if [terms.open, terms.next].contains(&Some(at)) || block.settled < block.handed_out {
+        if [terms.open.get(&block.value), terms.next.get(&block.value)].contains(&Some(&at)) || block.settled < block.handed_out {
             return None;
         }
         let counts_for = terms.counts_for;
@@ -453,11 +537,11 @@ fn is_limited(limits: &Limits) -> bool {
 }
 
 /// About a second's worth at the rate of the strictest window, as far as a crash may cost it.
-fn reservation_size(source: &Limits, all: &Limits) -> u32 {
-    if !is_limited(source) && !is_limited(all) {
+fn reservation_size(scopes: &[&Limits]) -> u32 {
+    if !scopes.iter().any(|limits| is_limited(limits)) {
         return 0;
     }
-    let windows = source.windows.iter().chain(&all.windows);
+    let windows = scopes.iter().flat_map(|limits| &limits.windows);
     let a_second = windows.map(|window| f64::from(window.requests) * RESERVATION_SPAN.as_secs_f64() / window.span.as_secs_f64());
     let strictest = a_second.reduce(f64::min).unwrap_or(LARGEST_RESERVATION);
     let largest = LARGEST_RESERVATION.max(strictest / 100.0);
@@ -485,8 +569,8 @@ mod tests {
             Limits { windows: windows.collect(), ..Limits::default() }
         };
         let none = Limits::default();
-        assert_eq!(reservation_size(&none, &none), 0, "nothing is limited");
-        assert_eq!(reservation_size(&Limits { in_flight: Some(1), ..none.clone() }, &none), 64, "no rate is declared");
+        assert_eq!(reservation_size(&[&none]), 0, "nothing is limited");
+        assert_eq!(reservation_size(&[&Limits { in_flight: Some(1), ..none.clone() }]), 64, "no rate is declared");
         for (windows, size) in [
             (&[(60, 60)][..], 1),
             (&[(20, 60)], 1),
@@ -496,8 +580,8 @@ mod tests {
             (&[(6_400, 1)], 64),
             (&[(100_000, 1)], 1_000),
         ] {
-            assert_eq!(reservation_size(&of(windows), &none), size, "{windows:?}");
-            assert_eq!(reservation_size(&none, &of(windows)), size, "of all sources: {windows:?}");
+            assert_eq!(reservation_size(&[&of(windows), &none]), size, "{windows:?}");
+            assert_eq!(reservation_size(&[&none, &of(windows)]), size, "of all sources: {windows:?}");
         }
     }
 }

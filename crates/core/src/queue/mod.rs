@@ -35,6 +35,6 @@ pub use census::Census;
 pub use dispatcher::Dispatcher;
 pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, ReservePrice, forecast, reserve_price};
 pub use form::largest_batch;
-pub use gate::{CollectorFigures, Gate, Prospect, SourceFigures, StateCounts, WindowFigures};
-pub use rules::{Charging, CollectorRules, DatasetRules, Rules, SourceRules};
+pub use gate::{CollectorFigures, Gate, Prospect, SourceFigures, StateCounts, ValueFigures, ValuesFigures, WindowFigures};
+pub use rules::{ByRules, Charging, CollectorRules, DatasetRules, Rules, SourceRules};
 pub use start::{Acquire, Charge, GapNews, Idle, Paid, Pick, Running, Score, Start, Waiting};

@@ -6,7 +6,8 @@
 //! - A better-scored task that was passed for a full window: the shortest that refused it then, and of several passes
 //!   the one that ends first. Passed is a task that is ready, and refused by a window, when a lower-scored one that needs fewer permits starts.
 //!   From the end of that window no lower-scored task of its source starts until it has started itself; and none of
-//!   any source that needs permits, while it is the limit of all sources together that refuses it.
+//!   any source that needs permits, while it is the limit of all sources together that refuses it. While it is the limits that
+//!   its value has for itself (`by: customer`), this concerns tasks of the same value only: no others take its permits.
 //! - A running attempt whose next request waits for a permit: a start that scores lower does not take it. (If the request
 //!   was charged already, it needs room among those that are kept apart only, and only such starts are kept back.)
 //!
@@ -20,19 +21,20 @@
 //! nothing from other priorities: nobody of another one keeps it back, and it passes none of them
 //! (`a_claim_keeps_nobody_from_what_is_set_aside_for_him`).
 //!
-//! The pick looks at the first task of each class that has any, and at what runs, so its cost grows with the number of
-//! classes and as the logarithm of the number of tasks. It equals a re-scoring of all tasks (`pick_equals_brute_force`).
+//! The pick looks at the first task of each family of classes that has any, and at what runs, so its cost grows with the number
+//! of families and as the logarithm of the number of tasks; how many values they are told apart by costs nothing. It
+//! equals a re-scoring of all tasks (`pick_equals_brute_force`).
 
-use std::collections::HashSet;
+use std::collections::BinaryHeap;
 
 use super::Dispatcher;
-use super::classes::{ClassKey, CollectorIx, TaskSlot};
+use super::classes::{ClassIx, ClassKey, CollectorIx, Family, Ready, TaskSlot};
 use super::score::{Place, Rank};
 use super::start::{Idle, Waiting};
 use super::useful::{AtWork, Crowd, Drawing};
 use super::{Charge, Gate, Pick, Start};
 use crate::gap::Task;
-use crate::ids::{AttemptId, FencingToken, TaskId};
+use crate::ids::{AttemptId, FencingToken, TaskId, ValueId};
 use crate::lease;
 use crate::limits::breaker::{self, Breaker, Trip};
 use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
@@ -44,16 +46,23 @@ use crate::time::{Boottime, Moment, Now};
 
 /// What a look at the classes found.
 pub(super) enum Choice {
-    Start { task: TaskSlot, rank: Rank, ahead: usize, ask: Option<Ask>, passed: Vec<Refused>, held: Vec<(ClassKey, Gate)> },
-    Nothing { wake_at: Option<Boottime>, waiting: Vec<Waiting>, held: Vec<(ClassKey, Gate)> },
+    Start { task: TaskSlot, rank: Rank, ahead: usize, ask: Option<Ask>, found: Found },
+    Nothing { wake_at: Option<Boottime>, waiting: Vec<Waiting>, found: Found },
 }
 
-/// A class whose first task would have been better, but for a limit.
-pub(super) struct Refused {
-    class: u32,
-    key: ClassKey,
-    /// The limit of all sources together is among what refuses.
-    by_all: bool,
+/// What the look found on its way.
+#[derive(Default)]
+pub(super) struct Found {
+    held: Vec<Held>,
+    /// Classes that wait and whose families do not; and until when they sleep, if it is their values that refuse.
+    alone: Vec<(ClassIx, Gate, Option<Option<Boottime>>)>,
+}
+
+/// What holds back the first task of a class, and its whole family or it alone.
+struct Held {
+    class: ClassIx,
+    whole_family: bool,
+    gate: Gate,
 }
 
 /// Who keeps lower-scored tasks from permits.
@@ -66,11 +75,31 @@ struct Claim {
     rank: Rank,
     priority: PriorityLevel,
     source: SourceIx,
-    /// Other sources' tasks would take its permits as well.
-    everywhere: bool,
+    takers: Takers,
     keeps: Keeps,
     /// Whose it is, for a person.
     task: TaskSlot,
+}
+
+/// Whose tasks would take what a claim waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takers {
+    /// Its source's, of the same value.
+    OfValue(Option<ValueId>),
+    OfSource,
+    /// Other sources', too.
+    Anybody,
+}
+
+impl Takers {
+    /// Who could take what `refusal` refuses to one of this value.
+    fn of(refusal: &HoldOff, value: Option<ValueId>) -> Self {
+        match refusal.because().reach() {
+            Reach::Value => Takers::OfValue(value),
+            Reach::Source => Takers::OfSource,
+            Reach::AllSources => Takers::Anybody,
+        }
+    }
 }
 
 /// Whom of its source a claim keeps from starting.
@@ -96,58 +125,68 @@ impl Keeps {
 }
 
 impl Claims {
-    /// `within_its_share`: it takes nothing from another priority.
-    fn against(&self, rank: &Rank, key: &ClassKey, within_its_share: bool) -> Option<&Claim> {
+    /// One that keeps the whole family back, if there is any.
+    fn against(&self, rank: &Rank, key: &ClassKey, share: WithinShare) -> Option<&Claim> {
         let source = key.source?;
-        self.claims.iter().find(|claim| {
-            let concerned = claim.source == source || (claim.everywhere && key.ask.is_some());
-            let takes = !within_its_share || claim.priority == key.priority;
+        let holds = |claim: &&Claim| {
+            let (concerned, within) = match claim.takers {
+                Takers::OfValue(value) => (claim.source == source && value == key.value, share.of_value),
+                Takers::OfSource => (claim.source == source, share.of_all_values),
+                Takers::Anybody => (claim.source == source || key.ask.is_some(), share.of_all_values),
+            };
+            let takes = !within || claim.priority == key.priority;
             concerned && takes && claim.keeps.back(key.ask) && claim.rank > *rank
-        })
+        };
+        let of_family = self.claims.iter().find(|claim| !matches!(claim.takers, Takers::OfValue(_)) && holds(claim));
+        of_family.or_else(|| self.claims.iter().find(holds))
     }
+}
+
+/// Whether a start takes nothing from other priorities: of the windows that its value has for itself, and of all others.
+#[derive(Clone, Copy)]
+struct WithinShare {
+    of_value: bool,
+    of_all_values: bool,
 }
 
 impl Dispatcher {
     /// The best runnable task, if any. `name_attempt` is called only for a start, with what starts.
     pub fn pick(&mut self, now: Now, name_attempt: impl FnOnce(&Task) -> AttemptId) -> Pick {
         self.wake(now);
+        self.classes.wake(now.boot, &self.book);
         match self.choose(now) {
-            Choice::Start { task, rank, ahead, ask, passed, held } => {
-                self.note_held(held, now);
+            Choice::Start { task, rank, ahead, ask, found } => {
+                self.note(found, now);
                 let began = self.began(task, &rank, ahead, now);
-                let start = self.start(task, &rank, ask, &passed, name_attempt, now);
+                let start = self.start(task, &rank, ask, name_attempt, now);
                 self.running.get_mut(&start.attempt).expect("it has just begun").began = began;
                 Pick::Start(Box::new(start))
             }
-            Choice::Nothing { wake_at, waiting, held } => {
-                self.note_held(held, now);
+            Choice::Nothing { wake_at, waiting, found } => {
+                self.note(found, now);
                 Pick::Idle(Idle { wake_at, waiting })
             }
         }
     }
 
-    /// What holds the first task of each class, since when.
-    fn note_held(&mut self, held: Vec<(ClassKey, Gate)>, now: Now) {
-        for (key, gate) in held {
-            match self.held.get_mut(&key) {
-                Some(waited) if waited.gate.is_like(&gate) => waited.gate = gate,
-                _ => drop(self.held.insert(key, Waited { since: now.wall, gate })),
-            }
+    fn note(&mut self, found: Found, now: Now) {
+        for Held { class, whole_family, gate } in found.held {
+            self.classes.note_held(class, whole_family, gate, now.wall);
         }
-        if !self.held.is_empty() {
-            let occupied: HashSet<ClassKey> = self.classes.occupied().map(|(_, key, _)| *key).collect();
-            self.held.retain(|key, _| occupied.contains(key));
+        for (class, gate, sleeps_until) in found.alone {
+            self.classes.note_held(class, false, gate.clone(), now.wall);
+            if let Some(until) = sleeps_until {
+                self.classes.sleeps(class, until, gate, &self.book);
+            }
         }
     }
 
     fn began(&mut self, task: TaskSlot, rank: &Rank, ahead: usize, now: Now) -> Began {
-        let ready = self.classes.occupied().map(|(_, _, class)| class.tasks()).sum();
+        let ready = self.classes.families().map(|(_, _, family)| family.all().tasks).sum();
         // It cannot have waited in line before it stood there.
         let in_line = self.book.ready_at(task).max(Some(rank.place.detected_at));
-        let waited = self
-            .held
-            .remove(&self.class_key(task))
-            .map(|waited| Waited { since: in_line.map_or(waited.since, |at| at.max(waited.since)), ..waited });
+        let held = self.classes.find(&self.class_key(task)).and_then(|class| self.classes.take_held(class));
+        let waited = held.map(|waited| Waited { since: in_line.map_or(waited.since, |at| at.max(waited.since)), ..waited });
         let waited = waited.filter(|waited| waited.since < now.wall);
         Began { score: self.score_of(task, now), rank: ahead as u32 + 1, ready, waited }
     }
@@ -190,13 +229,14 @@ impl Dispatcher {
             return Vec::new();
         }
         let mut next: Vec<(Rank, TaskSlot)> = Vec::new();
-        for (_, key, class) in self.classes.occupied() {
+        for (_, key, family) in self.classes.families() {
             let is_shut = key.source.is_some_and(|source| self.source_gate(source, now).is_some()) || self.cap_gate(key, now).is_some();
             if key.ask.is_some() || is_shut {
                 continue;
             }
             let factors = self.factors(key);
-            next.extend(class.first(at_most).map(|task| {
+            let first = family.awake().take(at_most).flat_map(|class| self.classes.class(class).1.first(at_most));
+            next.extend(first.map(|task| {
                 let place = self.book.place(task);
                 (Rank { score: self.weights.score(factors, place.detected_at, now.wall).total, place }, task)
             }));
@@ -244,100 +284,132 @@ impl Dispatcher {
 
     pub(super) fn choose(&self, now: Now) -> Choice {
         if let Some(gate) = self.slots_gate() {
-            return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate), held: Vec::new() };
+            return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate), found: Found::default() };
         }
         let timer = self.timers.first().map(|(at, _)| now.boot_at(*at));
         if self.holds.all {
             let waiting = self.all_ready(Gate::Surprise { dataset: None });
-            return Choice::Nothing { wake_at: None, waiting, held: Vec::new() };
+            return Choice::Nothing { wake_at: None, waiting, found: Found::default() };
         }
-        let mut survey = Survey { wake_at: timer, ..self.survey(now) };
+        let mut survey = self.survey(now);
+        survey.wakes_at(timer);
         let mut if_nothing_else = None;
-        for (ahead, (class, rank, task)) in self.heads(now).into_iter().enumerate() {
-            let start = match self.look_at(class, &rank, now, &mut survey) {
-                Look::Waits => continue,
-                Look::WouldWait if if_nothing_else.is_some() => continue,
-                look => (look, (ahead, class, rank, task)),
-            };
-            match start {
-                (Look::Starts, start) => return self.choice(start, survey),
-                (_, start) => if_nothing_else = Some(start),
+        let mut heads = self.heads(now);
+        for ahead in 0.. {
+            let Some((rank, class, task)) = heads.pop() else { break };
+            let start = (ahead, rank, class, task);
+            match self.look_at(class, &start.1, now, &mut survey) {
+                Look::Starts => return self.choice(start, survey),
+                Look::WouldWait if if_nothing_else.is_none() => if_nothing_else = Some(start),
+                Look::WouldWait | Look::FamilyWaits => {}
+                Look::ValueWaits => {
+                    let family = self.classes.family_of(class).1;
+                    let next = family.next_awake(Some((start.1.place, class)));
+                    heads.extend(next.and_then(|class| self.head_of(class, now)));
+                }
             }
         }
         if let Some(start) = if_nothing_else {
             return self.choice(start, survey);
         }
-        Choice::Nothing { wake_at: survey.wake_at, waiting: survey.waiting, held: survey.held }
+        self.add_those_who_wait_alone(&mut survey);
+        survey.wakes_at(self.classes.wakes_at());
+        Choice::Nothing { wake_at: survey.wake_at, waiting: survey.waiting, found: survey.found }
     }
 
-    fn choice(&self, (ahead, class, rank, task): (usize, u32, Rank, TaskSlot), survey: Survey) -> Choice {
+    fn choice(&self, (ahead, rank, class, task): (usize, Rank, ClassIx, TaskSlot), survey: Survey) -> Choice {
         let ask = self.classes.class(class).0.ask;
-        Choice::Start { task, rank, ahead, ask, passed: survey.passed, held: survey.held }
+        Choice::Start { task, rank, ahead, ask, found: survey.found }
     }
 
-    /// The first task of every class, the best one first.
-    fn heads(&self, now: Now) -> Vec<(u32, Rank, TaskSlot)> {
-        let mut heads: Vec<_> = self
-            .classes
-            .occupied()
-            .filter_map(|(at, key, class)| {
-                let task = class.head()?;
-                let place = self.book.place(task);
-                Some((at, Rank { score: self.weights.score(self.factors(key), place.detected_at, now.wall).total, place }, task))
-            })
-            .collect();
-        heads.sort_unstable_by(|one, other| other.1.cmp(&one.1));
-        heads
+    /// The first task of every family that does not sleep, the best one first.
+    fn heads(&self, now: Now) -> BinaryHeap<(Rank, ClassIx, TaskSlot)> {
+        let first = self.classes.families().filter_map(|(_, _, family)| family.next_awake(None));
+        first.filter_map(|class| self.head_of(class, now)).collect()
     }
 
-    /// May the first task of this class start? If not, the survey learns why, and what that means for the next ones.
-    fn look_at(&self, at: u32, rank: &Rank, now: Now, survey: &mut Survey) -> Look {
-        let (key, class) = self.classes.class(at);
+    fn head_of(&self, class: ClassIx, now: Now) -> Option<(Rank, ClassIx, TaskSlot)> {
+        let (key, of) = self.classes.class(class);
+        let task = of.head()?;
+        Some((self.rank_in(key, task, now), class, task))
+    }
+
+    fn rank_in(&self, key: &ClassKey, task: TaskSlot, now: Now) -> Rank {
+        let place = self.book.place(task);
+        Rank { score: self.weights.score(self.factors(key), place.detected_at, now.wall).total, place }
+    }
+
+    /// May the first task of this class start? If not, the survey learns why, and whether others of its family may.
+    fn look_at(&self, at: ClassIx, rank: &Rank, now: Now, survey: &mut Survey) -> Look {
+        let (key, _) = self.classes.class(at);
+        let (family, all) = (self.classes.family_of(at).0, self.classes.family_of(at).1.all());
         if let Some((gate, wake_at)) = self.shut(key, now) {
-            survey.waits(key, gate, wake_at, class.tasks(), class.gaps());
-            return Look::Waits;
+            survey.family_waits(family, at, gate, wake_at, all);
+            return Look::FamilyWaits;
         }
         let refusal = key.ask.and_then(|ask| self.grants.limiter().could_acquire(&ask, now.boot).err());
         if !survey.slots.has_one_for(key.priority) {
             let (gate, wake_at) = match refusal {
-                Some(refusal) => (self.limit_gate(key.source, key.priority, &refusal), refusal.at()),
+                Some(refusal) => (self.limit_gate(key, &refusal), refusal.at()),
                 None => (self.slots_set_aside(key.priority), None),
             };
-            survey.waits(key, gate, wake_at, class.tasks(), class.gaps());
-            return Look::Waits;
+            survey.family_waits(family, at, gate, wake_at, all);
+            return Look::FamilyWaits;
         }
         let crowd = self.crowd(key, rank, &survey.at_work, now);
         if let Some(crowd) = crowd.filter(|crowd| crowd.is_over) {
-            survey.waits(key, self.would_wait(key, &crowd), crowd.until, class.tasks(), class.gaps());
-            return Look::Waits;
+            survey.family_waits(family, at, self.would_wait(key, &crowd), crowd.until, all);
+            return Look::FamilyWaits;
         }
-        let claimed = survey.claims.against(rank, key, self.is_within_its_share(key, now)).map(|claim| claim.task);
-        if let (Some(source), false) = (key.source, matches!(refusal, Some(HoldOff::Never { .. })))
-            && let Some(task) = class.out_of_patience(now.boot, &self.book)
-        {
-            let place = self.book.place(task);
-            let rank = Rank { score: self.weights.score(self.factors(key), place.detected_at, now.wall).total, place };
-            let everywhere = refusal.is_some_and(|refusal| is_of_all(&refusal));
-            survey.claims.claims.push(Claim { rank, priority: key.priority, source, everywhere, keeps: Keeps::Everybody, task });
-        }
-        match (refusal, claimed) {
-            (None, None) => match crowd {
-                None => Look::Starts,
-                Some(crowd) => {
-                    survey.waits(key, self.would_wait(key, &crowd), None, class.tasks(), class.gaps());
-                    Look::WouldWait
-                }
-            },
-            (None, Some(task)) => {
-                let source = key.source.map_or("", |source| self.source_name(source)).into();
-                let gate = Gate::Reserved { source, task: self.book.task(task).id };
-                survey.waits(key, gate, self.overtakes(key, &rank.place, task, now), class.tasks(), class.gaps());
-                Look::Waits
+        if let Some(refusal) = refusal {
+            let of_any_value = key.ask.and_then(|ask| self.grants.limiter().refusal_of_any_value(&ask, now.boot));
+            if let Some(refusal) = of_any_value {
+                survey.family_waits(family, at, self.limit_gate(key, &refusal), refusal.at(), all);
+                return Look::FamilyWaits;
             }
-            (Some(refusal), _) => {
-                survey.waits(key, self.limit_gate(key.source, key.priority, &refusal), refusal.at(), class.tasks(), class.gaps());
-                survey.passed.push(Refused { class: at, key: *key, by_all: is_of_all(&refusal) });
-                Look::Waits
+            survey.wakes_at(refusal.at());
+            survey.found.alone.push((at, self.limit_gate(key, &refusal), Some(refusal.at())));
+            return Look::ValueWaits;
+        }
+        if let Some(claim) = survey.claims.against(rank, key, self.within_share(key, now)) {
+            let (task, alone) = (claim.task, matches!(claim.takers, Takers::OfValue(_)));
+            let source = key.source.map_or("", |source| self.source_name(source)).into();
+            let gate = Gate::Reserved { source, task: self.book.task(task).id };
+            let wake_at = self.overtakes(key, &rank.place, task, now);
+            return match alone {
+                false => {
+                    survey.family_waits(family, at, gate, wake_at, all);
+                    Look::FamilyWaits
+                }
+                true => {
+                    survey.wakes_at(wake_at);
+                    survey.found.alone.push((at, gate, None));
+                    Look::ValueWaits
+                }
+            };
+        }
+        match crowd {
+            None => Look::Starts,
+            Some(crowd) => {
+                survey.family_waits(family, at, self.would_wait(key, &crowd), None, all);
+                Look::WouldWait
+            }
+        }
+    }
+
+    /// What the values of families keep waiting that do not wait as a whole. Of those that slept already, one line a family,
+    /// under the name of the first that wakes.
+    fn add_those_who_wait_alone(&self, survey: &mut Survey) {
+        for at in 0..survey.found.alone.len() {
+            let (class, gate, _) = survey.found.alone[at].clone();
+            if !survey.whole.contains(&self.classes.family_of(class).0) {
+                let of = self.classes.class(class).1;
+                survey.waits(gate, None, Ready { tasks: of.tasks(), gaps: of.gaps() });
+            }
+        }
+        for (at, _, family) in self.classes.families() {
+            if let Some(gate) = self.classes.first_asleep(family).filter(|_| !survey.whole.contains(&at)) {
+                survey.waits(gate.clone(), None, family.sleeping());
             }
         }
     }
@@ -398,19 +470,30 @@ impl Dispatcher {
         Some((gate, until))
     }
 
-    pub(super) fn limit_gate(&self, source: Option<SourceIx>, priority: PriorityLevel, refusal: &HoldOff) -> Gate {
-        let because = refusal.because();
-        let limit = match because.window() {
-            Some(window) => format!("{}: {}", window.key(), window.requests),
-            None => because.word().to_owned(),
-        };
-        let source = source.filter(|_| !is_of_all(refusal)).map(|source| self.source_name(source).to_owned());
+    /// `key`: of whom it is refused to.
+    pub(super) fn limit_gate(&self, key: &ClassKey, refusal: &HoldOff) -> Gate {
+        let (because, limit) = (refusal.because(), limit_words(refusal));
+        let source = key.source.filter(|_| because.reach() != Reach::AllSources).map(|source| self.source_name(source).to_owned());
+        let value = (because.reach() == Reach::Value).then(|| key.source.and_then(|source| self.named(source, key.value))).flatten();
         match because {
             Because::SetAside { .. } => {
-                Gate::SetAside { source, limit, for_priorities: self.set_aside_for_others(priority), until: refusal.at() }
+                Gate::SetAside { source, value, limit, for_priorities: self.set_aside_for_others(key.priority), until: refusal.at() }
             }
-            _ => Gate::Limit { source, limit, until: refusal.at() },
+            _ => Gate::Limit { source, value, limit, until: refusal.at() },
         }
+    }
+
+    /// Likewise, to a request of an attempt.
+    pub(super) fn limit_gate_of(&self, attempt: AttemptId, source: SourceIx, refusal: &HoldOff) -> Gate {
+        let (value, priority) = (self.value_of(attempt, source), self.priority_of(attempt));
+        self.limit_gate(&ClassKey { source: Some(source), value, collector: 0, priority, band: 0, ask: None }, refusal)
+    }
+
+    /// `customer=acme`, for a person. Of whose nobody knows: `customer=?`.
+    pub(super) fn named(&self, source: SourceIx, value: Option<ValueId>) -> Option<String> {
+        let by = self.rules.sources[source.0 as usize].by.as_ref()?;
+        let value = value.and_then(|value| self.grants.name_of(value));
+        Some(format!("{}={}", by.name, value.as_deref().unwrap_or("?")))
     }
 
     /// Slots are free, but not for this priority.
@@ -422,21 +505,55 @@ impl Dispatcher {
         self.rules.reserve.shares().map(|(owner, _)| owner).filter(|owner| *owner != priority).collect()
     }
 
-    fn is_within_its_share(&self, key: &ClassKey, now: Now) -> bool {
-        key.ask.is_some_and(|ask| self.grants.limiter().is_within_its_share(&ask, now.boot))
+    fn within_share(&self, key: &ClassKey, now: Now) -> WithinShare {
+        let limiter = self.grants.limiter();
+        WithinShare {
+            of_value: key.ask.is_some_and(|ask| limiter.is_within_its_share_of_its_value(&ask, now.boot)),
+            of_all_values: key.ask.is_some_and(|ask| limiter.is_within_its_share(&ask, now.boot)),
+        }
     }
 
     /// What a look at the classes begins with.
     fn survey(&self, now: Now) -> Survey {
-        Survey {
+        let mut survey = Survey {
             wake_at: None,
             waiting: Vec::new(),
             slots: self.slots_taken(),
             claims: self.claims_of_waiters(now),
             at_work: self.at_work(now),
-            passed: Vec::new(),
-            held: Vec::new(),
+            whole: Vec::new(),
+            found: Found::default(),
+        };
+        self.claim_for_the_impatient(&mut survey, now);
+        survey
+    }
+
+    /// Tasks that were passed for a full window claim what they wait for.
+    fn claim_for_the_impatient(&self, survey: &mut Survey, now: Now) {
+        for class in self.classes.families().flat_map(|(_, _, family)| family.passed()) {
+            let (key, of) = self.classes.class(class);
+            let (Some(source), Some(task)) = (key.source, of.out_of_patience(now.boot, &self.book)) else { continue };
+            if !self.is_refused_by_limits_alone(class, &survey.slots, &survey.at_work, now) {
+                continue;
+            }
+            let refusal = key.ask.and_then(|ask| self.grants.limiter().could_acquire(&ask, now.boot).err());
+            if matches!(refusal, Some(HoldOff::Never { .. })) {
+                continue;
+            }
+            let takers = refusal.map_or(Takers::OfSource, |refusal| Takers::of(&refusal, key.value));
+            let rank = self.rank_in(key, task, now);
+            survey.claims.claims.push(Claim { rank, priority: key.priority, source, takers, keeps: Keeps::Everybody, task });
         }
+    }
+
+    /// Whatever keeps the first task of a class from starting is a limit, or somebody who ranks above it.
+    fn is_refused_by_limits_alone(&self, class: ClassIx, slots: &SlotsTaken, at_work: &[AtWork], now: Now) -> bool {
+        let (key, of) = self.classes.class(class);
+        let is_crowded_out = || {
+            let crowd = of.head().and_then(|head| self.crowd(key, &self.rank_in(key, head, now), at_work, now));
+            crowd.is_some_and(|crowd| crowd.is_over)
+        };
+        self.shut(key, now).is_none() && slots.has_one_for(key.priority) && !is_crowded_out()
     }
 
     /// Requests of running attempts that wait for a permit.
@@ -445,42 +562,30 @@ impl Dispatcher {
             let task = self.running.get(attempt)?.task;
             let ask = self.ask_of_waiter(*attempt, *source, now)?;
             let refusal = self.grants.limiter().could_acquire(&ask, now.boot).err();
-            let everywhere = refusal.is_none_or(|refusal| is_of_all(&refusal));
+            let takers = refusal.map_or(Takers::Anybody, |refusal| Takers::of(&refusal, ask.value));
             let keeps = if ask.kind == AskKind::Paced { Keeps::WhoIsSpaced } else { Keeps::WhoTakesPermits };
-            Some(Claim { rank: self.rank_of(task, now), priority: ask.priority, source: *source, everywhere, keeps, task })
+            Some(Claim { rank: self.rank_of(task, now), priority: ask.priority, source: *source, takers, keeps, task })
         });
         Claims { claims: claims.collect() }
     }
 
     /// Who keeps a task of this rank from its permits.
     pub(super) fn claimant(&self, key: &ClassKey, rank: &Rank, now: Now) -> Option<TaskSlot> {
-        let mut survey = self.survey(now);
-        for (class, head, _) in self.heads(now) {
-            self.look_at(class, &head, now, &mut survey);
-        }
-        survey.claims.against(rank, key, self.is_within_its_share(key, now)).map(|claim| claim.task)
+        self.survey(now).claims.against(rank, key, self.within_share(key, now)).map(|claim| claim.task)
     }
 
     fn all_ready(&self, gate: Gate) -> Vec<Waiting> {
-        let (tasks, gaps) =
-            self.classes.occupied().fold((0, 0), |(tasks, gaps), (_, _, class)| (tasks + class.tasks(), gaps + class.gaps()));
+        let all = self.classes.families().map(|(_, _, family)| family.all());
+        let (tasks, gaps) = all.fold((0, 0), |(tasks, gaps), all| (tasks + all.tasks, gaps + all.gaps));
         if tasks == 0 { Vec::new() } else { vec![Waiting { gate, tasks, gaps }] }
     }
 
-    fn start(
-        &mut self,
-        task: TaskSlot,
-        rank: &Rank,
-        ask: Option<Ask>,
-        passed: &[Refused],
-        name_attempt: impl FnOnce(&Task) -> AttemptId,
-        now: Now,
-    ) -> Start {
+    fn start(&mut self, task: TaskSlot, rank: &Rank, ask: Option<Ask>, name_attempt: impl FnOnce(&Task) -> AttemptId, now: Now) -> Start {
         let plain = self.plain_task(task);
         let attempt = name_attempt(&plain);
         let key = self.class_key(task);
         let score = self.score_of(task, now);
-        self.mark_passed(&key, rank, passed, now);
+        self.mark_passed(&key, rank, now);
         let (permit, before) = match ask {
             Some(ask) => {
                 let (permit, before) = self.grants.take(ask, now).expect("it was there a moment ago");
@@ -536,19 +641,44 @@ impl Dispatcher {
     }
 
     /// Everything better that a limit kept from starting, and that needs more permits, was passed by this start.
-    fn mark_passed(&mut self, key: &ClassKey, rank: &Rank, passed: &[Refused], now: Now) {
-        let within_its_share = self.is_within_its_share(key, now);
-        for refused in passed {
-            let (Some(source), Some(ask)) = (refused.key.source, refused.key.ask) else { continue };
-            let takes = !within_its_share || refused.key.priority == key.priority;
-            let competes = takes && (key.source == Some(source) || (refused.by_all && key.ask.is_some()));
-            if !competes || permits(&refused.key) <= permits(key) {
+    fn mark_passed(&mut self, key: &ClassKey, rank: &Rank, now: Now) {
+        let needs_more = |of: &ClassKey| of.ask.is_some() && permits(of) > permits(key) && (of.source == key.source || key.ask.is_some());
+        let families = self.classes.families().filter(|(_, of, _)| needs_more(of));
+        let mut passed = Vec::new();
+        for (_, of, family) in families {
+            passed.extend(self.refused_of(of, family, key, now));
+        }
+        if passed.is_empty() {
+            return;
+        }
+        let (slots, at_work, share) = (self.slots_taken(), self.at_work(now), self.within_share(key, now));
+        for class in passed {
+            let (of, _) = self.classes.class(class);
+            let (of, Some(source), Some(ask)) = (*of, of.source, of.ask) else { continue };
+            let Err(refusal) = self.grants.limiter().could_acquire(&ask, now.boot) else { continue };
+            let (concerned, within) = match Takers::of(&refusal, of.value) {
+                Takers::OfValue(value) => (key.source == Some(source) && key.value == value, share.of_value),
+                Takers::OfSource => (key.source == Some(source), share.of_all_values),
+                Takers::Anybody => (true, share.of_all_values),
+            };
+            let takes = !within || of.priority == key.priority;
+            if !concerned || !takes || !self.is_refused_by_limits_alone(class, &slots, &at_work, now) {
                 continue;
             }
             let Some(window) = self.grants.limiter().shortest_refusing_window(&ask, now.boot) else { continue };
-            let (factors, weights) = (self.factors(&refused.key), &self.weights);
+            let (factors, weights) = (self.factors(&of), &self.weights);
             let score = |detected_at| weights.score(factors, detected_at, now.wall).total;
-            self.classes.pass(refused.class, now.boot + window, rank, score, &self.book);
+            self.classes.pass(class, now.boot + window, rank, score, &self.book);
+        }
+    }
+
+    /// Classes of a family that something else than the limits of other values may refuse.
+    fn refused_of(&self, of: &ClassKey, family: &Family, starts: &ClassKey, now: Now) -> Vec<ClassIx> {
+        let of_all_values = of.ask.is_some_and(|ask| self.grants.limiter().refusal_of_any_value(&ask, now.boot).is_some());
+        match of_all_values {
+            true => family.classes().collect(),
+            false if of.source == starts.source => self.classes.find(&of.of_value(starts.value)).into_iter().collect(),
+            false => Vec::new(),
         }
     }
 }
@@ -602,9 +732,11 @@ impl SlotsTaken {
 /// What becomes of the first task of a class.
 enum Look {
     Starts,
-    /// It may start, and would only wait for permits: it does if nothing else can.
+    /// It may start, and would only wait for permits, as any other of its family would: it does if nothing else can.
     WouldWait,
-    Waits,
+    FamilyWaits,
+    /// Others of its family may start.
+    ValueWaits,
 }
 
 /// What a pick has learned so far, the best classes first.
@@ -614,21 +746,37 @@ struct Survey {
     slots: SlotsTaken,
     claims: Claims,
     at_work: Vec<AtWork>,
-    passed: Vec<Refused>,
-    held: Vec<(ClassKey, Gate)>,
+    /// Families that wait as a whole.
+    whole: Vec<usize>,
+    found: Found,
 }
 
 impl Survey {
-    fn waits(&mut self, key: &ClassKey, gate: Gate, wake_at: Option<Boottime>, tasks: u64, gaps: u64) {
-        self.held.push((*key, gate.clone()));
-        self.wake_at = self.wake_at.into_iter().chain(wake_at).min();
+    fn family_waits(&mut self, family: usize, class: ClassIx, gate: Gate, wake_at: Option<Boottime>, all: Ready) {
+        self.found.held.push(Held { class, whole_family: true, gate: gate.clone() });
+        self.whole.push(family);
+        self.waits(gate, wake_at, all);
+    }
+
+    fn waits(&mut self, gate: Gate, wake_at: Option<Boottime>, ready: Ready) {
+        self.wakes_at(wake_at);
         match self.waiting.iter_mut().find(|waiting| waiting.gate == gate) {
-            Some(waiting) => {
-                waiting.tasks += tasks;
-                waiting.gaps += gaps;
-            }
-            None => self.waiting.push(Waiting { gate, tasks, gaps }),
+            Some(waiting) => (waiting.tasks, waiting.gaps) = (waiting.tasks + ready.tasks, waiting.gaps + ready.gaps),
+            None => self.waiting.push(Waiting { gate, tasks: ready.tasks, gaps: ready.gaps }),
         }
+    }
+
+    fn wakes_at(&mut self, at: Option<Boottime>) {
+        self.wake_at = self.wake_at.into_iter().chain(at).min();
+    }
+}
+
+/// What refuses, as the config says it: `per_minute: 60`.
+pub(super) fn limit_words(refusal: &HoldOff) -> String {
+    let because = refusal.because();
+    match because.window() {
+        Some(window) => format!("{}: {}", window.key(), window.requests),
+        None => because.word().to_owned(),
     }
 }
 
@@ -640,10 +788,6 @@ fn open(breaker: &Breaker, now: Now) -> Option<(Option<Boottime>, &Trip)> {
         breaker::Gate::Open | breaker::Gate::Probe => return None,
     };
     Some((until, breaker.trip_now()?))
-}
-
-fn is_of_all(refusal: &HoldOff) -> bool {
-    refusal.because().reach() == Reach::AllSources
 }
 
 fn permits(key: &ClassKey) -> u32 {

@@ -2,17 +2,19 @@
 //!
 //! None of this changes anything, and none of it is asked by the pick; some of it looks at every gap.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::book::{GapSlot, Phase};
 use super::classes::{ClassKey, CollectorIx, TaskSlot};
-use super::pick::Choice;
+use super::pick::{Choice, limit_words};
 use super::score::Rank;
-use super::{CollectorFigures, Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCounts, WindowFigures};
+use super::{
+    CollectorFigures, Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCounts, ValueFigures, ValuesFigures, WindowFigures,
+};
 use crate::gap::{Gap, GapState, Standing, Task};
 use crate::ids::{GapId, TaskId};
-use crate::limits::{Ask, HoldOff, SourceIx};
+use crate::limits::{Ask, HoldOff, SourceIx, ValueUsage, WindowUsage};
 use crate::spec::PriorityLevel;
 use crate::time::{Boottime, Now, SignedDuration, Timestamp};
 
@@ -134,7 +136,7 @@ impl Dispatcher {
             return Some(gate);
         }
         let refusal = self.grants.limiter().could_acquire(&key.ask?, now.boot).err()?;
-        Some(self.limit_gate(key.source, key.priority, &refusal))
+        Some(self.limit_gate(key, &refusal))
     }
 
     /// Contested gaps that are left alone now, and until when.
@@ -315,12 +317,6 @@ impl Dispatcher {
 
     fn figures_of(&self, source: SourceIx, now: Now) -> SourceFigures {
         let limiter = self.grants.limiter();
-        let window = |usage: crate::limits::WindowUsage| WindowFigures {
-            key: usage.window.key().into(),
-            used: u32::try_from(usage.used).unwrap_or(u32::MAX),
-            limit: usage.window.requests,
-            set_aside: u32::try_from(usage.set_aside).unwrap_or(u32::MAX),
-        };
         let waits = |key: &ClassKey| key.source == Some(source) && self.class_gate(key, now).is_some();
         let waiting = self.classes.occupied().filter(|(_, key, _)| waits(key)).map(|(_, _, class)| class.gaps());
         let limits = &self.rules.sources[source.0 as usize].limits;
@@ -337,20 +333,44 @@ impl Dispatcher {
             failures: self.sources[source.0 as usize].breaker.failures(),
             learned_share: limiter.learned(source).share(now.boot),
             learned_interval: limiter.learned(source).interval(now.boot),
+            values: self.values_of(source, now),
             told: limiter.learned(source).told().filter_map(|quota| Some((quota.requests?, quota.per?))).collect(),
         }
     }
 
+    fn values_of(&self, source: SourceIx, now: Now) -> Option<ValuesFigures> {
+        let by = self.rules.told_apart(source)?;
+        let mut values = self.grants.limiter().values(source, now.boot);
+        let (known, waiting) = (values.len() as u64, values.iter().filter(|usage| usage.refusal.is_some()).count() as u64);
+        let fullest = |usage: &ValueUsage| usage.windows.iter().map(|of| of.used * 1_000 / u64::from(of.window.requests.max(1))).max();
+        let waits = |usage: &ValueUsage| match usage.refusal {
+            None => (0, None),
+            Some(HoldOff::Until { at, .. }) => (1, Some(at)),
+            Some(HoldOff::UntilSettled { .. }) => (2, None),
+            Some(HoldOff::Never { .. }) => (3, None),
+        };
+        values.sort_by_key(|usage| std::cmp::Reverse((waits(usage), fullest(usage), usage.value)));
+        let worst = values.into_iter().take(WORST_VALUES).map(|usage| ValueFigures {
+            value: self.grants.name_of(usage.value).map(|name| name.to_string()),
+            windows: usage.windows.into_iter().map(window).collect(),
+            in_flight: usage.in_flight,
+            limit: usage.refusal.map(|refusal| limit_words(&refusal)),
+            until: usage.refusal.and_then(|refusal| refusal.at()),
+        });
+        Some(ValuesFigures { by: by.name.to_string(), known, waiting, worst: worst.collect() })
+    }
+
     /// For whoever gets one first of those that wait; if nobody does, of all.
     fn next_permit(&self, source: SourceIx, now: Now) -> Option<Boottime> {
-        let waiting = self.classes.occupied().filter(|(_, key, _)| key.source == Some(source)).map(|(_, key, _)| key.priority);
-        let waiting: BTreeSet<PriorityLevel> = waiting.collect();
-        let asking = PriorityLevel::ALL.into_iter().filter(|priority| waiting.is_empty() || waiting.contains(priority));
-        let at = |priority| match self.grants.limiter().could_acquire(&Ask::one(source).of(priority), now.boot) {
-            Ok(()) => Some(now.boot),
-            Err(refusal) => refusal.at(),
-        };
-        asking.filter_map(at).min()
+        let limiter = self.grants.limiter();
+        let at = |refusal: Option<HoldOff>| refusal.map_or(Some(now.boot), |refusal| refusal.at());
+        let keys = self.classes.occupied().filter(|(_, key, _)| key.source == Some(source));
+        let waiting: HashSet<Ask> = keys.map(|(_, key, _)| Ask::one(source).of(key.priority).by(key.value)).collect();
+        if waiting.is_empty() {
+            let any = |priority| at(limiter.refusal_of_any_value(&Ask::one(source).of(priority), now.boot));
+            return PriorityLevel::ALL.into_iter().filter_map(any).min();
+        }
+        waiting.iter().filter_map(|ask| at(limiter.could_acquire(ask, now.boot).err())).min()
     }
 
     /// Is it worth waiting? Limits are always waited for; retries, pauses and breakers up to `max_wait`; "not yet",
@@ -412,6 +432,18 @@ impl Dispatcher {
             Some(Err(HoldOff::Never { .. })) => Hope::Never,
             _ => Hope::Now,
         }
+    }
+}
+
+/// So many values of a source are named.
+const WORST_VALUES: usize = 3;
+
+fn window(usage: WindowUsage) -> WindowFigures {
+    WindowFigures {
+        key: usage.window.key().into(),
+        used: u32::try_from(usage.used).unwrap_or(u32::MAX),
+        limit: usage.window.requests,
+        set_aside: u32::try_from(usage.set_aside).unwrap_or(u32::MAX),
     }
 }
 

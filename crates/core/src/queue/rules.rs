@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use crate::spec::{AbsentPolicy, BreakerPolicy, Caps, How, Limits, Requests, Reserve, RetryPolicy, Spec, Via, Weighting};
+use crate::limits::SourceIx;
+use crate::spec::{AbsentPolicy, BreakerPolicy, Caps, How, Limits, Requests, Reserve, RetryPolicy, Spec, Via, Weighting, group_names};
 
 /// The queue's view of a [`Spec`].
 #[derive(Clone, Debug)]
@@ -33,12 +34,24 @@ pub struct SourceRules {
     /// Factor of the score.
     pub importance: f64,
     pub limits: Limits,
+    pub by: Option<ByRules>,
     /// `None`: `breaker: off`.
     pub breaker: Option<BreakerPolicy>,
 }
 
+/// What a source's requests are told apart by.
+#[derive(Clone, Debug)]
+pub struct ByRules {
+    /// A dimension, or a column, of its items; a task has one value of it.
+    pub name: Arc<str>,
+    /// Of each value.
+    pub limits: Limits,
+}
+
 #[derive(Clone, Debug)]
 pub struct CollectorRules {
+    /// `batch.group_by`: what a gap's `group` has the values of, before that of the source's `by`.
+    pub group_by: Vec<Arc<str>>,
     /// `batch.size`, at least 1, before it is cut to the limits.
     pub batch: u32,
     pub requests: Requests,
@@ -68,10 +81,18 @@ pub struct DatasetRules {
     pub fingerprint: u64,
 }
 
+impl SourceRules {
+    /// All limits that a request to it is under.
+    pub(super) fn scopes<'a>(&'a self, of_all: &'a Limits) -> Vec<&'a Limits> {
+        [&self.limits, of_all].into_iter().chain(self.by.as_ref().map(|by| &by.limits)).collect()
+    }
+}
+
 impl Rules {
     pub fn of(spec: &Spec) -> Self {
         let sources = spec.sources.iter().map(|(name, source)| {
-            let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), breaker: source.breaker };
+            let by = source.by.as_ref().map(|by| ByRules { name: by.name.as_str().into(), limits: by.limits.clone() });
+            let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), by, breaker: source.breaker };
             (Arc::from(name.as_str()), rules)
         });
         let collectors = spec.collectors.iter().map(|(name, collector)| {
@@ -80,6 +101,7 @@ impl Rules {
                 (How::Command(_), Via::None) => Charging::Ahead,
             };
             let rules = CollectorRules {
+                group_by: collector.batch.group_by.iter().map(|name| name.as_str().into()).collect(),
                 batch: collector.batch.size.max(1),
                 requests: collector.requests,
                 charge,
@@ -110,6 +132,17 @@ impl Rules {
             datasets: datasets.collect(),
             weighting: spec.weighting.clone(),
         }
+    }
+
+    /// The names of which a gap's `group` has the values, and in this order.
+    pub fn group_names(&self, source: Option<SourceIx>, collector: usize) -> impl Iterator<Item = &str> {
+        let group_by = self.collectors.get_index(collector).map_or(&[][..], |(_, collector)| &collector.group_by);
+        group_names(group_by, source.and_then(|source| self.told_apart(source)).map(|by| &*by.name))
+    }
+
+    /// What requests to this source are told apart by.
+    pub fn told_apart(&self, source: SourceIx) -> Option<&ByRules> {
+        self.sources.get_index(source.0 as usize).and_then(|(_, source)| source.by.as_ref())
     }
 
     /// Position of a dataset; one that the config does not know is added, and only watched.

@@ -42,7 +42,7 @@ impl<'a> Checker<'a> {
     fn sources(&self, problems: &mut Vec<Problem>) {
         for (name, raw) in entries(self.raw.sources.as_ref()) {
             let Some(source) = self.spec.sources.get(&name.text) else { continue };
-            if raw.as_ref().is_some_and(|raw| raw.limits.is_none()) && source.limits == Limits::default() {
+            if raw.as_ref().is_some_and(|raw| raw.limits.is_none()) && source.limits == Limits::default() && source.by.is_none() {
                 let problem =
                     Problem::warning(&name.at, format!("source `{}` has no limits: it is asked as fast as collectors can", name.text));
                 problems.push(problem.hint("write what it allows: `limits: { per_minute: 60, in_flight: 2 }`"));
@@ -53,8 +53,9 @@ impl<'a> Checker<'a> {
     /// A share that is less than one request sets nothing aside. Of windows of seconds nobody would notice.
     fn reserve(&self, problems: &mut Vec<Problem>) {
         let Some(raw) = self.raw.engine.as_ref().and_then(|engine| engine.reserve.as_ref()) else { return };
-        let limits = self.spec.sources.values().map(|source| (format!("source `{}`", source.name), &source.limits));
-        let limits: Vec<_> = limits.chain([("all sources together".to_owned(), &self.spec.limits)]).collect();
+        let limits = self.spec.sources.values().flat_map(|source| self.scopes(source));
+        let mut limits: Vec<_> = limits.filter(|(_, limits)| !std::ptr::eq(*limits, &self.spec.limits)).collect();
+        limits.push(("all sources together".to_owned(), &self.spec.limits));
         for (priority, _) in self.spec.engine.reserve.shares() {
             let given = match priority {
                 PriorityLevel::Critical => &raw.critical,
@@ -206,9 +207,7 @@ impl<'a> Checker<'a> {
         }
         let (one, full) = (collector.requests.of(1), collector.requests.of(collector.batch.size as usize));
         let at = place_of_costs(used);
-        for (owner, limits) in
-            [(format!("source `{}`", source.name), &source.limits), ("all sources together".to_owned(), &self.spec.limits)]
-        {
+        for (owner, limits) in self.scopes(source) {
             let Some(tightest) = limits.windows.iter().filter(|window| window.span.as_secs() >= 60).min_by_key(|window| window.requests)
             else {
                 continue;
@@ -238,8 +237,8 @@ impl<'a> Checker<'a> {
             return;
         }
         let full = collector.requests.of(collector.batch.size as usize);
-        let scopes = [(format!("source `{}`", source.name), &source.limits), ("all sources together".to_owned(), &self.spec.limits)];
-        let all = [&source.limits, &self.spec.limits];
+        let scopes = self.scopes(source);
+        let all: Vec<&Limits> = scopes.iter().map(|(_, limits)| *limits).collect();
         let waits = scopes.iter().flat_map(|(owner, limits)| limits.windows.iter().map(move |window| (owner, window)));
         let waits = waits.filter(|(_, window)| full > u64::from(window.requests) && window.requests > 0);
         let waits = waits.map(|(owner, window)| (window.span.saturating_sub(soonest(&all, window.requests - 1)), owner, window));
@@ -262,6 +261,14 @@ impl<'a> Checker<'a> {
         problems.push(Problem::warning(place_of_costs(used), message).hint(hint));
     }
 
+    /// All limits that a request to a source is under, and whose they are.
+    fn scopes(&self, source: &'a Source) -> Vec<(String, &'a Limits)> {
+        let of_source = (format!("source `{}`", source.name), &source.limits);
+        let of_value = source.by.as_ref().map(|by| (format!("each `{}` of source `{}`", by.name, source.name), &by.limits));
+        let of_all = ("all sources together".to_owned(), &self.spec.limits);
+        std::iter::once(of_source).chain(of_value).chain([of_all]).collect()
+    }
+
     /// What a task of the dataset can have of a window, whichever priority it gets.
     fn admits(&self, dataset: &Dataset, requests: u32) -> u32 {
         let reserve = &self.spec.engine.reserve;
@@ -278,9 +285,12 @@ impl<'a> Checker<'a> {
         if full <= 1 {
             return;
         }
-        let mut keys = inner_limits(&source.limits);
-        keys.extend(inner_limits(&self.spec.limits));
-        keys.dedup();
+        let mut keys: Vec<&str> = Vec::new();
+        for key in self.scopes(source).into_iter().flat_map(|(_, limits)| inner_limits(limits)) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
         if keys.is_empty() {
             return;
         }

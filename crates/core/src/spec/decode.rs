@@ -151,10 +151,6 @@ pub fn decode_map(
     mut field: impl FnMut(usize, &Node, &Trail<'_>, &mut Vec<Problem>),
 ) -> bool {
     let Value::Map(map) = &node.value else {
-        if matches!(node.value, Value::List(_)) && keys.later.contains(&"by") {
-            problems.push(not_supported(&node.at, &format!("{trail}: a list of limits")).hint("write one map"));
-            return false;
-        }
         let mut expected: Vec<String> = keys.known.iter().take(4).map(|key| format!("`{key}`")).collect();
         if keys.known.len() > expected.len() {
             expected.push("…".into());

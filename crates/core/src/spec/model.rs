@@ -26,6 +26,16 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// The names of which all gaps of a task have the same values: those of its collector's `group_by`, and what its source's limits
+    /// are told apart by. None, if nobody collects it.
+    pub fn group_names<'a>(&'a self, dataset: &'a Dataset) -> impl Iterator<Item = &'a str> {
+        let collector = dataset.collector.as_ref().and_then(|name| self.collectors.get(name));
+        let source = dataset.source.as_ref().and_then(|name| self.sources.get(name));
+        let group_by = collector.map(|collector| &collector.batch.group_by[..]).unwrap_or_default();
+        let by = source.filter(|_| collector.is_some()).and_then(|source| source.by.as_ref());
+        group_names(group_by, by.map(|by| by.name.as_str()))
+    }
+
     /// A smaller object of this dataset cannot be a whole one.
     pub fn least_bytes(&self, dataset: &Dataset) -> u64 {
         let collector = dataset.collector.as_ref().and_then(|name| self.collectors.get(name));
@@ -64,6 +74,8 @@ pub struct Source {
     /// Factor of the score; 1.0 if not given.
     pub importance: f64,
     pub limits: Limits,
+    /// What its requests are told apart by; a task has one value of it.
+    pub by: Option<By>,
     pub breaker: Option<BreakerPolicy>,
 }
 
@@ -74,6 +86,14 @@ pub struct Cache {
     pub validators: bool,
     /// Upstream does not count a request that it answers 304.
     pub not_modified_is_free: bool,
+}
+
+/// A dimension, or a column, of the items of a source: `customer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    pub name: String,
+    /// Of each value.
+    pub limits: Limits,
 }
 
 /// What the local proxy does with requests to hosts of no source.
@@ -129,6 +149,12 @@ pub struct Window {
 }
 
 impl Window {
+    /// The span that a key declares: the other way round of [`key`](Self::key).
+    pub fn span_of(key: &str) -> Option<Duration> {
+        let spans = [1, 60, 3_600, 86_400].map(Duration::from_secs);
+        spans.into_iter().find(|span| Window { requests: 1, span: *span }.key() == key)
+    }
+
     /// The key that declares it in the config: `per_second`, `per_minute`, `per_hour`, `per_day`.
     pub fn key(&self) -> &'static str {
         match self.span.as_secs() {
@@ -323,6 +349,12 @@ pub struct Batch {
     pub size: u32,
     /// Names of dimensions or columns.
     pub group_by: Vec<String>,
+}
+
+/// What each entry of a gap's `group` is the value of, in this order.
+pub fn group_names<'a>(group_by: &'a [impl AsRef<str>], by: Option<&'a str>) -> impl Iterator<Item = &'a str> {
+    let by = by.filter(|by| !group_by.iter().any(|name| name.as_ref() == *by));
+    group_by.iter().map(AsRef::as_ref).chain(by)
 }
 
 impl Default for Batch {

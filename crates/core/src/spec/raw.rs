@@ -61,8 +61,8 @@ raw! {
         pub not_modified: Option<Given<RawNotModified>>,
         /// Factor of the score. Default: 1.0.
         pub importance: Option<Given<Factor>>,
-        /// How often it may be asked. Default: no limit.
-        pub limits: Option<RawLimits>,
+        /// How often it may be asked: its limits, or a list of those and of limits `by` a value. Default: no limit.
+        pub limits: Option<OneOrMore<RawLimits>>,
         /// When to stop calling what keeps failing. Default: 5 failures in a row or half of the last 20; 10m.
         pub breaker: Option<RawBreaker>,
     }
@@ -79,6 +79,8 @@ raw! {
 
     /// Limits of requests. All of them hold at once.
     pub struct RawLimits {
+        /// Each value of this dimension, or column, of the items has these limits for itself: `customer`. Of a source only.
+        pub by: Option<Text>,
         /// Requests in any span of one second.
         pub per_second: Option<Given<Positive>>,
         /// Requests in any span of one minute.
@@ -98,7 +100,7 @@ raw! {
         /// How long after its connection closed a request may still arrive. Default: 1s.
         pub linger: Option<Given<Span>>,
     }
-    later { by, bytes_per_second }
+    later { bytes_per_second }
 
     /// What opens the breaker, and the pauses until the next try.
     pub struct RawBreakerPolicy {

@@ -1,7 +1,8 @@
-//! Random lives of two limited sources, and the brute-force checks of what the upstreams can have seen.
+//! Random lives of two limited sources, whose limits may be told apart by three values, and the brute-force checks of what the upstreams can have seen.
 
 use std::time::Duration;
 
+use adce_core::ids::ValueId;
 use adce_core::limits::{Ask, AskKind, HoldOff, Limiter, Restored, SourceIx};
 use adce_core::ports::{PermitId, Settlement};
 use adce_core::spec::{Limits, PriorityLevel, Reserve, Window};
@@ -13,6 +14,8 @@ use proptest::test_runner::TestCaseError;
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub sources: [Limits; 2],
+    /// Of each value for itself.
+    pub values: [Option<Limits>; 2],
     pub all: Limits,
     pub reserve: Reserve,
 }
@@ -28,6 +31,7 @@ pub enum Step {
     WaitAsTold,
     Ask {
         source: u32,
+        value: u8,
         kind: AskKind,
         priority: PriorityLevel,
     },
@@ -65,6 +69,7 @@ pub enum Step {
 #[derive(Clone, Debug)]
 pub struct Request {
     pub source: SourceIx,
+    pub value: Option<ValueId>,
     pub priority: PriorityLevel,
     /// An earlier process sent it: nobody remembers whose it was, nor whether it was one of several.
     pub restored: bool,
@@ -107,10 +112,13 @@ fn some_limits() -> impl Strategy<Value = Limits> {
 
 pub fn rules() -> impl Strategy<Value = Rules> {
     let share = || prop_oneof![1 => Just(0), 1 => prop::sample::select(vec![150_u32, 200, 340, 490])];
-    (some_limits(), some_limits(), some_limits(), share(), share()).prop_map(|(a, b, all, critical, high)| {
-        let reserve = Reserve::default().with(PriorityLevel::Critical, critical).with(PriorityLevel::High, high);
-        Rules { sources: [a, b], all, reserve }
-    })
+    let of_values = || prop_oneof![1 => Just(None), 1 => some_limits().prop_map(Some)];
+    (some_limits(), some_limits(), some_limits(), of_values(), of_values(), share(), share()).prop_map(
+        |(a, b, all, by_a, by_b, critical, high)| {
+            let reserve = Reserve::default().with(PriorityLevel::Critical, critical).with(PriorityLevel::High, high);
+            Rules { sources: [a, b], values: [by_a, by_b], all, reserve }
+        },
+    )
 }
 
 pub fn life() -> impl Strategy<Value = Life> {
@@ -119,7 +127,8 @@ pub fn life() -> impl Strategy<Value = Life> {
     let step = prop_oneof![
         4 => micros().prop_map(|micros| Step::Wait { micros }),
         6 => Just(Step::WaitAsTold),
-        12 => (0_u32..2, kind, 0_usize..4).prop_map(|(source, kind, at)| Step::Ask { source, kind, priority: PriorityLevel::ALL[at] }),
+        12 => (0_u32..2, 0_u8..4, kind, 0_usize..4)
+            .prop_map(|(source, value, kind, at)| Step::Ask { source, value, kind, priority: PriorityLevel::ALL[at] }),
         4 => any::<usize>().prop_map(|which| Step::AskUnderCharge { which }),
         8 => any::<usize>().prop_map(|which| Step::Send { which }),
         8 => (any::<usize>(), 0_u64..=1_000).prop_map(|(which, permille_of_bracket)| Step::Settle { which, permille_of_bracket }),
@@ -166,7 +175,7 @@ pub fn play(
     };
     for step in steps {
         let ask = match *step {
-            Step::Ask { source, kind, priority } => Some(Ask { source: SourceIx(source), kind, priority }),
+            Step::Ask { source, value, kind, priority } => Some(Ask { source: SourceIx(source), kind, priority, value: some(value) }),
             Step::AskUnderCharge { which } => player.charge(which).map(|charge| player.paced(charge)),
             _ => None,
         };
@@ -181,8 +190,16 @@ pub fn play(
 fn fresh(rules: &Rules) -> Limiter {
     let [a, b] = rules.sources.clone();
     let mut limiter = Limiter::new(&[("a".into(), a), ("b".into(), b)], &rules.all);
+    for (source, limits) in rules.values.iter().enumerate() {
+        limits.iter().for_each(|limits| limiter.by_value(SourceIx(source as u32), limits));
+    }
     limiter.set_aside(rules.reserve);
     limiter
+}
+
+/// Of some, nobody knows whose they are.
+pub fn some(value: u8) -> Option<ValueId> {
+    (value < 3).then(|| ValueId::of(&value.to_string()))
 }
 
 impl Player<'_> {
@@ -190,7 +207,9 @@ impl Player<'_> {
         match *step {
             Step::Wait { micros } => self.now = self.now + Duration::from_micros(micros),
             Step::WaitAsTold => self.now = self.told.take().unwrap_or(self.now).max(self.now),
-            Step::Ask { source, kind, priority } => self.ask(Ask { source: SourceIx(source), kind, priority }, None)?,
+            Step::Ask { source, value, kind, priority } => {
+                self.ask(Ask { source: SourceIx(source), kind, priority, value: some(value) }, None)?;
+            }
             Step::AskUnderCharge { which } => {
                 if let Some(charge) = self.charge(which) {
                     self.ask(self.paced(charge), Some(charge))?;
@@ -244,7 +263,7 @@ impl Player<'_> {
 
     fn paced(&self, charge: usize) -> Ask {
         let charge = &self.played.requests[charge];
-        Ask::paced(charge.source).of(charge.priority)
+        Ask::paced(charge.source).of(charge.priority).by(charge.value)
     }
 
     fn ask(&mut self, ask: Ask, charge: Option<usize>) -> Result<(), TestCaseError> {
@@ -259,6 +278,7 @@ impl Player<'_> {
                 });
                 self.played.requests.push(Request {
                     source: ask.source,
+                    value: ask.value,
                     priority: ask.priority,
                     restored: false,
                     requests: permit.permits,
@@ -313,7 +333,7 @@ impl Player<'_> {
             let sent = Restored { first_sent: request.granted, last_arrival: request.settled };
             // What went under a charge is on record with it.
             if request.charge.is_none() {
-                self.limiter.restore(Some(request.source), request.requests, sent, self.now);
+                self.limiter.restore(Some(request.source), request.value, request.requests, sent, self.now);
             }
             request.settled.get_or_insert(self.now + LINGER);
             request.restored = true;
@@ -325,10 +345,17 @@ impl Player<'_> {
 }
 
 impl Played {
-    pub fn by_scope<'a>(&'a self, rules: &'a Rules) -> Vec<(&'static str, &'a Limits, Vec<&'a Request>)> {
+    pub fn by_scope<'a>(&'a self, rules: &'a Rules) -> Vec<(String, &'a Limits, Vec<&'a Request>)> {
         let sent = || self.requests.iter().filter(|request| request.requests > 0);
-        let of = |source: u32| sent().filter(move |request| request.source.0 == source).collect();
-        vec![("a", &rules.sources[0], of(0)), ("b", &rules.sources[1], of(1)), ("all", &rules.all, sent().collect())]
+        let of = |source: u32| sent().filter(move |request| request.source.0 == source);
+        let values = rules.values.iter().enumerate().filter_map(|(source, limits)| Some((source as u32, limits.as_ref()?)));
+        let of_values = values.flat_map(|(source, limits)| {
+            let of_value =
+                move |value| (format!("{source} {value}"), limits, of(source).filter(|request| request.value == some(value)).collect());
+            (0..4).map(of_value)
+        });
+        let whole = [("a".to_owned(), &rules.sources[0], of(0).collect()), ("b".to_owned(), &rules.sources[1], of(1).collect())];
+        whole.into_iter().chain([("all".to_owned(), &rules.all, sent().collect())]).chain(of_values).collect()
     }
 
     /// Of a charge, what adce sent itself stands for itself.
@@ -356,13 +383,15 @@ impl Played {
 
 /// A window of `limits` that an ask counts against, and what of it is used: by everybody, and by whom.
 pub struct Filling {
+    /// It is one that the value has for itself.
+    pub of_value: bool,
     pub window: Window,
     pub wanted: u64,
     pub used: u64,
     pub by: [u64; 4],
 }
 
-/// Every window of the source and of all together that `ask` counts against, counted one request after the other.
+/// Every window of the source, of its value and of all together that `ask` counts against, counted one request after the other.
 pub fn fillings(rules: &Rules, played: &Played, ask: &Ask, now: Boottime) -> Vec<Filling> {
     let minute = Duration::from_secs(60);
     let (single, permits) = match ask.kind {
@@ -370,16 +399,21 @@ pub fn fillings(rules: &Rules, played: &Played, ask: &Ask, now: Boottime) -> Vec
         AskKind::ChargedAhead { permits } => (permits == 1, permits),
     };
     let mut fillings = Vec::new();
-    let scopes = [(&rules.sources[ask.source.0 as usize], Some(ask.source)), (&rules.all, None)];
-    for (window, source) in scopes.into_iter().flat_map(|(limits, source)| limits.windows.iter().map(move |window| (*window, source))) {
+    let own = &rules.values[ask.source.0 as usize];
+    let (of_source, of_all) = ((&rules.sources[ask.source.0 as usize], Some(ask.source), false), (&rules.all, None, false));
+    let scopes = [of_source, of_all].into_iter().chain(own.as_ref().map(|limits| (limits, Some(ask.source), true)));
+    let windows = scopes.flat_map(|(limits, source, of_value)| limits.windows.iter().map(move |window| (*window, source, of_value)));
+    for (window, source, of_value) in windows {
         let long = window.span >= minute;
         let wanted = match (long, ask.kind) {
             (true, AskKind::Paced) => 0,
             (true, _) => u64::from(permits),
             (false, _) => u64::from(single),
         };
-        let mut filling = Filling { window, wanted, used: 0, by: [0; 4] };
-        for request in played.requests.iter().filter(|request| source.is_none_or(|source| request.source == source)) {
+        let mut filling = Filling { of_value, window, wanted, used: 0, by: [0; 4] };
+        let counts_here =
+            |request: &&Request| source.is_none_or(|source| request.source == source) && (!of_value || request.value == ask.value);
+        for request in played.requests.iter().filter(counts_here) {
             let ends = request.settled.map(|settled| settled + window.span);
             if ends.is_some_and(|ends| ends < now) {
                 continue;

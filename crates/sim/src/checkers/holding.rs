@@ -69,7 +69,7 @@ impl Holding {
     }
 
     fn look(&self, held: Held) -> Vec<(&'static str, usize, usize)> {
-        let Census { gaps, tasks, places, buckets, with_room, classes, ready, delayed, .. } = held.census;
+        let Census { gaps, tasks, places, buckets, with_room, classes, families, ready, delayed, .. } = held.census;
         let Census { passes, running, waiters, permits, reservations, fading, marks, outcomes, .. } = held.census;
         let open = self.open.len();
         let requests: usize = self.requests.iter().map(|(_, requests)| requests).sum();
@@ -82,6 +82,7 @@ impl Holding {
             ("buckets", buckets, 2 * open + 128),
             ("tasks with room", with_room, tasks),
             ("classes", classes, 4 * self.kinds_of_tasks),
+            ("families of classes", families, 4 * self.kinds_of_tasks),
             ("tasks ready or delayed", ready + delayed, tasks),
             ("passes", passes, 4 * tasks + 64),
             ("running attempts", running, 2 * self.slots),

@@ -2,7 +2,7 @@
 //!
 //! The words are FACE's: a request counts against W from sent until settled + W; `in_flight` is what is not settled;
 //! `min_delay` runs from settled to sent; `burst` is how many may be ahead of an even spread of the shortest window of a
-//! minute or more; what a command was charged ahead for counts in windows of a minute or more; and with a `reserve` each
+//! minute or more; what each value has for itself counts its own brackets alone; what a command was charged ahead for counts in windows of a minute or more; and with a `reserve` each
 //! priority counts at least as much as is set aside for it, its share of the window rounded down.
 
 use std::collections::HashMap;
@@ -16,10 +16,12 @@ use super::lessons::Lessons;
 use crate::clocks::Clocks;
 use crate::disk::Disk;
 use crate::facts::Moment;
-use crate::scenario::{MINUTE, Micros, SECOND, Scenario};
+use crate::scenario::{MINUTE, Micros, SECOND, Scenario, Value, value_of};
 
 pub struct Brackets {
     sources: Vec<Limits>,
+    /// By source: of each value for itself.
+    each: Vec<Option<Limits>>,
     together: Limits,
     reserve: Reserve,
     longest: Micros,
@@ -42,6 +44,7 @@ pub enum Whose {
 struct Bracket {
     whose: Option<Whose>,
     source: usize,
+    value: Option<Value>,
     /// `None`: an earlier process sent it, and nobody remembers for whom.
     priority: Option<PriorityLevel>,
     requests: u32,
@@ -61,9 +64,18 @@ pub enum HowLong {
     Never,
 }
 
+/// Whose limits refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Those that the value has for itself.
+    Value,
+    Source,
+    All,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal {
-    pub of_all: bool,
+    pub reach: Reach,
     pub window: Option<Window>,
     pub how_long: HowLong,
 }
@@ -72,6 +84,8 @@ pub struct Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Need {
     pub source: usize,
+    /// `None`: nobody tells its requests apart.
+    pub value: Option<Value>,
     pub priority: PriorityLevel,
     pub requests: u32,
     /// adce sends it, or it is the only one that is charged.
@@ -81,12 +95,14 @@ pub struct Need {
 impl Brackets {
     pub fn new(scenario: &Scenario) -> Self {
         let sources: Vec<Limits> = scenario.sources.iter().map(|source| source.limits.clone()).collect();
-        let windows = sources.iter().chain([&scenario.together]).flat_map(|limits| &limits.windows);
+        let each: Vec<Option<Limits>> = scenario.sources.iter().map(|source| source.each.clone()).collect();
+        let windows = sources.iter().chain([&scenario.together]).chain(each.iter().flatten()).flat_map(|limits| &limits.windows);
         Brackets {
             longest: windows.map(span).max().unwrap_or(0),
             paused_until: vec![0; sources.len()],
             lessons: sources.iter().map(Lessons::new).collect(),
             sources,
+            each,
             together: scenario.together.clone(),
             reserve: scenario.reserve,
             all: Vec::new(),
@@ -100,11 +116,12 @@ impl Brackets {
     pub fn granted(&mut self, whose: Whose, need: Need, at: Micros) {
         self.lessons[need.source].granted(need.requests, at);
         self.at.insert(whose, self.all.len());
-        let Need { source, priority, requests, alone } = need;
+        let Need { source, value, priority, requests, alone } = need;
         let priority = Some(priority);
         self.all.push(Bracket {
             whose: Some(whose),
             source,
+            value,
             priority,
             requests,
             alone,
@@ -161,9 +178,11 @@ impl Brackets {
                 None => (reservation.permits, moment.at + SECOND),
             };
             let (whose, priority) = (None, None);
+            let value = self.each[source].as_ref().and(reservation.value.as_deref()).map(value_of);
             self.all.push(Bracket {
                 whose,
                 source,
+                value,
                 priority,
                 requests,
                 alone: true,
@@ -191,26 +210,32 @@ impl Brackets {
     /// Every rule that refuses, the source's own first.
     pub fn refusals(&self, need: Need, at: Micros) -> Vec<Refusal> {
         let learned = self.lessons[need.source].refuses_until(at).map(HowLong::Until);
-        let learned = learned.map(|how_long| Refusal { of_all: false, window: None, how_long });
-        let own = self.of_scope(&self.sources[need.source], Some(need.source), need, at);
-        learned.into_iter().chain(own).chain(self.of_scope(&self.together, None, need, at)).collect()
+        let learned = learned.map(|how_long| Refusal { reach: Reach::Source, window: None, how_long });
+        let scopes = self.scopes(need);
+        learned.into_iter().chain(scopes.into_iter().flat_map(|(limits, reach)| self.of_scope(limits, reach, need, at))).collect()
     }
 
     /// The source's own limits would let so many single requests go at once.
     pub fn has_room_for(&self, source: usize, priority: PriorityLevel, requests: u32, at: Micros) -> bool {
-        let need = Need { source, priority, requests, alone: true };
-        self.of_scope(&self.sources[source], Some(source), need, at).is_empty()
+        let need = Need { source, value: None, priority, requests, alone: true };
+        self.of_scope(&self.sources[source], Reach::Source, need, at).is_empty()
     }
 
-    fn of_scope(&self, limits: &Limits, source: Option<usize>, need: Need, at: Micros) -> Vec<Refusal> {
-        let of_all = source.is_none();
-        let brackets: Vec<&Bracket> = self.all.iter().filter(|bracket| source.is_none_or(|source| bracket.source == source)).collect();
+    /// All limits that it is under.
+    fn scopes(&self, need: Need) -> Vec<(&Limits, Reach)> {
+        let whole = [(&self.sources[need.source], Reach::Source), (&self.together, Reach::All)];
+        let own = self.each[need.source].as_ref().map(|limits| (limits, Reach::Value));
+        whole.into_iter().chain(own).collect()
+    }
+
+    fn of_scope(&self, limits: &Limits, reach: Reach, need: Need, at: Micros) -> Vec<Refusal> {
+        let brackets: Vec<&Bracket> = self.all.iter().filter(|bracket| is_in(bracket, reach, need)).collect();
         let mut refusals = Vec::new();
         for window in &limits.windows {
             if (need.alone || span(window) >= MINUTE)
                 && let Some(how_long) = self.window_refuses(&brackets, window, need, at)
             {
-                refusals.push(Refusal { of_all, window: Some(*window), how_long });
+                refusals.push(Refusal { reach, window: Some(*window), how_long });
             }
         }
         if need.alone {
@@ -220,7 +245,7 @@ impl Brackets {
                 delay_refuses(&alone, limits, need.requests, at),
                 flight_refuses(&alone, limits, need.requests, at),
             ];
-            refusals.extend(spacing.into_iter().flatten().map(|how_long| Refusal { of_all, window: None, how_long }));
+            refusals.extend(spacing.into_iter().flatten().map(|how_long| Refusal { reach, window: None, how_long }));
         }
         refusals
     }
@@ -263,15 +288,16 @@ impl Brackets {
         self.reserve.shares().find(|(owner, _)| *owner == priority).map_or(0, |(_, permille)| window.requests * permille / 1_000)
     }
 
-    /// It takes nothing from windows but what is set aside for it, and so nothing from other priorities.
-    pub fn is_within_its_share(&self, need: Need, at: Micros) -> bool {
-        let scopes = [(&self.sources[need.source], Some(need.source)), (&self.together, None)];
-        let windows = scopes.into_iter().flat_map(|(limits, source)| limits.windows.iter().map(move |window| (window, source)));
+    /// It takes nothing from windows but what is set aside for it, and so nothing from other priorities: of those that its value has
+    /// for itself, or of all others.
+    pub fn is_within_its_share(&self, need: Need, of_value: bool, at: Micros) -> bool {
+        let scopes = self.scopes(need).into_iter().filter(|(_, reach)| (*reach == Reach::Value) == of_value);
+        let windows = scopes.flat_map(|(limits, reach)| limits.windows.iter().map(move |window| (window, reach)));
         let mut concerned = windows.filter(|(window, _)| need.alone || span(window) >= MINUTE).peekable();
-        let within = |(window, source): (&Window, Option<usize>)| {
+        let within = |(window, reach): (&Window, Reach)| {
             let is_its = |bracket: &&Bracket| {
                 let ended = bracket.until.is_some_and(|until| until + span(window) < at);
-                bracket.priority == Some(need.priority) && source.is_none_or(|source| bracket.source == source) && !ended
+                bracket.priority == Some(need.priority) && is_in(bracket, reach, need) && !ended
             };
             let used: u32 =
                 self.all.iter().filter(|bracket| counts_in(bracket, window)).filter(is_its).map(|bracket| bracket.requests).sum();
@@ -290,6 +316,15 @@ impl Brackets {
         self.all.retain(|bracket| bracket.until.is_none_or(|until| until.max(bracket.sent.unwrap_or(0)) + keep_for >= at));
         self.at = self.all.iter().enumerate().filter_map(|(place, bracket)| Some((bracket.whose?, place))).collect();
         self.at.retain(|_, place| self.all[*place].until.is_none());
+    }
+}
+
+/// What limits of this reach count of those that `need` is under.
+fn is_in(bracket: &Bracket, reach: Reach, need: Need) -> bool {
+    match reach {
+        Reach::Value => bracket.source == need.source && bracket.value == need.value,
+        Reach::Source => bracket.source == need.source,
+        Reach::All => true,
     }
 }
 

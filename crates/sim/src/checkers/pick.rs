@@ -18,13 +18,13 @@ use adce_core::record::Change;
 use adce_core::spec::PriorityLevel;
 
 use super::breakers::{Breaker, Crashes, Met, of_answer, verdict};
-use super::limits::{Brackets, HowLong, Need, Refusal, Whose};
+use super::limits::{Brackets, HowLong, Need, Reach, Refusal, Whose};
 use super::order::{Order, Rank};
 use super::useful::{Crowd, Useful};
 use crate::clocks::Clocks;
 use crate::disk::Disk;
 use crate::facts::{Checker, Fact, Figures, Moment, Wrong};
-use crate::scenario::{Kind, Micros, SECOND, Scenario};
+use crate::scenario::{Kind, Micros, SECOND, Scenario, Value};
 
 pub struct Picks {
     scenario: Scenario,
@@ -82,8 +82,9 @@ struct Candidate<'a> {
     is_shut: bool,
     /// The free ones are set aside for other priorities.
     no_slot: bool,
-    /// It takes no permits from other priorities.
-    within_its_share: bool,
+    value: Option<Value>,
+    /// It takes no permits from other priorities: of its value's own limits, and of all others.
+    within_its_share: (bool, bool),
     refusals: Vec<Refusal>,
     crowd: Crowd,
 }
@@ -93,11 +94,24 @@ struct Claim {
     rank: Rank,
     priority: PriorityLevel,
     source: usize,
-    everywhere: bool,
+    value: Option<Value>,
+    reach: Reach,
     only_permits: bool,
 }
 
 impl Candidate<'_> {
+    /// It takes what somebody of this source and value waits for whom a limit of this reach refuses.
+    fn takes_from(&self, source: usize, value: Option<Value>, reach: Reach, priority: PriorityLevel) -> bool {
+        let here = self.source == Some(source);
+        let concerned = match reach {
+            Reach::Value => here && self.value == value,
+            Reach::Source => here,
+            Reach::All => here || self.need.is_some(),
+        };
+        let within = if reach == Reach::Value { self.within_its_share.0 } else { self.within_its_share.1 };
+        concerned && (!within || priority == self.task.priority)
+    }
+
     /// The rule that refuses longest; the first on a tie.
     fn longest(&self) -> Option<&Refusal> {
         longest(&self.refusals)
@@ -139,15 +153,27 @@ impl Picks {
         Some(self.names.iter().position(|known| known == name).expect("a known source"))
     }
 
+    fn value_of(&self, task: &Task) -> Option<Value> {
+        self.scenario.sources[self.source_of(task)?].value(&task.group)
+    }
+
     /// One permit where adce sends, all of them where the task is charged ahead.
     fn need_of(&self, task: &Task) -> Option<Need> {
         let source = self.source_of(task)?;
         let collector = self.scenario.collectors.iter().find(|known| known.name == task.collector).expect("a known collector");
         match collector.kind {
-            Kind::Http | Kind::Gateway { .. } => Some(Need { source, priority: task.priority, requests: 1, alone: true }),
+            Kind::Http | Kind::Gateway { .. } => {
+                Some(Need { source, value: self.value_of(task), priority: task.priority, requests: 1, alone: true })
+            }
             Kind::Charged => {
                 let requests = collector.requests.of(task.gaps.len()) as u32;
-                (requests > 0).then_some(Need { source, priority: task.priority, requests, alone: requests == 1 })
+                (requests > 0).then_some(Need {
+                    source,
+                    value: self.value_of(task),
+                    priority: task.priority,
+                    requests,
+                    alone: requests == 1,
+                })
             }
         }
     }
@@ -156,12 +182,13 @@ impl Picks {
 
     /// All ready tasks, the best first.
     fn candidates(&self, moment: Moment) -> Vec<Candidate<'_>> {
-        let mut known: HashMap<Need, (Vec<Refusal>, bool)> = HashMap::new();
+        let mut known: HashMap<Need, (Vec<Refusal>, (bool, bool))> = HashMap::new();
         let mut candidates: Vec<Candidate<'_>> = Vec::new();
         for queued in self.queued.values().filter(|queued| queued.is_ready) {
             let task = &queued.task;
             let (need, source) = (self.need_of(task), self.source_of(task));
-            let look = |need| (self.brackets.refusals(need, moment.at), self.brackets.is_within_its_share(need, moment.at));
+            let within = |need, of_value| self.brackets.is_within_its_share(need, of_value, moment.at);
+            let look = |need| (self.brackets.refusals(need, moment.at), (within(need, true), within(need, false)));
             let (refusals, within_its_share) = need.map(|need| known.entry(need).or_insert_with(|| look(need)).clone()).unwrap_or_default();
             let rank = self.order.rank(task, moment.now.wall);
             candidates.push(Candidate {
@@ -170,6 +197,7 @@ impl Picks {
                 task,
                 need,
                 source,
+                value: self.value_of(task),
                 patience: queued.patience,
                 is_shut: self.keeps_crashing(task, moment.at) || source.is_some_and(|source| self.is_shut(source, moment.at)),
                 no_slot: !self.has_slot(task.priority),
@@ -248,18 +276,19 @@ impl Picks {
             if !self.breakers[*source].lets_pass(Some(*attempt), moment.at) || self.brackets.paused_for(*source, moment.at) {
                 return None;
             }
-            let need = Need { source: *source, priority: task.priority, requests: 1, alone: true };
+            let value = self.value_of(task);
+            let need = Need { source: *source, value, priority: task.priority, requests: 1, alone: true };
             let refusals = self.brackets.refusals(need, moment.at);
-            let everywhere = longest(&refusals).is_none_or(|refusal| refusal.of_all);
+            let reach = longest(&refusals).map_or(Reach::All, |refusal| refusal.reach);
             let (rank, priority) = (self.order.rank(task, moment.now.wall), task.priority);
-            Some(Claim { rank, priority, source: *source, everywhere, only_permits: true })
+            Some(Claim { rank, priority, source: *source, value, reach, only_permits: true })
         });
         let impatient = candidates.iter().filter_map(|candidate| {
             let is_over = candidate.patience.is_some_and(|until| until <= moment.at);
             let never = candidate.longest().is_some_and(|refusal| refusal.how_long == HowLong::Never);
-            let everywhere = candidate.longest().is_some_and(|refusal| refusal.of_all);
+            let (value, reach) = (candidate.value, candidate.longest().map_or(Reach::Source, |refusal| refusal.reach));
             let (source, priority) = (candidate.source.unwrap_or(0), candidate.task.priority);
-            let claim = || Claim { rank: candidate.rank.clone(), priority, source, everywhere, only_permits: false };
+            let claim = || Claim { rank: candidate.rank.clone(), priority, source, value, reach, only_permits: false };
             let stays_away = candidate.crowd == Crowd::OneMoreAlready;
             (is_over && !never && !candidate.is_shut && !candidate.no_slot && !stays_away && candidate.source.is_some()).then(claim)
         });
@@ -282,13 +311,11 @@ impl Picks {
         }
         let claims = self.claims(candidates, moment);
         let is_claimed = |candidate: &Candidate<'_>| {
-            let Some(source) = candidate.source else { return false };
-            claims.iter().any(|claim| {
-                let same = claim.source == source && (candidate.need.is_some() || !claim.only_permits);
-                let other = claim.everywhere && candidate.need.is_some();
-                let takes = !candidate.within_its_share || claim.priority == candidate.task.priority;
-                takes && (same || other) && claim.rank > candidate.rank
-            })
+            candidate.source.is_some()
+                && claims.iter().any(|claim| {
+                    let takes = candidate.takes_from(claim.source, claim.value, claim.reach, claim.priority);
+                    takes && (candidate.need.is_some() || !claim.only_permits) && claim.rank > candidate.rank
+                })
         };
         let can_start = |candidate: &&Candidate<'_>| {
             !candidate.is_shut && !candidate.no_slot && candidate.refusals.is_empty() && !is_claimed(candidate)
@@ -320,12 +347,10 @@ impl Picks {
     fn passed_by(&self, candidates: &[Candidate<'_>], start: &Start) -> Vec<(TaskId, Micros)> {
         let Some(started) = candidates.iter().find(|candidate| candidate.task.id == start.task.id) else { return Vec::new() };
         let is_passed = |candidate: &&Candidate<'_>| {
-            let by_all = candidate.longest().is_some_and(|refusal| refusal.of_all);
-            let competes = candidate.source.is_some() && (candidate.source == started.source || by_all && started.need.is_some());
-            let takes = !started.within_its_share || candidate.task.priority == started.task.priority;
+            let reach = candidate.longest().map_or(Reach::Source, |refusal| refusal.reach);
+            let (value, priority) = (candidate.value, candidate.task.priority);
             candidate.rank > started.rank
-                && competes
-                && takes
+                && candidate.source.is_some_and(|source| started.takes_from(source, value, reach, priority))
                 && !candidate.is_shut
                 && !candidate.no_slot
                 && candidate.crowd != Crowd::OneMoreAlready
@@ -508,7 +533,8 @@ impl Picks {
             is_wrong(format!("{}: a request is granted while the source is paused", self.names[source]));
         }
         let priority = self.running.get(&attempt).map_or(PriorityLevel::default(), |running| running.task.priority);
-        let need = Need { source, priority, requests: 1, alone: true };
+        let value = self.running.get(&attempt).and_then(|running| self.value_of(&running.task));
+        let need = Need { source, value, priority, requests: 1, alone: true };
         if !self.brackets.knows(whose) {
             if let Some(refusal) = self.brackets.refusals(need, moment.at).first() {
                 is_wrong(format!("{}: a request is granted that a limit refuses: {refusal:?}", self.names[source]));
@@ -571,7 +597,7 @@ impl Checker for Picks {
                     running.shut_out = shut_out;
                 }
             }
-            Fact::Sent { attempt, permit, source } => {
+            Fact::Sent { attempt, permit, source, .. } => {
                 self.has_asked.insert(*attempt);
                 self.brackets.sent(Whose::Permit(*permit), moment.at);
                 self.useful.sent(*permit, *source, moment.at);

@@ -1,4 +1,5 @@
-//! Under demand that never ends, at least 99 % of what promise 2 leaves is used: N·W/(W + mean settle time) a window.
+//! Under demand that never ends, at least 99 % of what promise 2 leaves is used: N·W/(W + mean settle time) a window; of a source that
+//! tells requests apart, of the windows that each value has for itself, by each of them.
 
 use std::collections::HashMap;
 
@@ -6,28 +7,29 @@ use adce_core::ports::{PermitId, Settlement};
 
 use crate::clocks::{BEGIN, Clocks};
 use crate::facts::{Checker, Fact, Figures, Moment, Wrong};
-use crate::scenario::{HOUR, Micros, Scenario};
+use crate::scenario::{HOUR, Micros, Scenario, Value};
 
 const LEAST_SHARE: f64 = 0.99;
 
 pub struct Quota {
     scenario: Scenario,
-    sent: Vec<Vec<Micros>>,
+    sent: Vec<Vec<(Option<Value>, Micros)>>,
     out: HashMap<PermitId, (usize, Micros)>,
     settle_times: Vec<Vec<Micros>>,
 }
 
 impl Quota {
     pub fn new(scenario: &Scenario) -> Self {
-        let none = || vec![Vec::new(); scenario.sources.len()];
-        Quota { sent: none(), out: HashMap::new(), settle_times: none(), scenario: scenario.clone() }
+        let sources = scenario.sources.len();
+        Quota { sent: vec![Vec::new(); sources], out: HashMap::new(), settle_times: vec![Vec::new(); sources], scenario: scenario.clone() }
     }
 
-    /// Of the source's quota; `None`: it has none.
+    /// Of the source's quota, by whoever uses least of its own; `None`: it has none.
     fn share(&self, source: usize) -> Option<f64> {
         let settle_times = &self.settle_times[source];
         let mean = settle_times.iter().sum::<Micros>() as f64 / settle_times.len().max(1) as f64;
-        let windows = self.scenario.sources[source].limits.windows.iter();
+        let limits = self.scenario.sources[source].each.as_ref().unwrap_or(&self.scenario.sources[source].limits);
+        let windows = limits.windows.iter();
         let rates = windows.map(|window| {
             let cycle = window.span.as_micros() as f64 + mean;
             (f64::from(window.requests) / cycle, cycle)
@@ -37,8 +39,10 @@ impl Quota {
         let day = (self.scenario.hours * HOUR) as f64;
         let span = (day / cycle).floor() * cycle;
         let end = BEGIN + span as Micros;
-        let sent = self.sent[source].iter().filter(|at| **at < end).count();
-        Some(sent as f64 / (span * rate))
+        let mut sent: HashMap<Option<Value>, u64> = HashMap::new();
+        self.sent[source].iter().filter(|(_, at)| *at < end).for_each(|(value, _)| *sent.entry(*value).or_default() += 1);
+        let least = sent.values().copied().min().unwrap_or(0);
+        Some(least as f64 / (span * rate))
     }
 }
 
@@ -48,8 +52,8 @@ impl Checker for Quota {
             return;
         }
         match fact {
-            Fact::Sent { source, permit, .. } => {
-                self.sent[*source].push(moment.at);
+            Fact::Sent { source, permit, value, .. } => {
+                self.sent[*source].push((*value, moment.at));
                 self.out.insert(*permit, (*source, moment.at));
             }
             Fact::Settled { permit, how: Settlement::ArrivedBy(by) } => {

@@ -3,15 +3,18 @@
 //! It knows arrival instants and limits, and nothing of permits. Sliding windows include both ends; fixed ones begin at
 //! an instant of the upstream's own, not at ours.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use adce_core::spec::{Limits, Window};
 
 use crate::facts::{Checker, Fact, Moment, Wrong};
-use crate::scenario::{MINUTE, Micros, Scenario};
+use crate::scenario::{MINUTE, Micros, Scenario, Value};
 
 pub struct Windows {
     sources: Vec<Vec<Seen>>,
+    /// By source and value: those that each value has for itself.
+    values: HashMap<(usize, Option<Value>), Vec<Seen>>,
+    each: Vec<Option<Limits>>,
     together: Vec<Seen>,
 }
 
@@ -30,6 +33,8 @@ impl Windows {
     pub fn new(scenario: &Scenario) -> Self {
         Windows {
             sources: scenario.sources.iter().map(|source| seen(&source.name, &source.limits)).collect(),
+            values: HashMap::new(),
+            each: scenario.sources.iter().map(|source| source.each.clone()).collect(),
             together: seen("all sources", &scenario.together),
         }
     }
@@ -71,8 +76,10 @@ impl Seen {
 
 impl Checker for Windows {
     fn see(&mut self, moment: Moment, fact: &Fact<'_>, wrong: &mut Vec<Wrong>) {
-        let Fact::Arrived { source, alone } = *fact else { return };
-        for seen in self.sources[source].iter_mut().chain(&mut self.together) {
+        let Fact::Arrived { source, alone, value } = *fact else { return };
+        let each = self.each[source].as_ref();
+        let own = each.map(|each| self.values.entry((source, value)).or_insert_with(|| seen(&format!("value {value:?}"), each)));
+        for seen in self.sources[source].iter_mut().chain(&mut self.together).chain(own.into_iter().flatten()) {
             // Shorter windows cannot be enforced inside a command that is charged ahead.
             if alone || seen.span >= MINUTE {
                 seen.arrive(moment.at, wrong);

@@ -252,8 +252,8 @@ fn reserve(db: &Connection, reservation: &Reservation) -> Result<(), Trouble> {
     run(
         db,
         "INSERT OR REPLACE INTO reservation
-             (id, source, permits, boot_id, first_sent, first_sent_wall, used, last_arrival, last_arrival_wall)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             (id, source, permits, boot_id, first_sent, first_sent_wall, used, last_arrival, last_arrival_wall, value)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             signed(reservation.id),
             reservation.source,
@@ -264,6 +264,7 @@ fn reserve(db: &Connection, reservation: &Reservation) -> Result<(), Trouble> {
             settled.map(|settled| settled.used),
             settled.map(|settled| signed(settled.last_arrival.0)),
             settled.map(|settled| micros(settled.last_arrival_wall)),
+            reservation.value,
         ],
     )
     .map(drop)

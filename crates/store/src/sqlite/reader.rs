@@ -202,7 +202,7 @@ fn processes(db: &Connection) -> Result<Vec<ProcessRecord>, Trouble> {
 
 fn reservations(db: &Connection) -> Result<Vec<Reservation>, Trouble> {
     let columns = Columns("reservation");
-    let sql = "SELECT id, source, permits, boot_id, first_sent, first_sent_wall, used, last_arrival, last_arrival_wall
+    let sql = "SELECT id, source, permits, boot_id, first_sent, first_sent_wall, used, last_arrival, last_arrival_wall, value
                FROM reservation ORDER BY id";
     each(db, sql, [], |row| {
         let settled = match (row.get::<_, Option<i64>>(6)?, row.get::<_, Option<i64>>(7)?, row.get::<_, Option<i64>>(8)?) {
@@ -216,6 +216,7 @@ fn reservations(db: &Connection) -> Result<Vec<Reservation>, Trouble> {
         Ok(Reservation {
             id: unsigned(row.get(0)?),
             source: row.get(1)?,
+            value: row.get(9)?,
             permits: columns.small(row.get(2)?)?,
             boot_id: BootId(row.get(3)?),
             first_sent: Boottime(unsigned(row.get(4)?)),

@@ -114,6 +114,7 @@ pub fn reservation(id: u64) -> Reservation {
     Reservation {
         id,
         source: "espn".into(),
+        value: None,
         permits: 20,
         boot_id: boot_id(),
         first_sent: Boottime::from_secs(500),

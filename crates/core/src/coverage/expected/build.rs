@@ -121,6 +121,7 @@ impl Builder {
         let before = problems.len();
         let names = Names::new(of.iter().map(|at| self.dimensions[*at].names.clone()).collect());
         self.check_names(dataset, &names, problems);
+        self.check_by(spec, dataset, &names, problems);
         self.check_lacking(spec, dataset, &of, &names, problems);
         let product = match self.product(dataset, &of) {
             Ok(product) => product,
@@ -162,6 +163,20 @@ impl Builder {
         self.next = end;
         self.datasets.push(expected);
         problems.extend(self.index_last(dataset));
+    }
+
+    /// A task has one value of what its source's limits are told apart by, so its items must have one.
+    fn check_by(&self, spec: &Spec, dataset: &Dataset, names: &Names, problems: &mut Vec<Problem>) {
+        let source = dataset.source.as_ref().filter(|_| dataset.collector.is_some()).and_then(|name| spec.sources.get(name));
+        let Some((source, by)) = source.and_then(|source| Some((source, source.by.as_ref()?))) else { return };
+        if let Err(error) = names.resolve(&by.name) {
+            let message = format!(
+                "dataset `{}`: limits of its source `{}` are `by: {}`, and its items have no such thing: {}",
+                dataset.name, source.name, by.name, error.message
+            );
+            let hint = format!("put `{0}` into `for`, add a column `{0}` to its table, or give it a source without `by`", by.name);
+            problems.push(Problem::error(&dataset.at, message).hint(hint));
+        }
     }
 
     /// The names of every expression, now that all tables were read.

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::world::*;
 use crate::gap::{Fault, Gap, Outcome, Task};
-use crate::ids::{AttemptId, GapId, ItemId, TaskId};
+use crate::ids::{AttemptId, GapId, ItemId, TaskId, ValueId};
+use crate::limits::{SourceIx, WindowUsage};
 use crate::ports::{Answer, PermitId, Settlement};
 use crate::queue::{Acquire, Charging, Dispatcher, GapNews, Gate, Meant, Pick, Rules};
 use crate::record::{Change, Closed};
@@ -15,7 +16,7 @@ use crate::spec::{AbsentPolicy, Caps, PriorityLevel};
 use crate::time::Now;
 
 fn rules() -> Rules {
-    let mut rules = no_rules()
+    let rules = no_rules()
         .source("a", limits(&[per(5, 1), per(40, 60)]))
         .source("b", limits(&[per(3, 1), per(7, 60)]))
         .collector("page", 1, Charging::EachRequest)
@@ -24,6 +25,7 @@ fn rules() -> Rules {
         .dataset("bulk", Some("b"), Some("bulk"))
         .dataset("more", Some("b"), Some("bulk"))
         .dataset("watched", Some("b"), None);
+    let mut rules = rules.limits_by("a", "page", limits(&[per(9, 60)])).limits_by("b", "customer", limits(&[per(2, 1), per(7, 60)]));
     rules.limits = limits(&[per(60, 60)]);
     rules.task_ttl = Some(Duration::from_secs(600));
     rules.caps = Caps::default().with(None, 30).with(Some(PriorityLevel::High), 4);
@@ -226,7 +228,7 @@ impl Drive {
     fn restart(&mut self) -> Result<(), TestCaseError> {
         let now = now_at(self.now);
         let before: BTreeSet<GapId> = self.world.memory.gaps.keys().copied().collect();
-        let used = self.used(now);
+        let (used, of_values) = (self.used(now), self.used_by_values(now));
         let (dispatcher, changes) = Dispatcher::new(rules(), &mut self.world.memory.remembered(now.wall), boot_id(), now);
         self.world.memory.apply(&changes);
         self.world.dispatcher = dispatcher;
@@ -237,7 +239,20 @@ impl Drive {
         for (source, used) in used.into_iter().zip(self.used(now)) {
             prop_assert!(used >= source, "a request was forgotten: {used:?} < {source:?}");
         }
+        let after = self.used_by_values(now);
+        for (whose, used) in of_values {
+            let found = after.get(&whose).cloned().unwrap_or_else(|| vec![0; used.len()]);
+            prop_assert!(found >= used, "a request of {whose:?} was forgotten: {found:?} < {used:?}");
+        }
         Ok(())
+    }
+
+    /// Those that values have for themselves.
+    fn used_by_values(&self, now: Now) -> HashMap<(u32, ValueId), Vec<u64>> {
+        let limiter = self.world.dispatcher.grants.limiter();
+        let of = |source| limiter.values(SourceIx(source), now.boot).into_iter().map(move |usage| ((source, usage.value), usage.windows));
+        let used = |windows: Vec<WindowUsage>| windows.into_iter().map(|window| window.used).collect();
+        (0..2).flat_map(of).map(|(whose, windows)| (whose, used(windows))).collect()
     }
 
     /// How full every window is.

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 
 use super::world::*;
 use crate::gap::{Fault, Outcome};
-use crate::ids::{AttemptId, TaskId, Uuid};
+use crate::ids::{AttemptId, TaskId, Uuid, ValueId};
 use crate::limits::{Ask, AskKind, HoldOff, Reach, SourceIx};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
 use crate::queue::score::Rank;
-use crate::queue::{Acquire, Charge, Charging, Dispatcher, Pick, Rules, Start};
+use crate::queue::{Acquire, Charge, Charging, Dispatcher, Gate, Pick, Rules, Start, Waiting};
 use crate::spec::{BaseScores, BreakerPolicy, Caps, Limits, PriorityLevel, Requests, Reserve, SizeBand, SizeBound, Weighting};
 use crate::time::{Boottime, Now, SignedDuration};
 
@@ -62,6 +62,7 @@ struct Candidate {
     priority: PriorityLevel,
     rank: Rank,
     source: Option<SourceIx>,
+    value: Option<ValueId>,
     ask: Option<Ask>,
     refusal: Option<HoldOff>,
 }
@@ -76,12 +77,27 @@ impl Candidate {
     }
 }
 
-fn by_all(refusal: &HoldOff) -> bool {
-    refusal.because().reach() == Reach::AllSources
+/// Of what refuses longest; nothing that refuses is everybody's, or the source's.
+fn reach(refusal: &Option<HoldOff>, of_nothing: Reach) -> Reach {
+    refusal.as_ref().map_or(of_nothing, |refusal| refusal.because().reach())
 }
 
-fn within_its_share(task: &Candidate, dispatcher: &Dispatcher, now: Now) -> bool {
-    task.ask.is_some_and(|ask| dispatcher.grants.limiter().is_within_its_share(&ask, now.boot))
+/// Whether the start of `task` takes what somebody of this source and value waits for, who is refused so far.
+fn takes_from(task: &Candidate, (source, value): (Option<SourceIx>, Option<ValueId>), reach: Reach) -> bool {
+    let here = task.source == source;
+    match reach {
+        Reach::Value => here && task.value == value,
+        Reach::Source => here,
+        Reach::AllSources => here || task.ask.is_some(),
+    }
+}
+
+fn within_its_share(task: &Candidate, reach: Reach, dispatcher: &Dispatcher, now: Now) -> bool {
+    let limiter = dispatcher.grants.limiter();
+    task.ask.is_some_and(|ask| match reach {
+        Reach::Value => limiter.is_within_its_share_of_its_value(&ask, now.boot),
+        Reach::Source | Reach::AllSources => limiter.is_within_its_share(&ask, now.boot),
+    })
 }
 
 /// Every task that is ready and whose source may be asked.
@@ -107,18 +123,22 @@ fn candidates(dispatcher: &Dispatcher, now: Now) -> Vec<Candidate> {
     });
     let candidate = |task: crate::gap::Task| {
         let source = task.source.as_deref().map(|name| SourceIx(dispatcher.rules.sources.get_index_of(name).unwrap() as u32));
+        let by = source.and_then(|source| dispatcher.rules.told_apart(source));
+        let value = by.map(|_| ValueId::of(&task.group[0]));
         let collector = &dispatcher.rules.collectors[&*task.collector];
         let ask = source.and_then(|source| match (collector.charge, collector.requests.of(task.gaps.len()) as u32) {
             (Charging::EachRequest, _) => Some(Ask::one(source).of(task.priority)),
             (Charging::Ahead, 0) => None,
             (Charging::Ahead, permits) => Some(Ask::charged(source, permits).of(task.priority)),
         });
+        let ask = ask.map(|ask| ask.by(value));
         let slot = dispatcher.book.find_task(task.id).unwrap();
         Candidate {
             id: task.id,
             priority: task.priority,
             rank: dispatcher.rank_of(slot, now),
             source,
+            value,
             ask,
             refusal: ask.and_then(|ask| dispatcher.grants.limiter().could_acquire(&ask, now.boot).err()),
         }
@@ -183,9 +203,9 @@ impl Naive {
             .max_by_key(|task| (std::cmp::Reverse(self.crowd(task, dispatcher, now)), task.rank.clone()))?;
         *self.started.entry(best.priority).or_default() += 1;
         for passed in &tasks {
-            let takes = passed.priority == best.priority || !within_its_share(best, dispatcher, now);
-            let competes =
-                takes && passed.source == best.source || (takes && passed.refusal.as_ref().is_some_and(by_all) && best.ask.is_some());
+            let reach = reach(&passed.refusal, Reach::Source);
+            let takes = passed.priority == best.priority || !within_its_share(best, reach, dispatcher, now);
+            let competes = takes && takes_from(best, (passed.source, passed.value), reach);
             let (Some(ask), Some(_)) = (passed.ask, &passed.refusal) else { continue };
             if !competes || passed.rank < best.rank || passed.permits() <= best.permits() {
                 continue;
@@ -286,22 +306,24 @@ impl Naive {
     }
 
     fn is_kept_back(&self, task: &Candidate, tasks: &[Candidate], dispatcher: &Dispatcher, now: Now) -> bool {
-        let Some(source) = task.source else { return false };
-        let within_its_share = within_its_share(task, dispatcher, now);
-        let takes_from = |priority| !within_its_share || priority == task.priority;
+        if task.source.is_none() {
+            return false;
+        }
+        let takes_of = |priority, reach| priority == task.priority || !within_its_share(task, reach, dispatcher, now);
         let by_passed = tasks.iter().any(|other| {
             let out_of_patience = self.patience.get(&other.id).is_some_and(|until| *until <= now.boot);
             let never = matches!(other.refusal, Some(HoldOff::Never { .. }));
-            let here = other.source == Some(source);
-            let everywhere = other.refusal.as_ref().is_some_and(by_all) && task.ask.is_some();
-            takes_from(other.priority) && out_of_patience && !never && other.rank > task.rank && (here || everywhere)
+            let reach = reach(&other.refusal, Reach::Source);
+            let takes = takes_of(other.priority, reach) && takes_from(task, (other.source, other.value), reach);
+            takes && out_of_patience && !never && other.rank > task.rank
         });
         let by_waiter = dispatcher.waiters.iter().any(|(waits_for, attempt)| {
             let Some(wanted) = dispatcher.ask_of_waiter(*attempt, *waits_for, now) else { return false };
             let refusal = dispatcher.grants.limiter().could_acquire(&wanted, now.boot).err();
-            let concerned = *waits_for == source || refusal.as_ref().is_none_or(by_all);
+            let reach = reach(&refusal, Reach::AllSources);
+            let concerned = takes_of(wanted.priority, reach) && takes_from(task, (Some(*waits_for), wanted.value), reach);
             let takes = task.ask.is_some() && (wanted.kind != AskKind::Paced || task.permits() == 1);
-            takes_from(wanted.priority) && takes && concerned && dispatcher.rank_of(dispatcher.running[attempt].task, now) > task.rank
+            takes && concerned && dispatcher.rank_of(dispatcher.running[attempt].task, now) > task.rank
         });
         by_passed || by_waiter
     }
@@ -371,7 +393,7 @@ const CAPS_OF_ALL_AND_LOW: (u32, u32) = (7, 2);
 const DATASETS: [&str; 7] = ["pages", "bulk", "small", "files", "elsewhere", "crawled", "deep"];
 
 /// One source with single and charged-ahead tasks, another that shares the limits of all, and tasks without a source.
-fn rules(enabled: bool, reserve: Reserve, capped: bool) -> Rules {
+fn rules(enabled: bool, reserve: Reserve, capped: bool, by: Option<Limits>) -> Rules {
     let mut rules = no_rules()
         .source("a", Limits { in_flight: Some(3), ..limits(&[per(4, 1), per(8, 60)]) })
         .source("b", Limits { min_delay: Some(Duration::from_millis(500)), ..limits(&[per(6, 60)]) })
@@ -395,11 +417,20 @@ fn rules(enabled: bool, reserve: Reserve, capped: bool) -> Rules {
     rules.weighting.enabled = enabled;
     rules.slots = 4;
     rules.reserve = reserve;
+    if let Some(limits) = by {
+        rules = rules.limits_by("a", "customer", limits);
+    }
     if capped {
         rules.caps = Caps::default().with(None, CAPS_OF_ALL_AND_LOW.0).with(Some(PriorityLevel::Low), CAPS_OF_ALL_AND_LOW.1);
         rules.task_ttl = Some(Duration::from_secs(60));
     }
     rules
+}
+
+/// What each customer of the first source has for itself: windows that are tighter than the source's, or as wide, and one at a time.
+fn by() -> impl Strategy<Value = Option<Limits>> {
+    let some = (prop::sample::select(vec![vec![per(3, 60)], vec![per(2, 20), per(6, 60)], vec![per(8, 60)], vec![]]), 1u32..4);
+    proptest::option::of(some.prop_map(|(windows, in_flight)| Limits { in_flight: Some(in_flight), ..limits(&windows) }))
 }
 
 fn reserve() -> impl Strategy<Value = Reserve> {
@@ -446,7 +477,11 @@ impl Drive {
         let now = now_at(self.now);
         match *step {
             Step::Open { dataset, priority, name, hours_old } => {
-                let new = gap(DATASETS[dataset], &format!("{name}"), PriorityLevel::ALL[priority], now);
+                let mut new = gap(DATASETS[dataset], &format!("{name}"), PriorityLevel::ALL[priority], now);
+                let rules = &self.world.dispatcher.rules;
+                if rules.datasets[DATASETS[dataset]].source.as_deref().is_some_and(|source| rules.sources[source].by.is_some()) {
+                    new.group = vec![format!("customer {}", name % 3)];
+                }
                 if self.world.dispatcher.gap(new.id).is_none() {
                     let detected_at = now.wall.checked_sub(crate::time::SignedDuration::from_hours(hours_old.into())).unwrap();
                     self.world.open(vec![crate::gap::Gap { detected_at, ..new }], now);
@@ -545,8 +580,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn pick_equals_brute_force(enabled in prop::bool::weighted(0.8), reserve in reserve(), capped in prop::bool::weighted(0.3), steps in prop::collection::vec(step(), 1..150)) {
-        let mut drive = Drive::new(rules(enabled, reserve, capped));
+    fn pick_equals_brute_force(enabled in prop::bool::weighted(0.8), reserve in reserve(), capped in prop::bool::weighted(0.3), by in by(), steps in prop::collection::vec(step(), 1..150)) {
+        let mut drive = Drive::new(rules(enabled, reserve, capped, by));
         for step in &steps {
             drive.step(step)?;
         }
@@ -687,4 +722,60 @@ fn a_pick_among_many_looks_at_no_more_than_the_first_ones() {
     let attempt = AttemptId(Uuid::from_u128(1));
     let Pick::Start(start) = world.dispatcher.pick(now_at(1), |_| attempt) else { panic!("nothing starts") };
     assert_eq!(start.task.key, "d/000000");
+}
+
+#[test]
+fn what_a_value_refuses_is_not_looked_at_again_before_it_can_be_over() {
+    let rules = no_rules()
+        .source("crm", limits(&[]))
+        .limits_by("crm", "customer", limits(&[per(1, 60)]))
+        .collector("page", 1, Charging::EachRequest)
+        .dataset("pages", Some("crm"), Some("page"));
+    let mut world = World::new(Rules { slots: 10_000, ..rules }, now_at(0));
+    let gaps = (0..2_000).map(|n| gap_of(&format!("c{:03}", n % 1_000), "pages", &format!("{n:04}"), PriorityLevel::High, now_at(0)));
+    world.open(gaps.collect(), now_at(0));
+    assert_eq!(world.starts(now_at(0)).len(), 1_000, "each has one");
+    let family = |world: &World| {
+        world.dispatcher.classes.families().next().map(|(_, _, family)| (family.awake().count(), family.sleeping())).unwrap()
+    };
+    assert_eq!(family(&world), (0, crate::queue::classes::Ready { tasks: 1_000, gaps: 1_000 }));
+    let Pick::Idle(idle) = world.pick(now_at(1_000)) else { panic!("nobody has a second one in this minute") };
+    let [Waiting { gate: Gate::Limit { source, value, limit, .. }, tasks: 1_000, .. }] = &idle.waiting[..] else { panic!("{idle:?}") };
+    assert_eq!((source.as_deref(), limit.as_str()), (Some("crm"), "per_minute: 1"));
+    assert!(value.as_deref().is_some_and(|value| value.starts_with("customer=c")), "{value:?}");
+    // One of them did not send its request after all: it wakes, and nobody else.
+    let given_back = world.dispatcher.running()[7].attempt;
+    let changes = world.dispatcher.lease_refused(given_back, now_at(2_000));
+    world.memory.leases.remove(&given_back);
+    world.memory.apply(&changes);
+    assert_eq!(family(&world).0, 1);
+    assert_eq!(world.starts(now_at(2_000)), ["pages/c007/0007"]);
+    assert_eq!(family(&world).0, 0);
+}
+
+/// Whoever waits for its own limits keeps nobody else of its source from permits, however well it ranks.
+#[test]
+fn a_customer_that_waits_for_its_own_limits_holds_up_no_other() {
+    let rules = no_rules()
+        .source("crm", limits(&[per(100, 60)]))
+        .limits_by("crm", "customer", limits(&[per(4, 60)]))
+        .collector("page", 1, Charging::EachRequest)
+        .collector("bulk", 4, Charging::Ahead)
+        .dataset("pages", Some("crm"), Some("page"))
+        .dataset("bulk", Some("crm"), Some("bulk"));
+    let mut world = World::new(rules, now_at(0));
+    let page = |customer: &str, name: &str, priority| gap_of(customer, "pages", name, priority, now_at(0));
+    let busy = [page("acme", "1", PriorityLevel::Critical)];
+    world.open(busy.to_vec(), now_at(0));
+    world.start(now_at(0));
+    let mut gaps: Vec<_> = (0..4).map(|n| gap_of("acme", "bulk", &format!("b{n}"), PriorityLevel::High, now_at(0))).collect();
+    gaps.extend([page("acme", "2", PriorityLevel::Low), page("zeta", "3", PriorityLevel::Low)]);
+    world.open(gaps, now_at(0));
+    // The large one of the same customer is passed by its small one, and not by what the other customer does.
+    assert_eq!(world.starts(now_at(1_000)), ["pages/acme/2", "pages/zeta/3"]);
+    world.open(vec![page("acme", "4", PriorityLevel::Low), page("zeta", "5", PriorityLevel::Low)], now_at(62_000));
+    assert_eq!(world.starts(now_at(62_000)), ["pages/zeta/5"], "acme's large one is not passed by its own any more");
+    let bulk = world.dispatcher.tasks().into_iter().find(|task| task.collector == "bulk").unwrap();
+    let waits = world.dispatcher.why_task(bulk.id, now_at(62_000));
+    assert!(matches!(&waits, Some(Gate::Limit { value: Some(value), .. }) if value == "customer=acme"), "{waits:?}");
 }

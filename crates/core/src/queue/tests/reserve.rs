@@ -110,7 +110,7 @@ fn what_is_set_aside_idles_and_is_named_as_the_gate() {
     assert_eq!(night.started.len(), 8, "two of ten are set aside");
     let Pick::Idle(idle) = night.world.pick(now_at(3_000)) else { panic!("it started what is set aside for others") };
     let for_priorities = vec![PriorityLevel::Critical];
-    let Gate::SetAside { source, limit, for_priorities: named, until } = &idle.waiting[0].gate else { panic!("{idle:?}") };
+    let Gate::SetAside { source, limit, for_priorities: named, until, .. } = &idle.waiting[0].gate else { panic!("{idle:?}") };
     assert_eq!((source.as_deref(), limit.as_str(), named), (Some("espn"), "per_minute: 10", &for_priorities));
     assert_eq!(*until, idle.wake_at);
     let waiting = night.world.dispatcher.gaps().into_iter().find(|gap| gap.progress.attempts_total == 0).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::gap::{Failure, Fault, Gap, Outcome, Progress, Reason, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId, Uuid};
-use crate::queue::{Charging, CollectorRules, DatasetRules, Dispatcher, GapNews, Pick, Rules, SourceRules, Start};
+use crate::queue::{ByRules, Charging, CollectorRules, DatasetRules, Dispatcher, GapNews, Pick, Rules, SourceRules, Start};
 use crate::record::{BreakerRecord, Change, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
 use crate::spec::{AbsentPolicy, Limits, PriorityLevel, Requests, RetryPolicy, Weighting, Window};
 use crate::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
@@ -48,13 +48,19 @@ pub(super) fn no_rules() -> Rules {
 /// Rules, said one after the other.
 impl Rules {
     pub(super) fn source(mut self, name: &str, limits: Limits) -> Self {
-        self.sources.insert(name.into(), SourceRules { importance: 1.0, limits, breaker: None });
+        self.sources.insert(name.into(), SourceRules { importance: 1.0, limits, by: None, breaker: None });
+        self
+    }
+
+    /// Tells its requests apart: each value of `name` has these limits for itself.
+    pub(super) fn limits_by(mut self, source: &str, name: &str, limits: Limits) -> Self {
+        self.sources[source].by = Some(ByRules { name: name.into(), limits });
         self
     }
 
     pub(super) fn collector(mut self, name: &str, batch: u32, charge: Charging) -> Self {
-        let (requests, retry) = (Requests::default(), RetryPolicy::default());
-        let rules = CollectorRules { batch, requests, charge, is_http: false, retry, breaker: None };
+        let (requests, retry, group_by) = (Requests::default(), RetryPolicy::default(), Vec::new());
+        let rules = CollectorRules { group_by, batch, requests, charge, is_http: false, retry, breaker: None };
         self.collectors.insert(name.into(), rules);
         self
     }
@@ -86,6 +92,11 @@ pub(super) fn gap(dataset: &str, name: &str, priority: PriorityLevel, now: Now) 
         fingerprint: 1,
         progress: Progress::default(),
     }
+}
+
+/// Of a dataset whose source is told apart by a customer.
+pub(super) fn gap_of(customer: &str, dataset: &str, name: &str, priority: PriorityLevel, now: Now) -> Gap {
+    Gap { group: vec![customer.into()], ..gap(dataset, &format!("{customer}/{name}"), priority, now) }
 }
 
 pub(super) fn done() -> Outcome {

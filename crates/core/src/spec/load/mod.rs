@@ -159,6 +159,10 @@ impl<'a> Loader<'a> {
         let mut collectors = self.collectors();
         let datasets = self.datasets(&sources, &dimensions, &mut collectors);
         let limits = self.raw.limits.as_ref().map(sources::limits).unwrap_or_default();
+        if let Some(by) = self.raw.limits.as_ref().and_then(|limits| limits.by.as_ref()) {
+            let message = "`limits.by`: all sources together are not told apart by a value";
+            self.error_with(&by.at, message, "limits `by` a value stand under the source that counts by it");
+        }
         let spec = Spec {
             name: self.name(),
             lake: lake.unwrap_or_else(|| LakeUrl::Folder(self.folder.to_owned())),

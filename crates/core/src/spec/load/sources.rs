@@ -6,10 +6,10 @@ use indexmap::IndexMap;
 use url::Url;
 
 use super::{Loader, entries};
-use crate::spec::decode::{Name, Text};
+use crate::spec::decode::{Name, OneOrMore, Text};
 use crate::spec::problem::{Place, Problem};
 use crate::spec::raw::{Bracket, Off, RawBreaker, RawBreakerPolicy, RawLimits, RawMargin, RawNotModified, RawSource};
-use crate::spec::{BreakerPolicy, Cache, FailureRate, GatewayRules, Limits, Margin, Source, Window};
+use crate::spec::{BreakerPolicy, By, Cache, FailureRate, GatewayRules, Limits, Margin, Source, Window};
 
 pub(super) fn limits(raw: &RawLimits) -> Limits {
     let default = Limits::default();
@@ -82,6 +82,7 @@ impl Loader<'_> {
             self.check_name("source", name);
             let Some(raw) = raw else { continue };
             let hosts = self.hosts(name, raw, &mut owners);
+            let (limits, by) = self.limits_of_source(name, raw);
             let source = Source {
                 name: name.text.clone(),
                 base_url: self.base_url(name, raw, &hosts),
@@ -93,12 +94,47 @@ impl Loader<'_> {
                     not_modified_is_free: raw.not_modified.as_ref().is_some_and(|given| given.value == RawNotModified::Free),
                 },
                 importance: raw.importance.as_ref().map_or(1.0, |given| given.value.0),
-                limits: raw.limits.as_ref().map(limits).unwrap_or_default(),
+                limits,
+                by,
                 breaker: self.breaker(&format!("source `{}`", name.text), raw.breaker.as_ref(), BreakerPolicy::default()),
             };
             sources.insert(name.text.clone(), source);
         }
         sources
+    }
+
+    /// Those of the source as a whole, and those that each value has for itself.
+    fn limits_of_source(&mut self, name: &Name, raw: &RawSource) -> (Limits, Option<By>) {
+        let what = format!("source `{}`", name.text);
+        let (mut whole, mut by) = (None, None::<By>);
+        for raw in raw.limits.as_ref().map(OneOrMore::as_slice).unwrap_or_default() {
+            let these = limits(raw);
+            let Some(text) = &raw.by else {
+                if whole.is_some() {
+                    let message = format!("{what}: two entries of `limits` have no `by`");
+                    self.error_with(&name.at, message, "write both into one: all that it says holds at once");
+                }
+                whole.get_or_insert(these);
+                continue;
+            };
+            let is_empty = these == Limits { margin: these.margin, linger: these.linger, ..Limits::default() };
+            match &by {
+                _ if is_empty => {
+                    let message = format!("{what}: `limits` by `{}` limit nothing", text.text);
+                    self.error_with(&text.at, message, format!("say what each may have: `{{ by: {}, per_minute: 60 }}`", text.text));
+                }
+                Some(by) if by.name == text.text => {
+                    self.error_with(&text.at, format!("{what}: two entries of `limits` are by `{}`", text.text), "write both into one");
+                }
+                Some(by) => {
+                    let message = format!("{what}: `limits` by `{}` and by `{}`", by.name, text.text);
+                    let hint = "a source's requests are told apart by one name; a column that joins both would be one, too";
+                    self.error_with(&text.at, message, hint);
+                }
+                None => by = Some(By { name: text.text.clone(), limits: these }),
+            }
+        }
+        (whole.unwrap_or_default(), by)
     }
 
     /// A host that a source declares has limits, so nobody may be sent around them.
