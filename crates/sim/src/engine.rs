@@ -180,6 +180,7 @@ impl World {
             }
             EngineEvent::Cycle => {
                 self.reconcile();
+                self.looked();
                 self.schedule_engine(self.at + self.scenario.reconcile_every, EngineEvent::Cycle);
             }
             EngineEvent::Due => self.reconcile(),
@@ -606,6 +607,16 @@ impl World {
                 self.schedule_engine(at, EngineEvent::Due);
             }
         }
+    }
+
+    /// A full look is over; the ones between them, when something falls due, are none.
+    fn looked(&mut self) {
+        let (next, now) = (self.clocks.now(self.at + self.scenario.reconcile_every).boot, self.now());
+        if self.sabotage.looks {
+            let changes = self.engine_mut().dispatcher.new_cycle(next, now);
+            self.decided(changes, None, Then::Nothing);
+        }
+        self.tell(&Fact::Looked);
     }
 
     /// What it holds now.

@@ -103,6 +103,8 @@ pub enum Fact<'a> {
         disk: &'a Disk,
         clocks: &'a Clocks,
     },
+    /// A full look at the lake is over, and the dispatcher was told so.
+    Looked,
     /// A full reconciliation is over: these gaps should be open, those are.
     Reconciled {
         expected: &'a [GapId],

@@ -37,6 +37,8 @@ pub fn rough_day(seed: u64) -> Scenario {
         hours: HOURS,
         slots,
         reserve: reserve(seed, slots),
+        caps: Vec::new(),
+        task_ttl: None,
         reconcile_every: dice.among(5..31) * MINUTE,
         commit: Span { from: 100, to: 100 + dice.among(0..20_000) },
         publish: publishing(dice),
@@ -49,6 +51,24 @@ pub fn rough_day(seed: u64) -> Scenario {
         crashes,
         jumps: jumps(dice, reboots),
     }
+}
+
+/// Such a world in which few tasks may start from one look to the next, and none stands in line for long. What a look leaves is
+/// enough for all items in the hours that are left.
+pub fn capped_day(seed: u64) -> Scenario {
+    let dice = &mut Dice::new(seed ^ 0x0ca9_5e77);
+    let day = rough_day(seed);
+    let items: u32 = day.datasets.iter().map(|dataset| dataset.items).sum();
+    let mut caps = Vec::new();
+    if !dice.one_in(3) {
+        caps.push((None, 20 + items / 8 + dice.among(0..40) as u32));
+    }
+    for priority in [PriorityLevel::Critical, PriorityLevel::High, PriorityLevel::Low] {
+        if dice.one_in(3) {
+            caps.push((Some(priority), 10 + items / 10 + dice.among(0..10) as u32));
+        }
+    }
+    Scenario { caps, task_ttl: (!dice.one_in(3)).then(|| dice.among(5..180) * MINUTE), ..day }
 }
 
 /// One source, more demand than it takes, and no accidents: what share of the quota is used?
@@ -68,6 +88,8 @@ pub fn constant_demand(seed: u64) -> Scenario {
         hours: HOURS,
         slots: 8,
         reserve: Reserve::default(),
+        caps: Vec::new(),
+        task_ttl: None,
         reconcile_every: 15 * MINUTE,
         commit: Span { from: 500, to: 3_000 },
         publish: Span { from: 500, to: 50_000 },

@@ -1,9 +1,10 @@
 //! The dispatcher's view of a scenario.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adce_core::queue::{ByRules, Charging, CollectorRules, DatasetRules, Rules, SourceRules};
-use adce_core::spec::Weighting;
+use adce_core::spec::{Caps, Weighting};
 
 use crate::scenario::{Kind, Scenario};
 
@@ -39,8 +40,8 @@ pub fn rules(scenario: &Scenario) -> Rules {
         slots: scenario.slots,
         adaptive: true,
         reserve: scenario.reserve,
-        caps: Default::default(),
-        task_ttl: None,
+        caps: scenario.caps.iter().fold(Caps::default(), |caps, (priority, tasks)| caps.with(*priority, *tasks)),
+        task_ttl: scenario.task_ttl.map(Duration::from_micros),
         sources: sources.collect(),
         limits: scenario.together.clone(),
         collectors: collectors.collect(),

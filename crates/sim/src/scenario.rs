@@ -20,6 +20,10 @@ pub struct Scenario {
     pub hours: u64,
     pub slots: u32,
     pub reserve: Reserve,
+    /// Tasks that may start from one full look to the next; `None`: of all priorities together.
+    pub caps: Vec<(Option<PriorityLevel>, u32)>,
+    /// Who stood in line for longer is ended by the next full look.
+    pub task_ttl: Option<Micros>,
     pub reconcile_every: Micros,
     /// From asking the disk to being durable.
     pub commit: Span,

@@ -1,7 +1,7 @@
 //! The text form of a scenario: a line a thing, `name=value` for each of its properties, `#` for remarks.
 //!
 //! ```text
-//! world seed=17 hours=24 slots=5 reconcile=15m commit=100us..3ms publish=1ms..50ms reserve=critical:200
+//! world seed=17 hours=24 slots=5 reconcile=15m commit=100us..3ms publish=1ms..50ms reserve=critical:200 caps=all:30,low:4 ttl=1h
 //! source espn importance=1.5 per_minute=60 in_flight=5 latency=200ms..2s busy=20 retry_after=30 moods_until=13h breaker=5/10m..2h/500:20:10m
 //! outage espn from=6h to=400m shows=busy
 //! collector box kind=charged batch=20 retry=3/60s..30m revive=1h..2h
@@ -37,7 +37,7 @@ pub fn print(scenario: &Scenario) -> String {
     let mut line = |words: String| writeln!(text, "{}", words.trim_end()).expect("a String takes everything");
     let flag = |on: bool, word: &str| if on { format!(" {word}") } else { String::new() };
     line(format!(
-        "world seed={} hours={} slots={} reconcile={} commit={} publish={}{}{}{}",
+        "world seed={} hours={} slots={} reconcile={} commit={} publish={}{}{}{}{}{}",
         scenario.seed,
         scenario.hours,
         scenario.slots,
@@ -45,6 +45,8 @@ pub fn print(scenario: &Scenario) -> String {
         span(scenario.commit),
         span(scenario.publish),
         reserve(&scenario.reserve),
+        caps(&scenario.caps),
+        scenario.task_ttl.map_or(String::new(), |ttl| format!(" ttl={}", time(ttl))),
         flag(!scenario.weighted, "unweighted"),
         flag(scenario.endless, "endless"),
     ));
@@ -157,6 +159,11 @@ fn reserve(reserve: &Reserve) -> String {
     if shares.is_empty() { String::new() } else { format!(" reserve={}", shares.join(",")) }
 }
 
+fn caps(caps: &[(Option<PriorityLevel>, u32)]) -> String {
+    let caps: Vec<String> = caps.iter().map(|(of, tasks)| format!("{}:{tasks}", of.map_or("all", |of| of.word()))).collect();
+    if caps.is_empty() { String::new() } else { format!(" caps={}", caps.join(",")) }
+}
+
 fn word<T: PartialEq>(words: &[(&'static str, T)], of: T) -> &'static str {
     words.iter().find(|(_, known)| *known == of).map_or("", |(word, _)| word)
 }
@@ -188,6 +195,8 @@ pub fn read(text: &str) -> Result<Scenario, String> {
         hours: 24,
         slots: 5,
         reserve: Reserve::default(),
+        caps: Vec::new(),
+        task_ttl: None,
         reconcile_every: 900_000_000,
         commit: Span { from: 1_000, to: 1_000 },
         publish: Span { from: 1_000, to: 50_000 },
@@ -217,6 +226,8 @@ fn add(scenario: &mut Scenario, line: &Line<'_>) -> Result<(), String> {
             scenario.hours = line.number("hours", 24)?;
             scenario.slots = line.number("slots", 5)? as u32;
             scenario.reserve = line.value("reserve").map_or(Ok(Reserve::default()), read_reserve)?;
+            scenario.caps = line.value("caps").map_or(Ok(Vec::new()), read_caps)?;
+            scenario.task_ttl = line.value("ttl").map(read_time).transpose()?;
             scenario.reconcile_every = line.time("reconcile", 900_000_000)?;
             scenario.commit = line.span("commit", scenario.commit)?;
             scenario.publish = line.span("publish", scenario.publish)?;
@@ -424,6 +435,15 @@ fn read_reserve(text: &str) -> Result<Reserve, String> {
     })
 }
 
+fn read_caps(text: &str) -> Result<Vec<(Option<PriorityLevel>, u32)>, String> {
+    let cap = |cap: &str| {
+        let (of, tasks) = cap.split_once(':').ok_or(format!("`{cap}`: `all:30` was expected"))?;
+        let of = if of == "all" { None } else { Some(read_priority(of)?) };
+        Ok((of, tasks.parse().map_err(|_| format!("`{tasks}` is not a number"))?))
+    };
+    text.split(',').map(cap).collect()
+}
+
 fn read_time(text: &str) -> Result<Micros, String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let unit = UNITS.iter().find(|(name, _)| *name == &text[digits..]);
@@ -441,13 +461,13 @@ fn read_span(text: &str) -> Result<Span, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invent::{constant_demand, rough_day};
+    use crate::invent::{capped_day, constant_demand, rough_day};
     use crate::year::year;
 
     #[test]
     fn a_scenario_survives_text() {
         for seed in 0..300 {
-            for scenario in [rough_day(seed), constant_demand(seed), year(seed)] {
+            for scenario in [rough_day(seed), capped_day(seed), constant_demand(seed), year(seed)] {
                 let text = print(&scenario);
                 assert_eq!(read(&text).as_ref(), Ok(&scenario), "{text}");
             }

@@ -35,6 +35,8 @@ pub struct Sabotage {
     pub slots: SlotNews,
     /// Whether the dispatcher hears that a request is over which ended like this.
     pub settles: fn(Settlement) -> bool,
+    /// Whether the dispatcher hears of full looks.
+    pub looks: bool,
 }
 
 /// When the dispatcher hears that an attempt only publishes from now on.
@@ -54,6 +56,7 @@ impl Default for Sabotage {
             keeps: |_| true,
             slots: SlotNews::WhenCollected,
             settles: |_| true,
+            looks: true,
         }
     }
 }

@@ -51,6 +51,8 @@ pub fn days(seed: u64, days: u64) -> Scenario {
         hours: 24 * days,
         slots: dice.among(5..9) as u32,
         reserve: Reserve::default().with(PriorityLevel::Critical, 200),
+        caps: Vec::new(),
+        task_ttl: None,
         reconcile_every: dice.one_of(&[HOUR, 2 * HOUR]),
         commit: Span { from: 500, to: 4_000 },
         publish: Span { from: 1_000, to: 80_000 },

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use adce_sim::facts::Wrong;
-use adce_sim::invent::{constant_demand, constant_demand_of_many, rough_day};
+use adce_sim::invent::{capped_day, constant_demand, constant_demand_of_many, rough_day};
 use adce_sim::scenario::Scenario;
 use adce_sim::simulate;
 use adce_sim::world::Verdict;
@@ -46,6 +46,12 @@ fn two_hundred_rough_days_break_no_promise() {
     assert!(sum(|verdict| verdict.figures.restarts) > 300);
     assert!(sum(|verdict| verdict.figures.picks_checked) > 200_000);
     assert!(sum(|verdict| verdict.figures.kept_by_publishing) > 1_000);
+}
+
+#[test]
+fn caps_and_a_ttl_delay_tasks_and_lose_no_gap() {
+    let verdicts = live_through(80, capped_day);
+    no_promise_is_broken(&verdicts);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use adce_core::ports::Answer;
 use adce_core::queue::Rules;
 use adce_core::record::{Change, Remembered};
-use adce_core::spec::{BreakerPolicy, Limits, PriorityLevel, Reserve};
-use adce_sim::invent::{constant_demand, rough_day};
+use adce_core::spec::{BreakerPolicy, Caps, Limits, PriorityLevel, Reserve};
+use adce_sim::invent::{capped_day, constant_demand, rough_day};
 use adce_sim::scenario::Scenario;
 use adce_sim::simulate_sabotaged;
 use adce_sim::world::{Sabotage, SlotNews};
@@ -149,4 +149,26 @@ fn a_gap_that_is_lost_over_a_crash_is_seen() {
 fn a_result_that_is_never_recorded_leaves_its_gap_with_two_owners() {
     let lose: fn(&Change) -> bool = |change| !matches!(change, Change::Finish(_));
     goes_red("state", "is leased to", Sabotage { keeps: lose, ..Sabotage::default() }, rough_day);
+}
+
+#[test]
+fn a_cap_that_is_not_what_it_says_is_seen() {
+    let none: fn(&mut Rules) = |rules| rules.caps = Caps::default();
+    goes_red("looks", "from one look to the next", bug_in_rules(none), capped_day);
+    goes_red("pick", "was picked", bug_in_rules(none), capped_day);
+    let smaller: fn(&mut Rules) = |rules| rules.caps = rules.caps.with(None, 7);
+    goes_red("pick", "a slot idles", bug_in_rules(smaller), capped_day);
+}
+
+#[test]
+fn a_look_that_nobody_hears_of_is_seen() {
+    goes_red("pick", "a slot idles", Sabotage { looks: false, ..Sabotage::default() }, capped_day);
+    goes_red("looks", "stands in line", Sabotage { looks: false, ..Sabotage::default() }, capped_day);
+}
+
+#[test]
+fn a_task_that_ends_too_early_or_too_late_is_seen() {
+    goes_red("looks", "stands in line", bug_in_rules(|rules| rules.task_ttl = None), capped_day);
+    let early: fn(&mut Rules) = |rules| rules.task_ttl = rules.task_ttl.map(|ttl| ttl / 3);
+    goes_red("looks", "was ended too early", bug_in_rules(early), capped_day);
 }

@@ -11,6 +11,7 @@ mod gaps;
 mod holding;
 mod lessons;
 mod limits;
+mod looks;
 mod months;
 mod order;
 mod pauses;
@@ -29,6 +30,7 @@ pub fn all(scenario: &Scenario) -> Vec<Box<dyn Checker>> {
         Box::new(windows::Windows::new(scenario)),
         Box::new(pauses::Pauses::new(scenario)),
         Box::new(gaps::Gaps::default()),
+        Box::new(looks::Looks::new(scenario)),
         Box::new(quota::Quota::new(scenario)),
         Box::new(waiting::Waiting::default()),
     ];

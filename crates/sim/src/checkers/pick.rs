@@ -2,7 +2,7 @@
 //! one is runnable.
 //!
 //! Runnable: a slot is free and not set aside for another priority (who only publishes holds none, and not too many do), the
-//! breaker lets it, the source is not paused, the permits to start are there, and nobody ahead of it keeps it from them.
+//! breaker lets it, the source is not paused, no cap is used up, the permits to start are there, and nobody ahead of it keeps it from them.
 //! Ahead are tasks that were passed for one full window, and requests of running attempts that wait; but what takes only
 //! permits that are set aside for its priority takes nothing from others, passes none of them and is kept back by none.
 //! What would only wait for permits starts when nothing else can, and not while there is one such attempt already (`useful`).
@@ -43,6 +43,8 @@ pub struct Picks {
     order: Order,
     useful: Useful,
     clocks: Clocks,
+    /// Since the last full look.
+    started: HashMap<PriorityLevel, u32>,
     /// The last answer was that nothing can start, for these reasons.
     idle: Option<Vec<Waiting>>,
     checked: u64,
@@ -78,7 +80,7 @@ struct Candidate<'a> {
     need: Option<Need>,
     source: Option<usize>,
     patience: Option<Micros>,
-    /// Breaker or pause.
+    /// Breaker, pause or cap.
     is_shut: bool,
     /// The free ones are set aside for other priorities.
     no_slot: bool,
@@ -141,6 +143,7 @@ impl Picks {
             order: Order::new(scenario),
             useful: Useful::default(),
             clocks: Clocks::default(),
+            started: HashMap::new(),
             idle: None,
             checked: 0,
             kept_by_publishing: 0,
@@ -199,7 +202,9 @@ impl Picks {
                 source,
                 value: self.value_of(task),
                 patience: queued.patience,
-                is_shut: self.keeps_crashing(task, moment.at) || source.is_some_and(|source| self.is_shut(source, moment.at)),
+                is_shut: self.is_capped(task.priority)
+                    || self.keeps_crashing(task, moment.at)
+                    || source.is_some_and(|source| self.is_shut(source, moment.at)),
                 no_slot: !self.has_slot(task.priority),
                 within_its_share,
                 refusals,
@@ -232,7 +237,8 @@ impl Picks {
     fn anything_fits(&self, moment: Moment) -> bool {
         let mut known: HashMap<Need, bool> = HashMap::new();
         self.queued.values().filter(|queued| queued.is_ready).any(|queued| {
-            if !self.has_slot(queued.task.priority) || self.keeps_crashing(&queued.task, moment.at) {
+            if self.is_capped(queued.task.priority) || !self.has_slot(queued.task.priority) || self.keeps_crashing(&queued.task, moment.at)
+            {
                 return false;
             }
             let Some(source) = self.source_of(&queued.task) else { return true };
@@ -258,6 +264,15 @@ impl Picks {
         };
         let slots = self.scenario.slots;
         fits(slots, &|running| !running.publishes) && fits(2 * slots, &|_| true)
+    }
+
+    /// As many have started since the last full look as may, of its priority or of all.
+    fn is_capped(&self, priority: PriorityLevel) -> bool {
+        let started = |of: Option<PriorityLevel>| match of {
+            Some(of) => self.started.get(&of).copied().unwrap_or(0),
+            None => self.started.values().sum(),
+        };
+        self.scenario.caps.iter().any(|(of, most)| of.is_none_or(|of| of == priority) && started(*of) >= *most)
     }
 
     fn keeps_crashing(&self, task: &Task, at: Micros) -> bool {
@@ -403,6 +418,7 @@ impl Picks {
         self.running.clear();
         self.has_asked.clear();
         self.waiters.clear();
+        self.started.clear();
         disk.tasks.values().for_each(|task| self.put(task, moment));
         self.brackets.restart(disk, clocks, &self.names, moment);
         for (source, name) in self.names.iter().enumerate() {
@@ -453,6 +469,7 @@ impl Picks {
             self.breakers[source].passed(start.attempt, moment.at);
         }
         self.crashes_of(&start.task).breaker.passed(start.attempt, moment.at);
+        *self.started.entry(start.task.priority).or_default() += 1;
         self.queued.remove(&start.task.id);
         let running = Running {
             task: start.task.clone(),
@@ -643,6 +660,7 @@ impl Checker for Picks {
                 }
             }
             Fact::Ended { attempt, outcomes } => self.ended(*attempt, outcomes, moment.at),
+            Fact::Looked => self.started.clear(),
             Fact::Crashed => self.idle = None,
             Fact::Restarted { disk, clocks } => self.restart(disk, clocks, moment),
             _ => {}
