@@ -20,6 +20,10 @@ fn the_first_config_is_right_and_is_never_overwritten() {
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
     assert_eq!(text(&checked.stderr), "");
     assert!(text(&checked.stdout).contains("2 datasets, 28 items, 1 source"), "{}", text(&checked.stdout));
+    std::fs::remove_dir(folder.path().join("lake")).unwrap();
+    let checked = adce(folder.path(), &["check"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    assert!(text(&checked.stdout).contains("adce never creates a lake"), "{}", text(&checked.stdout));
 
     let config = folder.path().join("adce.yaml");
     std::fs::write(&config, "mine").unwrap();

@@ -90,7 +90,9 @@ pub fn expand_draft(loaded: &mut Loaded, now: Timestamp) -> Option<usize> {
 /// `prod · ./lake · 3 datasets, 5,071 items, 2 sources`
 fn summary(spec: &Spec, items: usize, warnings: usize) -> String {
     let lake = match &spec.lake {
-        LakeUrl::Folder(root) => root.display().to_string(),
+        LakeUrl::Folder(root) if root.is_dir() => root.display().to_string(),
+        // The config may be checked elsewhere than where it runs, so that is no mistake.
+        LakeUrl::Folder(root) => format!("{} (no folder yet; adce never creates a lake)", root.display()),
         LakeUrl::S3 { bucket, prefix } => format!("s3://{bucket}/{prefix}"),
     };
     let figures = [number(spec.datasets.len(), "dataset"), number(items, "item"), number(spec.sources.len(), "source")].join(", ");
