@@ -220,7 +220,8 @@ async fn an_attempt_behind_a_pause_of_its_source_is_not_held_up_by_a_limit() {
 
 #[tokio::test]
 async fn a_429_that_does_not_say_for_how_long_pauses_its_source_for_a_minute_and_the_next_one_for_two() {
-    let place = one_source("{ per_minute: 10 }", "      via: gateway\n      batch: { size: 3 }\n");
+    let mut place = one_source("{ per_minute: 10 }", "      via: gateway\n      batch: { size: 3 }\n");
+    place.max_wait = Duration::from_secs(600);
     let (mut scenes, script) = hands_over();
     let running = place.run(script).await;
     let (scene, may_end) = scenes.recv().await.unwrap();

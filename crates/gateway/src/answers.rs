@@ -142,7 +142,8 @@ impl Inside {
         body.seek(SeekFrom::Start(all.checked_sub(LENGTH_BYTES).ok_or_else(damaged)?))?;
         body.read_exact(&mut length)?;
         let length = u64::from_le_bytes(length);
-        let bytes = all.checked_sub(LENGTH_BYTES + length).filter(|_| length <= HEAD_AT_MOST).ok_or_else(damaged)?;
+        let length = Some(length).filter(|length| *length <= HEAD_AT_MOST).ok_or_else(damaged)?;
+        let bytes = all.checked_sub(LENGTH_BYTES + length).ok_or_else(damaged)?;
         let mut lines = vec![0; usize::try_from(length).map_err(|_| damaged())?];
         body.seek(SeekFrom::Start(bytes))?;
         body.read_exact(&mut lines)?;
