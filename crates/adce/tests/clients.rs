@@ -14,7 +14,7 @@ use adce_demo::{Limit, Moods, Upstream, UpstreamConfig};
 use bytes::Bytes;
 use support::certified::{certified, in_tls};
 use support::place::Place;
-use support::tools::{found, installed, installed_by, tool};
+use support::tools::{found, if_there, installed, tool};
 use tokio::runtime::Runtime;
 
 const PER_SECOND: u64 = 5;
@@ -178,7 +178,7 @@ fn boto3_is_paced() {
 #[test]
 fn java_http_client_is_paced_by_base_url() {
     // The launcher compiles what it is given, which wants more than what runs programs.
-    let java = installed_by("default-jdk-headless", "javac").and_then(|_| installed_by("default-jdk-headless", "java"));
+    let java = if_there("javac").and_then(|_| if_there("java"));
     is_paced(Client::program(java, ("Pages.java", include_str!("support/clients/Pages.java"))));
 }
 

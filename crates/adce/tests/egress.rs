@@ -30,7 +30,8 @@ curl -s -m 5 --noproxy '*' "$1/around" >/dev/null 2>&1 && around=passed
 python3 -c 'import http.client, sys, urllib.parse
 url = urllib.parse.urlsplit(sys.argv[1])
 there = http.client.HTTPConnection(url.netloc, timeout=5)
-there.request("GET", "/around")' "$1" 2>/dev/null && around=passed
+there.request("GET", "/around")
+there.getresponse().read()' "$1" 2>/dev/null && around=passed
 for page in 1 2 3 4 5; do curl -sSf "$1/through/$page" || exit 1; done >"$2"
 curl -sSf --noproxy '*' "$ADCE_GATEWAY/up/base" >>"$2" || exit 1
 echo "around: $around" >>"$2"
@@ -91,9 +92,24 @@ fn tools() -> bool {
     installed("curl").is_some() && installed("python3").is_some()
 }
 
+/// What the command needs, and a machine that lets somebody make a network of his own.
+fn can_enclose() -> bool {
+    let as_who: &[&str] = if nix::unistd::geteuid().is_root() { &["--net"] } else { &["--user", "--net"] };
+    tools() && lets("unshare", &[as_who, &["true"]].concat())
+}
+
+/// A container may refuse it; that is the machine's word, and no fault of what is tested.
+fn lets(program: &str, arguments: &[&str]) -> bool {
+    let lets = Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success());
+    if !lets {
+        eprintln!("SKIPPED: this machine refuses `{program} {}`", arguments.join(" "));
+    }
+    lets
+}
+
 #[test]
 fn a_command_that_ignores_the_proxy_reaches_nothing_and_through_the_gateway_it_works() {
-    if !tools() {
+    if !can_enclose() {
         return;
     }
     let world = world("gateway");
@@ -118,11 +134,14 @@ fn without_egress_the_same_command_passes_uncounted() {
 fn who_is_not_root_is_enclosed_as_well_and_his_files_are_his() {
     // Not 65,534, which is how a user shows whom a namespace does not know.
     const SOMEBODY: u32 = 12_345;
-    if !tools() || installed("setpriv").is_none() {
+    if !can_enclose() || installed("setpriv").is_none() {
         return;
     }
     if !nix::unistd::geteuid().is_root() {
         eprintln!("SKIPPED: the other tests here are not root's either");
+        return;
+    }
+    if !lets("setpriv", &["--reuid=12345", "--regid=12345", "--clear-groups", "unshare", "--user", "--net", "true"]) {
         return;
     }
     let world = world("gateway");
@@ -143,7 +162,8 @@ fn who_is_not_root_is_enclosed_as_well_and_his_files_are_his() {
 
 #[test]
 fn where_namespaces_are_refused_the_command_is_not_started_and_check_says_so() {
-    if !tools() || installed("unshare").is_none() {
+    let limited = "echo 0 >/proc/sys/user/max_net_namespaces";
+    if !tools() || !lets("unshare", &["--user", "--map-root-user", "sh", "-c", limited]) {
         return;
     }
     let world = world("gateway");
@@ -164,7 +184,7 @@ fn where_namespaces_are_refused_the_command_is_not_started_and_check_says_so() {
 
 #[test]
 fn a_host_of_no_proxy_is_asked_through_the_gateway_by_who_has_no_other_way() {
-    if !tools() {
+    if !can_enclose() {
         return;
     }
     let world = world("gateway");

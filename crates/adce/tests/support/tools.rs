@@ -4,13 +4,21 @@ use std::path::{Path, PathBuf};
 
 /// A program in PATH, of the Debian package of that name.
 pub fn installed(command: &str) -> Option<PathBuf> {
-    installed_by(command, command)
+    found(command, in_path(command), &format!("install the Debian package `{command}`"))
 }
 
-pub fn installed_by(package: &str, command: &str) -> Option<PathBuf> {
+/// One that is too large to be asked for.
+pub fn if_there(command: &str) -> Option<PathBuf> {
+    let path = in_path(command);
+    if path.is_none() {
+        eprintln!("SKIPPED: {command} is not there");
+    }
+    path
+}
+
+fn in_path(command: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::split_paths(&path).map(|folder| folder.join(command)).find(|path| path.is_file());
-    found(command, path, &format!("install the Debian package `{package}`"))
+    std::env::split_paths(&path).map(|folder| folder.join(command)).find(|path| path.is_file())
 }
 
 /// What scripts/test installs.
