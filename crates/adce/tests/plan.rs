@@ -416,7 +416,9 @@ fn a_collector_that_crashes_on_everything_is_held_back_and_says_since_when_why_a
     );
     let output = place.run(&["run", "--max-wait", "0", "--format", "json"]);
     let run: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((output.status.code(), run["attempts"].as_u64()), (Some(2), Some(3)), "{}", words(&output));
+    // A slot is free from the end of a command on, so the next one may have begun before the third failure was counted.
+    let attempts = run["attempts"].as_u64().unwrap();
+    assert!(output.status.code() == Some(2) && (3..=4).contains(&attempts), "{}", words(&output));
     let again = place.run(&["run", "--max-wait", "0", "--format", "json"]);
     let again: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(again["attempts"], 0, "a restart does not make it work");
@@ -424,5 +426,5 @@ fn a_collector_that_crashes_on_everything_is_held_back_and_says_since_when_why_a
         let text = words(&place.run(command));
         assert!(text.contains("3 failures in a row, the last: exit 1: no such module") && text.contains("next probe"), "{text}");
     }
-    assert_eq!(place.gaps(&["--state", "held"]).len(), 5);
+    assert_eq!(place.gaps(&["--state", "held"]).len() as u64, 8 - attempts);
 }
