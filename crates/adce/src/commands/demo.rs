@@ -69,8 +69,9 @@ impl Stage {
         let spec = config.spec()?;
         if format == Format::Text {
             let address = self.upstream.address();
-            say!("An upstream on {address} allows 10 requests a second; now and then it answers 429, 500, half a body, nothing,");
-            say!("or a block page. A lake is half-filled. adce finds the gaps and fills them.\n");
+            say!("An upstream on {address} allows 10 requests a second; now and then it answers");
+            say!("429, 500, half a body, nothing, or a block page. A lake is half-filled.");
+            say!("adce finds the gaps and fills them.\n");
         }
         let ending = collect(spec.clone(), config, Duration::from_secs(60), None, None).await?;
         let figures = self.upstream.figures();
