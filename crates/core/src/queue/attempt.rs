@@ -544,6 +544,7 @@ impl Dispatcher {
     /// Its slot is free.
     fn no_longer_runs(&mut self, attempt: AttemptId) -> Option<Attempt> {
         let ended = self.running.remove(&attempt)?;
+        self.drawing.remove(&attempt);
         self.taken.ends(self.priority_of_task(ended.task), ended.stage);
         Some(ended)
     }

@@ -43,6 +43,8 @@ pub struct Dispatcher {
     /// By collector: did each of its last attempts fill something? Oldest first.
     pub(super) success: Vec<VecDeque<bool>>,
     pub(super) running: BTreeMap<AttemptId, Attempt>,
+    /// Those that ask for permits one by one: each pick looks at them, and thousands of others may run.
+    pub(super) drawing: BTreeSet<AttemptId>,
     /// Programs that are no tasks of ours.
     pub(super) guests: BTreeSet<AttemptId>,
     pub(super) taken: Taken,
@@ -200,6 +202,7 @@ impl Dispatcher {
             collectors: Vec::new(),
             success: rules.collectors.keys().map(|name| success.remove(&**name).unwrap_or_default().into()).collect(),
             running: BTreeMap::new(),
+            drawing: BTreeSet::new(),
             guests: BTreeSet::new(),
             taken: Taken::default(),
             waiters: BTreeSet::new(),

@@ -605,6 +605,9 @@ impl Dispatcher {
             }
             _ => None,
         };
+        if drawing.is_some() {
+            self.drawing.insert(attempt);
+        }
         self.running.insert(attempt, Attempt { drawing, ..Attempt::new(task, charge, permit, now) });
         self.taken.begins(key.priority);
         if let Some(source) = key.source {

@@ -207,7 +207,8 @@ pub(super) struct Crowd {
 
 impl Dispatcher {
     pub(super) fn at_work(&self, now: Now) -> Vec<AtWork> {
-        let at_work = self.running.iter().filter(|(_, attempt)| attempt.stage == Stage::Collecting).filter_map(|(id, attempt)| {
+        let drawing = self.drawing.iter().filter_map(|id| Some((id, self.running.get(id)?)));
+        let at_work = drawing.filter(|(_, attempt)| attempt.stage == Stage::Collecting).filter_map(|(id, attempt)| {
             let drawing = attempt.drawing.as_ref()?;
             let (kind, turn) = (drawing.kind, self.habits.turn(drawing.kind).max(Duration::from_micros(1)));
             let left = self.habits.needs(kind, drawing.declared).saturating_sub(drawing.made);
