@@ -1,6 +1,6 @@
 //! What a story tells of its waits, against a stamp on each task at each look.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -40,6 +40,14 @@ fn rules() -> Rules {
     (rules.slots, rules.adaptive) = (2, false);
     rules.caps = Caps::default().with(None, 12).with(Some(PriorityLevel::High), 5);
     rules
+}
+
+/// Both sources tell their customers apart, and it is those who wait, more than for slots.
+fn rules_by() -> Rules {
+    let mut rules = rules();
+    rules.sources["narrow"].limits = limits(&[per(7, 20)]);
+    (rules.slots, rules.caps) = (5, Caps::default().with(Some(PriorityLevel::High), 20));
+    rules.limits_by("narrow", "customer", limits(&[per(3, 15)])).limits_by("wide", "customer", limits(&[per(1, 3), per(3, 40)]))
 }
 
 const DATASETS: [&str; 4] = ["ones", "pages", "batches", "lone"];
@@ -108,6 +116,8 @@ struct Drive {
     starts: HashMap<InLine, u64>,
     /// Reasons that were told, by kind.
     told: HashMap<&'static str, u64>,
+    /// Values have limits of their own.
+    by: bool,
 }
 
 fn in_line(dispatcher: &Dispatcher) -> Vec<(TaskSlot, TaskId, InLine)> {
@@ -116,8 +126,8 @@ fn in_line(dispatcher: &Dispatcher) -> Vec<(TaskSlot, TaskId, InLine)> {
 }
 
 impl Drive {
-    fn new() -> Self {
-        let world = World::new(rules(), now_at(0));
+    fn new(by: bool) -> Self {
+        let world = World::new(if by { rules_by() } else { rules() }, now_at(0));
         Drive {
             world,
             now: 0,
@@ -126,6 +136,7 @@ impl Drive {
             running: Vec::new(),
             starts: HashMap::new(),
             told: HashMap::new(),
+            by,
         }
     }
 
@@ -139,12 +150,11 @@ impl Drive {
             Step::Open(new) => {
                 let known: Vec<GapId> = self.world.dispatcher.gaps().iter().map(|gap| gap.id).collect();
                 let new = new.into_iter().map(|(dataset, name, priority)| {
-                    gap(
-                        DATASETS[dataset],
-                        &name.to_string(),
-                        [PriorityLevel::High, PriorityLevel::Medium, PriorityLevel::Low][priority],
-                        now,
-                    )
+                    let priority = [PriorityLevel::High, PriorityLevel::Medium, PriorityLevel::Low][priority];
+                    match self.by && DATASETS[dataset] != "lone" {
+                        true => gap_of(&format!("c{}", name % 3), DATASETS[dataset], &name.to_string(), priority, now),
+                        false => gap(DATASETS[dataset], &name.to_string(), priority, now),
+                    }
                 });
                 let mut new: Vec<Gap> = new.filter(|gap| !known.contains(&gap.id)).collect();
                 new.sort_by_key(|gap| gap.id);
@@ -164,6 +174,9 @@ impl Drive {
                 };
                 self.world.end(&start, &outcome, now);
                 self.put_off.extend(start.gaps.iter().map(|gap| (gap.id, now.wall)));
+                // Slots are to be free where values wait.
+                let others = if self.by { std::mem::take(&mut self.running) } else { Vec::new() };
+                others.iter().for_each(|start| self.world.end(start, &done(), now));
             }
             Step::End { .. } => {}
             Step::Look => {
@@ -205,7 +218,7 @@ impl Drive {
             stamp.closes(now);
             let (told, better) = dispatcher.waited(task, now).expect("it is there");
             let told: Vec<Waited> = told.into_iter().filter(|waited| !is_pause(&waited.gate)).collect();
-            same(&told, &stamp.waits, dispatcher.task(task).is_some_and(|task| task.collector == "many"))?;
+            self.same(&told, &stamp.waits, dispatcher.task(task).is_some_and(|task| task.collector == "many"))?;
             self.counts(better, &stamp)?;
         }
         Ok(())
@@ -229,10 +242,12 @@ impl Drive {
         stamp.closes(now);
         let story = self.world.dispatcher.story(start.attempt).expect("it runs");
         let (pauses, waits): (Vec<Waited>, Vec<Waited>) = story.waits.iter().cloned().partition(|waited| is_pause(&waited.gate));
-        same(&waits, &stamp.waits, start.task.collector == "many")?;
+        self.same(&waits, &stamp.waits, start.task.collector == "many")?;
         self.counts(story.better, &stamp)?;
         same(&pauses, &self.pause(&start), false)?;
-        story.waits.iter().for_each(|waited| *self.told.entry(waited.gate.word()).or_default() += 1);
+        let is_of_value = |gate: &Gate| matches!(gate, Gate::Limit { value: Some(_), .. });
+        let words = story.waits.iter().map(|waited| if is_of_value(&waited.gate) { OF_VALUE } else { waited.gate.word() });
+        words.for_each(|word| *self.told.entry(word).or_default() += 1);
         // All whose best of their kind does not rank above it have seen a better one start.
         let slot = before.book.find_task(start.task.id).expect("it was there");
         let rank = before.rank_of(slot, now);
@@ -252,8 +267,17 @@ impl Drive {
 
     fn counts(&self, told: u64, stamp: &Stamp) -> Result<(), TestCaseError> {
         let at_once = self.starts.get(&stamp.in_line).copied().unwrap_or(0);
-        prop_assert!((stamp.better..=stamp.better + at_once).contains(&told), "told {told} better ones of {}", stamp.better);
+        // While its value refuses it, none is.
+        let least = if self.by { 0 } else { stamp.better };
+        prop_assert!((least..=stamp.better + at_once).contains(&told), "told {told} better ones of {}", stamp.better);
         Ok(())
+    }
+
+    fn same(&self, told: &[Waited], stamped: &[Waited], is_batch: bool) -> Result<(), TestCaseError> {
+        match self.by {
+            true => same_times(told, stamped),
+            false => same(told, stamped, is_batch),
+        }
     }
 
     /// What the gaps of a task tell of a pause before this attempt.
@@ -274,6 +298,9 @@ impl Drive {
     }
 }
 
+/// Of a limit that a value has for itself.
+const OF_VALUE: &str = "a limit of a value";
+
 fn is_pause(gate: &Gate) -> bool {
     matches!(gate, Gate::Retry { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. } | Gate::Doubted { .. } | Gate::Contested { .. })
 }
@@ -284,7 +311,13 @@ fn naive_gate(dispatcher: &Dispatcher, task: TaskId, now: Now) -> Gate {
     let is_shut = matches!(why, Gate::Breaker { .. } | Gate::CollectorBreaker { .. } | Gate::RetryAfter { .. } | Gate::Cap { .. });
     match dispatcher.slots_used() == dispatcher.rules().slots {
         true if !is_shut => Gate::Slots { slots: dispatcher.rules().slots },
-        _ => why,
+        _ if is_shut => why,
+        // What is refused to all values comes before what is refused to one.
+        _ => {
+            let key = dispatcher.class_key(dispatcher.book.find_task(task).expect("it stands in line"));
+            let refusal = key.ask.and_then(|ask| dispatcher.grants.limiter().refusal_of_any_value(&ask, now.boot));
+            refusal.map_or(why, |refusal| dispatcher.limit_gate(&key, &refusal))
+        }
     }
 }
 
@@ -300,11 +333,38 @@ fn same(told: &[Waited], stamped: &[Waited], is_batch: bool) -> Result<(), TestC
     Ok(())
 }
 
+/// Where values have limits: for how long, each. Whoever waits for its own value is told that somebody better waits for its
+/// source, while that is so, so that these two are one here.
+fn same_times(told: &[Waited], stamped: &[Waited]) -> Result<(), TestCaseError> {
+    let word = |gate: &Gate| match gate {
+        Gate::Reserved { .. } | Gate::Limit { value: Some(_), .. } => OF_VALUE.to_owned(),
+        Gate::Limit { source, limit, .. } => format!("{source:?} {limit}"),
+        Gate::Breaker { source, .. } => format!("breaker of {source}"),
+        other => other.word().to_owned(),
+    };
+    let sums = |waits: &[Waited]| {
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        waits.iter().for_each(|waited| *sums.entry(word(&waited.gate)).or_default() += waited.micros);
+        sums
+    };
+    prop_assert_eq!(sums(told), sums(stamped), "told {:?}, stamped {:?}", told, stamped);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn every_wait_is_what_stamping_each_task_would_tell(steps in prop::collection::vec(step(), 1..120)) {
-        let mut drive = Drive::new();
+        let mut drive = Drive::new(false);
+        for step in steps {
+            drive.take(step);
+            drive.starts_what_can()?;
+        }
+    }
+
+    #[test]
+    fn every_wait_for_a_value_is_as_long_as_stamping_each_task_would_tell(steps in prop::collection::vec(step(), 1..120)) {
+        let mut drive = Drive::new(true);
         for step in steps {
             drive.take(step);
             drive.starts_what_can()?;
@@ -318,9 +378,9 @@ fn the_worlds_of_that_property_wait_for_everything() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut told: HashMap<&str, u64> = HashMap::new();
-    for _ in 0..60 {
+    for at in 0..120 {
         let steps = prop::collection::vec(step(), 120).new_tree(&mut runner).unwrap().current();
-        let mut drive = Drive::new();
+        let mut drive = Drive::new(at >= 60);
         for step in steps {
             drive.take(step);
             drive.starts_what_can().unwrap();
@@ -336,6 +396,7 @@ fn the_worlds_of_that_property_wait_for_everything() {
         "`tasks_per_cycle`",
         limit.word(),
         "all slots taken",
+        OF_VALUE,
     ] {
         assert!(told.get(word).is_some_and(|count| *count >= 10), "{word}: {told:?}");
     }
