@@ -83,7 +83,9 @@ impl Answers for EngineAnswers {
         };
         let now = MachineClock.now();
         let held_by = task.as_ref().and_then(|view| view.gate.as_ref()).map(|gate| views::sentence(gate, now));
-        Ok(detail(task.map(|view| views::task_line(&view, now.wall)), held_by, gaps, history))
+        let (waits, better) = self.ask(|reply| Query::Waits(id, reply)).await?.unwrap_or_default();
+        let waits = waits.into_iter().map(|waited| views::waited(waited, now.wall)).collect();
+        Ok(TaskDetail { waits, better, ..detail(task.map(|view| views::task_line(&view, now.wall)), held_by, gaps, history) })
     }
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {
@@ -134,6 +136,8 @@ pub fn detail(task: Option<TaskLine>, held_by: Option<String>, gaps: Vec<GapLine
     TaskDetail {
         task,
         held_by,
+        waits: Vec::new(),
+        better: 0,
         gaps,
         attempts: history.attempts.into_iter().map(attempt).collect(),
         events: history.events.into_iter().map(|event| adce_api::EventLine { at: event.at, gap: event.gap, text: event.text }).collect(),
@@ -145,6 +149,7 @@ fn attempt(record: AttemptRecord) -> adce_api::AttemptLine {
         attempt: record.attempt,
         started_at: record.started_at,
         ended_at: record.ended_at,
+        cut_short: record.was_cut_short(),
         ended: record.ended,
         requests: record.requests,
         outcomes: record.outcomes.into_iter().map(|(gap, outcome)| adce_api::OutcomeLine { gap, outcome }).collect(),

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::place::Place;
+use support::place::{Place, engine_of, signal, wait_for};
 
 /// Three items in a task: one that lands, one that fails until `works` is there, one that upstream does not have.
 const CONFIG: &str = r#"
@@ -110,5 +110,82 @@ fn an_attempt_tells_what_held_it_back() {
     assert_eq!(second["waited"]["reason"], "the limit per_second: 1 of `api`", "{second}");
     let seconds = second["waited"]["seconds"].as_f64().unwrap();
     assert!((0.5..10.0).contains(&seconds), "{second}");
-    place.adce(&["tasks", "show", &tasks[1]]).ends_with(0).says("at last by the limit per_second: 1 of `api`");
+    place.adce(&["tasks", "show", &tasks[1]]).ends_with(0).says(" s for the limit per_second: 1 of `api`");
+}
+
+/// One request at a time. The first two find the source down, which opens its breaker; `b` fails once more by itself.
+const ROUGH: &str = r#"
+version: 1
+name: prod
+lake: ./lake
+sources: { api: { hosts: [api.example], limits: { per_second: 1 }, breaker: { failures: 2, cooldown: 2s } } }
+dimensions: { n: [a, b, c] }
+datasets: { files: { source: api, key: "{n}.txt", for: n, collector: rough } }
+collectors:
+  rough:
+    command: [sh, rough.sh, "{n}"]
+    retry: { attempts: 3, backoff: 1s..2s }
+engine: { max_concurrent: 1 }
+"#;
+
+const ROUGH_SCRIPT: &str = r#"
+[ -e down1 ] || { touch down1; exit 69; }
+[ -e down2 ] || { touch down2; exit 69; }
+[ $1 != b ] || [ -e b.failed ] || { touch b.failed; echo "no luck"; exit 1; }
+echo $1 > "$ADCE_OUT/$1.txt"
+"#;
+
+#[test]
+fn each_wait_of_an_attempt_is_told_with_its_reason_and_its_time() {
+    let place = Place::new(ROUGH);
+    place.write("rough.sh", ROUGH_SCRIPT);
+    let plan = place.adce(&["plan", "--format", "json"]).ends_with(2).json();
+    let task = |key: &str| {
+        let task = plan["tasks"].as_array().unwrap().iter().find(|task| task["items"][0]["key"] == key);
+        task.unwrap_or_else(|| panic!("{key}: {plan}"))["id"].as_str().unwrap().to_owned()
+    };
+    place.adce(&["run"]).ends_with(0);
+    let shown = |key: &str| place.adce(&["tasks", "show", &task(key), "--format", "json"]).ends_with(0).json();
+    let last = |key: &str| shown(key)["attempts"].as_array().unwrap().last().unwrap()["story"].clone();
+    let wait = |story: &serde_json::Value, kind: &str| {
+        let found = story["waits"].as_array().unwrap().iter().find(|wait| wait["kind"] == kind).cloned();
+        found.unwrap_or_else(|| panic!("no `{kind}`: {story}"))
+    };
+    // `c` met nothing itself: it stood in line behind the others all the while.
+    let patient = last("c.txt");
+    let (limit, breaker) = (wait(&patient, "limit"), wait(&patient, "breaker"));
+    assert_eq!(limit["reason"], "the limit per_second: 1 of `api`", "{patient}");
+    assert!(limit["seconds"].as_f64().unwrap() > 0.5, "{patient}");
+    assert!(breaker["reason"].as_str().unwrap().starts_with("the breaker of `api`, open since "), "{patient}");
+    assert!((1.5..4.0).contains(&breaker["seconds"].as_f64().unwrap()), "a cooldown of two seconds: {patient}");
+    assert!(patient["better"].as_u64().unwrap() >= 2, "{patient}");
+    // `b` failed last by itself, and waited for its retry.
+    let retry = wait(&last("b.txt"), "retry");
+    assert!((0.9..3.1).contains(&retry["seconds"].as_f64().unwrap()), "{retry}");
+    let text = place.adce(&["tasks", "show", &task("c.txt")]);
+    text.ends_with(0).says(" s for the limit per_second: 1 of `api`").says(" s for the breaker of `api`, open since ");
+    text.says("waited its turn: ");
+    place.adce(&["tasks", "show", &task("b.txt")]).ends_with(0).says(" s for a retry");
+}
+
+#[test]
+fn an_attempt_whose_engine_was_killed_was_cut_short_and_a_task_in_line_says_what_it_waits_for() {
+    let place = Place::new(&ROUGH.replace("per_second: 1", "per_second: 900"));
+    place.write("rough.sh", "[ -e again ] || { touch begun; sleep 60; }\necho $1 > \"$ADCE_OUT/$1.txt\"\n");
+    let mut guardian = place.start(&["run"]);
+    wait_for("the first attempt", || place.has("begun"));
+    let tasks: Vec<serde_json::Value> =
+        place.adce(&["tasks", "--format", "json"]).out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |state: &str| tasks.iter().find(|task| task["state"] == state).expect(state)["id"].as_str().unwrap().to_owned();
+    let queued = place.adce(&["tasks", "show", &of("queued"), "--format", "json"]).ends_with(0).json();
+    let waits = queued["waits"].as_array().unwrap();
+    assert!(waits.len() == 1 && waits[0]["kind"] == "slots" && waits[0]["reason"] == "a free slot: 1 of 1 were taken", "{queued}");
+    signal("-KILL", engine_of(&guardian));
+    guardian.wait().expect("it ends with its engine");
+    place.write("again", "");
+    place.adce(&["run"]).ends_with(0);
+    let shown = place.adce(&["tasks", "show", &of("running"), "--format", "json"]).ends_with(0).json();
+    let cut: Vec<bool> = shown["attempts"].as_array().unwrap().iter().map(|attempt| attempt["cut_short"].as_bool().unwrap()).collect();
+    assert_eq!(cut, [true, false], "{shown}");
+    place.adce(&["tasks", "show", &of("running")]).ends_with(0).says("cut short: its engine was killed");
 }

@@ -242,6 +242,12 @@ pub struct TaskDetail {
     /// Of a task that a running engine knows: the first gate that holds it, in words.
     #[serde(default)]
     pub held_by: Option<String>,
+    /// Of such a task: what it has waited for since it was tried last, in the order in which that was over.
+    #[serde(default)]
+    pub waits: Vec<WaitedLine>,
+    /// Tasks that started meanwhile and ranked above all of its kind.
+    #[serde(default)]
+    pub better: u64,
     pub gaps: Vec<GapLine>,
     /// Oldest first.
     pub attempts: Vec<AttemptLine>,
@@ -256,6 +262,9 @@ pub struct AttemptLine {
     /// `exit 0`, `signal 9`, `timeout after 10m`, `http`.
     pub ended: String,
     pub requests: u64,
+    /// Its engine was killed: the next one ended what was left of it, at `ended_at`.
+    #[serde(default)]
+    pub cut_short: bool,
     pub outcomes: Vec<OutcomeLine>,
     pub log_tail: String,
     pub log: Option<String>,
@@ -306,16 +315,29 @@ pub struct StoryLine {
     pub rank: u32,
     /// Tasks that were ready, itself included.
     pub ready: u64,
-    /// `null`: nothing held it back while it was the next of its kind.
+    /// What it waited for since it was tried last, in the order in which that was over; the eight longest ones.
+    #[serde(default)]
+    pub waits: Vec<WaitedLine>,
+    /// The last of these. `null`: nothing held it back.
     pub waited: Option<WaitedLine>,
+    /// Tasks that started while it stood in line and ranked above all of its kind.
+    #[serde(default)]
+    pub better: u64,
     pub items: Vec<ItemStory>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WaitedLine {
+    /// When this held it back first.
     pub since: Timestamp,
+    /// Altogether.
     pub seconds: f64,
-    /// For a person: what held it back at last.
+    #[serde(default)]
+    pub times: u32,
+    /// `limit`, `breaker`, `retry`, `slots`, …
+    #[serde(default)]
+    pub kind: String,
+    /// For a person.
     pub reason: String,
 }
 

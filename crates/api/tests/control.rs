@@ -102,7 +102,15 @@ impl Answers for Engine {
         if id != task(1).id {
             return Err(Refusal::usage(format!("no task `{id}`")).with_hint("`adce tasks` lists them"));
         }
-        Ok(TaskDetail { task: Some(task(1)), held_by: None, gaps: vec![gap(1)], attempts: vec![], events: vec![] })
+        Ok(TaskDetail {
+            task: Some(task(1)),
+            held_by: None,
+            waits: vec![],
+            better: 0,
+            gaps: vec![gap(1)],
+            attempts: vec![],
+            events: vec![],
+        })
     }
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {

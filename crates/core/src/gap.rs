@@ -87,6 +87,9 @@ pub struct Progress {
     pub exhausted: u32,
     /// Not to be tried before.
     pub next_try: Option<Timestamp>,
+    /// Since when that is so, if an attempt brought it about; for its story only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<Timestamp>,
     pub standing: Standing,
     /// Last failure in words, for a person.
     pub last_error: Option<String>,

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::coverage::Picture;
 use crate::gap::{Gap, Outcome, Reason, Standing, Task};
@@ -295,6 +295,15 @@ pub struct AttemptRecord {
     pub traffic: Option<Box<Traffic>>,
 }
 
+/// [`AttemptRecord::ended`] of one whose engine was killed: nobody saw how it ended.
+pub(crate) const CUT_SHORT: &str = "the engine ended";
+
+impl AttemptRecord {
+    pub fn was_cut_short(&self) -> bool {
+        self.ended == CUT_SHORT
+    }
+}
+
 /// What the queue knew of an attempt when it began, and decided when it was over. It is part of the attempt's own record:
 /// events of their own would cost as many rows as attempts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -304,15 +313,49 @@ pub struct Story {
     pub rank: u32,
     /// Tasks that were ready, itself included.
     pub ready: u64,
-    /// What last held back its kind of task, while it was the next one of that kind.
-    pub waited: Option<Waited>,
+    /// What it waited for since it was tried last, in the order in which that was over; the longest ones, if there were many. What
+    /// an older engine wrote is one of them.
+    #[serde(default, alias = "waited", deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<Waited>,
+    /// Tasks that started while it stood in line and ranked above all of its kind.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub better: u64,
     pub gaps: Vec<GapStory>,
 }
 
+/// One reason for which a task did not start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Waited {
+    /// When it held the task first.
     pub since: Timestamp,
+    /// Altogether. 0: an older engine did not tell; it was until the start.
+    #[serde(default)]
+    pub micros: u64,
+    #[serde(default = "once")]
+    pub times: u32,
+    /// As it was seen last.
     pub gate: Gate,
+}
+
+fn once() -> u32 {
+    1
+}
+
+fn is_none_of_them(count: &u64) -> bool {
+    *count == 0
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Waited>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Told {
+        Many(Vec<Waited>),
+        One(Option<Waited>),
+    }
+    Ok(match Told::deserialize(from)? {
+        Told::Many(waits) => waits,
+        Told::One(waited) => waited.into_iter().collect(),
+    })
 }
 
 /// One gap in the story of an attempt.

@@ -43,6 +43,9 @@ impl Engine {
                 };
                 let _ = reply.send(tasks.into_iter().map(view).collect());
             }
+            Query::Waits(task, reply) => {
+                let _ = reply.send(self.dispatcher.waited(task, now));
+            }
             Query::Limits(reply) => {
                 let settled = self.figures.sources.iter().filter(|(_, used)| !used.mean_settle().is_zero());
                 let settle = settled.map(|(name, used)| (name.clone(), used.mean_settle())).collect();

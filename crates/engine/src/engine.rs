@@ -397,7 +397,8 @@ impl Engine {
 
     fn edited(&mut self, edited: Edited, weighting: Option<Weighting>) {
         if let Some(weighting) = weighting {
-            self.dispatcher.weigh(weighting);
+            let now = self.now();
+            self.dispatcher.weigh(weighting, now);
             // They were written for what would have started next by the old ones.
             self.ahead.give_back(&mut self.ledger);
         }

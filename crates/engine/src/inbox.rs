@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use adce_core::gap::Gap;
-use adce_core::ids::AttemptId;
+use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
 use adce_core::queue::{Asked, CollectorFigures, SourceFigures};
-use adce_core::record::{AttemptRecord, ProcessRecord};
+use adce_core::record::{AttemptRecord, ProcessRecord, Waited};
 use adce_core::spec::Weighting;
 use adce_core::time::Timestamp;
 use adce_core::traffic::Traffic;
@@ -98,6 +98,8 @@ pub enum Query {
     Status(oneshot::Sender<StatusView>),
     Gaps(oneshot::Sender<Vec<GapView>>),
     Tasks(oneshot::Sender<Vec<TaskView>>),
+    /// What a task has waited for, and how many that scored higher started meanwhile ([`adce_core::queue::Dispatcher::waited`]).
+    Waits(TaskId, oneshot::Sender<Option<(Vec<Waited>, u64)>>),
     Limits(oneshot::Sender<LimitsView>),
     /// A key, a task id or a dataset.
     Why(String, oneshot::Sender<Why>),

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use adce_api::{AttemptLine, AttemptTraffic, Client, GapLine, StoryLine, TaskDetail, TaskLine, Traffic};
-use adce_core::figures::{counted, grouped, progress};
+use adce_api::{AttemptLine, AttemptTraffic, Client, GapLine, StoryLine, TaskDetail, TaskLine, Traffic, WaitedLine};
+use adce_core::figures::{counted, grouped, progress, span};
 use adce_core::gap::{GapState, Outcome};
 use adce_core::ids::{GapId, ItemId, TaskId};
 use adce_core::ports::{Clock, Progress};
@@ -172,6 +173,7 @@ fn print_detail(detail: &TaskDetail, format: Format) {
     if let Some(held_by) = &detail.held_by {
         say!("now: {held_by}");
     }
+    waits(&detail.waits, detail.better).into_iter().for_each(|line| say!("  {line}"));
     story_of(detail).into_iter().flat_map(|(_, lines)| lines).for_each(|line| say!("{line}"));
 }
 
@@ -212,12 +214,15 @@ fn story_of(detail: &TaskDetail) -> Vec<(Timestamp, Vec<String>)> {
 fn told(attempt: &AttemptLine) -> Vec<String> {
     let took = attempt.ended_at.duration_since(attempt.started_at).as_secs_f64();
     let requests = counted(attempt.requests, "request");
-    let mut lines =
-        vec![format!("{}  attempt {}: {} after {took:.1} s, {requests}", clock(attempt.started_at), attempt.attempt, attempt.ended)];
+    let ended = match attempt.cut_short {
+        true => format!("cut short: its engine was killed, and the next one came {} after its start", precisely(took)),
+        false => format!("{} after {took:.1} s, {requests}", attempt.ended),
+    };
+    let mut lines = vec![format!("{}  attempt {}: {ended}", clock(attempt.started_at), attempt.attempt)];
     if let Some(story) = &attempt.story {
-        let waited = story.waited.as_ref().map(|waited| format!("; held back for {:.1} s, at last by {}", waited.seconds, waited.reason));
         let of = counted(story.ready, "ready task");
-        lines.push(format!("    score {:.1}, rank {} of {of}{}", story.score, story.rank, waited.unwrap_or_default()));
+        lines.push(format!("    score {:.1}, rank {} of {of}", story.score, story.rank));
+        lines.extend(waits(&story.waits, story.better).into_iter().map(|line| format!("    {line}")));
         let revived = story.items.iter().filter(|item| item.revived).count() as u64;
         if revived > 0 {
             lines.push(format!("    revived: {} had been exhausted", counted(revived, "item")));
@@ -248,6 +253,24 @@ fn passed(attempt: &AttemptTraffic) -> Vec<String> {
         lines.push(format!("no source declares: {}", named.chain(others).collect::<Vec<_>>().join(", ")));
     }
     lines
+}
+
+/// What it waited for, a line for each; moments are left to the JSON.
+fn waits(waits: &[WaitedLine], better: u64) -> Vec<String> {
+    let of = |waited: &WaitedLine| {
+        let times = if waited.times > 1 { format!(", {} times", grouped(waited.times.into())) } else { String::new() };
+        format!("waited {} for {}{times}", precisely(waited.seconds), waited.reason)
+    };
+    let turn = (better > 0).then(|| format!("waited its turn: {} started first", counted(better, "better task")));
+    waits.iter().filter(|waited| waited.seconds >= 0.05).map(of).chain(turn).collect()
+}
+
+/// Tenths of a second where they matter.
+fn precisely(seconds: f64) -> String {
+    match seconds {
+        ..60.0 => format!("{seconds:.1} s"),
+        _ => span(Duration::from_secs_f64(seconds.min(1e12))),
+    }
 }
 
 /// What is left open, items that wait for the same together.

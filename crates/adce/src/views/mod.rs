@@ -25,7 +25,7 @@ use crate::config::Edition;
 use limits::values_now;
 pub use limits::{declared_limits, limits};
 use reasons::breaker_words;
-pub use reasons::{cap_words, kept, kept_for_next_look, sentence, story, why};
+pub use reasons::{cap_words, kept, kept_for_next_look, sentence, story, waited, why};
 
 /// Facts about this process that the engine does not know.
 pub struct Process {

@@ -7,7 +7,7 @@ use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{GapState, ItemState, Standing};
 use adce_core::limits::Because;
 use adce_core::queue::Gate;
-use adce_core::record::Story;
+use adce_core::record::{Story, Waited};
 use adce_core::spec::PriorityLevel;
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_engine::{GapView, HeldBackLine, TaskView, Why};
@@ -225,11 +225,7 @@ pub fn kept_for_next_look(lines: &[HeldBackLine]) -> impl Iterator<Item = LookAt
 
 /// An attempt's story; `started`: when it began.
 pub fn story(story: Story, started: Timestamp) -> StoryLine {
-    let waited = story.waited.map(|waited| WaitedLine {
-        since: waited.since,
-        seconds: started.duration_since(waited.since).as_secs_f64().max(0.0),
-        reason: held_back(&waited.gate),
-    });
+    let waits: Vec<WaitedLine> = story.waits.into_iter().map(|wait| waited(wait, started)).collect();
     let items = story.gaps.into_iter().map(|gap| ItemStory {
         gap: gap.gap,
         key: gap.key,
@@ -247,7 +243,25 @@ pub fn story(story: Story, started: Timestamp) -> StoryLine {
         next_try: gap.left.as_ref().and_then(|left| left.next_try),
         task: gap.left.and_then(|left| left.task),
     });
-    StoryLine { score: story.score.total as f64 / 1e6, rank: story.rank, ready: story.ready, waited, items: items.collect() }
+    StoryLine {
+        score: story.score.total as f64 / 1e6,
+        rank: story.rank,
+        ready: story.ready,
+        waited: waits.last().cloned(),
+        waits,
+        better: story.better,
+        items: items.collect(),
+    }
+}
+
+/// `until`: when it was over, if an older engine did not tell how long it was.
+pub fn waited(waited: Waited, until: Timestamp) -> WaitedLine {
+    let seconds = match waited.micros {
+        0 => until.duration_since(waited.since).as_secs_f64().max(0.0),
+        micros => micros as f64 / 1e6,
+    };
+    let kind = serde_json::to_value(&waited.gate).ok().and_then(|gate| Some(gate["gate"].as_str()?.to_owned())).unwrap_or_default();
+    WaitedLine { since: waited.since, seconds, times: waited.times, kind, reason: held_back(&waited.gate) }
 }
 
 /// `value`: as in `customer=acme`.
@@ -271,15 +285,30 @@ fn learned_words(source: &str, limit: &str) -> String {
     }
 }
 
-/// What held a task back, when that is over.
+/// What a task waited for.
 fn held_back(gate: &Gate) -> String {
     match gate {
-        Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` ({reason})"),
-        Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of its collector `{collector}` ({reason})"),
+        Gate::Retry { .. } => "a retry".into(),
+        Gate::NotYet { .. } => "upstream, which did not have it yet".into(),
+        Gate::Exhausted { .. } => "its revival: its attempts were used up".into(),
+        Gate::Doubted { .. } => "upstream, which said of too many at once that it has no such thing".into(),
+        Gate::Contested { .. } => "its turn after a day's pause: it was filled and gone three times".into(),
+        Gate::Surprise { .. } => "a sudden change to be confirmed".into(),
+        Gate::Slots { slots } => format!("a free slot: {slots} of {slots} were taken"),
+        Gate::Publishing { attempts, .. } => format!("{attempts} attempts to publish what they had"),
+        Gate::Breaker { source, since, reason, .. } => format!("the breaker of `{source}`, open since {} ({reason})", clock(*since)),
+        Gate::CollectorBreaker { collector, since, reason, .. } => {
+            format!("the breaker of its collector `{collector}`, open since {} ({reason})", clock(*since))
+        }
         Gate::RetryAfter { source, because: Some(because), .. } => format!("`{source}`, which {because}"),
-        Gate::RetryAfter { source, .. } => format!("a pause that `{source}` asked for"),
-        Gate::Cap { .. } => cap_words(gate),
-        Gate::Limit { source: Some(source), limit, .. } if is_learned(limit) => learned_words(source, limit),
+        Gate::RetryAfter { source, .. } => format!("the end of a pause that `{source}` asked for"),
+        Gate::Cap { .. } => format!("the next full look: {}", cap_words(gate)),
+        Gate::Limit { source: Some(source), limit, .. } if *limit == Because::ToldQuota.word() => {
+            format!("`{source}`, which says that no more is left of its quota")
+        }
+        Gate::Limit { source: Some(source), limit, .. } if is_learned(limit) => {
+            format!("`{source}`, which is asked more slowly after it refused, or as its own policy says")
+        }
         Gate::Limit { source, value, limit, .. } => format!("the limit {limit} {}", whose(source, value)),
         Gate::SetAside { source, value, limit, for_priorities, .. } => {
             format!("what is set aside of the limit {limit} {} for {}", whose(source, value), named(for_priorities))

@@ -25,7 +25,7 @@ use crate::limits::breaker::{self, Turn};
 use crate::limits::learned::Sign;
 use crate::limits::{Ask, SourceIx, retry_after};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
-use crate::queue::classes::TaskSlot;
+use crate::queue::classes::{TaskSlot, Was};
 use crate::record::{Change, Closed, Event, ItemRecord, SourceRecord};
 use crate::spec::PriorityLevel;
 use crate::time::{Boottime, Now, Timestamp};
@@ -47,7 +47,7 @@ impl Dispatcher {
         self.cycle.did_not_start(self.priority_of_task(ended.task));
         self.book.task_mut(ended.task).phase = Phase::Loose;
         let mut edit = Edit::default();
-        edit.touched.insert(ended.task, None);
+        edit.touched.insert(ended.task, Was::default());
         changes.extend(self.finish(edit, now));
         if self.is_deserted() {
             changes.extend(self.grants.close_all(now));
@@ -653,7 +653,7 @@ impl Dispatcher {
     fn regroup(&mut self, task: TaskSlot, left: &[(GapSlot, Goes)], now: Now) -> Vec<Change> {
         self.book.task_mut(task).phase = Phase::Loose;
         let mut edit = Edit::default();
-        edit.touched.insert(task, None);
+        edit.touched.insert(task, Was::default());
         let parts = self.parts(left);
         if parts.len() > 1 {
             let (id, bucket) = (self.book.task(task).id, self.book.task(task).bucket);

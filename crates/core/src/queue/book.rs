@@ -19,7 +19,7 @@ use crate::gap::{Gap, Progress, Reason, Task};
 use crate::ids::{GapId, TaskId, ValueId};
 use crate::limits::SourceIx;
 use crate::spec::PriorityLevel;
-use crate::time::Timestamp;
+use crate::time::{Boottime, Timestamp};
 
 pub(super) type GapSlot = u32;
 
@@ -133,8 +133,25 @@ pub(super) struct TaskEntry {
     pub bucket: BucketIx,
     pub gaps: GapSlots,
     pub phase: Phase,
-    /// Since when it could have had its turn, in seconds since boot; 0: it could not.
-    pub in_line_since_s: u32,
+    pub in_line: InLine,
+}
+
+/// Since when a task could have had its turn, in the seven bytes that its entry has left: two thousand years of microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct InLine([u8; 7]);
+
+impl InLine {
+    pub(super) fn since(at: Boottime) -> Self {
+        // An instant that nobody ever sees: all zeros say that it does not stand in line.
+        let [bytes @ .., _] = at.as_micros().clamp(1, (1 << 56) - 1).to_le_bytes();
+        InLine(bytes)
+    }
+
+    pub(super) fn get(self) -> Option<Boottime> {
+        let mut bytes = [0; 8];
+        bytes[..7].copy_from_slice(&self.0);
+        Some(Boottime::from_micros(u64::from_le_bytes(bytes))).filter(|at| *at != Boottime::default())
+    }
 }
 
 /// The gaps of a task. Most have one.
@@ -296,7 +313,7 @@ impl Book {
 
     /// The gaps must be in no task.
     pub(super) fn add_task(&mut self, id: TaskId, bucket: BucketIx, gaps: Vec<GapSlot>) -> TaskSlot {
-        let entry = TaskEntry { id, bucket, gaps: Vec::new().into(), phase: Phase::Loose, in_line_since_s: 0 };
+        let entry = TaskEntry { id, bucket, gaps: Vec::new().into(), phase: Phase::Loose, in_line: InLine::default() };
         let at = self.tasks.insert(entry);
         self.task_at.insert_unique(hash_of_task(id), at, |task| hash_of_task(self.tasks.get(*task).id));
         self.join(at, gaps);
@@ -385,6 +402,11 @@ impl Book {
     /// The latest next try of its gaps.
     pub(super) fn ready_at(&self, at: TaskSlot) -> Option<Timestamp> {
         self.task(at).gaps.iter().filter_map(|gap| self.gap(*gap).next_try()).max()
+    }
+
+    /// Of its gaps, the one with the latest next try.
+    pub(super) fn last_to_be_ready(&self, at: TaskSlot) -> Option<&GapEntry> {
+        self.task(at).gaps.iter().map(|gap| self.gap(*gap)).filter(|gap| gap.next_try().is_some()).max_by_key(|gap| gap.next_try())
     }
 
     pub(super) fn is_fresh(&self, at: TaskSlot) -> bool {

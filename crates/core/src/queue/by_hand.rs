@@ -188,8 +188,8 @@ fn at_once(progress: &Progress) -> Progress {
     match progress.standing {
         Standing::Exhausted => retry::revived(progress, Timestamp::MAX),
         // Its answer decides about the others that are doubted.
-        Standing::Doubted => Progress { next_try: None, ..progress.clone() },
-        _ => Progress { next_try: None, standing: Standing::Open, ..progress.clone() },
+        Standing::Doubted => Progress { next_try: None, paused_at: None, ..progress.clone() },
+        _ => Progress { next_try: None, paused_at: None, standing: Standing::Open, ..progress.clone() },
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Census {
     pub marks: usize,
     /// Answers and outcomes from which something is concluded.
     pub outcomes: usize,
+    /// What is known of what was waited for.
+    pub waits: usize,
 }
 
 impl Census {
@@ -46,9 +48,9 @@ impl Census {
     pub fn sum(&self) -> usize {
         let Census { gaps, tasks, places: _, buckets, with_room, stood_back, classes, ready, delayed, passes, running, waiters, .. } =
             *self;
-        let Census { families, permits, reservations, fading, marks, outcomes, .. } = *self;
+        let Census { families, permits, reservations, fading, marks, outcomes, waits, .. } = *self;
         let of_tasks = gaps + tasks + buckets + with_room + stood_back + classes + ready + delayed + passes + running + waiters;
-        of_tasks + families + permits + reservations + fading + marks + outcomes
+        of_tasks + families + permits + reservations + fading + marks + outcomes + waits
     }
 }
 
@@ -61,6 +63,7 @@ impl Dispatcher {
             delayed: self.timers.len(),
             running: self.running.len() + self.guests.len(),
             waiters: self.waiters.len(),
+            waits: self.classes.waits.remembered(),
             permits: self.holders.len(),
             outcomes: of_sources.chain(of_collectors).chain(successes).chain([self.habits.remembered()]).sum(),
             ..Census::default()

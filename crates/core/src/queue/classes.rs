@@ -24,9 +24,9 @@ use indexmap::IndexMap;
 use super::Gate;
 use super::line::{Line, Places};
 use super::score::{Band, Place, PlaceRef, Rank};
+use super::waits::{Entry, Waits};
 use crate::ids::ValueId;
 use crate::limits::{Ask, SourceIx};
-use crate::record::Waited;
 use crate::spec::PriorityLevel;
 use crate::time::{Boottime, SignedDuration, Timestamp};
 
@@ -62,11 +62,22 @@ impl ClassKey {
     }
 }
 
+/// Where a task stood before it was taken out of its queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Was {
+    /// Until when it puts up with being passed, if it was.
+    pub patience: Option<Boottime>,
+    /// The class that it was ready in.
+    pub class: Option<ClassIx>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Classes {
     at: HashMap<ClassKey, ClassIx>,
     classes: Vec<Option<(ClassKey, Class)>>,
     free: Vec<ClassIx>,
+    /// Left by their last task a moment ago: whoever puts it back finds what was remembered of them.
+    emptied: IndexMap<ClassKey, ClassIx>,
     occupied: BTreeSet<ClassIx>,
     /// Under the key that its classes share.
     families: IndexMap<ClassKey, Family>,
@@ -74,6 +85,8 @@ pub(super) struct Classes {
     sleepers: HashMap<(SourceIx, ValueId), Vec<ClassIx>>,
     /// Grows with every entry and every pass, and so tells which came first.
     tick: u64,
+    /// For stories only.
+    pub(super) waits: Waits,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -89,8 +102,6 @@ pub(super) struct Class {
     carried: BTreeMap<Place, Boottime>,
     family: usize,
     asleep: Option<Sleep>,
-    /// What holds back its first task, and since when; for stories only.
-    held: Option<Waited>,
 }
 
 /// Classes that differ in their value alone.
@@ -104,8 +115,6 @@ pub(super) struct Family {
     passed: BTreeSet<ClassIx>,
     all: Ready,
     sleeping: Ready,
-    /// What holds back all of it.
-    held: Option<Waited>,
 }
 
 /// How many are ready.
@@ -186,7 +195,7 @@ impl Classes {
         let family = self.families.entry(key.of_family());
         let class = Class { family: family.index(), ..Class::default() };
         family.or_default();
-        let at = self.free.pop().unwrap_or_else(|| {
+        let at = self.emptied.swap_remove(&key).or_else(|| self.free.pop()).unwrap_or_else(|| {
             self.classes.push(None);
             self.classes.len() as ClassIx - 1
         });
@@ -228,14 +237,29 @@ impl Classes {
     /// Nothing is in it any more.
     fn remove(&mut self, at: ClassIx) {
         self.wakes(at, None);
-        let Some((key, class)) = self.classes[at as usize].take() else { return };
-        let family = &mut self.families[class.family];
-        if family.all.tasks == 0 {
-            family.held = None;
-        }
+        let Some((key, _)) = self.classes[at as usize].take() else { return };
         self.at.remove(&key);
         self.occupied.remove(&at);
-        self.free.push(at);
+        self.emptied.insert(key, at);
+    }
+
+    /// Nobody who was taken out is about to be put back.
+    pub(super) fn settle(&mut self) {
+        for (key, at) in self.emptied.drain(..) {
+            self.free.push(at);
+            self.waits.empties(at);
+            if let Some((family, _, of)) = self.families.get_full(&key.of_family())
+                && of.all.tasks == 0
+            {
+                self.waits.family_empties(family);
+            }
+        }
+    }
+
+    /// A task that has just entered, for what is told of its waits.
+    pub(super) fn entry(&self, class: ClassIx) -> Entry {
+        let (of, (family, all)) = (self.class(class).1, self.family_of(class));
+        Entry { family, class, is_first_of_family: all.all.tasks == 1, is_first_of_class: of.tasks() == 1 }
     }
 
     pub(super) fn occupied(&self) -> impl Iterator<Item = (ClassIx, &ClassKey, &Class)> {
@@ -273,6 +297,7 @@ impl Classes {
         let (Some(source), Some(value), None, Some(first)) = (key.source, key.value, &class.asleep, class.ready.first()) else { return };
         let until = until.unwrap_or(NOT_BY_ITSELF);
         class.asleep = Some(Sleep { until, gate });
+        self.waits.falls_asleep(at);
         let family = &mut self.families[class.family];
         family.awake.remove(&(places.place_of(first).to_owned(), at));
         family.asleep.insert((until, at));
@@ -305,6 +330,7 @@ impl Classes {
     fn wakes(&mut self, at: ClassIx, places: Option<&dyn Places>) {
         let Some((key, class)) = self.classes[at as usize].as_mut() else { return };
         let Some(Sleep { until, .. }) = class.asleep.take() else { return };
+        self.waits.wakes(at);
         let family = &mut self.families[class.family];
         family.asleep.remove(&(until, at));
         family.sleeping.take(class.ready.len() as u64, class.gaps);
@@ -330,28 +356,6 @@ impl Classes {
     pub(super) fn first_asleep(&self, family: &Family) -> Option<&Gate> {
         let (_, at) = family.asleep.first()?;
         self.class(*at).1.asleep.as_ref().map(|sleep| &sleep.gate)
-    }
-
-    // ---------------------------------------------------------------------------------------------------------- stories
-
-    /// What holds back its first task (or all of its family), since when.
-    pub(super) fn note_held(&mut self, at: ClassIx, whole_family: bool, gate: Gate, now: Timestamp) {
-        let Some((_, class)) = self.classes[at as usize].as_mut() else { return };
-        let held = if whole_family { &mut self.families[class.family].held } else { &mut class.held };
-        match held {
-            Some(waited) if waited.gate.is_like(&gate) => waited.gate = gate,
-            _ => *held = Some(Waited { since: now, gate }),
-        }
-    }
-
-    pub(super) fn held(&self, at: ClassIx) -> Option<&Waited> {
-        let class = self.class(at).1;
-        class.held.as_ref().or(self.families[class.family].held.as_ref())
-    }
-
-    pub(super) fn take_held(&mut self, at: ClassIx) -> Option<Waited> {
-        let (_, class) = self.classes[at as usize].as_mut()?;
-        class.held.take().or_else(|| self.families[class.family].held.take())
     }
 
     // ----------------------------------------------------------------------------------------------------------- passes

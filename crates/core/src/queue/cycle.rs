@@ -57,15 +57,15 @@ impl Dispatcher {
     fn end_old_tasks(&mut self, now: Now) -> Vec<Change> {
         let Some(ttl) = self.rules.task_ttl.filter(|_| !self.holds.all) else { return Vec::new() };
         let in_line = self.book.tasks().filter(|(_, task)| matches!(task.phase, Phase::Ready(_)));
-        let stood = in_line.map(|(task, entry)| (task, now.boot.since(Boottime::from_secs(entry.in_line_since_s.into()))));
+        let stood = in_line.map(|(task, entry)| (task, now.boot.since(entry.in_line.get().unwrap_or(now.boot))));
         let mut old: Vec<(TaskSlot, Duration)> = stood.filter(|(_, stood)| *stood > ttl).collect();
         // Those that would have been next are told of first.
         old.sort_by_cached_key(|(task, _)| std::cmp::Reverse(self.rank_of(*task, now)));
         let mut changes = Vec::new();
         for (at, (task, stood)) in old.iter().enumerate() {
-            let waited =
-                self.classes.find(&self.class_key(*task)).and_then(|class| self.classes.held(class)).map(|waited| waited.gate.clone());
-            self.unqueue(*task);
+            let was = self.unqueue(*task);
+            let waited = was.class.and_then(|class| self.classes.waits.holds(class));
+            let behind = waited.map(|gate| format!(", last behind: {}", gate.word())).unwrap_or_default();
             let ended = self.book.stand_back(*task);
             changes.push(Change::RemoveTask(ended.id));
             if at < TOLD_ONE_BY_ONE {
@@ -73,7 +73,6 @@ impl Dispatcher {
                     1 => "item stands".into(),
                     many => format!("{} stand", counted(many as u64, "item")),
                 };
-                let behind = waited.map(|gate| format!(", last behind: {}", gate.word())).unwrap_or_default();
                 let text = format!(
                     "ended by `task_ttl: {}`: it stood in line for {} without a start{behind}; its {what} back until the next look",
                     span(ttl),

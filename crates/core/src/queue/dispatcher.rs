@@ -9,21 +9,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::absences::Absences;
-use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, Nanos, Phase, TaskEntry};
-use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot};
+use super::book::{Book, Bucket, DatasetIx, GapEntry, GapSlot, InLine, Nanos, Phase, TaskEntry};
+use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot, Was};
 use super::cycle::Cycle;
 use super::form::{Edit, ask_of, terms};
 use super::grants::Grants;
 use super::pick::Taken;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
 use super::useful::{Drawing, Habits};
+use super::waits::Waiting;
 use super::{Charge, GapNews, Rules, Score};
 use crate::gap::{Failure, Fault, Gap, Outcome, Standing, Task};
 use crate::ids::{AttemptId, GapId, TaskId, ValueId};
 use crate::limits::SourceIx;
 use crate::limits::breaker::Breaker;
 use crate::ports::PermitId;
-use crate::record::{AttemptRecord, BreakerRecord, Change, Closed, Event, Lease, Remembered, SourceRecord, Waited};
+use crate::record::{AttemptRecord, BreakerRecord, CUT_SHORT, Change, Closed, Event, Lease, Remembered, SourceRecord};
 use crate::spec::{PriorityLevel, Weighting};
 use crate::time::{BootId, Boottime, Now, Timestamp};
 
@@ -133,7 +134,7 @@ pub(super) struct Began {
     pub score: Score,
     pub rank: u32,
     pub ready: u64,
-    pub waited: Option<Waited>,
+    pub waiting: Waiting,
 }
 
 /// What an attempt is doing.
@@ -290,7 +291,7 @@ impl Dispatcher {
             edit.pool.remove(gap);
         }
         let slot = self.book.add_task(task.id, bucket, gaps);
-        edit.touched.insert(slot, None);
+        edit.touched.insert(slot, Was::default());
         Some(slot)
     }
 
@@ -390,7 +391,7 @@ impl Dispatcher {
     ///
     /// Within a class nothing changes, so classes go up and down as a whole; one by one move only tasks whose size is in
     /// another band now.
-    pub fn weigh(&mut self, weighting: Weighting) {
+    pub fn weigh(&mut self, weighting: Weighting, now: Now) {
         self.weights = Weights::of(&weighting);
         self.rules.weighting = weighting;
         let in_another_band = |task: &TaskEntry| match task.phase {
@@ -399,8 +400,8 @@ impl Dispatcher {
         };
         let moving: Vec<TaskSlot> = self.book.tasks().filter(|(_, task)| in_another_band(task)).map(|(at, _)| at).collect();
         for task in moving {
-            let patience = self.unqueue(task);
-            self.enter_class(task, patience);
+            let was = self.unqueue(task);
+            self.enter_class(task, was, now);
         }
     }
 
@@ -423,11 +424,12 @@ impl Dispatcher {
         }
         let (classes, timers) = (&mut self.classes, &mut self.timers);
         edit.form(&mut self.book, &self.rules, |book, task| unqueue(book, classes, timers, task));
-        for (task, patience) in std::mem::take(&mut edit.touched) {
+        for (task, was) in std::mem::take(&mut edit.touched) {
             self.note_room(task);
-            self.queue(task, patience, now);
+            self.queue(task, was, now);
             edit.changes.push(Change::PutTask(self.plain_task(task)));
         }
+        self.classes.settle();
         edit.changes
     }
 
@@ -435,8 +437,8 @@ impl Dispatcher {
         if let Some(task) = self.book.gap(gap).task()
             && !edit.touched.contains_key(&task)
         {
-            let patience = self.unqueue(task);
-            edit.touched.insert(task, patience);
+            let was = self.unqueue(task);
+            edit.touched.insert(task, was);
         }
     }
 
@@ -448,7 +450,7 @@ impl Dispatcher {
     }
 
     /// Puts a loose task where it belongs.
-    pub(super) fn queue(&mut self, task: TaskSlot, patience: Option<Boottime>, now: Now) {
+    pub(super) fn queue(&mut self, task: TaskSlot, was: Was, now: Now) {
         if self.is_held(task) {
             self.book.task_mut(task).phase = Phase::Held;
             return;
@@ -457,28 +459,42 @@ impl Dispatcher {
             self.delay(task, at);
             return;
         }
-        let since = &mut self.book.task_mut(task).in_line_since_s;
-        if *since == 0 {
-            *since = u32::try_from(now.boot.as_micros() / 1_000_000).unwrap_or(u32::MAX).max(1);
+        let entry = self.book.task_mut(task);
+        if entry.in_line.get().is_none() {
+            entry.in_line = InLine::since(now.boot);
         }
-        self.enter_class(task, patience);
+        self.enter_class(task, was, now);
     }
 
-    fn enter_class(&mut self, task: TaskSlot, patience: Option<Boottime>) {
+    fn enter_class(&mut self, task: TaskSlot, was: Was, now: Now) {
         let gaps = self.book.task(task).gaps.len();
-        let class = self.classes.enter(self.class_key(task), self.book.place(task), task, gaps, patience, &self.book);
-        self.book.task_mut(task).phase = Phase::Ready(class);
+        let class = self.classes.enter(self.class_key(task), self.book.place(task), task, gaps, was.patience, &self.book);
+        let entry = self.book.task_mut(task);
+        entry.phase = Phase::Ready(class);
+        let in_line = entry.in_line.get().unwrap_or(now.boot);
+        let new = self.classes.entry(class);
+        let waits = &mut self.classes.waits;
+        match was.class {
+            Some(before) if before == class => waits.enters(new, in_line, now.boot),
+            before => {
+                waits.enters(new, now.boot, now.boot);
+                if let Some(before) = before {
+                    waits.carry(task, before, class, in_line, now);
+                }
+            }
+        }
     }
 
     fn delay(&mut self, task: TaskSlot, at: Timestamp) {
         let at = Nanos::from(at);
         self.timers.insert((at.into(), task));
         let entry = self.book.task_mut(task);
-        (entry.phase, entry.in_line_since_s) = (Phase::Delayed(at), 0);
+        (entry.phase, entry.in_line) = (Phase::Delayed(at), InLine::default());
+        self.classes.waits.leaves_line(task);
     }
 
-    /// Takes a task out of its queue; says until when it puts up with being passed.
-    pub(super) fn unqueue(&mut self, task: TaskSlot) -> Option<Boottime> {
+    /// Takes a task out of its queue.
+    pub(super) fn unqueue(&mut self, task: TaskSlot) -> Was {
         unqueue(&mut self.book, &mut self.classes, &mut self.timers, task)
     }
 
@@ -486,7 +502,7 @@ impl Dispatcher {
     pub(super) fn wake(&mut self, now: Now) {
         while let Some((_, task)) = self.timers.first().copied().filter(|(at, _)| *at <= now.wall) {
             self.unqueue(task);
-            self.queue(task, None, now);
+            self.queue(task, Was::default(), now);
         }
     }
 
@@ -624,15 +640,18 @@ pub(super) fn value_in<'a>(rules: &Rules, group: &'a [String], whose: (Option<So
     group.get(at).map(String::as_str)
 }
 
-fn unqueue(book: &mut Book, classes: &mut Classes, timers: &mut BTreeSet<(Timestamp, TaskSlot)>, task: TaskSlot) -> Option<Boottime> {
+fn unqueue(book: &mut Book, classes: &mut Classes, timers: &mut BTreeSet<(Timestamp, TaskSlot)>, task: TaskSlot) -> Was {
     let phase = std::mem::replace(&mut book.task_mut(task).phase, Phase::Loose);
     match phase {
-        Phase::Ready(class) => classes.leave(class, &book.place(task), task, book.task(task).gaps.len(), &*book),
+        Phase::Ready(class) => {
+            let patience = classes.leave(class, &book.place(task), task, book.task(task).gaps.len(), &*book);
+            Was { patience, class: Some(class) }
+        }
         Phase::Delayed(at) => {
             timers.remove(&(at.into(), task));
-            None
+            Was::default()
         }
-        Phase::Loose | Phase::Held | Phase::Running => None,
+        Phase::Loose | Phase::Held | Phase::Running => Was::default(),
     }
 }
 
@@ -653,7 +672,7 @@ pub(super) fn died(lease: Lease, now: Now) -> AttemptRecord {
         collector: lease.collector,
         started_at: lease.started_at,
         ended_at: now.wall,
-        ended: "the engine ended".into(),
+        ended: CUT_SHORT.into(),
         requests: 0,
         outcomes: lease.gaps.into_iter().map(|gap| (gap, stopped())).collect(),
         log_tail: String::new(),

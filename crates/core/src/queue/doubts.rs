@@ -98,7 +98,7 @@ impl Dispatcher {
                 }
                 None => {
                     if let Some(progress) = &mut self.book.gap_mut(*gap).progress {
-                        (progress.standing, progress.next_try) = (Standing::Open, None);
+                        (progress.standing, progress.next_try, progress.paused_at) = (Standing::Open, None, None);
                     }
                     edit.changes.push(Change::PutGap(self.plain_gap(*gap)));
                 }
@@ -176,6 +176,7 @@ fn doubted(progress: &Progress, next_try: Timestamp, now: Now) -> Next {
     Next::Again(Progress {
         attempts_total: progress.attempts_total + 1,
         next_try: Some(next_try),
+        paused_at: Some(now.wall),
         standing: Standing::Doubted,
         last_error: Some("upstream says that it has no such thing, but says so of too many at once".into()),
         doubted: Some(now.wall),

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use super::Rules;
 use super::book::{Book, Bucket, BucketIx, GapSlot};
-use super::classes::TaskSlot;
+use super::classes::{TaskSlot, Was};
 use super::rules::Charging;
 use crate::ids::TaskId;
 use crate::limits::Ask;
 use crate::record::Change;
 use crate::spec::PriorityLevel;
-use crate::time::{Boottime, Timestamp};
+use crate::time::Timestamp;
 
 /// Windows from here on bound a batch that is charged ahead.
 const SHORTEST_WINDOW_OF_A_BATCH: Duration = Duration::from_secs(60);
@@ -57,8 +57,8 @@ pub fn largest_batch(rules: &Rules, source: Option<&str>, collector: &str, prior
 /// Changes under way: tasks in it are in no queue until it is over.
 #[derive(Debug, Default)]
 pub(super) struct Edit {
-    /// With the patience that each brought along.
-    pub touched: BTreeMap<TaskSlot, Option<Boottime>>,
+    /// With where each stood before.
+    pub touched: BTreeMap<TaskSlot, Was>,
     /// Gaps that need a task.
     pub pool: BTreeSet<GapSlot>,
     pub changes: Vec<Change>,
@@ -89,7 +89,7 @@ impl Edit {
     }
 
     /// Gives every gap of the pool that has a collector a task. `unqueue` takes a task out of its queue.
-    pub(super) fn form(&mut self, book: &mut Book, rules: &Rules, mut unqueue: impl FnMut(&mut Book, TaskSlot) -> Option<Boottime>) {
+    pub(super) fn form(&mut self, book: &mut Book, rules: &Rules, mut unqueue: impl FnMut(&mut Book, TaskSlot) -> Was) {
         for ((bucket, fresh, _), mut gaps) in self.sorted_pool(book) {
             let Some((collector, cut)) = terms(book, rules, bucket) else { continue };
             book.in_order(&mut gaps);
@@ -117,7 +117,7 @@ impl Edit {
         let salted = (1u32..).map(|salt| TaskId::of(&format!("{collector} {salt}"), book.gap(gaps[0]).id));
         let id = names.chain(salted).find(|id| book.find_task(*id).is_none()).expect("there are more names than tasks");
         let task = book.add_task(id, bucket, gaps);
-        self.touched.insert(task, None);
+        self.touched.insert(task, Was::default());
     }
 
     /// By bucket, fresh ones apart, tried ones by their next try.

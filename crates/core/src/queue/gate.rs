@@ -81,18 +81,22 @@ pub enum Gate {
 impl Gate {
     /// The same thing holds, whatever has become of its times.
     pub fn is_like(&self, other: &Gate) -> bool {
-        let what = |gate: &Gate| match gate {
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.whose() == other.whose()
+    }
+
+    /// Whose gate it is, and which of theirs.
+    fn whose(&self) -> (Option<&str>, Option<(&str, Option<&str>)>) {
+        match self {
             Gate::Breaker { source, .. }
             | Gate::RetryAfter { source, .. }
             | Gate::Reserved { source, .. }
-            | Gate::WouldWait { source, .. } => (Some(source.clone()), None),
-            Gate::CollectorBreaker { collector, .. } => (Some(collector.clone()), None),
+            | Gate::WouldWait { source, .. } => (Some(source), None),
+            Gate::CollectorBreaker { collector, .. } => (Some(collector), None),
             Gate::Limit { source, limit, value, .. } | Gate::SetAside { source, limit, value, .. } => {
-                (source.clone(), Some((limit.clone(), value.clone())))
+                (source.as_deref(), Some((limit, value.as_deref())))
             }
             _ => (None, None),
-        };
-        std::mem::discriminant(self) == std::mem::discriminant(other) && what(self) == what(other)
+        }
     }
 
     /// What kind of thing it is, for a line of history.

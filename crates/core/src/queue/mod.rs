@@ -28,6 +28,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod useful;
+mod waits;
 
 pub use absences::Doubt;
 pub use by_hand::{Asked, Came, Meant};

@@ -25,20 +25,20 @@
 //! of families and as the logarithm of the number of tasks; how many values they are told apart by costs nothing. It
 //! equals a re-scoring of all tasks (`pick_equals_brute_force`).
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use super::Dispatcher;
 use super::classes::{ClassIx, ClassKey, CollectorIx, Family, Ready, TaskSlot};
 use super::score::{Place, Rank};
 use super::start::{Idle, Waiting};
 use super::useful::{AtWork, Crowd, Drawing};
-use super::{Charge, Gate, Pick, Start};
-use crate::gap::Task;
+use super::{Charge, Gate, Pick, Start, waits};
+use crate::gap::{Standing, Task};
 use crate::ids::{AttemptId, FencingToken, TaskId, ValueId};
 use crate::lease;
 use crate::limits::breaker::{self, Breaker, Trip};
 use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
-use crate::queue::book::Phase;
+use crate::queue::book::{InLine, Phase};
 use crate::queue::dispatcher::{Attempt, Began, Stage};
 use crate::record::{GapStory, Lease, Left, Story, Waited};
 use crate::spec::{PriorityLevel, Reserve};
@@ -47,22 +47,30 @@ use crate::time::{Boottime, Moment, Now};
 /// What a look at the classes found.
 pub(super) enum Choice {
     Start { task: TaskSlot, rank: Rank, ahead: usize, ask: Option<Ask>, found: Found },
-    Nothing { wake_at: Option<Boottime>, waiting: Vec<Waiting>, found: Found },
+    Nothing { wake_at: Option<Boottime>, waiting: Vec<Waiting>, held: Held },
+}
+
+/// What keeps tasks from starting.
+pub(super) enum Held {
+    /// Each by what it met.
+    Each(Found),
+    /// Everything by the same, and nobody looked at the classes.
+    All(Gate),
 }
 
 /// What the look found on its way.
 #[derive(Default)]
 pub(super) struct Found {
-    held: Vec<Held>,
+    /// Families that wait as a whole.
+    whole: Vec<(usize, Gate)>,
     /// Classes that wait and whose families do not; and until when they sleep, if it is their values that refuse.
     alone: Vec<(ClassIx, Gate, Option<Option<Boottime>>)>,
 }
 
-/// What holds back the first task of a class, and its whole family or it alone.
-struct Held {
-    class: ClassIx,
-    whole_family: bool,
-    gate: Gate,
+impl Found {
+    fn is_whole(&self, family: usize) -> bool {
+        self.whole.iter().any(|(of, _)| *of == family)
+    }
 }
 
 /// Who keeps lower-scored tasks from permits.
@@ -152,43 +160,122 @@ struct WithinShare {
 impl Dispatcher {
     /// The best runnable task, if any. `name_attempt` is called only for a start, with what starts.
     pub fn pick(&mut self, now: Now, name_attempt: impl FnOnce(&Task) -> AttemptId) -> Pick {
+        self.classes.settle();
         self.wake(now);
         self.classes.wake(now.boot, &self.book);
         match self.choose(now) {
             Choice::Start { task, rank, ahead, ask, found } => {
-                self.note(found, now);
-                let began = self.began(task, &rank, ahead, now);
+                let began = self.began(task, ahead, now);
+                self.note_start(task, found, now);
                 let start = self.start(task, &rank, ask, name_attempt, now);
                 self.running.get_mut(&start.attempt).expect("it has just begun").began = began;
                 Pick::Start(Box::new(start))
             }
-            Choice::Nothing { wake_at, waiting, found } => {
-                self.note(found, now);
+            Choice::Nothing { wake_at, waiting, held } => {
+                self.note_held(held, now);
                 Pick::Idle(Idle { wake_at, waiting })
             }
         }
     }
 
-    fn note(&mut self, found: Found, now: Now) {
-        for Held { class, whole_family, gate } in found.held {
-            self.classes.note_held(class, whole_family, gate, now.wall);
+    /// What a start passes by, whom it does not concern, and who is not to be looked at again for a while.
+    fn note_start(&mut self, task: TaskSlot, found: Found, now: Now) {
+        // Its own family waited as a whole, if it starts only because nothing else could.
+        let its_own = self.classes.find(&self.class_key(task)).map(|class| self.classes.family_of(class).0);
+        let whole: Vec<usize> = found.whole.iter().map(|(family, _)| *family).filter(|family| Some(*family) != its_own).collect();
+        let alone: Vec<ClassIx> = found.alone.iter().map(|(class, ..)| *class).collect();
+        self.classes.waits.starts(&whole, &alone);
+        self.fall_asleep(found.alone, now);
+    }
+
+    /// What holds each family and class until the next look that finds nothing to start.
+    fn note_held(&mut self, held: Held, now: Now) {
+        let found = match held {
+            Held::Each(found) => found,
+            Held::All(gate) => {
+                let is_first = matches!(gate, Gate::Surprise { .. });
+                let shut = |key| self.shut(key, now).filter(|_| !is_first).map_or_else(|| gate.clone(), |(gate, _)| gate);
+                Found { whole: self.classes.families().map(|(at, key, _)| (at, shut(key))).collect(), alone: Vec::new() }
+            }
+        };
+        let mut whole: HashMap<usize, Gate> = found.whole.into_iter().collect();
+        let slots = self.slots_taken();
+        let families = self.classes.families();
+        let held: Vec<(usize, Option<Gate>)> = families
+            .map(|(at, key, family)| {
+                let nobody_looked = || family.next_awake(None).is_none();
+                (at, whole.remove(&at).or_else(|| nobody_looked().then(|| self.holds_all_of(key, &slots, now)).flatten()))
+            })
+            .collect();
+        for (family, gate) in held {
+            self.classes.waits.family_sees(family, gate, now.boot);
         }
-        for (class, gate, sleeps_until) in found.alone {
-            self.classes.note_held(class, false, gate.clone(), now.wall);
+        for (class, gate, sleeps) in &found.alone {
+            if sleeps.is_none() {
+                self.classes.waits.sees(*class, gate.clone(), now.boot);
+            }
+        }
+        self.fall_asleep(found.alone, now);
+    }
+
+    /// What comes before the limits of values that sleep.
+    fn holds_all_of(&self, key: &ClassKey, slots: &SlotsTaken, now: Now) -> Option<Gate> {
+        if let Some((gate, _)) = self.shut(key, now) {
+            return Some(gate);
+        }
+        if !slots.has_one_for(key.priority) {
+            return Some(self.slots_set_aside(key.priority));
+        }
+        let refusal = key.ask.and_then(|ask| self.grants.limiter().refusal_of_any_value(&ask, now.boot))?;
+        Some(self.limit_gate(key, &refusal))
+    }
+
+    fn fall_asleep(&mut self, alone: Vec<(ClassIx, Gate, Option<Option<Boottime>>)>, now: Now) {
+        for (class, gate, sleeps_until) in alone {
             if let Some(until) = sleeps_until {
+                self.classes.waits.sees(class, gate.clone(), now.boot);
                 self.classes.sleeps(class, until, gate, &self.book);
             }
         }
     }
 
-    fn began(&mut self, task: TaskSlot, rank: &Rank, ahead: usize, now: Now) -> Began {
+    fn began(&self, task: TaskSlot, ahead: usize, now: Now) -> Began {
         let ready = self.classes.families().map(|(_, _, family)| family.all().tasks).sum();
-        // It cannot have waited in line before it stood there.
-        let in_line = self.book.ready_at(task).max(Some(rank.place.detected_at));
-        let held = self.classes.find(&self.class_key(task)).and_then(|class| self.classes.take_held(class));
-        let waited = held.map(|waited| Waited { since: in_line.map_or(waited.since, |at| at.max(waited.since)), ..waited });
-        let waited = waited.filter(|waited| waited.since < now.wall);
-        Began { score: self.score_of(task, now), rank: ahead as u32 + 1, ready, waited }
+        Began { score: self.score_of(task, now), rank: ahead as u32 + 1, ready, waiting: self.waiting_of(task, now) }
+    }
+
+    /// What a task has waited for since it was tried last, up to now or to its start.
+    fn waiting_of(&self, task: TaskSlot, now: Now) -> waits::Waiting {
+        let entry = self.book.task(task);
+        let mut waiting = match (entry.phase, entry.in_line.get()) {
+            (Phase::Running, _) => {
+                let running = self.running.values().find(|running| running.task == task);
+                return running.map(|running| running.began.waiting.clone()).unwrap_or_default();
+            }
+            (Phase::Ready(class), Some(in_line)) => self.classes.waits.of(task, class, in_line, now),
+            _ => waits::Waiting::default(),
+        };
+        waiting.waits.splice(0..0, self.pause_of(task, now));
+        waiting.waits = waits::longest(waiting.waits);
+        waiting
+    }
+
+    /// A pause of its own, which came before it stood in line.
+    fn pause_of(&self, task: TaskSlot, now: Now) -> Option<Waited> {
+        let gap = self.book.last_to_be_ready(task)?;
+        let until = gap.next_try()?;
+        let progress = gap.progress.as_deref()?;
+        // A contested gap opens with its pause.
+        let since = progress.paused_at.or_else(|| (progress.standing == Standing::Contested).then(|| gap.detected_at()))?;
+        let micros = u64::try_from(until.min(now.wall).duration_since(since).as_micros()).ok().filter(|micros| *micros > 0)?;
+        Some(Waited { since, micros, times: 1, gate: self.why_delayed(task, until) })
+    }
+
+    /// What a task waits for, has waited for since it was tried last, or waited for until it started; and how many started
+    /// meanwhile that scored higher. `None`: it is not known.
+    pub fn waited(&self, task: TaskId, now: Now) -> Option<(Vec<Waited>, u64)> {
+        let waits::Waiting { waits, better } = self.waiting_of(self.book.find_task(task)?, now);
+        Some((waits, better))
     }
 
     /// What is to be told of an attempt that is about to be over, but for what is left of its gaps.
@@ -207,8 +294,8 @@ impl Dispatcher {
                 left: None,
             }
         });
-        let Began { score, rank, ready, waited } = running.began.clone();
-        Some(Story { score, rank, ready, waited, gaps: gaps.collect() })
+        let Began { score, rank, ready, waiting: waits::Waiting { waits, better } } = running.began.clone();
+        Some(Story { score, rank, ready, waits, better, gaps: gaps.collect() })
     }
 
     /// Fills in what became of its gaps, now that it is over. `of`: the task that it was an attempt at.
@@ -284,12 +371,12 @@ impl Dispatcher {
 
     pub(super) fn choose(&self, now: Now) -> Choice {
         if let Some(gate) = self.slots_gate() {
-            return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate), found: Found::default() };
+            return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate.clone()), held: Held::All(gate) };
         }
         let timer = self.timers.first().map(|(at, _)| now.boot_at(*at));
         if self.holds.all {
-            let waiting = self.all_ready(Gate::Surprise { dataset: None });
-            return Choice::Nothing { wake_at: None, waiting, found: Found::default() };
+            let gate = Gate::Surprise { dataset: None };
+            return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate.clone()), held: Held::All(gate) };
         }
         let mut survey = self.survey(now);
         survey.wakes_at(timer);
@@ -314,7 +401,7 @@ impl Dispatcher {
         }
         self.add_those_who_wait_alone(&mut survey);
         survey.wakes_at(self.classes.wakes_at());
-        Choice::Nothing { wake_at: survey.wake_at, waiting: survey.waiting, found: survey.found }
+        Choice::Nothing { wake_at: survey.wake_at, waiting: survey.waiting, held: Held::Each(survey.found) }
     }
 
     fn choice(&self, (ahead, rank, class, task): (usize, Rank, ClassIx, TaskSlot), survey: Survey) -> Choice {
@@ -344,7 +431,7 @@ impl Dispatcher {
         let (key, _) = self.classes.class(at);
         let (family, all) = (self.classes.family_of(at).0, self.classes.family_of(at).1.all());
         if let Some((gate, wake_at)) = self.shut(key, now) {
-            survey.family_waits(family, at, gate, wake_at, all);
+            survey.family_waits(family, gate, wake_at, all);
             return Look::FamilyWaits;
         }
         let refusal = key.ask.and_then(|ask| self.grants.limiter().could_acquire(&ask, now.boot).err());
@@ -353,18 +440,18 @@ impl Dispatcher {
                 Some(refusal) => (self.limit_gate(key, &refusal), refusal.at()),
                 None => (self.slots_set_aside(key.priority), None),
             };
-            survey.family_waits(family, at, gate, wake_at, all);
+            survey.family_waits(family, gate, wake_at, all);
             return Look::FamilyWaits;
         }
         let crowd = self.crowd(key, rank, &survey.at_work, now);
         if let Some(crowd) = crowd.filter(|crowd| crowd.is_over) {
-            survey.family_waits(family, at, self.would_wait(key, &crowd), crowd.until, all);
+            survey.family_waits(family, self.would_wait(key, &crowd), crowd.until, all);
             return Look::FamilyWaits;
         }
         if let Some(refusal) = refusal {
             let of_any_value = key.ask.and_then(|ask| self.grants.limiter().refusal_of_any_value(&ask, now.boot));
             if let Some(refusal) = of_any_value {
-                survey.family_waits(family, at, self.limit_gate(key, &refusal), refusal.at(), all);
+                survey.family_waits(family, self.limit_gate(key, &refusal), refusal.at(), all);
                 return Look::FamilyWaits;
             }
             survey.wakes_at(refusal.at());
@@ -378,7 +465,7 @@ impl Dispatcher {
             let wake_at = self.overtakes(key, &rank.place, task, now);
             return match alone {
                 false => {
-                    survey.family_waits(family, at, gate, wake_at, all);
+                    survey.family_waits(family, gate, wake_at, all);
                     Look::FamilyWaits
                 }
                 true => {
@@ -391,7 +478,7 @@ impl Dispatcher {
         match crowd {
             None => Look::Starts,
             Some(crowd) => {
-                survey.family_waits(family, at, self.would_wait(key, &crowd), None, all);
+                survey.family_waits(family, self.would_wait(key, &crowd), None, all);
                 Look::WouldWait
             }
         }
@@ -402,13 +489,13 @@ impl Dispatcher {
     fn add_those_who_wait_alone(&self, survey: &mut Survey) {
         for at in 0..survey.found.alone.len() {
             let (class, gate, _) = survey.found.alone[at].clone();
-            if !survey.whole.contains(&self.classes.family_of(class).0) {
+            if !survey.found.is_whole(self.classes.family_of(class).0) {
                 let of = self.classes.class(class).1;
                 survey.waits(gate, None, Ready { tasks: of.tasks(), gaps: of.gaps() });
             }
         }
         for (at, _, family) in self.classes.families() {
-            if let Some(gate) = self.classes.first_asleep(family).filter(|_| !survey.whole.contains(&at)) {
+            if let Some(gate) = self.classes.first_asleep(family).filter(|_| !survey.found.is_whole(at)) {
                 survey.waits(gate.clone(), None, family.sleeping());
             }
         }
@@ -521,7 +608,6 @@ impl Dispatcher {
             slots: self.slots_taken(),
             claims: self.claims_of_waiters(now),
             at_work: self.at_work(now),
-            whole: Vec::new(),
             found: Found::default(),
         };
         self.claim_for_the_impatient(&mut survey, now);
@@ -615,9 +701,11 @@ impl Dispatcher {
         }
         self.collectors[usize::from(key.collector)].breaker.started(attempt, now.boot);
         self.unqueue(task);
+        self.classes.settle();
         self.book.has_room(task, false);
         let entry = self.book.task_mut(task);
-        (entry.phase, entry.in_line_since_s) = (Phase::Running, 0);
+        (entry.phase, entry.in_line) = (Phase::Running, InLine::default());
+        self.classes.waits.leaves_line(task);
         self.cycle.started(key.priority);
         let lease = self.lease(attempt, &plain, now);
         let gaps = self.book.task(task).gaps.iter().map(|gap| self.plain_gap(*gap)).collect();
@@ -749,15 +837,12 @@ struct Survey {
     slots: SlotsTaken,
     claims: Claims,
     at_work: Vec<AtWork>,
-    /// Families that wait as a whole.
-    whole: Vec<usize>,
     found: Found,
 }
 
 impl Survey {
-    fn family_waits(&mut self, family: usize, class: ClassIx, gate: Gate, wake_at: Option<Boottime>, all: Ready) {
-        self.found.held.push(Held { class, whole_family: true, gate: gate.clone() });
-        self.whole.push(family);
+    fn family_waits(&mut self, family: usize, gate: Gate, wake_at: Option<Boottime>, all: Ready) {
+        self.found.whole.push((family, gate.clone()));
         self.waits(gate, wake_at, all);
     }
 

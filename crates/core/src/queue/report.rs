@@ -281,7 +281,7 @@ impl Dispatcher {
         self.rules.datasets.get_index(usize::from(held)).map(|(name, _)| name.to_string())
     }
 
-    fn why_delayed(&self, task: TaskSlot, until: Timestamp) -> Gate {
+    pub(super) fn why_delayed(&self, task: TaskSlot, until: Timestamp) -> Gate {
         let latest = self.book.task(task).gaps.iter().filter_map(|gap| self.book.gap(*gap).progress.as_deref());
         match latest.max_by_key(|progress| progress.next_try).map(|progress| progress.standing) {
             Some(Standing::NotYet) => Gate::NotYet { until },

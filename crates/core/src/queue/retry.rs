@@ -53,11 +53,15 @@ pub fn after(
     now: Timestamp,
     jitter: f64,
 ) -> Next {
-    match outcome {
+    let next = match outcome {
         Outcome::Done { .. } | Outcome::Unchanged => Next::Filled,
         Outcome::Absent => after_absence(progress, gap, rules, record, now, jitter),
         Outcome::Split => Next::Again(Progress { attempts_total: progress.attempts_total + 1, next_try: None, ..progress.clone() }),
         Outcome::Failed(failure) => Next::Again(after_failure(progress, failure, rules.retry, now, jitter)),
+    };
+    match next {
+        Next::Again(progress) => Next::Again(Progress { paused_at: progress.next_try.and(Some(now)), ..progress }),
+        other => other,
     }
 }
 
@@ -155,7 +159,7 @@ fn used_up(tried: Progress, retry: &RetryPolicy, now: Timestamp, jitter: f64) ->
 pub fn revived(progress: &Progress, now: Timestamp) -> Progress {
     let over = matches!(progress.standing, Standing::Exhausted | Standing::Contested) && progress.next_try.is_none_or(|at| at <= now);
     match over {
-        true => Progress { attempts: 0, deferrals: 0, next_try: None, standing: Standing::Open, ..progress.clone() },
+        true => Progress { attempts: 0, deferrals: 0, next_try: None, paused_at: None, standing: Standing::Open, ..progress.clone() },
         false => progress.clone(),
     }
 }

@@ -70,7 +70,7 @@ impl Holding {
 
     fn look(&self, held: Held) -> Vec<(&'static str, usize, usize)> {
         let Census { gaps, tasks, places, buckets, with_room, classes, families, ready, delayed, .. } = held.census;
-        let Census { passes, running, waiters, permits, reservations, fading, marks, outcomes, .. } = held.census;
+        let Census { passes, running, waiters, permits, reservations, fading, marks, outcomes, waits, .. } = held.census;
         let open = self.open.len();
         let requests: usize = self.requests.iter().map(|(_, requests)| requests).sum();
         // An attempt has a few requests under way at most, and each is known in two or three places.
@@ -93,6 +93,8 @@ impl Holding {
             ("marks", marks, 2 * self.ledgers * requests + 64),
             // The latest 32 answers of a source; and of a collector the latest 32 turns and what as many attempts made of their task.
             ("outcomes", outcomes, (31 + 32) * self.sources + (50 + 2 * 32 + open) * self.collectors),
+            // At most 256 marks in a family of classes and 64 in a class, and what a few tasks bring along from another.
+            ("marks of waits", waits, 257 * families + 65 * classes + tasks),
             ("what surrounds it", held.surroundings, under_way),
             ("bytes", held.bytes, 4_096 * (open + requests) + (256 << 10)),
         ]

@@ -12,4 +12,5 @@ mod permits;
 mod reserve;
 mod story;
 mod useful;
+mod waits;
 mod world;

@@ -555,7 +555,7 @@ impl Drive {
                 self.world.memory.apply(&changes);
                 self.naive.started.clear();
             }
-            Step::Weigh { weighting: which } => self.world.dispatcher.weigh(weighting(which)),
+            Step::Weigh { weighting: which } => self.world.dispatcher.weigh(weighting(which), now_at(self.now)),
         }
         self.naive.forget(&self.world.dispatcher, now);
         Ok(())
@@ -659,7 +659,7 @@ fn weights_that_change_while_it_runs_give_the_order_that_they_would_have_given_f
             });
             world.open(gaps.collect(), now);
         }
-        world.dispatcher.weigh(weighting(after));
+        world.dispatcher.weigh(weighting(after), now_at(0));
         world.starts(now_at(12 * 3_600_000))
     };
     for after in 0..4 {

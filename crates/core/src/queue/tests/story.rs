@@ -26,18 +26,22 @@ fn a_start_tells_its_rank_among_all_that_was_ready_and_what_held_it_back_since_w
     world.open(gaps.into_iter().chain([gap("free", "x", PriorityLevel::Low, now_at(0))]).collect(), now_at(0));
     let first = world.start(now_at(0));
     let told = story(&world, &first);
-    assert_eq!((told.rank, told.ready, told.waited), (1, 3, None));
+    assert_eq!((told.rank, told.ready, told.waits, told.better), (1, 3, vec![], 0));
     assert_eq!((told.score, told.gaps[0].key.as_str()), (first.score, "slow/a"));
     let low = world.start(now_at(1_000));
     let told = story(&world, &low);
     assert_eq!((low.task.key.as_str(), told.rank, told.ready), ("free/x", 2, 2), "a better one was held back");
-    assert_eq!(told.waited, None, "nothing held this one");
+    assert_eq!((told.waits, told.better), (vec![], 1), "nothing held this one but the better one before it");
     world.end(&first, &done(), now_at(2_000));
     world.end(&low, &done(), now_at(2_000));
     assert!(matches!(world.pick(now_at(30_000)), Pick::Idle(_)));
     let second = world.start(now_at(70_000));
-    let waited = story(&world, &second).waited.expect("it was held back");
-    assert_eq!(waited.since, now_at(1_000).wall, "from the first look that refused it");
+    let [waited] = &story(&world, &second).waits[..] else { panic!("it was held back by one thing") };
+    assert_eq!(
+        (waited.since, waited.micros, waited.times),
+        (now_at(30_000).wall, 40_000_000, 1),
+        "from the first look that found nothing to start"
+    );
     assert!(
         matches!(&waited.gate, Gate::Limit { source: Some(source), limit, .. } if source == "slow" && limit == "per_minute: 1"),
         "{waited:?}"
@@ -57,7 +61,8 @@ fn nothing_is_said_to_have_waited_before_it_was_there() {
     world.open(vec![gap("slow", "c", PriorityLevel::High, now_at(50_000))], now_at(50_000));
     assert!(matches!(world.pick(now_at(50_000)), Pick::Idle(_)));
     let second = world.start(now_at(70_000));
-    assert_eq!(story(&world, &second).waited.expect("it was held back").since, now_at(50_000).wall);
+    let [waited] = &story(&world, &second).waits[..] else { panic!("it was held back by one thing") };
+    assert_eq!((waited.since, waited.micros), (now_at(50_000).wall, 20_000_000));
 }
 
 #[test]
