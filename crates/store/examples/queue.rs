@@ -24,6 +24,10 @@ use adce_core::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
 use adce_store::sqlite::{self, Opening, SqliteStore};
 use adce_store::{Identity, Retention};
 
+/// As the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SOURCES: usize = 5;
 const LEVELS: [(PriorityLevel, &str); 4] =
     [(PriorityLevel::Critical, "critical"), (PriorityLevel::High, "high"), (PriorityLevel::Medium, "medium"), (PriorityLevel::Low, "low")];
