@@ -138,7 +138,6 @@ impl Engine {
 
     pub(crate) fn snapshot(&mut self, now: Now, phase: Phase) -> Snapshot {
         let counts = self.dispatcher.counts(now);
-        let watched = self.dispatcher.watched();
         let known = counts.queued + counts.running + counts.waiting + counts.held + counts.exhausted;
         let datasets = self.dataset_lines();
         let open: u64 = datasets.iter().map(|dataset| dataset.open).sum();
@@ -149,9 +148,9 @@ impl Engine {
             queued: counts.queued,
             running: counts.running,
             waiting: counts.waiting,
-            held: counts.held.saturating_sub(watched) + aside + held_back,
+            held: counts.held.saturating_sub(counts.watched) + aside + held_back,
             exhausted: counts.exhausted,
-            watched,
+            watched: counts.watched,
         };
         Snapshot {
             at: now.wall,
@@ -165,7 +164,7 @@ impl Engine {
             slots: self.spec.engine.max_concurrent,
             slots_used: self.dispatcher.slots_used(),
             totals: self.figures.totals,
-            eta: self.figures.eta(counts.queued + counts.running + counts.waiting, now),
+            eta: self.figures.eta(counts.queued + counts.running + counts.waiting, self.dispatcher.limits_take(now), now),
             recent: self.figures.recent.iter().cloned().collect(),
             surprises: self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default(),
             doubts: doubts(&self.dispatcher, now),

@@ -146,7 +146,7 @@ impl Engine {
         ports.store.apply(changes).await.map_err(EngineError::State)?;
         adce_core::failpoint::reached(adce_core::failpoint::Failpoint::TakenOver);
         let ledger = Ledger::new(ports.store.clone());
-        let figures = Figures::new(&spec, now);
+        let figures = Figures::new(spec.sources.keys(), now);
         let (snapshots, _) = watch::channel(Snapshot { at: now.wall, started_at: now.wall, ..Snapshot::default() });
         let random = rand::SeedableRng::seed_from_u64(options.seed);
         Ok(Engine {
@@ -489,12 +489,18 @@ impl Engine {
 
     fn show(&mut self, idle: &Option<Idle>) {
         let now = self.now();
-        if self.snapshots.receiver_count() == 0 || !self.figures.is_time_to_show(now) {
+        if self.snapshots.receiver_count() == 0 || !self.figures.is_time_to_look(now) {
             return;
         }
-        let phase = self.phase(idle, now);
-        let snapshot = self.snapshot(now, phase);
-        self.snapshots.send_replace(snapshot);
+        for (source, used) in self.dispatcher.windows_used(now) {
+            self.figures.windows(source, used);
+        }
+        if self.figures.is_time_to_show(now) {
+            let phase = self.phase(idle, now);
+            let snapshot = self.snapshot(now, phase);
+            self.snapshots.send_replace(snapshot);
+            self.figures.showed(now, self.now());
+        }
     }
 }
 

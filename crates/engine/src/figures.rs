@@ -9,7 +9,6 @@ use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, Progress, Settlement};
 use adce_core::queue::{Charge, Paid, Start};
 use adce_core::record::{AttemptRecord, ProcessRecord};
-use adce_core::spec::Spec;
 use adce_core::time::{Boottime, Now, Timestamp};
 use adce_core::traffic::Traffic;
 use indexmap::IndexMap;
@@ -24,7 +23,9 @@ const RECENT: usize = 5;
 const RATE_SPAN: Duration = Duration::from_secs(30);
 /// A crawler asks thousands; which ones is not news any more.
 const UNCOVERED_AT_MOST: usize = 100;
-const BETWEEN_SNAPSHOTS: Duration = Duration::from_millis(90);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(90);
+/// A snapshot looks at every gap, and whoever makes it has the helm: so many times as long nobody makes another.
+const REST_AFTER_SHOWING: u32 = 50;
 
 pub(crate) struct Figures {
     pub totals: Totals,
@@ -41,7 +42,9 @@ pub(crate) struct Figures {
     pub guests: GuestBook,
     permits: HashMap<PermitId, Sent>,
     closed: VecDeque<Boottime>,
-    shown: Boottime,
+    /// When the windows were looked at last.
+    looked: Boottime,
+    shows_next: Boottime,
 }
 
 /// Requests to a host of no source, and connections that nobody can look into.
@@ -118,10 +121,10 @@ struct Sent {
 }
 
 impl Figures {
-    pub fn new(spec: &Spec, now: Now) -> Self {
+    pub fn new<'a>(sources: impl Iterator<Item = &'a String>, now: Now) -> Self {
         Figures {
             totals: Totals::default(),
-            sources: spec.sources.keys().map(|name| (name.clone(), SourceUse::default())).collect(),
+            sources: sources.map(|name| (name.clone(), SourceUse::default())).collect(),
             recent: VecDeque::new(),
             longest_wait: Duration::ZERO,
             started: now,
@@ -131,7 +134,8 @@ impl Figures {
             guests: GuestBook::default(),
             permits: HashMap::new(),
             closed: VecDeque::new(),
-            shown: Boottime::default(),
+            looked: Boottime::default(),
+            shows_next: Boottime::default(),
         }
     }
 
@@ -372,26 +376,68 @@ impl Figures {
         self.running.get(&attempt)?.progress.get()
     }
 
-    /// When `open` gaps will be closed at the rate of the last half minute; `None` before enough is known.
-    pub fn eta(&mut self, open: u64, now: Now) -> Option<Timestamp> {
+    /// When `open` gaps will be closed at the rate of the last half minute, but not before the limits admit it; `None` before
+    /// enough is known of either.
+    pub fn eta(&mut self, open: u64, limits_take: Duration, now: Now) -> Option<Timestamp> {
         const ENOUGH: usize = 5;
         while self.closed.front().is_some_and(|at| now.boot.since(*at) > RATE_SPAN) {
             self.closed.pop_front();
         }
-        let first = *self.closed.front()?;
-        if self.closed.len() < ENOUGH || open == 0 {
-            return None;
-        }
-        let span = now.boot.since(first).max(Duration::from_secs(1));
-        let left = span.mul_f64(open as f64 / self.closed.len() as f64);
+        let first = self.closed.front().filter(|_| self.closed.len() >= ENOUGH && open > 0);
+        let by_rate = first.map(|first| {
+            let span = now.boot.since(*first).max(Duration::from_secs(1));
+            span.mul_f64(open as f64 / self.closed.len() as f64)
+        });
+        let left = by_rate.max(Some(limits_take).filter(|span| !span.is_zero()))?;
         Some(now.wall_at(now.boot + left))
     }
 
-    pub fn is_time_to_show(&mut self, now: Now) -> bool {
-        let due = now.boot.since(self.shown) >= BETWEEN_SNAPSHOTS;
+    pub fn is_time_to_look(&mut self, now: Now) -> bool {
+        let due = now.boot.since(self.looked) >= BETWEEN_LOOKS;
         if due {
-            self.shown = now.boot;
+            self.looked = now.boot;
         }
         due
+    }
+
+    pub fn is_time_to_show(&self, now: Now) -> bool {
+        now.boot >= self.shows_next
+    }
+
+    pub fn showed(&mut self, began: Now, ended: Now) {
+        self.shows_next = ended.boot + ended.boot.since(began.boot) * REST_AFTER_SHOWING;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adce_core::time::Timestamp;
+
+    use super::*;
+
+    fn at(ms: u64) -> Now {
+        let boot = Boottime::from_micros(ms * 1_000);
+        Now { wall: Timestamp::from_microsecond(1_741_500_000_000_000 + ms as i64 * 1_000).unwrap(), boot }
+    }
+
+    #[test]
+    fn a_snapshot_that_takes_long_is_not_made_again_at_once() {
+        let mut figures = Figures::new([].iter(), at(0));
+        assert!(figures.is_time_to_show(at(1_000)));
+        figures.showed(at(1_000), at(1_060));
+        assert!(!figures.is_time_to_show(at(4_059)) && figures.is_time_to_show(at(4_060)), "a fiftieth of the time");
+        assert!(figures.is_time_to_look(at(1_100)), "windows are looked at all the same");
+    }
+
+    #[test]
+    fn nothing_is_done_before_the_limits_admit_it() {
+        let mut figures = Figures::new([].iter(), at(0));
+        let after = |eta: Option<Timestamp>, now: Now| eta.map(|eta| eta.duration_since(now.wall).as_millis());
+        let minutes = Duration::from_secs(140);
+        assert_eq!(figures.eta(70, Duration::ZERO, at(0)), None);
+        assert_eq!(after(figures.eta(70, minutes, at(0)), at(0)), Some(140_000), "nothing was closed yet");
+        figures.closed.extend((0..30).map(|number| at(number * 60).boot));
+        assert_eq!(after(figures.eta(70, Duration::ZERO, at(1_800)), at(1_800)), Some(4_200));
+        assert_eq!(after(figures.eta(70, minutes, at(1_800)), at(1_800)), Some(140_000));
     }
 }

@@ -172,6 +172,8 @@ pub struct StateCounts {
     pub waiting: u64,
     pub held: u64,
     pub exhausted: u64,
+    /// Of those that are held: in no task, because nobody collects their dataset.
+    pub watched: u64,
 }
 
 /// A source as `status` and `limits` show it.

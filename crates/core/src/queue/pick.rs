@@ -878,7 +878,7 @@ fn open(breaker: &Breaker, now: Now) -> Option<(Option<Boottime>, &Trip)> {
     Some((until, breaker.trip_now()?))
 }
 
-fn permits(key: &ClassKey) -> u32 {
+pub(super) fn permits(key: &ClassKey) -> u32 {
     match key.ask.map(|ask| ask.kind) {
         None => 0,
         Some(AskKind::OneRequest | AskKind::Paced) => 1,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::book::{GapSlot, Phase};
 use super::classes::{ClassKey, CollectorIx, TaskSlot};
-use super::pick::{Choice, limit_words};
+use super::pick::{Choice, limit_words, permits};
 use super::score::Rank;
 use super::{
     CollectorFigures, Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCounts, ValueFigures, ValuesFigures, WindowFigures,
@@ -90,7 +90,10 @@ impl Dispatcher {
             gates.insert(*key, self.class_gate(key, now));
         }
         let mut counts = StateCounts::default();
-        for (gap, _) in self.book.gaps() {
+        for (gap, entry) in self.book.gaps() {
+            if entry.task().is_none() && !self.book.stands_back(gap) {
+                counts.watched += 1;
+            }
             match self.state(gap, now, |key| gates.get(key).cloned().flatten()) {
                 GapState::Queued => counts.queued += 1,
                 GapState::Running => counts.running += 1,
@@ -102,9 +105,30 @@ impl Dispatcher {
         counts
     }
 
-    /// Gaps of datasets that nobody collects: no task has them.
-    pub fn watched(&self) -> u64 {
-        self.book.gaps().filter(|(_, gap)| gap.task().is_none()).count() as u64 - self.book.standing_back()
+    /// The limits take at least so long for the first requests of everything in line, with what is left of their windows.
+    pub fn limits_take(&self, now: Now) -> Duration {
+        let mut of_sources = vec![0; self.sources.len()];
+        for (_, key, class) in self.classes.occupied() {
+            if let Some(source) = key.source {
+                of_sources[source.0 as usize] += u64::from(permits(key)) * class.tasks();
+            }
+        }
+        let limiter = self.grants.limiter();
+        let under = |source: Option<SourceIx>, min_delay: Option<Duration>, requests: u64| {
+            let windows = limiter.usage(source, now.boot).into_iter().map(move |usage| {
+                let admits = u64::from(usage.window.requests);
+                let over = (requests + usage.used).saturating_sub(admits);
+                usage.window.span.mul_f64(over as f64 / admits.max(1) as f64)
+            });
+            let delay = min_delay.map(|delay| delay.mul_f64(requests.saturating_sub(1) as f64));
+            windows.chain(delay).max().unwrap_or_default()
+        };
+        let all = under(None, self.rules.limits.min_delay, of_sources.iter().sum());
+        let each = of_sources
+            .into_iter()
+            .enumerate()
+            .map(|(at, requests)| under(Some(SourceIx(at as u32)), self.rules.sources[at].limits.min_delay, requests));
+        each.max().unwrap_or_default().max(all)
     }
 
     fn state(&self, gap: GapSlot, now: Now, gate: impl Fn(&ClassKey) -> Option<Gate>) -> GapState {
@@ -303,6 +327,14 @@ impl Dispatcher {
     /// Every source, in the order of the config.
     pub fn figures(&self, now: Now) -> Vec<SourceFigures> {
         (0..self.sources.len() as u32).map(|source| self.figures_of(SourceIx(source), now)).collect()
+    }
+
+    /// What counts against every window of each source now, shortest first.
+    pub fn windows_used(&self, now: Now) -> impl Iterator<Item = (&str, impl Iterator<Item = u64>)> {
+        (0..self.sources.len() as u32).map(SourceIx).map(move |source| {
+            let usage = self.grants.limiter().usage(Some(source), now.boot);
+            (self.source_name(source), usage.into_iter().map(|usage| usage.used))
+        })
     }
 
     /// Every collector, in the order of the config.

@@ -125,7 +125,7 @@ fn a_task_that_stood_in_line_for_too_long_ends_and_its_gaps_come_back_with_their
     assert_eq!(world.dispatcher.why_gap(old.gaps[0], now), Some(back.clone()));
     assert_eq!(world.dispatcher.gap_state(old.gaps[0], now), Some(GapState::Waiting));
     assert_eq!(world.dispatcher.held_back(now), [Waiting { gate: back, tasks: 0, gaps: 2 }]);
-    assert_eq!((world.dispatcher.watched(), world.memory.gaps.len()), (0, 3), "each of them is a gap as before");
+    assert_eq!((world.dispatcher.counts(now).watched, world.memory.gaps.len()), (0, 3), "each of them is a gap as before");
 
     // Another look finds them again, with whatever else is open by then.
     world.open(gaps("b", PriorityLevel::High, 3, now)[2..].to_vec(), now);

@@ -95,3 +95,24 @@ fn a_forecast_waits_for_limits_like_the_run_does() {
     }
     assert_eq!(foreseen.tasks.iter().map(|foreseen| foreseen.done_by).collect::<Vec<_>>(), done_by);
 }
+
+#[test]
+fn limits_take_what_their_windows_have_not_left() {
+    // 30 at once of 30 a minute, and nobody may ask for more: 70 more are 140 s away at least.
+    let rules = no_rules()
+        .source("few", limits(&[per(30, 60)]))
+        .source("many", limits(&[per(100, 1)]))
+        .collector("page", 1, Charging::EachRequest)
+        .dataset("few", Some("few"), Some("page"))
+        .dataset("many", Some("many"), Some("page"));
+    let mut world = World::new(rules, now_at(0));
+    let of = |dataset: &str, count: usize| {
+        (0..count).map(|n| gap(dataset, &format!("{n:05}"), PriorityLevel::High, now_at(0))).collect::<Vec<_>>()
+    };
+    world.open(of("few", 30), now_at(0));
+    assert_eq!(world.dispatcher.limits_take(now_at(0)), Duration::ZERO);
+    world.open([of("few", 100)[30..].to_vec(), of("many", 150)].concat(), now_at(0));
+    assert_eq!(world.dispatcher.limits_take(now_at(0)), Duration::from_secs(140));
+    while matches!(world.pick(now_at(0)), Pick::Start(_)) {}
+    assert_eq!(world.dispatcher.limits_take(now_at(0)), Duration::from_secs(140), "30 have started, and their window is full");
+}
