@@ -309,3 +309,20 @@ fn everybody_says_the_same_next_try_and_why() {
     let limits = place.adce(&["limits"]);
     assert!(!limits.out.contains("full rate"), "nobody was reached, so no slower rate was learned: {}", limits.out);
 }
+
+#[test]
+fn what_was_filled_since_the_last_look_is_there() {
+    let place = Place::new(
+        "version: 1\nlake: ./lake\ndimensions:\n  n: [a, b, c]\ndatasets:\n  x:\n    key: x/{n}.txt\n    for: n\n    absent: { after: 0s }\n    \
+         collector:\n      command: [sh, scraper.sh, \"{n}\", \"{out}\"]\nengine: { max_concurrent: 1 }\n",
+    );
+    let scraper = "case $1 in\na) echo hello > \"$2\";;\nb) exit 66;;\nc) touch \"$0.waits\"; while [ ! -e go ]; do sleep 0.01; done; echo hello > \"$2\";;\nesac\n";
+    place.write("scraper.sh", scraper);
+    let engine = place.start(&["run"]);
+    wait_for("the last of three", || place.path("scraper.sh.waits").exists());
+    place.adce(&["why", "x/a.txt"]).says("`x/a.txt` is expected and no gap: it is present");
+    place.adce(&["why", "x/b.txt"]).says("`x/b.txt` is expected and no gap: it is absent upstream, and on record as such");
+    place.adce(&["why", "x/c.txt"]).says("runs");
+    place.write("go", "");
+    soon_ended(engine).ends_with(0);
+}

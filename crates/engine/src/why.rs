@@ -97,7 +97,14 @@ impl Known<'_> {
         }
         match self.expected.find(what) {
             Some(item) => {
-                let state = self.coverage.map_or(ItemState::Unknown, |coverage| coverage.state(item));
+                let seen = self.coverage.map_or(ItemState::Unknown, |coverage| coverage.state(item));
+                let is_absent = || self.records.get(&self.expected.id(item)).is_some_and(|record| record.absent.is_some());
+                // What the last look saw as a gap, and is none any more, an attempt has closed since.
+                let state = match seen {
+                    ItemState::Suspect | ItemState::Undersized | ItemState::Stale | ItemState::Missing if is_absent() => ItemState::Absent,
+                    ItemState::Suspect | ItemState::Undersized | ItemState::Stale | ItemState::Missing => ItemState::Present,
+                    state => state,
+                };
                 Why::NoGap { state, key: what.to_owned(), known: self.expected.known_absent(item).cloned() }
             }
             None => Why::Unknown,

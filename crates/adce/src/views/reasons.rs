@@ -45,7 +45,7 @@ fn state_words(state: ItemState) -> &'static str {
         ItemState::NotDue => "not due yet",
         ItemState::Expired => "expired",
         ItemState::Unknown => "unknown: its part of the lake could not be listed",
-        ItemState::Suspect | ItemState::Undersized | ItemState::Stale | ItemState::Missing => "held back by a surprise",
+        ItemState::Suspect | ItemState::Undersized | ItemState::Stale | ItemState::Missing => "a gap that closes",
     }
 }
 
