@@ -85,7 +85,7 @@ impl Answers for EngineAnswers {
         let held_by = task.as_ref().and_then(|view| view.gate.as_ref()).map(|gate| views::sentence(gate, now));
         let (waits, better) = self.ask(|reply| Query::Waits(id, reply)).await?.unwrap_or_default();
         let waits = waits.into_iter().map(|waited| views::waited(waited, now.wall)).collect();
-        Ok(TaskDetail { waits, better, ..detail(task.map(|view| views::task_line(&view, now.wall)), held_by, gaps, history) })
+        Ok(TaskDetail { waits, better, ..detail(id, task.map(|view| views::task_line(&view, now.wall)), held_by, gaps, history) })
     }
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {
@@ -132,21 +132,22 @@ impl Answers for EngineAnswers {
 }
 
 /// A task's story, from a running engine or from the state alone.
-pub fn detail(task: Option<TaskLine>, held_by: Option<String>, gaps: Vec<GapLine>, history: History) -> TaskDetail {
+pub fn detail(id: TaskId, task: Option<TaskLine>, held_by: Option<String>, gaps: Vec<GapLine>, history: History) -> TaskDetail {
     TaskDetail {
         task,
         held_by,
         waits: Vec::new(),
         better: 0,
         gaps,
-        attempts: history.attempts.into_iter().map(attempt).collect(),
+        attempts: history.attempts.into_iter().map(|record| attempt(record, id)).collect(),
         events: history.events.into_iter().map(|event| adce_api::EventLine { at: event.at, gap: event.gap, text: event.text }).collect(),
     }
 }
 
-fn attempt(record: AttemptRecord) -> adce_api::AttemptLine {
+fn attempt(record: AttemptRecord, shown: TaskId) -> adce_api::AttemptLine {
     adce_api::AttemptLine {
         attempt: record.attempt,
+        of: Some(record.task).filter(|task| *task != shown),
         started_at: record.started_at,
         ended_at: record.ended_at,
         cut_short: record.was_cut_short(),

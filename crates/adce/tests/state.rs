@@ -44,7 +44,7 @@ fn a_damaged_state_is_named_moved_away_and_rebuilt_and_nothing_in_the_lake_is_fe
     let state = place.path(".adce/state.db").display().to_string();
     for command in [["run"].as_slice(), &["status"], &["tasks"], &["retry", "--all"], &["state", "check"]] {
         let said = place.adce(command);
-        said.ends_with(69).says(&state).says("only the history and the counts of attempts are lost").says("adce state backup");
+        said.ends_with(69).says(&state).says("which permits were used").says("adce state backup");
     }
     let json = place.adce(&["state", "check", "--format", "json"]);
     assert_eq!(json.code, Some(69), "{}", json.out);
@@ -91,7 +91,7 @@ fn a_state_is_checked_and_copied_while_an_engine_runs_on_it() {
     let said = place.adce(&["state", "check"]);
     let state =
         place.path(".adce/state.db").canonicalize().unwrap_or_else(|_| place.folder().canonicalize().unwrap().join(".adce/state.db"));
-    assert!(said.ends_with(0).out.ends_with(".adce/state.db: there is no state yet; the first `adce run` makes it\n"), "{}", said.out);
+    assert!(said.ends_with(0).out.ends_with(".adce/state.db: there is no state yet; the next `adce run` begins it\n"), "{}", said.out);
     place.adce(&["state", "backup", "copy.db"]).ends_with(69).says("there is no state at");
     let mut run = place.start(&["run"]);
     wait_for("an attempt", || place.has("fetched"));
@@ -130,4 +130,14 @@ fn what_a_killed_engine_left_under_way_is_said_until_a_run_has_ended_it() {
     place.adce(&["run"]).ends_with(0);
     assert!(!place.adce(&["status"]).ends_with(0).out.contains("under way"));
     place.adce(&["state", "check"]).ends_with(0).says("0 under way ·");
+}
+
+#[test]
+fn a_state_that_was_emptied_is_said_to_be_and_begun_anew() {
+    let place = Place::new(&config("['1', '2']"));
+    place.adce(&["run"]).ends_with(0);
+    place.write(".adce/state.db", "");
+    place.adce(&["state", "check"]).ends_with(0).says("state.db: the file is there and empty");
+    place.adce(&["run"]).ends_with(0).says("was there and empty, and is begun anew").says("which permits were used");
+    assert_eq!(fetched(&place), ["1", "2"], "the lake has them");
 }

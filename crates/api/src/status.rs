@@ -257,6 +257,9 @@ pub struct TaskDetail {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptLine {
     pub attempt: AttemptId,
+    /// The task that had the items then, if that was another one: it was split, or its items came together with others.
+    #[serde(default)]
+    pub of: Option<TaskId>,
     pub started_at: Timestamp,
     pub ended_at: Timestamp,
     /// `exit 0`, `signal 9`, `timeout after 10m`, `http`.

@@ -302,6 +302,12 @@ impl AttemptRecord {
     pub fn was_cut_short(&self) -> bool {
         self.ended == CUT_SHORT
     }
+
+    /// Some of its gaps went on in that task.
+    fn left_to(&self, task: TaskId) -> bool {
+        let mut left = self.story.iter().flat_map(|story| &story.gaps).filter_map(|gap| gap.left.as_ref());
+        left.any(|left| left.task == Some(task))
+    }
 }
 
 /// What the queue knew of an attempt when it began, and decided when it was over. It is part of the attempt's own record:
@@ -400,11 +406,23 @@ pub struct History {
 }
 
 impl History {
-    /// Keeps of events that name no task only those of gaps that these attempts tried, or that are in the task now.
-    pub fn of_one_task(mut self, gaps_now: impl IntoIterator<Item = GapId>) -> History {
-        let tried = self.attempts.iter().flat_map(|attempt| attempt.outcomes.iter().map(|(gap, _)| *gap));
-        let gaps: HashSet<GapId> = tried.chain(gaps_now).collect();
+    /// Keeps of events that name no task only those of gaps that this one has tried or has now, and of other tasks' attempts, what they
+    /// were to gaps that came from there to this one.
+    pub fn of_one_task(mut self, task: TaskId, gaps_now: impl IntoIterator<Item = GapId>) -> History {
+        let tried = self.attempts.iter().filter(|attempt| attempt.task == task).flat_map(|attempt| &attempt.outcomes);
+        let gaps: HashSet<GapId> = tried.map(|(gap, _)| *gap).chain(gaps_now).collect();
         self.events.retain(|event| event.task.is_some() || event.gap.is_some_and(|gap| gaps.contains(&gap)));
+        let mut lineage = HashSet::from([task]);
+        while let Some(more) = self.attempts.iter().find(|one| !lineage.contains(&one.task) && lineage.iter().any(|of| one.left_to(*of))) {
+            lineage.insert(more.task);
+        }
+        self.attempts.retain_mut(|attempt| {
+            if attempt.task != task {
+                attempt.outcomes.retain(|(gap, _)| gaps.contains(gap));
+                attempt.story.iter_mut().for_each(|story| story.gaps.retain(|of| gaps.contains(&of.gap)));
+            }
+            lineage.contains(&attempt.task) && (attempt.task == task || !attempt.outcomes.is_empty())
+        });
         self
     }
 

@@ -84,11 +84,9 @@ impl Store for MemoryStore {
     async fn history(&self, task: TaskId) -> Result<History, StoreError> {
         let state = self.state();
         let of_task = |event: &&Event| event.task == Some(task) || (event.task.is_none() && event.gap.is_some());
-        let history = History {
-            attempts: state.attempts.iter().filter(|record| record.task == task).cloned().collect(),
-            events: state.events.iter().filter(of_task).cloned().collect(),
-        };
-        Ok(history.of_one_task(state.tasks.get(&task).map(|task| task.gaps.clone()).unwrap_or_default()).with_fills())
+        let history =
+            History { attempts: state.attempts.iter().cloned().collect(), events: state.events.iter().filter(of_task).cloned().collect() };
+        Ok(history.of_one_task(task, state.tasks.get(&task).map(|task| task.gaps.clone()).unwrap_or_default()).with_fills())
     }
 }
 

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use adce_core::coverage::Picture;
-use adce_core::gap::{Gap, Outcome, Progress, Reason, Task};
+use adce_core::gap::{Gap, Outcome, Progress, Reason, Standing, Task};
 use adce_core::ids::{FencingToken, TaskId};
 use adce_core::ports::{Store, StoreError};
+use adce_core::queue::Score;
 use adce_core::record::{
-    AbsentMark, AttemptRecord, BreakerRecord, Change, Closed, Event, HeldPicture, History, ItemRecord, Lease, Remembered, Reservation,
-    SourceRecord,
+    AbsentMark, AttemptRecord, BreakerRecord, Change, Closed, Event, GapStory, HeldPicture, History, ItemRecord, Lease, Left, Remembered,
+    Reservation, SourceRecord, Story,
 };
 use adce_core::spec::PriorityLevel;
 use adce_core::time::{BootId, Boottime, Moment, SignedDuration, Timestamp};
@@ -96,6 +97,7 @@ claims! {
     to_begin_publishing_renews
     history_tells_attempts_and_events_in_order
     a_task_tells_what_happened_to_its_gaps_before_it_had_them
+    a_task_tells_what_was_tried_while_its_gaps_were_in_others
     reservations_stay_until_they_are_forgotten
     the_latest_instant_is_that_of_what_happened
 }
@@ -620,6 +622,39 @@ async fn a_task_tells_what_happened_to_its_gaps_before_it_had_them<B: Backend>()
     let token = store.lease(lease(1, &[1, 2])).await.unwrap();
     put(&store, [Change::Finish(ended(1, token, &[1, 2]))]).await;
     assert_eq!(store.history(task_id(1)).await.unwrap().events, [of_gap(1), of_gap(2)], "and of one that it tried");
+}
+
+async fn a_task_tells_what_was_tried_while_its_gaps_were_in_others<B: Backend>() {
+    let store = B::new().open();
+    let left = |number: u32, to: u32| GapStory {
+        gap: gap_id(number),
+        key: gap(number).key,
+        reason: Reason::Missing,
+        detected_at: at(0),
+        was: Standing::Open,
+        attempts: 0,
+        left: Some(Left { standing: Standing::Open, attempts: 1, next_try: None, task: Some(task_id(to)) }),
+    };
+    let story = |gaps: Vec<GapStory>| Some(Story { score: Score::default(), rank: 1, ready: 1, waits: Vec::new(), better: 0, gaps });
+    let mut records = Vec::new();
+    // Four in a batch, of which two go on as another, and one of these as a third.
+    let attempts = [
+        (1, 1, vec![1, 2, 3, 4], vec![left(3, 3), left(4, 3)]),
+        (2, 3, vec![3, 4], vec![left(4, 4)]),
+        (3, 4, vec![4], vec![]),
+        (4, 9, vec![9], vec![]),
+    ];
+    for (number, of, gaps, moved) in attempts {
+        let token = store.lease(lease(number, &gaps)).await.unwrap();
+        let record = AttemptRecord { task: task_id(of), story: story(moved), ..ended(number, token, &gaps) };
+        records.push(record.clone());
+        put(&store, [Change::Finish(record)]).await;
+    }
+    put(&store, [Change::PutGap(gap(4)), Change::PutTask(Task { id: task_id(4), ..task(&[4]) })]).await;
+    let history = store.history(task_id(4)).await.unwrap();
+    let told: Vec<_> = history.attempts.iter().map(|attempt| (attempt.task, attempt.outcomes.len())).collect();
+    assert_eq!(told, [(task_id(1), 1), (task_id(3), 1), (task_id(4), 1)], "of each only what became of its own gap");
+    assert_eq!(store.history(task_id(1)).await.unwrap().attempts, records[..1], "what came after is its successors' story");
 }
 
 async fn reservations_stay_until_they_are_forgotten<B: Backend>() {

@@ -97,7 +97,8 @@ fn check(spec: &Spec, format: Format) -> Result<Exit, Failure> {
 
 fn print(report: &StateReport) {
     if !report.exists {
-        say!("{}: there is no state yet; the first `adce run` makes it", report.state);
+        let there = if Path::new(&report.state).exists() { "the file is there and empty" } else { "there is no state yet" };
+        say!("{}: {there}; the next `adce run` begins it", report.state);
         return;
     }
     say!("{}: {}", report.state, if report.whole { "whole" } else { "damaged" });
@@ -138,8 +139,9 @@ fn expired(leases: u64, engine_runs: bool) -> String {
 fn way_back(path: &Path) -> String {
     let shown = path.display();
     format!(
-        "end the engine, and move `{shown}` away with `{shown}-wal` and `{shown}-shm`: the next run rebuilds it from the config and the lake, and \
-         only the history and the counts of attempts are lost; or put a copy that `adce state backup` made in its place"
+        "end the engine, and move `{shown}` away with `{shown}-wal` and `{shown}-shm`: the next run rebuilds it from the config and the lake. \
+         {}. Or put a copy that `adce state backup` made in its place",
+        sqlite::LOST_WITHOUT_A_COPY
     )
 }
 

@@ -98,10 +98,19 @@ async fn story(id: TaskId, spec: Arc<Spec>) -> Result<TaskDetail, Failure> {
         let line = views::remembered_gap(gap, remembered.items.get(&gap.item()), task, now);
         GapLine { next_try: line.next_try.max(shut), ..line }
     });
-    let gaps = gaps.collect();
+    let gaps: Vec<GapLine> = gaps.collect();
     let lease = remembered.leases.iter().find(|lease| lease.task == id);
     let held_by = lease.map(|lease| views::held_by_lease(lease, &Moment::of(&MachineClock.boot_id(), MachineClock.now())));
-    Ok(control::detail(task.map(|task| views::remembered_task(task, 0.0, now)), held_by, gaps, history))
+    let held_by = held_by.or_else(|| task.is_some().then(|| without_engine(&gaps, now)));
+    Ok(control::detail(id, task.map(|task| views::remembered_task(task, 0.0, now)), held_by, gaps, history))
+}
+
+/// What a task waits for while nobody works.
+fn without_engine(gaps: &[GapLine], now: Timestamp) -> String {
+    match gaps.iter().filter_map(|gap| gap.next_try).max().filter(|next| *next > now) {
+        Some(next) => format!("no engine runs, and it is not tried before {}", clock(next)),
+        None => "no engine runs; `adce run` tries it in its turn".into(),
+    }
 }
 
 fn print_list(lines: &[TaskLine], held: u64, all: bool, format: Format) {
@@ -174,6 +183,10 @@ fn print_detail(detail: &TaskDetail, format: Format) {
         say!("now: {held_by}");
     }
     waits(&detail.waits, detail.better).into_iter().for_each(|line| say!("  {line}"));
+    let tried = detail.gaps.iter().map(|gap| u64::from(gap.attempts)).max().unwrap_or_default();
+    if let Some(pruned) = tried.checked_sub(detail.attempts.len() as u64).filter(|pruned| *pruned > 0) {
+        say!("{} and more may be in the history no longer: `engine: {{ history }}` says how long it is kept", counted(pruned, "attempt"));
+    }
     story_of(detail).into_iter().flat_map(|(_, lines)| lines).for_each(|line| say!("{line}"));
 }
 
@@ -218,7 +231,8 @@ fn told(attempt: &AttemptLine) -> Vec<String> {
         true => format!("cut short: its engine was killed, and the next one came {} after its start", precisely(took)),
         false => format!("{} after {took:.1} s, {requests}", attempt.ended),
     };
-    let mut lines = vec![format!("{}  attempt {}: {ended}", clock(attempt.started_at), attempt.attempt)];
+    let of = attempt.of.map(|task| format!(" of {task}, which had it then")).unwrap_or_default();
+    let mut lines = vec![format!("{}  attempt {}{of}: {ended}", clock(attempt.started_at), attempt.attempt)];
     if let Some(story) = &attempt.story {
         let of = counted(story.ready, "ready task");
         lines.push(format!("    score {:.1}, rank {} of {of}", story.score, story.rank));

@@ -48,12 +48,16 @@ fn of_sqlite(error: &rusqlite::Error, path: &Path) -> StoreError {
     }
 }
 
+/// What a state that is made anew does not remember.
+pub const LOST_WITHOUT_A_COPY: &str = "Lost are the history, the counts of attempts, absences on record, and which permits were used: \
+    where that matters, wait for as long as the longest window of the limits first";
+
 /// Names the file and the way back: what is in a state can be worked out again, but for its history.
 pub(super) fn corrupt(path: &Path, detail: &str) -> StoreError {
     let beside = |suffix| with_suffix(path, suffix).display().to_string();
     StoreError::Corrupt(format!(
-        "`{}`: {detail}; move it away, with `{}` and `{}` if they exist: the next run rebuilds it from the config and the lake, \
-         and only the history and the counts of attempts are lost; or put a copy that `adce state backup` made in its place",
+        "`{}`: {detail}; move it away, with `{}` and `{}` if they exist: the next run rebuilds it from the config and the lake. \
+         {LOST_WITHOUT_A_COPY}. Or put a copy that `adce state backup` made in its place",
         path.display(),
         beside("-wal"),
         beside("-shm"),

@@ -31,6 +31,7 @@ use tokio::sync::oneshot;
 
 pub use self::backup::{BackupError, Overwrite, backup};
 pub use self::checkup::{Checkup, check};
+pub use self::fault::LOST_WITHOUT_A_COPY;
 use self::mailbox::{Post, mailbox};
 pub use self::ownership::Holder;
 use self::ownership::Ownership;

@@ -38,13 +38,10 @@ impl Reader {
         self.at_one_moment(|db| {
             let of_task = "SELECT at, task, item, episode, text FROM event
                            WHERE task = ? OR (task IS NULL AND item IS NOT NULL) ORDER BY seq";
-            let history = History {
-                attempts: attempts(db, "SELECT body FROM attempt WHERE task = ? ORDER BY seq", [task.0])?,
-                events: events(db, of_task, [task.0])?,
-            };
+            let history = History { attempts: attempts_behind(db, task)?, events: events(db, of_task, [task.0])? };
             let of_task = "SELECT item, episode FROM gap WHERE task = (SELECT seq FROM task WHERE id = ?)";
             let gaps = each(db, of_task, [task.0], |row| Columns("gap").gap(&blob(row, 0)?, row.get(1)?))?;
-            Ok(history.of_one_task(gaps).with_fills())
+            Ok(history.of_one_task(task, gaps).with_fills())
         })
     }
 
@@ -248,6 +245,26 @@ fn success(db: &Connection) -> Result<HashMap<String, Vec<bool>>, Trouble> {
         Ok((row.get(0)?, attempts.chars().map(|mark| mark == '1').collect()))
     })?;
     Ok(rows.into_iter().collect())
+}
+
+/// A gap may have gone through so many tasks before: a batch of a thousand is halved ten times.
+const TASKS_BEFORE: usize = 32;
+
+/// Those of the task and of all tasks that have left gaps to it, oldest first.
+fn attempts_behind(db: &Connection, task: TaskId) -> Result<Vec<AttemptRecord>, Trouble> {
+    let mut lineage = vec![task];
+    let mut known = 0;
+    while known < lineage.len() && known < TASKS_BEFORE {
+        // Its name is in the bodies only: no index is worth what one would cost with each attempt.
+        let named = format!("\"{}\"", lineage[known]);
+        let left = "SELECT DISTINCT task FROM attempt WHERE task != ? AND instr(body, ?)";
+        let before = each(db, left, (lineage[known].0, named), |row| Columns("attempt").task(&blob(row, 0)?))?;
+        lineage.extend(before.into_iter().filter(|one| !lineage.contains(one)).collect::<Vec<_>>());
+        known += 1;
+    }
+    let places = vec!["?"; lineage.len()].join(", ");
+    let sql = format!("SELECT body FROM attempt WHERE task IN ({places}) ORDER BY seq");
+    attempts(db, &sql, rusqlite::params_from_iter(lineage.iter().map(|task| task.0)))
 }
 
 fn attempts(db: &Connection, sql: &str, of: impl Params) -> Result<Vec<AttemptRecord>, Trouble> {

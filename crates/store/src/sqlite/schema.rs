@@ -12,7 +12,7 @@ use adce_core::ports::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::fault::{Trouble, corrupt, with_suffix};
+use super::fault::{LOST_WITHOUT_A_COPY, Trouble, corrupt, with_suffix};
 use crate::Identity;
 
 /// One script per format, in order; a state of format n needs those from n on. None of these is ever changed
@@ -44,13 +44,20 @@ enum Found {
 
 /// Opens or creates the state for its one writer. The caller owns it.
 pub(super) fn open_to_write(path: &Path, identity: &Identity, boot_id: &str) -> Result<Connection, StoreError> {
+    let was_empty = std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags).map_err(|error| Trouble::from(error).at(path))?;
     let at = |trouble: Trouble| trouble.at(path);
     let ready = db.busy_timeout(PATIENCE).and_then(|()| fold_log_on_close(&db, false));
     ready.map_err(|error| at(error.into()))?;
     let format = match examine(&db, path)? {
-        Found::Nothing => 0,
+        Found::Nothing => {
+            if was_empty {
+                let shown = path.display();
+                tracing::warn!("the state `{shown}` was there and empty, and is begun anew. If it held anything: {LOST_WITHOUT_A_COPY}");
+            }
+            0
+        }
         Found::State { format } => {
             check_identity(&db, path, identity)?;
             check_whole(&db, path)?;
