@@ -25,7 +25,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub once: bool,
 
-    /// Wait for gaps whose next try is at most so far away.
+    /// Wait for retries, pauses and probes that are at most so far away; limits are waited for however long they take.
     #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = crate::cli::parse_span, conflicts_with = "once")]
     pub max_wait: Duration,
 
