@@ -121,8 +121,13 @@ fn verdict(summary: &RunSummary) -> String {
 
 fn source_lines(name: &str, used: &SourceUse) -> Vec<String> {
     let mut first = format!("{name}: {}", counted(used.requests, "request"));
-    if let (Some(quota), Some(share)) = (used.quota_used, used.quota_share) {
-        first.push_str(&format!(" · {:.1} % of the quota, {:.1} % of what exact windows leave of it", quota * 100.0, share * 100.0));
+    match (used.quota_used, used.quota_share) {
+        // A window's worth at once and the next right behind it is more than their share of so short a time.
+        (Some(_), Some(1.0005..)) => first.push_str(" · all of the quota, in too short a time for a share"),
+        (Some(quota), Some(share)) => {
+            first.push_str(&format!(" · {:.1} % of the quota, {:.1} % of what exact windows leave of it", quota * 100.0, share * 100.0));
+        }
+        _ => {}
     }
     if used.throttled > 0 {
         first.push_str(&format!(" · {} answers of 429", grouped(used.throttled)));
