@@ -141,6 +141,8 @@ fn a_scraper_that_ignores_sigterm_and_leaves_children_is_ended_with_all_of_them(
     let argv = r#"[sh, -c, 'trap "" TERM; sleep 300 & echo $! > child; echo $$ > leader; while :; do sleep 300; done']"#;
     let place = Place::new(&letters("a", argv, "").replace("retry:", "timeout: 500ms\n      retry:"));
     place.adce(&["run"]).ends_with(2).says("timeout");
+    let task = place.adce(&["tasks", "--format", "json"]).json()["id"].as_str().expect("a task").to_owned();
+    place.adce(&["tasks", "show", &task]).says(": timeout after 500ms, gone after 1");
     for name in ["child", "leader"] {
         assert!(!is_alive(&place.read(name)), "the {name} is alive");
     }

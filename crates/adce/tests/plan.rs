@@ -426,3 +426,13 @@ fn a_collector_that_crashes_on_everything_is_held_back_and_says_since_when_why_a
     }
     assert_eq!(place.gaps(&["--state", "held"]).len(), 8 - 3);
 }
+
+#[test]
+fn where_requests_in_flight_are_the_bottleneck_it_says_how_many_there_may_be() {
+    let place = Place::new(
+        "lake: ./lake\nsources: { up: { hosts: [up.example], limits: { in_flight: 2 } } }\ndimensions: { n: [1, 2, 3, 4, 5, 6, 7, 8] }\n\
+         datasets: { files: { source: up, key: \"{n}.txt\", for: n, collector: { http: { url: \"https://up.example/{n}\" } } } }\n",
+    );
+    let output = place.run(&["plan"]);
+    assert!(words(&output).contains("bottleneck up, in_flight: 2, about 8 a second"), "{}", words(&output));
+}
