@@ -67,7 +67,10 @@ fn start(cli: Cli) -> Exit {
     #[cfg(debug_assertions)]
     failpoint::arm();
     if cli.command.runs_an_engine() {
-        log::begin();
+        match cli.command {
+            Command::Demo(_) => log::begin_if_asked(),
+            _ => log::begin(),
+        }
         // What leaves an attempt's group and loses its parent comes to this process, which ends it with its attempt.
         let _ = nix::sys::prctl::set_child_subreaper(true);
     }

@@ -12,6 +12,8 @@ fn the_demo_completes_its_lake_within_every_limit() {
     // Through the gateway, too.
     let is_broken = |line: &str| line.contains("failed box/") && line.contains("broke off");
     assert!(said.err.lines().any(is_broken), "half a body never is half a body: {}", said.err);
+    let is_plain = |line: &str| line.split(' ').next().is_some_and(|time| time.len() == "14:03:30".len() && time.split(':').count() == 3);
+    assert!(said.err.lines().all(is_plain), "log lines among the plain ones: {}", said.err);
     let number = |pointer: &str| demo.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("{pointer} of {demo}"));
     assert_eq!(demo["complete"], true);
     assert_eq!(number("/upstream/windows_exceeded"), 0);

@@ -130,22 +130,6 @@ fn a_staged_object_replaces_the_half_one_of_the_attempt_before() {
 }
 
 #[test]
-fn an_item_that_leaves_the_table_while_it_is_tried_is_let_go() {
-    let config = "version: 1\nname: leaving\nlake: ./lake\ndimensions:\n  number: { table: numbers.csv, id: number }\ndatasets:\n  numbers:\n    \
-        key: numbers/{number}.txt\n    for: number\n    collector:\n      command: [sh, scraper.sh]\n      batch: { size: 5 }\n      \
-        retry: { attempts: 20, backoff: 50ms..100ms }\nengine: { reconcile_every: 200ms }\n";
-    let place = Place::new(config);
-    place.write("numbers.csv", "number\n1\n2\n3\n");
-    place.write(
-        "scraper.sh",
-        "if grep -q numbers/3 \"$ADCE_ITEMS\"; then printf 'number\\n1\\n2\\n' > numbers.csv; exit 1; fi\n\
-        for number in 1 2; do echo hello > \"$ADCE_OUT/numbers/$number.txt\"; done\n",
-    );
-    place.adce(&["run"]).ends_with(0);
-    assert!(place.has("lake/numbers/1.txt") && place.has("lake/numbers/2.txt") && !place.has("lake/numbers/3.txt"));
-}
-
-#[test]
 fn an_undersized_object_that_is_left_in_place_fills_nothing() {
     let place = Place::new(&letters("a", r#"[sh, -c, 'echo skipping, exists']"#, ""));
     place.write("lake/letters/a.txt", "x");
@@ -157,6 +141,8 @@ fn a_scraper_that_ignores_sigterm_and_leaves_children_is_ended_with_all_of_them(
     let argv = r#"[sh, -c, 'trap "" TERM; sleep 300 & echo $! > child; echo $$ > leader; while :; do sleep 300; done']"#;
     let place = Place::new(&letters("a", argv, "").replace("retry:", "timeout: 500ms\n      retry:"));
     place.adce(&["run"]).ends_with(2).says("timeout");
+    let task = place.adce(&["tasks", "--format", "json"]).json()["id"].as_str().expect("a task").to_owned();
+    place.adce(&["tasks", "show", &task]).says(": timeout after 500ms, gone after 1");
     for name in ["child", "leader"] {
         assert!(!is_alive(&place.read(name)), "the {name} is alive");
     }

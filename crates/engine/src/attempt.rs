@@ -13,7 +13,7 @@ use adce_core::failpoint::{self, Failpoint};
 use adce_core::gap::{Failure, Fault, Gap, Outcome};
 use adce_core::ids::{FencingToken, ItemId};
 use adce_core::lease;
-use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Passed, Report, Said, Stop, Store, Told, staged_path};
+use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Passed, Report, Rest, Said, Stop, Store, Told, staged_path};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
 use adce_core::spec::{Collector, How, Keep, Spec};
@@ -131,7 +131,8 @@ impl Attempt {
         if has_staged {
             failpoint::reached(Failpoint::Staged);
         }
-        if has_staged || self.ports.clock.now().boot.since(began) >= WORTH_A_TURN {
+        let is_slow = || self.ports.clock.now().boot.since(began) >= WORTH_A_TURN;
+        if has_staged || (is_slow() && !only_failed(&report, order.items.len())) {
             helm.steer_for(Message::Collected(attempt));
         }
         let now = Moment::of(&self.start.lease.until.boot_id, self.ports.clock.now());
@@ -256,6 +257,13 @@ fn fill_argv(argv: &[adce_core::spec::template::Template], items: &[OrderItem], 
 
 pub(crate) fn all_failed(gaps: &[Gap], failure: &Failure) -> Delivered {
     Delivered { outcomes: gaps.iter().map(|gap| (gap.id, Outcome::Failed(failure.clone()))).collect(), ..Delivered::default() }
+}
+
+/// Nothing is left but to count it. Until then its slot is not free: what starts there would fail the same way, when this one
+/// may be what opens a breaker (`a_collector_that_crashes_on_everything_starts_no_more_often_than_its_breaker_lets_it`).
+fn only_failed(report: &Report, items: usize) -> bool {
+    let are_all_named = report.items.len() >= items;
+    report.items.iter().all(|item| matches!(item.said, Said::Failed(_))) && (are_all_named || matches!(report.rest, Rest::Failed(_)))
 }
 
 /// The last lines of a log, at most 2 KiB.

@@ -3,14 +3,15 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use adce_core::gap::Outcome;
+use adce_core::gap::{Failure, Fault, Outcome};
 use adce_core::ids::{AttemptId, FencingToken, Uuid};
-use adce_core::ports::{ItemReport, Report, Said, Store, StoreError};
+use adce_core::ports::{ItemReport, Report, Rest, Said, Store, StoreError};
 use adce_core::record::{AttemptRecord, Change, Lease};
-use adce_engine::{EngineError, Interrupt};
-use support::{Notes, Place, until};
-use tokio::sync::Semaphore;
+use adce_engine::{EngineError, Interrupt, Query};
+use support::{Notes, Place, Scene, until};
+use tokio::sync::{Semaphore, watch};
 
 fn one_after_the_other() -> Place {
     slots(1)
@@ -39,7 +40,7 @@ async fn a_panic_of_an_attempt_ends_the_run_as_a_bug_and_loses_nothing() {
 
 #[tokio::test]
 async fn who_waits_for_a_retry_did_not_wait_for_a_first_start() {
-    let hour = std::time::Duration::from_secs(3_600);
+    let hour = Duration::from_secs(3_600);
     let mut place = Place::new(
         "datasets:\n  web:\n    key: web/{number}.txt\n    for: number\n    collector:\n      command: [unused]\n      \
          retry: { attempts: 3, backoff: 1h..1h }\n",
@@ -56,6 +57,85 @@ async fn who_waits_for_a_retry_did_not_wait_for_a_first_start() {
     let ending = running.end().await.unwrap();
     assert!(ending.cycle.complete && ending.snapshot.totals.attempts == 4);
     assert!(ending.longest_wait < hour, "{:?}", ending.longest_wait);
+}
+
+fn crashed() -> Report {
+    let failure = Failure { fault: Fault::Collector, message: "it crashed".into(), retry_after_s: None };
+    Report { ended: "scripted".into(), rest: Rest::Failed(failure), ..Report::default() }
+}
+
+/// In the slot of the third that crashes nothing starts before it is counted.
+#[tokio::test]
+async fn a_collector_that_crashes_on_everything_starts_no_more_often_than_its_breaker_lets_it() {
+    // With two slots the fourth is under way when the third crashes.
+    for (slots, attempts) in [(1, 3), (2, 4)] {
+        let place = Place::new(&format!(
+            "  letter: [a, b, c]\ndatasets:\n  web:\n    key: web/{{number}}-{{letter}}.txt\n    for: [number, letter]\n    collector:\n      \
+             command: [unused]\n      breaker: {{ failures: 3, cooldown: 10m }}\nengine: {{ max_concurrent: {slots} }}\n"
+        ));
+        let (begun, clock) = (watch::Sender::new(0), place.clock.clone());
+        let script = move |scene: Scene| {
+            begun.send_modify(|begun| *begun += 1);
+            let (mut seen, clock) = (begun.subscribe(), clock.clone());
+            async move {
+                seen.wait_for(|begun| *begun >= attempts.min(scene.number + slots)).await.unwrap();
+                // Longer than a slot is kept for.
+                clock.advance(Duration::from_secs(1));
+                crashed()
+            }
+        };
+        let ending = place.run(script).await.end().await.unwrap();
+        assert_eq!((ending.snapshot.totals.attempts, ending.snapshot.gaps.held), (attempts as u64, 9 - attempts as u64), "{slots} slots");
+    }
+}
+
+/// Its rows are the items; what failed is tried again after a minute.
+const ROWS: &str = "  row: { table: rows.csv, id: row }\ndatasets:\n  web:\n    key: web/{row}.txt\n    for: row\n    collector:\n      \
+    command: [unused]\n      batch: { size: 3 }\n      retry: { attempts: 3, backoff: 1m..1m }\n";
+
+/// No look closes a gap that is being tried, and the next look may be far away.
+#[tokio::test]
+async fn an_item_that_leaves_while_it_is_tried_is_let_go_by_the_next_attempt_and_the_others_go_on() {
+    let mut place = Place::beside(&[("rows.csv", "row\n1\n2\n3\n")], ROWS);
+    place.max_wait = Duration::from_secs(600);
+    let (may_end, tried) = (Arc::new(Semaphore::new(0)), Notes::default());
+    let (ends, noted) = (may_end.clone(), tried.clone());
+    let script = move |scene: Scene| {
+        noted.lock().unwrap().push(scene.order.items.iter().map(|item| item.key.clone()).collect::<Vec<_>>());
+        let ends = ends.clone();
+        async move {
+            if scene.number > 0 {
+                return scene.staged();
+            }
+            ends.acquire().await.unwrap().forget();
+            crashed()
+        }
+    };
+    let running = place.run(script).await;
+    running.have_begun(1).await;
+    place.write("rows.csv", "row\n1\n2\n");
+    place.clock.advance(Duration::from_secs(15 * 60));
+    until("it is known that a row is gone", async || {
+        running.handle.ask(Query::Status).await.expect("the engine runs").snapshot.datasets[0].expected == 2
+    })
+    .await;
+    may_end.add_permits(1);
+    until("all of them wait", async || place.store.load().await.unwrap().gaps.iter().all(|gap| gap.progress.next_try.is_some())).await;
+    assert_eq!(place.gaps().await, ["web/1.txt", "web/2.txt", "web/3.txt"]);
+    place.clock.advance(Duration::from_secs(60));
+    let ending = running.end().await.unwrap();
+    assert_eq!(*tried.lock().unwrap(), [vec!["web/1.txt", "web/2.txt", "web/3.txt"], vec!["web/1.txt", "web/2.txt"]]);
+    assert_eq!((ending.cycle.complete, place.gaps().await), (true, Vec::<String>::new()));
+}
+
+#[tokio::test]
+async fn an_item_that_leaves_between_two_attempts_is_let_go_by_the_next_look() {
+    let place = Place::beside(&[("rows.csv", "row\n1\n2\n3\n")], ROWS);
+    let run = async || place.run(async |_| crashed()).await.end().await.unwrap().snapshot.totals.attempts;
+    assert_eq!((run().await, place.gaps().await.len()), (1, 3));
+    place.write("rows.csv", "row\n1\n2\n");
+    assert_eq!(run().await, 0, "they wait for their retry");
+    assert_eq!(place.gaps().await, ["web/1.txt", "web/2.txt"]);
 }
 
 /// What an engine does that took the state over meanwhile: it ends the lease, and gives the gaps to somebody else.
@@ -145,7 +225,7 @@ async fn asked_to_drain_it_starts_nothing_and_asked_to_stop_it_ends_what_runs() 
 #[tokio::test]
 async fn an_object_that_somebody_takes_away_three_times_a_day_is_left_alone_until_a_day_has_passed_or_somebody_says_so() {
     let place = one_after_the_other();
-    let hour = std::time::Duration::from_secs(3_600);
+    let hour = Duration::from_secs(3_600);
     let fills = async || place.run(async |scene| scene.staged()).await.end().await.unwrap();
     for losses in 0..3 {
         let ending = fills().await;

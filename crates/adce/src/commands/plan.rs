@@ -168,6 +168,8 @@ fn keep_failing(sources: &[SourceFigures], foreseen: &Forecast) -> Vec<String> {
 fn pace(bottleneck: queue::Bottleneck, spec: &Spec) -> Bottleneck {
     let queue::Bottleneck { source, value, limit, every, .. } = bottleneck;
     let pace = match every {
+        // How long a request takes, nobody has declared.
+        every if limit.starts_with("in_flight") => format!("{limit}, about {:.0} a second", 1.0 / every.as_secs_f64().max(1e-3)),
         every if every.is_zero() => limit.clone(),
         every if every < Duration::from_secs(1) => format!("{:.0} a second", 1.0 / every.as_secs_f64()),
         every => format!("1 every {:.3} s", every.as_secs_f64()).replace(".000 s", " s"),

@@ -229,6 +229,8 @@ fn told(attempt: &AttemptLine) -> Vec<String> {
     let requests = counted(attempt.requests, "request");
     let ended = match attempt.cut_short {
         true => format!("cut short: its engine was killed, and the next one came {} after its start", precisely(took)),
+        // It was told to end after the one time, and had gone after the other: it is killed only if it does not go by itself.
+        false if attempt.ended.contains(" after ") => format!("{}, gone after {took:.1} s, {requests}", attempt.ended),
         false => format!("{} after {took:.1} s, {requests}", attempt.ended),
     };
     let of = attempt.of.map(|task| format!(" of {task}, which had it then")).unwrap_or_default();

@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn quotas_are_read_in_every_version_of_the_draft() {
-        let cases: [Said<'_>; 14] = [
+        let cases: [Said<'_>; 17] = [
             (&[("RateLimit", "\"default\";r=0;t=50")], vec![(None, None, Some(0), Some(50))]),
             (
                 &[("RateLimit-Policy", "\"basic\";q=100;w=60"), ("RateLimit", "\"basic\";r=20;t=56")],
@@ -333,7 +333,14 @@ mod tests {
             (&[("RateLimit", "\"default\";r=999;pk=:dHJpYWwxMjEzMjM=:")], vec![(None, None, Some(999), None)]),
             (&[("RateLimit-Policy", "\"bytes\";q=65535;qu=\"content-bytes\";w=10"), ("RateLimit", "\"bytes\";r=0;t=9")], vec![]),
             (&[("RateLimit", "limit=100, remaining=50, reset=5")], vec![(Some(100), None, Some(50), Some(5))]),
+            // A quota of nothing is none, however it is told.
             (&[("RateLimit", "limit=0, remaining=50, reset=5")], vec![(None, None, Some(50), Some(5))]),
+            (&[("RateLimit-Limit", "0"), ("RateLimit-Remaining", "7")], vec![(None, None, Some(7), None)]),
+            (&[("RateLimit-Policy", "\"basic\";q=0;w=60")], vec![(None, Some(60), None, None)]),
+            (
+                &[("RateLimit-Policy", "0;w=60"), ("RateLimit", "\"basic\";r=20;t=56")],
+                vec![(None, None, Some(20), Some(56)), (None, Some(60), None, None)],
+            ),
             (
                 &[("RateLimit-Limit", "100"), ("RateLimit-Remaining", "7"), ("RateLimit-Reset", "40")],
                 vec![(Some(100), None, Some(7), Some(40))],

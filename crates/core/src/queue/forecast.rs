@@ -81,7 +81,7 @@ pub struct Bottleneck {
     pub source: Option<String>,
     /// `customer=acme`: of a limit that each value has for itself, the one with most to ask for.
     pub value: Option<String>,
-    /// `per_minute: 20`, `min_delay`, `in_flight`, `slots`.
+    /// `per_minute: 20`, `min_delay`, `in_flight: 2`, `slots`.
     pub limit: String,
     /// One request every so long.
     pub every: Duration,
@@ -421,7 +421,7 @@ fn takes(limits: &Limits, reserve: &Reserve, a_request_takes: Duration, demand: 
     });
     let flight = limits.in_flight.map(|most| {
         let every = a_request_takes / most.max(1);
-        ("in_flight".to_owned(), every, times(every, requests.saturating_sub(u64::from(most))))
+        (format!("in_flight: {most}"), every, times(every, requests.saturating_sub(u64::from(most))))
     });
     windows.chain(delay).chain(flight).collect()
 }

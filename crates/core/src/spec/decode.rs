@@ -7,7 +7,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::problem::{Place, Problem, known_names};
+use super::problem::{Place, Problem, alternatives, did_you_mean, known_names};
 use super::units::FromText;
 use super::yaml::{Node, Scalar, Value};
 
@@ -138,11 +138,13 @@ impl<T: Decode> Slot for Option<T> {
 pub struct Keys {
     pub known: &'static [&'static str],
     pub needed: &'static [bool],
+    /// One of these must be there.
+    pub one_of: &'static [&'static str],
     /// Keys of the language that this version does not have yet.
     pub later: &'static [&'static str],
 }
 
-/// Hands each known entry to `field` and reports all others, and those that are missing.
+/// Hands each known entry to `field` and reports all others, and those that are missing: once, if it is misspelt.
 pub fn decode_map(
     node: &Node,
     trail: &Trail<'_>,
@@ -181,6 +183,8 @@ pub fn decode_map(
                 problems.push(not_supported(&entry.key_at, &format!("{}`{}`", trail.prefix(), entry.key)).hint("remove it"));
             }
             None => {
+                let meant = did_you_mean(&entry.key, keys.known.iter().copied());
+                given.iter_mut().zip(keys.known).filter(|(_, key)| meant == Some(**key)).for_each(|(given, _)| *given = true);
                 let problem = Problem::error(&entry.key_at, format!("{}unknown key `{}`", trail.prefix(), entry.key));
                 // `3,000` between braces is `3` and a key `000`.
                 let number = entry.key.chars().all(|c| c.is_ascii_digit()) && matches!(entry.value.value, Value::Empty);
@@ -192,12 +196,15 @@ pub fn decode_map(
         }
     }
     let has_later = map.entries.iter().any(|entry| keys.later.contains(&entry.key.as_str()));
-    for (at, key) in keys.known.iter().enumerate() {
-        // A key of a later version may stand in for it.
-        if keys.needed[at] && !given[at] && !has_later {
-            problems.push(Problem::error(trail.at, format!("{}`{key}` is missing", trail.prefix())));
-        }
+    // A key of a later version may stand in for it.
+    if has_later {
+        return true;
     }
+    let is_given = |key: &str| keys.known.iter().zip(&given).any(|(known, given)| *known == key && *given);
+    let missing = keys.known.iter().zip(keys.needed).filter(|(key, needed)| **needed && !is_given(key)).map(|(key, _)| format!("`{key}`"));
+    let one_of =
+        (!keys.one_of.is_empty() && !keys.one_of.iter().any(|key| is_given(key))).then(|| alternatives(keys.one_of.iter().copied()));
+    problems.extend(missing.chain(one_of).map(|what| Problem::error(trail.at, format!("{}{what} is missing", trail.prefix()))));
     true
 }
 
@@ -207,7 +214,7 @@ pub fn not_supported(at: &Place, what: &str) -> Problem {
 }
 
 /// One struct definition → the struct, its JSON Schema, its decoder. Fields are `Needed<T>` or `Option<T>`; keys behind
-/// `later` belong to the language and are refused as such.
+/// `later` belong to the language and are refused as such; of those behind `one_of` one must be there.
 macro_rules! raw {
     ($(
         $(#[$about:meta])*
@@ -215,6 +222,7 @@ macro_rules! raw {
             $( $(#[$field_about:meta])* pub $field:ident: $type:ty, )*
         }
         $(later { $($later:ident),* $(,)? })?
+        $(one_of { $($one:ident),* $(,)? })?
     )*) => {$(
         $(#[$about])*
         #[derive(Clone, Debug, Default, schemars::JsonSchema)]
@@ -234,6 +242,7 @@ macro_rules! raw {
                     known: &[$(bare(stringify!($field))),*],
                     needed: &[$(<$type as Slot>::NEEDED),*],
                     later: &[$($(stringify!($later)),*)?],
+                    one_of: &[$($(stringify!($one)),*)?],
                 };
                 let mut raw = $name::default();
                 let is_map = $crate::spec::decode::decode_map(node, trail, problems, &KEYS, |at, value, here, problems| {

@@ -273,6 +273,7 @@ raw! {
         /// Hands the lake's credentials to the command. Default: false.
         pub lake_access: Option<Given<bool>>,
     }
+    one_of { command, http }
 
     /// What one attempt of a command may use. Who uses more is ended, and the attempt has failed.
     pub struct RawResources {

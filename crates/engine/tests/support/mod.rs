@@ -54,8 +54,14 @@ pub struct Running {
 impl Place {
     /// Of a config's parts below `dimensions: number: [1, 2, 3]`.
     pub fn new(parts: &str) -> Self {
+        Place::beside(&[], parts)
+    }
+
+    /// The same, with these files beside the config.
+    pub fn beside(files: &[(&str, &str)], parts: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("lake")).unwrap();
+        files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
         let text = format!("version: 1\nname: scripted\nlake: ./lake\ndimensions:\n  number: [1, 2, 3]\n{parts}");
         let file = ConfigFile { name: "adce.yaml".into(), text };
         let spec = spec::load(&[file], folder.path(), &|_| None, &ConfigFolder::new(folder.path())).spec();
@@ -157,6 +163,11 @@ impl Place {
         list(&self.folder.path().join("lake"), "", &mut names);
         names.sort();
         names
+    }
+
+    /// Somebody writes a file beside the config.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
     /// Somebody takes an object away.

@@ -411,8 +411,11 @@ fn a_breaker_that_opens_between_pick_and_first_request_gives_the_attempt_back() 
 
 #[test]
 fn a_batch_that_meets_a_shut_source_ends_with_what_it_has_and_gives_back_the_rest() {
-    // A short pause is waited for: to begin anew would take longer.
-    for (pause_s, ends) in [(3, false), (30, true)] {
+    // A short pause is waited for: to begin anew would take longer. A breaker is not, for who asks next is its probe.
+    let pause = |seconds| Answer::later(503, RetryAfter::Seconds(seconds));
+    for (answers, by_breaker, ends) in
+        [(vec![pause(3)], false, false), (vec![pause(30)], false, true), (vec![Answer::NotReached; 2], true, true)]
+    {
         let mut world = fetched(3);
         gaps(&mut world, &["a", "b", "c"]);
         let start = world.start(now_at(0));
@@ -420,9 +423,12 @@ fn a_batch_that_meets_a_shut_source_ends_with_what_it_has_and_gives_back_the_res
         assert!(matches!(world.dispatcher.acquire(start.attempt, "espn", now_at(1)), Acquire::Granted { .. }));
         assert_eq!(world.dispatcher.sent(permit, now_at(1)), None);
         world.dispatcher.settle(permit, Settlement::ArrivedBy(now_at(2).boot), now_at(2));
-        world.dispatcher.answered(start.attempt, "espn", Answer::later(503, RetryAfter::Seconds(pause_s)), now_at(2));
+        for answer in answers {
+            world.dispatcher.answered(start.attempt, "espn", answer, now_at(2));
+        }
         let second = world.dispatcher.acquire(start.attempt, "espn", now_at(3));
-        assert_eq!((matches!(second, Acquire::GiveUp { .. }), matches!(second, Acquire::Wait { .. })), (ends, !ends));
+        let (Acquire::GiveUp { gate } | Acquire::Wait { gate, .. }) = &second else { panic!("{second:?}") };
+        assert_eq!((matches!(second, Acquire::GiveUp { .. }), matches!(gate, Gate::Breaker { .. })), (ends, by_breaker), "{second:?}");
         let outcomes = [done(), failed(Fault::Stopped), failed(Fault::Stopped)];
         let outcomes: Vec<_> = start.gaps.iter().map(|gap| gap.id).zip(outcomes).collect();
         world.end_with(start.attempt, &outcomes, now_at(4));
@@ -452,6 +458,21 @@ fn a_command_waits_for_its_source_unless_nothing_else_is_left_and_then_uses_up_n
     assert!(matches!(in_a_moment, Acquire::Wait { .. }), "{in_a_moment:?}");
     world.end(&start, &failed(Fault::Collector), now_at(26_000));
     let progress = world.dispatcher.gaps()[0].progress.clone();
+    assert_eq!((progress.attempts, progress.deferrals), (0, 1), "it is the source's fault");
+}
+
+/// It has not waited before, and met no answer: that it was refused is all that says whose fault its end is.
+#[test]
+fn a_command_that_is_refused_its_first_request_uses_up_no_attempt() {
+    let mut world = World::new(one_source(Charging::EachRequest, 1), now_at(0));
+    gaps(&mut world, &["a", "b"]);
+    let [other, refused] = [world.start(now_at(0)), world.start(now_at(0))];
+    assert!(matches!(world.dispatcher.acquire(other.attempt, "espn", now_at(1)), Acquire::Granted { .. }));
+    world.dispatcher.answered(other.attempt, "espn", Answer::later(429, RetryAfter::Seconds(30)), now_at(2));
+    world.dispatcher.wind_down(true);
+    assert!(matches!(world.dispatcher.acquire(refused.attempt, "espn", now_at(3)), Acquire::GiveUp { .. }));
+    world.end(&refused, &failed(Fault::Collector), now_at(4));
+    let progress = world.dispatcher.gap(refused.gaps[0].id).unwrap().progress;
     assert_eq!((progress.attempts, progress.deferrals), (0, 1), "it is the source's fault");
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::*;
 use crate::ports::Settlement;
-use crate::queue::{Acquire, Charge, Charging, Gate, Idle, Pick, Rules, Start};
+use crate::queue::{Acquire, Charging, Gate, Idle, Pick, Rules, Start};
 use crate::spec::{Limits, PriorityLevel};
 use crate::time::Now;
 
@@ -89,11 +89,13 @@ fn whoever_ranks_above_those_at_work_starts_beside_them() {
     assert_eq!(world.start(now_at(100)).task.key, "pages/000");
 }
 
+/// Whom a permit is enough for waits for none, so it does not give way to the free source.
 #[test]
 fn whoever_needs_one_request_has_it_and_starts() {
     let mut world = World::new(beside_a_free_source(limits(&[per(20, 60)])), now_at(0));
     open(&mut world, "history", PriorityLevel::High, 20, now_at(0));
-    open(&mut world, "single", PriorityLevel::Low, 10, now_at(0));
+    open(&mut world, "single", PriorityLevel::Medium, 10, now_at(0));
+    open(&mut world, "pages", PriorityLevel::Low, 10, now_at(0));
     assert_eq!(world.starts(now_at(0)), ["history/000", "single/000", "single/001", "single/002", "single/003"]);
 }
 
@@ -146,15 +148,31 @@ fn time_that_an_attempt_waits_is_none_of_its_turn() {
     assert_eq!(world.dispatcher.habits.turn((crate::limits::SourceIx(0), 0)), Duration::from_millis(300));
 }
 
+/// Each declares twenty, and of one that made two the next ones are expected to make two, which is there for all of them.
 #[test]
-fn whose_attempts_turn_out_to_make_one_request_each_is_not_kept_back() {
+fn who_starts_next_wants_what_those_before_it_turned_out_to_make() {
     let mut world = World::new(beside_a_free_source(limits(&[per(20, 60)])), now_at(0));
     open(&mut world, "history", PriorityLevel::High, 300, now_at(0));
     let first = world.start(now_at(0));
-    assert!(matches!(first.charge, Charge::First(_)));
+    request(&mut world, &first, 0, 100);
+    request(&mut world, &first, 1_000, 100);
+    world.end(&first, &done(), now_at(1_200));
+    assert_eq!(world.starts(now_at(1_200)).len(), 5);
+}
+
+/// What the config declares of its attempts counts only as long as none is known.
+#[test]
+fn whose_attempts_turn_out_to_make_one_request_each_is_not_kept_back() {
+    let rules = beside_a_free_source(limits(&[per(20, 60)]));
+    let rules = rules.collector("bulk", 20, Charging::EachRequest).dataset("bulks", Some("slow"), Some("bulk"));
+    let mut world = World::new(rules, now_at(0));
+    open(&mut world, "bulks", PriorityLevel::Medium, 100, now_at(0));
+    let first = world.start(now_at(0));
     request(&mut world, &first, 0, 100);
     world.end(&first, &done(), now_at(200));
-    assert_eq!(world.starts(now_at(200)).len(), 5, "twenty items in one request");
+    open(&mut world, "history", PriorityLevel::High, 20, now_at(200));
+    open(&mut world, "pages", PriorityLevel::Low, 10, now_at(200));
+    assert_eq!(world.starts(now_at(200)), ["history/000", "bulks/020", "bulks/040", "bulks/060", "bulks/080"]);
 }
 
 #[test]

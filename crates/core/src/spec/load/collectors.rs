@@ -39,10 +39,8 @@ impl Loader<'_> {
                 self.error_with(at, format!("{what} has both `command` and `http`"), "make two collectors of it");
                 None
             }
-            (None, None) => {
-                self.error(at, format!("{what} has neither `command` nor `http`"));
-                None
-            }
+            // That has been said, or what was wrong with it.
+            (None, None) => None,
         };
         let environment = self.environment(what, raw);
         let default = RetryPolicy::default();
