@@ -20,6 +20,7 @@ use std::time::Duration;
 use adce_core::ids::AttemptId;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
+use crate::everything;
 use crate::launch::Child;
 use crate::process::{Children, Named, Seen};
 
@@ -158,6 +159,7 @@ impl Membership {
             {
                 let mut running = self.orphans.running();
                 if let Some(status) = leader.try_wait()? {
+                    everything::may_be_told();
                     running.remove(&self.attempt);
                     return Ok(status);
                 }

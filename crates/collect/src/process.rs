@@ -6,14 +6,16 @@
 //! Always true: a signal goes to a group only while its leader, dead or alive, is still ours and unreaped, because
 //! only so long can nobody else have its number. What left its group (`setsid`) is ended by [`crate::orphans`].
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adce_core::ids::AttemptId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::launch::Child;
@@ -102,6 +104,59 @@ impl Seen {
 
     pub(crate) fn is_of(&self, attempt: AttemptId) -> bool {
         self.named() == Named::After(attempt)
+    }
+
+    /// Sends it a signal, and nobody who has been given its number since. `None`: it has ended by itself, or the kernel
+    /// lets nobody follow it. Who may not be signalled is found to be there still.
+    pub(crate) fn signal(&self, signal: Signal) -> Option<OwnedFd> {
+        let process = rustix::process::pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
+        if Seen::by_pid(self.pid)?.start_ticks != self.start_ticks {
+            return None;
+        }
+        let _ = rustix::process::pidfd_send_signal(&process, signal);
+        Some(process)
+    }
+}
+
+/// Those of `all` that descend from one of `ancestors`, and these themselves. Dead ones count as parents: they may have
+/// been alive when their children were looked at.
+pub(crate) fn descendants(all: &[Seen], ancestors: HashSet<i32>) -> HashSet<i32> {
+    let mut found = ancestors;
+    loop {
+        let of_them = all.iter().filter(|seen| found.contains(&seen.parent) && !found.contains(&seen.pid));
+        let of_them: Vec<i32> = of_them.map(|seen| seen.pid).collect();
+        if of_them.is_empty() {
+            return found;
+        }
+        found.extend(of_them);
+    }
+}
+
+/// Waits for the end of a process.
+pub(crate) fn is_gone(process: &OwnedFd, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], left.as_ref()) {
+            Ok(ended) => return ended > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Somebody whose end can be waited for, whoever's child it is.
+pub struct Followed(OwnedFd);
+
+impl Followed {
+    /// Its number must be its own until this returns.
+    pub fn by_pid(pid: i32) -> io::Result<Self> {
+        let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Followed(rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
+    }
+
+    pub fn has_ended_by(&self, deadline: Instant) -> bool {
+        is_gone(&self.0, deadline)
     }
 }
 
