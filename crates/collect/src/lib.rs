@@ -10,6 +10,7 @@ mod command;
 mod enclosure;
 mod everything;
 mod http;
+mod kin;
 mod launch;
 mod orphans;
 mod predecessor;

@@ -87,6 +87,14 @@ impl Orphans {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// All of them, the dead ones among them. Nobody is reaped.
+    pub(crate) fn adopted(&self) -> Vec<Seen> {
+        if !self.adopts {
+            return Vec::new();
+        }
+        self.children.now().into_iter().filter(|pid| !self.others.contains(pid)).filter_map(Seen::by_pid).collect()
+    }
+
     /// Reaps the dead ones. `Err`: so many may be orphans, or leaders that are being started.
     fn living(&self, running: &HashMap<AttemptId, Leader>) -> Result<Vec<Seen>, usize> {
         if !self.adopts {

@@ -106,11 +106,16 @@ impl Seen {
         self.named() == Named::After(attempt)
     }
 
+    /// Whether that is this process, and not another one that was given its number.
+    pub(crate) fn is_same(&self, other: &Seen) -> bool {
+        (self.pid, self.start_ticks) == (other.pid, other.start_ticks)
+    }
+
     /// Sends it a signal, and nobody who has been given its number since. `None`: it has ended by itself, or the kernel
     /// lets nobody follow it. Who may not be signalled is found to be there still.
     pub(crate) fn signal(&self, signal: Signal) -> Option<OwnedFd> {
         let process = rustix::process::pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
-        if Seen::by_pid(self.pid)?.start_ticks != self.start_ticks {
+        if !Seen::by_pid(self.pid)?.is_same(self) {
             return None;
         }
         let _ = rustix::process::pidfd_send_signal(&process, signal);
@@ -256,11 +261,6 @@ impl Group {
         }
     }
 
-    /// Members that still run; the leader among them unless it has ended.
-    pub(crate) fn living(&self) -> usize {
-        Seen::living_in(self.id).len()
-    }
-
     /// Kills what is left of the group, reaps the leader and waits until nobody of the group runs any more. Returns
     /// how many would not go within a while: only a process that hangs in the kernel can do that.
     pub(crate) async fn end(&mut self) -> io::Result<(ExitStatus, usize)> {
@@ -336,12 +336,12 @@ const LOOKS_AT_THE_NAMELESS: u32 = 4;
 
 /// Between one look and the next: 1 ms, soon 50, for about ten seconds in all.
 #[derive(Default)]
-struct Pauses {
+pub(crate) struct Pauses {
     so_far: u32,
 }
 
 impl Pauses {
-    fn next(&mut self) -> Option<Duration> {
+    pub(crate) fn next(&mut self) -> Option<Duration> {
         const LONGEST: Duration = Duration::from_millis(50);
         const AT_MOST: u32 = 200;
         self.so_far += 1;
