@@ -5,9 +5,13 @@
 //! hands every process below it that loses its parent to the guardian (`PR_SET_CHILD_SUBREAPER`), so after the engine's
 //! end all that is left of it are the guardian's children, and theirs once these are dead.
 //!
-//! Always true: when the guardian is gone by itself, nothing that its engine started runs any more
-//! (`nothing_outlives_a_killed_engine`); when the guardian is killed, the engine is, too (`PR_SET_PDEATHSIG`), and the
-//! rest is left to the next start.
+//! The guardian is the process that its user knows, so it is killed as well. Nobody is above it, so then it is the
+//! engine that ends all that it has started, on a thread that does nothing else, and dies: whatever state it is in, as if
+//! it had been killed at that moment.
+//!
+//! Always true: when either of the two is gone, the other one ends what the engine had started, and itself
+//! (`nothing_outlives_a_killed_engine`, `nothing_outlives_a_killed_guardian`). Only what outlives both, killed in the
+//! same moment, is left to the next start.
 //!
 //! It has one thread and reads neither config nor state. A signal that is sent to it alone is handed on to the engine;
 //! one of the terminal reaches the engine by itself, for both are of one group. How often that is, [`crate::interrupts`]
@@ -19,7 +23,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
-use adce_collect::Children;
+use adce_collect::{Children, Followed};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -47,8 +51,8 @@ pub fn in_other_words(signal: Signal) -> Signal {
     }
 }
 
-/// Whether this process was started as an engine by its guardian. If so, it dies with it from now on. Call it before
-/// there is a second thread.
+/// Whether this process was started as an engine by its guardian. If so, it dies with it from now on, and all that it
+/// will have started before it. Call it before there is a second thread.
 pub fn is_above() -> bool {
     let Some(guardian) = std::env::var_os(ANNOUNCEMENT) else { return false };
     // SAFETY: nobody else reads or writes the environment, for there is no other thread yet.
@@ -60,7 +64,21 @@ pub fn is_above() -> bool {
     }
     // They were blocked by the guardian, and masks are inherited.
     let _ = watched().thread_unblock();
+    // Where the kernel lets nobody be followed, it is killed with its guardian, and what it has started lives on.
+    let _ = follow(getppid());
     true
+}
+
+/// Nothing has been started yet, so until the last line it may as well be killed with its guardian.
+fn follow(guardian: Pid) -> io::Result<()> {
+    let guardian = Followed::by_pid(guardian.as_raw())?;
+    std::thread::Builder::new().name("guardian".into()).spawn(move || {
+        while !guardian.has_ended_by(Instant::now() + Duration::from_secs(3_600)) {}
+        adce_collect::end_everything(PATIENCE);
+        let _ = raise(Signal::SIGKILL);
+    })?;
+    // An engine that was stopped would end nobody.
+    Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGCONT)?)
 }
 
 /// Starts this program once more, as the engine, and waits until nothing of it is left. The error: there is no engine,

@@ -4,7 +4,9 @@ mod support;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
+use adce_collect::Followed;
 use support::place::{Place, children_of, engine_of, said, signal, wait_for};
 
 /// The first attempt leaves its group for good: it starts a daemon (`setsid`, and its parent is gone) and a child in a
@@ -34,7 +36,7 @@ fn nothing_was_left(place: &Place) {
     was_collected(place);
 }
 
-/// What lost guardian and engine is the child of the system's first process, which reaps it when it likes.
+/// What has lost guardian and engine is the child of the system's first process, which reaps it when it likes.
 fn nothing_ran(place: &Place) {
     let alive = place.read("alive");
     assert_eq!(alive.lines().filter(|state| *state != "Z").count(), 0, "at the second attempt these lived: {alive}");
@@ -98,16 +100,33 @@ fn nothing_outlives_a_killed_engine() {
     nothing_was_left(&place);
 }
 
-#[test]
-fn what_outlives_a_killed_guardian_is_gone_before_anything_starts_again() {
+/// The guardian alone is killed, and then nobody starts anything. `before` is done to the engine.
+fn the_guardian_is_killed(before: impl FnOnce(i32)) {
     let (place, mut guardian) = at_work();
-    let engine = engine_of(&guardian).to_string();
+    let engine = engine_of(&guardian);
+    let all = ["daemon", "child", "scraper"].map(|name| place.read(name).trim().parse().expect("a number"));
+    let all = all.into_iter().chain([engine]).map(|pid| (pid, Followed::by_pid(pid).expect("it runs")));
+    let all: Vec<(i32, Followed)> = all.collect();
+    before(engine);
     guardian.kill().expect("SIGKILL");
     guardian.wait().expect("it ends");
-    wait_for("the engine to go with its guardian", || !is_there(&engine));
-    assert!(is_there(&place.read("daemon")), "nobody is left to end it");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for (pid, process) in all {
+        assert!(process.has_ended_by(deadline), "{pid} outlived the guardian");
+    }
+    assert!(!place.has("alive"), "what the dying engine ended counted as failed, and was tried again");
     place.adce(&["run"]).ends_with(0);
     nothing_ran(&place);
+}
+
+#[test]
+fn nothing_outlives_a_killed_guardian() {
+    the_guardian_is_killed(|_| {});
+}
+
+#[test]
+fn an_engine_that_stands_still_goes_with_its_guardian_all_the_same() {
+    the_guardian_is_killed(|engine| signal("-STOP", engine));
 }
 
 #[test]

@@ -27,6 +27,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitOptions};
 
+use crate::everything::Starting;
+
 /// What is to run, and where.
 pub(crate) struct Plan {
     program: CString,
@@ -92,6 +94,7 @@ impl Plan {
         let (argv, environment) = (self.argv.pointers(), self.environment.pointers());
         let mut stack = vec![0_u8; STACK_BYTES];
         let mut why = None;
+        let _starting = Starting::one();
         let child = Box::new(|| {
             let Err(errno) = self.become_it(ends, &argv, &environment, on_the_way);
             why = Some(errno);

@@ -3,12 +3,14 @@
 //! Both turn an order into a report of what was staged and what upstream said. They never touch the lake and decide
 //! nothing about retries: whoever gave the order checks, publishes and records.
 //!
-//! Everything that an order started is gone when its report is there. What a killed engine left is ended by
-//! [`end_predecessors`] and [`end_strays`].
+//! Everything that an order started is gone when its report is there. An engine whose guardian is gone ends all of it
+//! by [`end_everything`]; what a killed engine left is ended by [`end_predecessors`] and [`end_strays`].
 
 mod command;
 mod enclosure;
+mod everything;
 mod http;
+mod kin;
 mod launch;
 mod orphans;
 mod predecessor;
@@ -30,10 +32,11 @@ use async_trait::async_trait;
 
 use crate::command::Commands;
 pub use crate::enclosure::can_enclose;
+pub use crate::everything::end_everything;
 use crate::http::Fetches;
 pub use crate::http::Upstream;
 pub use crate::predecessor::{EndedGroup, end_predecessors};
-pub use crate::process::Children;
+pub use crate::process::{Children, Followed};
 pub use crate::strays::{EndedStrays, end_strays};
 
 /// How attempts are run, apart from what the config says of each collector.

@@ -20,6 +20,7 @@ use std::time::Duration;
 use adce_core::ids::AttemptId;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
+use crate::everything;
 use crate::launch::Child;
 use crate::process::{Children, Named, Seen};
 
@@ -84,6 +85,14 @@ impl Orphans {
 
     fn running(&self) -> MutexGuard<'_, HashMap<AttemptId, Leader>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them, the dead ones among them. Nobody is reaped.
+    pub(crate) fn adopted(&self) -> Vec<Seen> {
+        if !self.adopts {
+            return Vec::new();
+        }
+        self.children.now().into_iter().filter(|pid| !self.others.contains(pid)).filter_map(Seen::by_pid).collect()
     }
 
     /// Reaps the dead ones. `Err`: so many may be orphans, or leaders that are being started.
@@ -158,6 +167,7 @@ impl Membership {
             {
                 let mut running = self.orphans.running();
                 if let Some(status) = leader.try_wait()? {
+                    everything::may_be_told();
                     running.remove(&self.attempt);
                     return Ok(status);
                 }

@@ -6,14 +6,16 @@
 //! Always true: a signal goes to a group only while its leader, dead or alive, is still ours and unreaped, because
 //! only so long can nobody else have its number. What left its group (`setsid`) is ended by [`crate::orphans`].
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adce_core::ids::AttemptId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::launch::Child;
@@ -102,6 +104,64 @@ impl Seen {
 
     pub(crate) fn is_of(&self, attempt: AttemptId) -> bool {
         self.named() == Named::After(attempt)
+    }
+
+    /// Whether that is this process, and not another one that was given its number.
+    pub(crate) fn is_same(&self, other: &Seen) -> bool {
+        (self.pid, self.start_ticks) == (other.pid, other.start_ticks)
+    }
+
+    /// Sends it a signal, and nobody who has been given its number since. `None`: it has ended by itself, or the kernel
+    /// lets nobody follow it. Who may not be signalled is found to be there still.
+    pub(crate) fn signal(&self, signal: Signal) -> Option<OwnedFd> {
+        let process = rustix::process::pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
+        if !Seen::by_pid(self.pid)?.is_same(self) {
+            return None;
+        }
+        let _ = rustix::process::pidfd_send_signal(&process, signal);
+        Some(process)
+    }
+}
+
+/// Those of `all` that descend from one of `ancestors`, and these themselves. Dead ones count as parents: they may have
+/// been alive when their children were looked at.
+pub(crate) fn descendants(all: &[Seen], ancestors: HashSet<i32>) -> HashSet<i32> {
+    let mut found = ancestors;
+    loop {
+        let of_them = all.iter().filter(|seen| found.contains(&seen.parent) && !found.contains(&seen.pid));
+        let of_them: Vec<i32> = of_them.map(|seen| seen.pid).collect();
+        if of_them.is_empty() {
+            return found;
+        }
+        found.extend(of_them);
+    }
+}
+
+/// Waits for the end of a process.
+pub(crate) fn is_gone(process: &OwnedFd, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], left.as_ref()) {
+            Ok(ended) => return ended > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Somebody whose end can be waited for, whoever's child it is.
+pub struct Followed(OwnedFd);
+
+impl Followed {
+    /// Its number must be its own until this returns.
+    pub fn by_pid(pid: i32) -> io::Result<Self> {
+        let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Followed(rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
+    }
+
+    pub fn has_ended_by(&self, deadline: Instant) -> bool {
+        is_gone(&self.0, deadline)
     }
 }
 
@@ -201,11 +261,6 @@ impl Group {
         }
     }
 
-    /// Members that still run; the leader among them unless it has ended.
-    pub(crate) fn living(&self) -> usize {
-        Seen::living_in(self.id).len()
-    }
-
     /// Kills what is left of the group, reaps the leader and waits until nobody of the group runs any more. Returns
     /// how many would not go within a while: only a process that hangs in the kernel can do that.
     pub(crate) async fn end(&mut self) -> io::Result<(ExitStatus, usize)> {
@@ -281,12 +336,12 @@ const LOOKS_AT_THE_NAMELESS: u32 = 4;
 
 /// Between one look and the next: 1 ms, soon 50, for about ten seconds in all.
 #[derive(Default)]
-struct Pauses {
+pub(crate) struct Pauses {
     so_far: u32,
 }
 
 impl Pauses {
-    fn next(&mut self) -> Option<Duration> {
+    pub(crate) fn next(&mut self) -> Option<Duration> {
         const LONGEST: Duration = Duration::from_millis(50);
         const AT_MOST: u32 = 200;
         self.so_far += 1;

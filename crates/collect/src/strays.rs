@@ -15,10 +15,9 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use adce_core::ids::AttemptId;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::Signal;
 
-use crate::process::{Named, Seen};
+use crate::process::{Named, Seen, descendants, is_gone};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndedStrays {
@@ -47,7 +46,7 @@ pub fn end_strays(attempts: &HashSet<AttemptId>, patience: Duration) -> EndedStr
             ended.survivors.extend(strays.iter().map(|stray| stray.pid));
             return ended;
         }
-        let dying: Vec<(i32, OwnedFd)> = strays.iter().filter_map(|stray| Some((stray.pid, kill(stray)?))).collect();
+        let dying: Vec<(i32, OwnedFd)> = strays.iter().filter_map(|stray| Some((stray.pid, stray.signal(Signal::KILL)?))).collect();
         for (pid, process) in dying {
             match is_gone(&process, deadline) {
                 true => ended.killed.push(pid),
@@ -61,15 +60,8 @@ pub fn end_strays(attempts: &HashSet<AttemptId>, patience: Duration) -> EndedStr
 fn strays_of(attempts: &HashSet<AttemptId>) -> Vec<Seen> {
     let living: Vec<Seen> = Seen::all().into_iter().filter(|seen| !seen.dead && !seen.of_the_kernel).collect();
     let is_one = |seen: &&Seen| matches!(name_of(seen), Named::After(attempt) if attempts.contains(&attempt));
-    let mut found: HashSet<i32> = living.iter().filter(is_one).map(|seen| seen.pid).collect();
-    loop {
-        let of_them = living.iter().filter(|seen| found.contains(&seen.parent) && !found.contains(&seen.pid));
-        let of_them: Vec<i32> = of_them.map(|seen| seen.pid).collect();
-        if of_them.is_empty() {
-            break;
-        }
-        found.extend(of_them);
-    }
+    let of_attempts = living.iter().filter(is_one).map(|seen| seen.pid).collect();
+    let mut found = descendants(&living, of_attempts);
     let mut spared = Some(std::process::id() as i32);
     while let Some(pid) = spared {
         found.remove(&pid);
@@ -91,26 +83,3 @@ fn name_of(seen: &Seen) -> Named {
 
 /// The kernel needs less than a millisecond to begin a program, unless the machine is very busy.
 const LONGEST_START: Duration = Duration::from_secs(2);
-
-/// `None`: it has ended by itself, or the kernel lets nobody follow it.
-fn kill(stray: &Seen) -> Option<OwnedFd> {
-    let process = rustix::process::pidfd_open(Pid::from_raw(stray.pid)?, PidfdFlags::empty()).ok()?;
-    if Seen::by_pid(stray.pid)?.start_ticks != stray.start_ticks {
-        return None;
-    }
-    // Who may not be killed is found to be there still.
-    let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
-    Some(process)
-}
-
-fn is_gone(process: &OwnedFd, deadline: Instant) -> bool {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).ok();
-        match poll(&mut [PollFd::new(process, PollFlags::IN)], left.as_ref()) {
-            Ok(ended) => return ended > 0,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return false,
-        }
-    }
-}

@@ -239,28 +239,55 @@ async fn a_scraper_that_ignores_sigterm_is_killed_after_the_grace() {
     assert_eq!((report.ended.as_str(), rest_failure(&report).fault), ("stopped", Fault::Stopped));
 }
 
-#[tokio::test]
-async fn within_the_grace_a_whole_group_may_finish_what_it_does() {
-    // The leader dies at once, and no pipe is held any more; its child then has work left.
+/// The leader dies at once, and no pipe is held any more; its child then does `work`, when it is told to end.
+fn with_work_left(leaves: &str, work: &str) -> Attempt {
     let script = r#"echo '{"adce":1,"key":"k","outcome":"done"}'; exec python3 -c '
 import os, signal
 leader, out = os.getpid(), os.environ["ADCE_OUT"]
+def count():
+    with open(out + "/k", "w") as file:
+        for number in range(200_000): print(number, file=file, flush=True)
 if os.fork() == 0:
+    LEAVES
     for pipe in (1, 2): os.close(pipe)
     def finish(*_):
         while os.getppid() == leader: pass
-        with open(out + "/k", "w") as file:
-            for number in range(200_000): print(number, file=file, flush=True)
+        WORK
         os._exit(0)
     signal.signal(signal.SIGTERM, finish)
+    print(os.getpid(), file=open(out + "/../child", "w"))
     open(out + "/../ready", "w")
 while True: signal.pause()
 '"#;
-    let attempt = Attempt::sh(script, &["k", "l"]);
-    let button = Button::new();
-    let report = attempt.run_and_when_ready(button.clone(), || button.press()).await;
-    assert!(staged_text(&report, "k").ends_with("\n199999\n"), "it was not left to finish");
-    assert_eq!((report.ended.as_str(), rest_failure(&report).fault), ("stopped", Fault::Stopped));
+    Attempt::sh(&script.replace("LEAVES", leaves).replace("WORK", work), &["k", "l"])
+}
+
+/// In its group, and in a session of its own.
+const WAYS_TO_LEAVE: [&str; 2] = ["pass", "os.setsid()"];
+
+#[tokio::test]
+async fn within_the_grace_a_whole_attempt_may_finish_what_it_does() {
+    // It does it itself, or starts somebody who does, and who was not there to be told.
+    let starts_another = "if os.fork() == 0: signal.signal(signal.SIGTERM, signal.SIG_DFL); count(); os._exit(0)\n        os.wait()";
+    for (leaves, work) in WAYS_TO_LEAVE.iter().flat_map(|leaves| [(leaves, "count()"), (leaves, starts_another)]) {
+        let attempt = with_work_left(leaves, work);
+        let button = Button::new();
+        let report = attempt.run_and_when_ready(button.clone(), || button.press()).await;
+        assert!(staged_text(&report, "k").ends_with("\n199999\n"), "{leaves}, {work}: it was not left to finish");
+        assert_eq!((report.ended.as_str(), rest_failure(&report).fault), ("stopped", Fault::Stopped));
+    }
+}
+
+#[tokio::test]
+async fn after_the_grace_nobody_is_left() {
+    for leaves in WAYS_TO_LEAVE {
+        let attempt = with_work_left(leaves, "while True: signal.pause()");
+        let button = Button::new();
+        let run = attempt.run_and_when_ready(button.clone(), || button.press());
+        let (report, ()) = tokio::join!(run, attempt.clock.pass_when_somebody_sleeps(Some(GRACE)));
+        assert_eq!((report.ended.as_str(), rest_failure(&report).fault), ("stopped", Fault::Stopped));
+        assert!(!runs(read_pid(&attempt.path("child")).unwrap()), "{leaves}: it lives on");
+    }
 }
 
 #[tokio::test]

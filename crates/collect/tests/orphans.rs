@@ -7,18 +7,24 @@ use std::time::Duration;
 
 use adce_collect::{Children, Collectors};
 use adce_core::ports::{Collect, Report};
-use adce_core::spec::How;
+use adce_core::spec::{Collector, How, Resources};
 use support::*;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// This process adopts what loses its parent, as an engine does: one test at a time.
 async fn adopting() -> (MutexGuard<'static, ()>, Arc<Collectors>) {
+    let (guard, collectors, _) = adopting_at_hand().await;
+    (guard, collectors)
+}
+
+async fn adopting_at_hand() -> (MutexGuard<'static, ()>, Arc<Collectors>, Arc<HandClock>) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
     let guard = ONE_AT_A_TIME.lock().await;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let setting = adce_collect::Setting { briefly: Duration::from_millis(50), ..setting() };
-    (guard, Arc::new(Collectors::new(setting, Vec::new(), Arc::new(NoPermits), HandClock::new())))
+    let clock = HandClock::new();
+    (guard, Arc::new(Collectors::new(setting, Vec::new(), Arc::new(NoPermits), clock.clone())), clock)
 }
 
 /// The number of the daemon that the command starts with `prefix`, and what came of the command.
@@ -30,13 +36,19 @@ struct Attempt {
 
 impl Attempt {
     fn start(collectors: &Arc<Collectors>, prefix: &str, then: &str) -> Attempt {
+        Attempt::with_daemon(collectors, prefix, "exec tail -f /dev/null", then, Resources::default())
+    }
+
+    /// `daemon`: what it does.
+    fn with_daemon(collectors: &Arc<Collectors>, prefix: &str, daemon: &str, then: &str, resources: Resources) -> Attempt {
         let (folder, stop, collectors) = (TempDir::new().unwrap(), Button::new(), collectors.clone());
-        let mut order = order(collector(How::Command(Vec::new())), folder.path(), vec![item("k")]);
-        let daemon = folder.path().join("daemon");
+        let collector = Collector { resources, ..collector(How::Command(Vec::new())) };
+        let mut order = order(collector, folder.path(), vec![item("k")]);
+        let noted = folder.path().join("daemon");
         let script = format!(
-            "({prefix} setsid sh -c 'echo $$ > \"$0.new\"; mv \"$0.new\" \"$0\"; exec tail -f /dev/null' {0} > /dev/null 2>&1 &)\n\
+            "({prefix} setsid sh -c 'echo $$ > \"$0.new\"; mv \"$0.new\" \"$0\"; {daemon}' {0} > /dev/null 2>&1 &)\n\
              while [ ! -e {0} ]; do sleep 0.01; done; {then}",
-            daemon.display()
+            noted.display()
         );
         order.argv = ["sh", "-c", &script].map(String::from).to_vec();
         let stopped: adce_core::ports::Stop = stop.clone();
@@ -125,4 +137,38 @@ async fn children_from_before_are_somebody_elses() {
     assert!(older.try_wait().unwrap().is_none(), "it was ended as an orphan");
     older.kill().unwrap();
     older.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_is_told_to_end_and_may_finish_what_it_does() {
+    let (_alone, collectors, _) = adopting_at_hand().await;
+    let works = "trap \"echo finished > $0.finished; exit\" TERM; while :; do sleep 0.01; done";
+    let attempt = Attempt::with_daemon(&collectors, "", works, "exec tail -f /dev/null", Resources::default());
+    let (daemon, finished) = (attempt.daemon().await, path(&attempt.folder, "daemon.finished"));
+    attempt.stop.press();
+    let Attempt { folder, report, .. } = attempt;
+    assert_eq!(in_time("the attempt ends", report).await.unwrap().ended, "stopped");
+    assert!(!is_there(daemon), "a daemon outlived its attempt");
+    assert_eq!(std::fs::read_to_string(finished).unwrap_or_default(), "finished\n", "nobody told it to end");
+    drop(folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_daemon_uses_is_used_by_its_attempt() {
+    let (_alone, collectors, clock) = adopting_at_hand().await;
+    let uses = r#"exec python3 -c "import signal; mine = b\"x\" * 100_000_000; signal.pause()""#;
+    let resources = Resources { memory: Some(50_000_000), ..Resources::default() };
+    let attempt = Attempt::with_daemon(&collectors, "", uses, "exec tail -f /dev/null", resources);
+    let daemon = attempt.daemon().await;
+    let looks = async {
+        loop {
+            clock.pass_when_somebody_sleeps(Some(Duration::from_millis(100))).await;
+        }
+    };
+    let report = tokio::select! {
+        report = attempt.ended() => report,
+        never = looks => never,
+    };
+    assert_eq!(report.ended, "used more than `memory: 50MB`");
+    assert!(!is_there(daemon), "a daemon outlived its attempt");
 }

@@ -66,6 +66,32 @@ while True: signal.pause()
     assert!(failure(&report, "k").message.starts_with("used more than `memory: 150MB`; its staged file of 4 bytes was not trusted"));
 }
 
+/// Ways out of the group that a scraper takes without meaning any harm.
+const OUT_OF_THE_GROUP: [&str; 3] = ["setsid -w", "timeout 1000", "setsid -w env -u ADCE_ATTEMPT"];
+
+#[tokio::test]
+async fn who_has_left_the_group_is_counted_and_ended_all_the_same() {
+    let script = r#"
+import os, signal
+mine = b"x" * 100_000_000
+print(os.getpid(), file=open(os.environ["ADCE_OUT"] + "/../pid", "w"))
+while True: signal.pause()
+"#;
+    for way_out in OUT_OF_THE_GROUP {
+        let attempt = Attempt::sh(&format!("{way_out} python3 -c '{script}'; exit 0"), &["k"]);
+        let attempt = attempt.with(Resources { memory: Some(50_000_000), ..Default::default() });
+        let report = attempt.run_looked_at().await;
+        assert_eq!(report.ended, "used more than `memory: 50MB`", "{way_out}");
+        if let Some(pid) = read_pid(&attempt.path("pid")) {
+            assert!(!runs(pid), "{way_out}: it lives on");
+        }
+        let works = format!("({way_out} sh -c 'while :; do :; done') &");
+        let attempt = Attempt::sh(&format!("{works} {works} wait"), &["k"]);
+        let attempt = attempt.with(Resources { cpu_time: Some(Duration::from_millis(300)), ..Default::default() });
+        assert_eq!(attempt.run_looked_at().await.ended, "used more than `cpu_time: 300ms`", "{way_out}");
+    }
+}
+
 #[tokio::test]
 async fn memory_that_processes_share_is_counted_once() {
     let script = r#"

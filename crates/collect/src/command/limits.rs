@@ -7,13 +7,13 @@
 //!
 //! Memory is watched and not limited. The kernel's limits (RLIMIT_AS, RLIMIT_DATA) count what is mapped and not what is
 //! used: a thread's stack has 8 MiB, a browser maps tens of gigabytes; they count each process alone, and a program to which
-//! memory is refused fails with words of its own, of which nobody can tell that it was a limit. So the group's memory is
-//! looked at ten times a second, pages that several share counted once
+//! memory is refused fails with words of its own, of which nobody can tell that it was a limit. So the memory of the
+//! whole attempt ([`Kin`]) is looked at ten times a second, pages that several share counted once
 //! (`who_uses_too_much_memory_is_ended_and_told`); in a tenth of a second it may pass its limit by as much as it can fill.
 //!
-//! Processor time is both limited and watched: the kernel counts each process, the look all of the group together.
+//! Processor time is both limited and watched: the kernel counts each process, the look all of the attempt together. What a
+//! process used that had lost its parent when it ended is counted by nobody.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,12 +22,10 @@ use adce_core::ports::Order;
 use adce_core::spec::Resources;
 use rustix::process::{Resource, Rlimit};
 
-use crate::process::Seen;
+use crate::kin::Kin;
 
 /// Between two looks at what an attempt uses.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Whoever left the descent of the group's leader is found by every so manieth look, at all processes of the machine.
-const LOOKS_AMONG_ALL: u32 = 10;
 /// A process that does not end by SIGXCPU is killed by the kernel so much processor time later.
 const CPU_GRACE_S: u64 = 5;
 /// In `/proc` a second has 100 ticks, whatever the kernel's own clock does.
@@ -88,14 +86,12 @@ pub(crate) struct Watch {
     resources: Resources,
     /// The file that holds what it prints, if adce does not see that pass.
     printed: Option<PathBuf>,
-    group: i32,
-    looks: u32,
-    members: BTreeSet<i32>,
+    pub(crate) kin: Kin,
 }
 
 impl Watch {
-    pub(crate) fn over(order: &Order, group: i32, printed: Option<&Path>) -> Self {
-        Watch { resources: order.collector.resources, printed: printed.map(Path::to_owned), group, looks: 0, members: [group].into() }
+    pub(crate) fn over(order: &Order, kin: Kin, printed: Option<&Path>) -> Self {
+        Watch { resources: order.collector.resources, printed: printed.map(Path::to_owned), kin }
     }
 
     /// Whether there is anything to look at.
@@ -115,35 +111,16 @@ impl Watch {
         if memory.is_none() && cpu_time.is_none() {
             return None;
         }
-        self.find_members();
+        let members = self.kin.look();
         if let Some(most) = cpu_time
-            && self.members.iter().filter_map(|pid| cpu_time_of(*pid)).sum::<Duration>() > most
+            && members.iter().filter_map(|seen| cpu_time_of(seen.pid)).sum::<Duration>() > most
         {
             return Some(Exceeded::CpuTime(most));
         }
         // What several share is counted for each of them first, because that is cheap to ask; only if that is too much, once.
-        let used = |kilobytes_of: fn(i32) -> Option<u64>| 1_024 * self.members.iter().filter_map(|pid| kilobytes_of(*pid)).sum::<u64>();
+        let used = |kilobytes_of: fn(i32) -> Option<u64>| 1_024 * members.iter().filter_map(|seen| kilobytes_of(seen.pid)).sum::<u64>();
         memory.filter(|most| used(resident) > *most && used(proportional) > *most).map(Exceeded::Memory)
     }
-
-    fn find_members(&mut self) {
-        if self.looks.is_multiple_of(LOOKS_AMONG_ALL) {
-            self.members.extend(Seen::living_in(self.group).iter().map(|seen| seen.pid));
-        }
-        self.looks += 1;
-        let mut to_ask: Vec<i32> = self.members.iter().copied().collect();
-        while let Some(pid) = to_ask.pop() {
-            to_ask.extend(children(pid).into_iter().filter(|child| self.members.insert(*child)));
-        }
-        let is_member = |pid: i32| Seen::by_pid(pid).is_some_and(|seen| seen.group == self.group && !seen.dead);
-        self.members = self.members.iter().copied().filter(|pid| is_member(*pid)).collect();
-    }
-}
-
-fn children(pid: i32) -> Vec<i32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let of_each = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
-    of_each.flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()).collect()
 }
 
 fn resident(pid: i32) -> Option<u64> {

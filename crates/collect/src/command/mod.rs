@@ -55,6 +55,7 @@ use self::staging::Staged;
 pub(crate) use self::staging::own_folder;
 use self::workplaces::Workplaces;
 use crate::Setting;
+use crate::kin::Kin;
 use crate::orphans::Orphans;
 use crate::process::Group;
 use crate::redact::Redactor;
@@ -62,7 +63,7 @@ use crate::redact::Redactor;
 /// So long output is still read after the leader has ended, if somebody else holds the pipe. What the leader itself
 /// wrote is in the pipe by then.
 const DRAIN: Duration = Duration::from_millis(100);
-/// How often the members of a group that was asked to end are counted.
+/// How often those are looked for who were asked to end.
 const MEMBERS_POLL: Duration = Duration::from_millis(20);
 /// Most commands print little; for one that fills this, the buffer grows to what a pipe holds.
 const FIRST_READ_BYTES: usize = 4 << 10;
@@ -177,7 +178,8 @@ impl Commands {
             None => {
                 listener(Told::Started(spawned.record(order.attempt, self.clock.boot_id())));
                 tell_progress(&mut output, listener);
-                let watch = Watch::over(order, spawned.group.id(), place.handover.printed());
+                let kin = Kin::of(order.attempt, spawned.group.id(), self.orphans.clone());
+                let watch = Watch::over(order, kin, place.handover.printed());
                 self.follow(*spawned, &mut output, listener, deadline, &order.collector, watch, &stop).await
             }
         };
@@ -265,7 +267,7 @@ impl Commands {
         listener: Listener<'_>,
         deadline: Boottime,
         collector: &Collector,
-        watch: Watch,
+        mut watch: Watch,
         stop: &Stop,
     ) -> Result<(EndedBy, ExitStatus), Lost> {
         let Collector { timeout, resources, .. } = collector;
@@ -273,22 +275,23 @@ impl Commands {
         let (pipes, listening) = (&mut running.pipes, &mut *output);
         let ended_by = {
             let mut pump = std::pin::pin!(pipes.pump(listening, listener, resources.output));
-            let mut supervise = std::pin::pin!(self.supervise(&running.group, &running.leader, deadline, *timeout, watch, stop));
+            let mut supervise = std::pin::pin!(self.supervise(&running.group, &running.leader, deadline, *timeout, &mut watch, stop));
             tokio::select! {
                 ended_by = &mut supervise => ended_by,
                 pumped = &mut pump => match pumped {
                     None => supervise.await,
-                    Some(exceeded) => {
-                        running.group.kill();
-                        EndedBy::Exceeded(exceeded)
-                    }
+                    Some(exceeded) => EndedBy::Exceeded(exceeded),
                 },
             }
+        };
+        let stuck = match ended_by {
+            EndedBy::Itself => 0,
+            _ => watch.kin.end(&running.group).await,
         };
         // Children in the background may hold the pipes open; they are not waited for.
         running.pipes.drain(output, listener).await;
         let (status, hanging) = match running.group.end().await {
-            Ok(ended) => ended,
+            Ok((status, hanging)) => (status, hanging.max(stuck)),
             Err(why) => return Err(Lost { group: running.group, why }),
         };
         running.pipes.drain(output, listener).await;
@@ -296,14 +299,15 @@ impl Commands {
         Ok((ended_by, status))
     }
 
-    /// Returns when the leader has ended. Asked to end, the whole group gets the time of `grace`.
+    /// Returns when the leader has ended, or whatever is left of the attempt is to be killed. Asked to end, all of it gets
+    /// the time of `grace`.
     async fn supervise(
         &self,
         group: &Group,
         leader: &AsyncFd<OwnedFd>,
         deadline: Boottime,
         timeout: Duration,
-        watch: Watch,
+        watch: &mut Watch,
         stop: &Stop,
     ) -> EndedBy {
         let ended_by = tokio::select! {
@@ -312,28 +316,23 @@ impl Commands {
             () = stop.stopped() => EndedBy::Stop,
             ended_by = self.out_of_time(deadline, timeout, stop) => ended_by,
             ended_by = self.orphans.reap_now_and_then() => ended_by,
-            exceeded = self.exceeded(watch) => EndedBy::Exceeded(exceeded),
+            exceeded = self.exceeded(&mut *watch) => EndedBy::Exceeded(exceeded),
         };
         if let EndedBy::Exceeded(Exceeded::Memory(_) | Exceeded::Output(_)) = ended_by {
             // Asked to end, it could go on using more.
-            group.kill();
-            let _ = leader.readable().await;
             return ended_by;
         }
-        group.terminate();
+        watch.kin.terminate(group);
         let patience = self.clock.now().boot + self.grace;
         tokio::select! {
-            () = nobody_left(group) => {}
-            () = self.clock.sleep_until(patience) => {
-                group.kill();
-                let _ = leader.readable().await;
-            }
+            () = nobody_left(&mut watch.kin) => {}
+            () = self.clock.sleep_until(patience) => {}
         }
         ended_by
     }
 
     /// Returns when it uses more than it may.
-    async fn exceeded(&self, mut watch: Watch) -> Exceeded {
+    async fn exceeded(&self, watch: &mut Watch) -> Exceeded {
         if !watch.is_needed() {
             return std::future::pending().await;
         }
@@ -391,8 +390,8 @@ fn redactor(order: &Order, environment: &ChildEnvironment) -> Redactor {
 }
 
 /// The leader is not reaped meanwhile, so the group's number stays its own.
-async fn nobody_left(group: &Group) {
-    while group.living() > 0 {
+async fn nobody_left(kin: &mut Kin) {
+    while !kin.look_at_all().is_empty() {
         tokio::time::sleep(MEMBERS_POLL).await;
     }
 }
