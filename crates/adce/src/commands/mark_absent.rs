@@ -80,7 +80,8 @@ pub fn run(args: &MarkAbsentArgs, spec: &Arc<Spec>, format: Format, now: Timesta
 fn print(marked: &MarkedAbsent) {
     let MarkedAbsent { key, file, reason, date, by, .. } = marked;
     if marked.already {
-        say!("{key} is in {file} already: {reason} ({date} {by})");
+        let who = [date.as_str(), by.as_str()].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
+        say!("{key} is in {file} already: {reason} ({who})");
     } else {
         say!("{key} is absent from the next look on: {reason}");
         say!("a line was added to {file}; commit it, or take it out to have the object collected again");

@@ -175,7 +175,7 @@ fn pace(bottleneck: queue::Bottleneck, spec: &Spec) -> Bottleneck {
         every => format!("1 every {:.3} s", every.as_secs_f64()).replace(".000 s", " s"),
     };
     let text = match (&source, limit.as_str()) {
-        (None, "slots") => format!("{} slots", spec.engine.max_concurrent),
+        (None, "slots") => counted(spec.engine.max_concurrent.into(), "slot"),
         (None, _) => format!("all sources together, {pace}"),
         (Some(_), _) => value.as_ref().map_or(pace.clone(), |value| format!("{value}, {pace}")),
     };

@@ -105,7 +105,7 @@ fn print(report: &StateReport) {
     report.problems.iter().for_each(|problem| say!("  {problem}"));
     let runs = if report.engine_runs { "an engine runs on it" } else { "no engine runs on it" };
     say!(
-        "{} · {} · format {} · {} and {} of log · {runs}",
+        "{} · {} · format {} · {}, and {} of write-ahead log · {runs}",
         report.name,
         report.lake,
         report.format,

@@ -203,7 +203,7 @@ fn sources(status: &Status) -> Vec<String> {
             line.push_str(&format!("  {would_wait}"));
         }
         if let Some(seconds) = source.next_permit_seconds.filter(|seconds| source.waiting > 0 && *seconds >= 1.0) {
-            line.push_str(&format!("  next permit in {seconds:.1} s"));
+            line.push_str(&format!("  next permit in {}", span(Duration::from_secs_f64(seconds))));
         }
         if let Some(values) = source.values.as_ref().filter(|values| values.waiting > 0) {
             line.push_str(&format!("\n{:names$}  {}", "", values_words(values)));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adce_core::figures::counted;
 use adce_core::ids::{FencingToken, TaskId};
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{Change, History, Lease, Remembered};
@@ -83,7 +84,12 @@ pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
     match format {
         Format::Json => say!("{}", serde_json::to_string(&crate::summary::of(&ending, &here)).unwrap_or_default()),
         Format::Text => {
-            say!("{} of {} attempts collected something; {} requests", totals.attempts - totals.failed, totals.attempts, totals.requests);
+            say!(
+                "{} of {} collected something; {}",
+                totals.attempts - totals.failed,
+                counted(totals.attempts, "attempt"),
+                counted(totals.requests, "request")
+            );
             ending.snapshot.recent.iter().for_each(|failure| say!("failed {}: {}", failure.key, failure.message));
             say!("objects are in {}, logs in {}", folder.display(), folder.join(".adce/logs").display());
         }

@@ -67,10 +67,14 @@ fn said(notice: &Notice) -> Option<String> {
         }
         Notice::Surprise(surprise) => format!("held: {surprise}"),
         Notice::Doubted { source, absences, of, probe_at } => format!(
-            "doubted {source}: {absences} of its last {of} answers are \"no such thing\", which is not believed; one is asked again {probe_at}"
+            "doubted {source}: {absences} of its last {of} answers are \"no such thing\", which is not believed; one is asked again {}",
+            views::clock(*probe_at)
         ),
         Notice::Contested { key, until } => {
-            format!("contested {key}: filled and gone three times in a day; left alone until {until}, or `adce accept {key}`")
+            format!(
+                "contested {key}: filled and gone three times in a day; left alone until {}, or `adce accept {key}`",
+                views::clock(*until)
+            )
         }
     })
 }

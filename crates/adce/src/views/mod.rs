@@ -165,7 +165,7 @@ fn source_state(source: &SourceLine, at: Timestamp) -> (adce_api::SourceState, O
     }
 }
 
-fn clock(at: Timestamp) -> String {
+pub fn clock(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
@@ -392,7 +392,7 @@ const CONTESTED_SHOWN: usize = 10;
 pub fn contested(contested: &[ContestedLine]) -> impl Iterator<Item = LookAt> {
     let named = contested.iter().take(CONTESTED_SHOWN).map(|line| LookAt {
         what: line.key.clone(),
-        text: format!("contested: filled and gone three times in a day, left alone until {}", line.until),
+        text: format!("contested: filled and gone three times in a day, left alone until {}", clock(line.until)),
         command: Some(format!("adce accept {}", line.key)),
     });
     let more = contested.len().checked_sub(CONTESTED_SHOWN).filter(|more| *more > 0).map(|more| LookAt {
