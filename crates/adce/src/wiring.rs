@@ -1,5 +1,6 @@
 //! Which adapters stand behind the engine's ports, and the order in which an engine takes over from a dead one.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,6 +158,10 @@ pub async fn assemble(
     folders: Folders,
 ) -> Result<Wired, Failure> {
     let clock = Arc::new(MachineClock);
+    for folder in [&folders.attempts, &folders.logs] {
+        // What scrapers write and print is for nobody else. Who comes to need a folder says why there is none.
+        let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    }
     let remembered = store.load().await?;
     let inbox = Inbox::default();
     let permits = Arc::new(inbox.permits());

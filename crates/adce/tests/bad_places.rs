@@ -175,6 +175,20 @@ fn what_try_collects_stays_out_of_the_lake() {
 }
 
 #[test]
+fn a_try_names_places_only_where_something_lies() {
+    let place = numbers(5);
+    let tried = |into: &str, script: &str| {
+        let config = place.read("adce.yaml");
+        place.write("other.yaml", &config.replace(r#"echo hello > "$1""#, script));
+        let said = place.adce(&["-c", "other.yaml", "try", "numbers number=003", "--into", into]);
+        ["objects are in", "logs are in"].map(|place| said.out.contains(place))
+    };
+    assert_eq!(tried("silent", "exit 3"), [false, false]);
+    assert_eq!(tried("loud", "echo no; exit 3"), [false, true]);
+    assert_eq!(tried("well", r#"echo hello > "$1""#), [true, false]);
+}
+
+#[test]
 fn only_what_is_selected_is_collected() {
     let place = numbers(10);
     place.adce(&["run", "--select", "number in ['002', '007']"]).ends_with(2);

@@ -86,6 +86,46 @@ fn a_copy_takes_the_place_of_a_damaged_state_with_its_history() {
 }
 
 #[test]
+fn a_copy_into_a_folder_that_is_not_there_names_the_folder() {
+    let place = Place::new(&config("['1']"));
+    place.adce(&["run"]).ends_with(0);
+    let said = place.adce(&["state", "backup", "some where/a.db"]);
+    let expected = "error: there is no folder `some where`\nhint: `mkdir -p 'some where'` makes it; nothing was copied\n";
+    assert_eq!((said.ends_with(64).err.as_str(), place.has("some where")), (expected, false));
+    place.write("some where", "a file");
+    place.adce(&["state", "backup", "some where/a.db"]).ends_with(64).says("there is no folder `some where`");
+}
+
+/// What lies there that others than its owner may do anything with, and the names of all.
+fn open_to_others(place: &Place, folder: &str) -> (Vec<String>, Vec<String>) {
+    use std::os::unix::fs::PermissionsExt;
+    let entries = std::fs::read_dir(place.path(folder)).expect("a folder").map(|entry| entry.expect("an entry"));
+    let named = entries.map(|entry| (entry.file_name().into_string().expect("a name"), entry.metadata().expect("it is there")));
+    let all: Vec<(String, u32)> = named.map(|(name, found)| (name, found.permissions().mode())).collect();
+    let open = all.iter().filter(|(_, mode)| mode & 0o077 != 0).map(|(name, mode)| format!("{name} {mode:o}"));
+    (open.collect(), all.iter().map(|(name, _)| name.clone()).collect())
+}
+
+#[test]
+fn the_state_and_what_lies_beside_it_are_for_its_owner_alone() {
+    let prints = "echo secret; while [ ! -e go ]; do sleep 0.01; done; echo {n} > {out}";
+    let place = Place::new(&config("['1']").replace("echo {n} > {out}", prints));
+    let mut run = place.start(&["run"]);
+    wait_for("an attempt", || place.has("fetched"));
+    let folder = std::fs::metadata(place.path(".adce")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&folder) & 0o777, 0o700);
+    let (open, names) = open_to_others(&place, ".adce");
+    assert_eq!(open, Vec::<String>::new());
+    for name in ["state.db", "state.db-wal", "state.db-shm", "state.db.lock", "control.sock", "logs", "attempts"] {
+        assert!(names.iter().any(|there| there == name), "{name} is not in {names:?}");
+    }
+    place.write("go", "");
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    let (open, logs) = open_to_others(&place, ".adce/logs");
+    assert_eq!((open, logs.len()), (Vec::new(), 1));
+}
+
+#[test]
 fn a_state_is_checked_and_copied_while_an_engine_runs_on_it() {
     let place = Place::new(&config("['1']").replace("echo {n} > {out}", "while [ ! -e go ]; do sleep 0.01; done; echo {n} > {out}"));
     let said = place.adce(&["state", "check"]);

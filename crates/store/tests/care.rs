@@ -179,7 +179,7 @@ async fn nothing_is_replaced_without_being_asked() {
     assert!(std::fs::metadata(place.copy()).unwrap().len() > 4_096);
     assert_eq!(place.names(), ["copy.db"]);
     let nowhere = place.0.path().join("none/copy.db");
-    assert!(matches!(sqlite::backup(&place.state(), &identity(), &nowhere, Overwrite::Never), Err(BackupError::Target(..))));
+    assert!(matches!(sqlite::backup(&place.state(), &identity(), &nowhere, Overwrite::Never), Err(BackupError::NoFolder(_))));
     let none = Place::new();
     assert_eq!(none.back_up(Overwrite::Never).unwrap(), None);
     assert_eq!(none.names(), Vec::<String>::new());

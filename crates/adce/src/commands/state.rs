@@ -15,6 +15,7 @@ use crate::clock::MachineClock;
 use crate::commands::ask;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::program;
 use crate::state_place::StatePlace;
 use crate::wiring;
 
@@ -154,6 +155,10 @@ fn backup(spec: &Spec, to: &Path, force: bool, format: Format) -> Result<Exit, F
         BackupError::Exists(_) => Failure::caused(Exit::Usage, &error).hint("another name, or `--force` to replace it"),
         BackupError::Itself(_) => {
             Failure::caused(Exit::Usage, &error).hint("a copy in its place would take it from under an engine: another name")
+        }
+        BackupError::NoFolder(ref folder) => {
+            let hint = format!("`mkdir -p {}` makes it; nothing was copied", program::words(&[folder.into()]));
+            Failure::caused(Exit::Usage, &error).hint(hint)
         }
         BackupError::Target(..) => Failure::caused(Exit::Unfinished, &error),
     })?;

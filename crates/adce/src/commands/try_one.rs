@@ -61,9 +61,10 @@ pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
     let LakeUrl::Folder(folder) = &here.lake else { return Err(Failure::new(Exit::Bug, "a try goes into a folder")) };
     let real_lake = adce_lake::open(&spec.lake)?;
     let state = wiring::take_state(&spec, &*real_lake).await?;
+    let logs = folder.join(".adce/logs");
     let folders = Folders {
         attempts: folder.join(".adce/attempts"),
-        logs: folder.join(".adce/logs"),
+        logs: logs.clone(),
         authority: StatePlace::of(&spec).authority(),
         answers: folder.join(".adce/answers"),
     };
@@ -91,10 +92,20 @@ pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
                 counted(totals.requests, "request")
             );
             ending.snapshot.recent.iter().for_each(|failure| say!("failed {}: {}", failure.key, failure.message));
-            say!("objects are in {}, logs in {}", folder.display(), folder.join(".adce/logs").display());
+            if totals.filled > 0 {
+                say!("objects are in {}", folder.display());
+            }
+            if is_anything_in(&logs) {
+                say!("logs are in {}", logs.display());
+            }
         }
     }
     Ok(if totals.failed == 0 { Exit::Complete } else { Exit::GapsRemain })
+}
+
+/// Who prints nothing leaves no log.
+fn is_anything_in(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// The same config over an own, empty lake: every item that is due is missing there.

@@ -24,8 +24,10 @@ mod staging;
 mod workplaces;
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -527,7 +529,9 @@ fn report(order: &Order, mut output: Output, ending: Ending, place: Workplace, w
 /// A log that cannot be written costs nobody the work that was done.
 fn write_log(order: &Order, output: &Output) -> Option<PathBuf> {
     let path = order.folder.join("log");
-    match std::fs::write(&path, output.log()?) {
+    let log = output.log()?;
+    let open = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    match open().and_then(|mut file| file.write_all(&log)) {
         Ok(()) => Some(path),
         Err(why) => {
             tracing::warn!(attempt = %order.attempt, %why, "the attempt's log could not be written");

@@ -34,7 +34,9 @@ pub enum BackupError {
     Exists(PathBuf),
     #[error("`{0}` is the state itself, or stands beside it")]
     Itself(PathBuf),
-    #[error("`{0}`: {1}")]
+    #[error("there is no folder `{0}`")]
+    NoFolder(PathBuf),
+    #[error("`{0}` cannot be written")]
     Target(PathBuf, #[source] io::Error),
 }
 
@@ -56,12 +58,16 @@ pub fn backup(path: &Path, identity: &Identity, to: &Path, overwrite: Overwrite)
 fn is_the_state(path: &Path, to: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let real = |path: &Path| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         folder.canonicalize().unwrap_or_else(|_| folder.to_owned()).join(path.file_name().unwrap_or_default())
     };
     let same_file = path.metadata().is_ok_and(|state| to.metadata().is_ok_and(|to| (state.dev(), state.ino()) == (to.dev(), to.ino())));
     let to = real(to);
     same_file || ["", "-wal", "-shm", ".lock"].iter().any(|suffix| real(&with_suffix(path, suffix)) == to)
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The copy under a name that nobody asks for; removed unless it was published. Its maker holds a lock on it, by which
@@ -75,8 +81,11 @@ impl Part {
     fn new(to: &Path) -> Result<Part, BackupError> {
         remove_parts_of_the_dead(to);
         let path = with_suffix(to, &format!(".part-{}", std::process::id()));
+        if !folder_of(to).is_dir() {
+            return Err(BackupError::NoFolder(folder_of(to).to_owned()));
+        }
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|made| made.lock().map(|()| made));
-        let lock = made.map_err(|error| BackupError::Target(path.clone(), error))?;
+        let lock = made.map_err(|error| BackupError::Target(to.to_owned(), error))?;
         Ok(Part { path, _lock: lock })
     }
 
@@ -111,8 +120,7 @@ impl Part {
                 Overwrite::Never => place_new(&self.path, to, |from, to| std::fs::hard_link(from, to))?,
             }
             failpoint::reached(Failpoint::CopyPlaced);
-            let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(folder)?.sync_all()?;
+            File::open(folder_of(to))?.sync_all()?;
             Ok(file.metadata()?.len())
         };
         publish().map_err(|error| match error.kind() {
@@ -149,7 +157,7 @@ fn remove_part(path: &Path) {
 
 /// What copies to the same name have left whose maker was killed: nobody holds a lock on it.
 fn remove_parts_of_the_dead(to: &Path) {
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(to);
     let Some(name) = to.file_name().and_then(|name| name.to_str()) else { return };
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let maker = entry.file_name().to_str().and_then(|part| part.strip_prefix(name)?.strip_prefix(".part-")?.parse::<u32>().ok());

@@ -18,6 +18,7 @@ mod reader;
 mod schema;
 mod writer;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -158,7 +159,7 @@ impl Drop for SqliteStore {
     }
 }
 
-/// The folder is on disk before the state in it is: a power cut must not take both.
+/// The folder is on disk before the state in it is: a power cut must not take both. What is made here is its owner's alone.
 fn make_folder(state: &Path) -> Result<(), StoreError> {
     let folder = match state.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -168,7 +169,7 @@ fn make_folder(state: &Path) -> Result<(), StoreError> {
         if folder.is_dir() {
             return Ok(());
         }
-        std::fs::create_dir_all(folder)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         match folder.parent() {
             Some(above) if !above.as_os_str().is_empty() => std::fs::File::open(above)?.sync_all(),
             _ => Ok(()),

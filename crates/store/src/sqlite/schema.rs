@@ -4,6 +4,8 @@
 //! refused is left as it was (`a_refused_state_is_left_as_it_was`).
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +48,9 @@ enum Found {
 pub(super) fn open_to_write(path: &Path, identity: &Identity, boot_id: &str) -> Result<Connection, StoreError> {
     let was_empty = std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // SQLite would let everybody read a new one, and gives its log and its index the same mode. It also says why there can
+    // be none.
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut db = Connection::open_with_flags(path, flags).map_err(|error| Trouble::from(error).at(path))?;
     let at = |trouble: Trouble| trouble.at(path);
     let ready = db.busy_timeout(PATIENCE).and_then(|()| fold_log_on_close(&db, false));
