@@ -404,6 +404,9 @@ pub struct SourceLimits {
     pub burst: Option<u32>,
     pub min_delay_seconds: Option<f64>,
     pub in_flight: Share,
+    /// Of bodies, sent and received together; `null`: as they come.
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
     pub linger_seconds: f64,
     pub state: SourceState,
     pub until: Option<Timestamp>,

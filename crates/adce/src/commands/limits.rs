@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_api::{LimitsReport, ReserveShare, SourceLimits, ValueNow, ValuesNow};
-use adce_core::figures::{counted, grouped, span};
+use adce_core::figures::{counted, grouped, size, span};
 use adce_core::ports::Clock;
 use adce_core::queue::{Dispatcher, Rules};
 use adce_core::spec::Spec;
@@ -123,6 +123,7 @@ fn words(limits: &SourceLimits, live: bool) -> String {
     words.extend(
         limits.in_flight.of.map(|of| if live { format!("{}/{of} in flight", limits.in_flight.used) } else { format!("{of} in flight") }),
     );
+    words.extend(limits.bytes_per_second.map(|bytes| format!("{} a second", size(bytes))));
     if words.is_empty() {
         words.push("no limits".into());
     }

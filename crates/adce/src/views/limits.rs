@@ -122,6 +122,7 @@ fn declared(limits: &Limits, reserve: &Reserve) -> SourceLimits {
         burst: limits.burst,
         min_delay_seconds: limits.min_delay.map(|delay| delay.as_secs_f64()),
         in_flight: Share { used: 0, of: limits.in_flight },
+        bytes_per_second: limits.bytes_per_second,
         linger_seconds: limits.linger.as_secs_f64(),
         margin_seconds: match limits.margin {
             Margin::Bracket => None,

@@ -126,6 +126,8 @@ pub struct Limits {
     pub margin: Margin,
     /// A closed connection's request may still arrive so much later. 1 s if not given.
     pub linger: Duration,
+    /// Of bodies, both ways together.
+    pub bytes_per_second: Option<u64>,
 }
 
 impl Default for Limits {
@@ -137,6 +139,7 @@ impl Default for Limits {
             in_flight: None,
             margin: Margin::Bracket,
             linger: Duration::from_secs(1),
+            bytes_per_second: None,
         }
     }
 }

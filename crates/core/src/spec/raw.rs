@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 
 use super::decode::{Decode, Given, Needed, OneOrMore, Section, Text, Trail, not_supported, raw, unexpected};
 use super::problem::{Problem, alternatives};
-use super::units::{Factor, FromText, Percent, Points, Positive, Size, Span, SpanRange, Whole};
+use super::units::{ByteRate, Factor, FromText, Percent, Points, Positive, Size, Span, SpanRange, Whole};
 use super::yaml::{Map, Node, Value};
 use super::{Compression, PriorityLevel};
 
@@ -99,8 +99,9 @@ raw! {
         pub margin: Option<RawMargin>,
         /// How long after its connection closed a request may still arrive. Default: 1s.
         pub linger: Option<Given<Span>>,
+        /// Bytes of bodies, sent and received together, in a second: `1MB`. Not `by` a value.
+        pub bytes_per_second: Option<Given<ByteRate>>,
     }
-    later { bytes_per_second }
 
     /// What opens the breaker, and the pauses until the next try.
     pub struct RawBreakerPolicy {

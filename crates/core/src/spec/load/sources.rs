@@ -31,6 +31,7 @@ pub(super) fn limits(raw: &RawLimits) -> Limits {
             None => default.margin,
         },
         linger: raw.linger.as_ref().map_or(default.linger, |given| given.value.0),
+        bytes_per_second: raw.bytes_per_second.as_ref().map(|given| given.value.0),
     }
 }
 
@@ -117,6 +118,10 @@ impl Loader<'_> {
                 whole.get_or_insert(these);
                 continue;
             };
+            if let Some(given) = &raw.bytes_per_second {
+                let message = format!("{what}: `bytes_per_second` is of the source as a whole, not by `{}`", text.text);
+                self.error_with(&given.at, message, "write it into the entry of `limits` that has no `by`");
+            }
             let is_empty = these == Limits { margin: these.margin, linger: these.linger, ..Limits::default() };
             match &by {
                 _ if is_empty => {
