@@ -155,8 +155,20 @@ pub struct ValuesNow {
     pub known: u64,
     /// Of these: the next request waits for their own limits.
     pub waiting: u64,
-    /// Those that wait for longest, and then those that have used the most of a window.
+    /// Values that keep failing and are not asked for.
+    #[serde(default)]
+    pub shut: u64,
+    /// Those that are not asked for, those that wait for longest, and then those that have used the most of a window.
     pub worst: Vec<ValueNow>,
+}
+
+/// A breaker that is not closed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BreakerNow {
+    pub since: Timestamp,
+    pub reason: String,
+    /// `null`: a probe is under way.
+    pub next_probe: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,6 +180,9 @@ pub struct ValueNow {
     /// What its next request waits for: `per_minute: 60`.
     pub limit: Option<String>,
     pub next_permit_seconds: Option<f64>,
+    /// Its own, if that is not closed.
+    #[serde(default)]
+    pub breaker: Option<BreakerNow>,
 }
 
 /// How full one exact window is at this moment.

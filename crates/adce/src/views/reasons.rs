@@ -6,7 +6,7 @@ use adce_api::{ItemStory, LookAt, StoryLine, WaitedLine};
 use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{GapState, ItemState, Standing};
 use adce_core::limits::Because;
-use adce_core::queue::Gate;
+use adce_core::queue::{Gate, whose_breaker};
 use adce_core::record::{Story, Waited};
 use adce_core::spec::PriorityLevel;
 use adce_core::time::{Boottime, Now, Timestamp};
@@ -134,8 +134,9 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Contested { until } => {
             format!("filled and gone three times in a day: left alone until somebody says `adce accept KEY`, or {}", then(*until, now))
         }
-        Gate::Breaker { source, until, since, reason } => {
-            format!("`{source}` keeps failing: {}", breaker_sentence(*until, *since, reason, now))
+        Gate::Breaker { source, value, until, since, reason } => {
+            let who = value.as_ref().map_or_else(|| format!("`{source}`"), |value| format!("{value} at `{source}`"));
+            format!("{who} keeps failing: {}", breaker_sentence(*until, *since, reason, now))
         }
         Gate::CollectorBreaker { collector, until, since, reason } => {
             format!("its collector `{collector}` keeps crashing: {}", breaker_sentence(*until, *since, reason, now))
@@ -296,7 +297,9 @@ fn held_back(gate: &Gate) -> String {
         Gate::Surprise { .. } => "a sudden change to be confirmed".into(),
         Gate::Slots { slots } => format!("a free slot: {slots} of {slots} were taken"),
         Gate::Publishing { attempts, .. } => format!("{attempts} attempts to publish what they had"),
-        Gate::Breaker { source, since, reason, .. } => format!("the breaker of `{source}`, open since {} ({reason})", clock(*since)),
+        Gate::Breaker { source, value, since, reason, .. } => {
+            format!("{}, open since {} ({reason})", whose_breaker(source, value.as_deref()), clock(*since))
+        }
         Gate::CollectorBreaker { collector, since, reason, .. } => {
             format!("the breaker of its collector `{collector}`, open since {} ({reason})", clock(*since))
         }

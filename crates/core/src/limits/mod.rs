@@ -22,6 +22,7 @@
 //! durable before it uses it.
 
 pub mod breaker;
+pub mod breakers;
 pub mod bytes;
 pub mod heard;
 pub mod learned;

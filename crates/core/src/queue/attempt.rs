@@ -43,7 +43,7 @@ impl Dispatcher {
     fn did_not_start(&mut self, attempt: AttemptId, now: Now) -> Vec<Change> {
         let Some(ended) = self.no_longer_runs(attempt) else { return Vec::new() };
         let mut changes = self.give_back(attempt, &ended, Settlement::Unsent, now);
-        self.leaves(attempt, now);
+        self.leaves(attempt, Some(ended.task), now);
         self.cycle.did_not_start(self.priority_of_task(ended.task));
         self.book.task_mut(ended.task).phase = Phase::Loose;
         let mut edit = Edit::default();
@@ -144,6 +144,8 @@ impl Dispatcher {
     }
 
     fn goes_ahead(&mut self, attempt: AttemptId, source: SourceIx, permit: PermitId, paid: Paid, now: Now) {
+        let value = self.value_of(attempt, source);
+        self.asks_for_value(attempt, source, value, now.boot);
         let state = &mut self.sources[source.0 as usize];
         state.breaker.started(attempt, now.boot);
         state.asked.insert(attempt, now.boot);
@@ -263,13 +265,14 @@ impl Dispatcher {
     /// A probe asks on while its breaker is half open; everybody else waits for what it finds.
     fn shut_for(&self, attempt: AttemptId, source: SourceIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
         let state = &self.sources[source.0 as usize];
-        match state.breaker.probe() == Some(attempt) {
+        let by_source = match state.breaker.probe() == Some(attempt) {
             true => {
-                let until = self.grants.limiter().paused_until(source, now.boot)?;
-                Some((self.pause_gate(source, until, now), Some(until)))
+                let until = self.grants.limiter().paused_until(source, now.boot);
+                until.map(|until| (self.pause_gate(source, until, now), Some(until)))
             }
             false => self.source_gate(source, now),
-        }
+        };
+        by_source.or_else(|| self.value_gate_for(attempt, source, now))
     }
 
     /// The order in which requests of these attempts are served: that of their tasks, the best one first. Who does not run
@@ -364,8 +367,9 @@ impl Dispatcher {
             attempt.met.answers = true;
             attempt.met.last_failed = met != breaker::Met::Answer;
         }
+        let value = self.value_of(attempt, source);
         let learned = self.learn(attempt, source, answer, now);
-        learned.into_iter().chain(self.met(attempt, source, met, &reason, now)).collect()
+        learned.into_iter().chain(self.met(attempt, (source, value), met, &reason, now)).collect()
     }
 
     /// What an answer says, and shows, of the source's own limits.
@@ -414,11 +418,19 @@ impl Dispatcher {
         self.grants.pause(source, until);
     }
 
-    fn met(&mut self, attempt: AttemptId, source: SourceIx, met: breaker::Met, reason: &str, now: Now) -> Vec<Change> {
+    fn met(
+        &mut self,
+        attempt: AttemptId,
+        (source, value): (SourceIx, Option<ValueId>),
+        met: breaker::Met,
+        reason: &str,
+        now: Now,
+    ) -> Vec<Change> {
         let turn = self.sources[source.0 as usize].breaker.met(attempt, met, reason, now);
         let mut changes = self.save_source(source, now);
         let whose = format!("source `{}`", self.source_name(source));
         changes.extend(turn.map(|turn| told(&whose, turn, reason, now)));
+        changes.extend(self.met_for_value(attempt, (source, value), met, reason, now));
         changes
     }
 
@@ -503,7 +515,7 @@ impl Dispatcher {
         let mut changes = self.give_back(attempt, &ended, arrived, now);
         changes.extend(self.learn_from(attempt, &ended, outcomes, now));
         changes.extend(self.met_by_collector(attempt, &ended, outcomes, now));
-        self.leaves(attempt, now);
+        self.leaves(attempt, Some(ended.task), now);
         let said: HashMap<GapId, &Outcome> = outcomes.iter().map(|(gap, outcome)| (*gap, outcome)).collect();
         // What failed together comes back together.
         let jitter = jitter();
@@ -557,8 +569,11 @@ impl Dispatcher {
         first.into_iter().chain(charge).flatten().collect()
     }
 
-    /// A probe that met nothing makes room for another.
-    pub(super) fn leaves(&mut self, attempt: AttemptId, now: Now) {
+    /// A probe that met nothing makes room for another. `task`: what it was an attempt at; a guest is at none.
+    pub(super) fn leaves(&mut self, attempt: AttemptId, task: Option<TaskSlot>, now: Now) {
+        if let Some(task) = task {
+            self.leaves_values(attempt, task, now.boot);
+        }
         for source in &mut self.sources {
             source.asked.remove(&attempt);
         }
@@ -582,9 +597,10 @@ impl Dispatcher {
             let refused = failures.clone().find(|failure| failure.fault == Fault::Source);
             let answered =
                 outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Absent));
+            let whose = (source, self.value_of_task(ended.task, source));
             match (ended.met.answers, refused, answered) {
-                (false, Some(failure), _) => changes.extend(self.met(attempt, source, breaker::Met::Failure, &failure.message, now)),
-                (false, None, true) => changes.extend(self.met(attempt, source, breaker::Met::Answer, "", now)),
+                (false, Some(failure), _) => changes.extend(self.met(attempt, whose, breaker::Met::Failure, &failure.message, now)),
+                (false, None, true) => changes.extend(self.met(attempt, whose, breaker::Met::Answer, "", now)),
                 _ => changes.extend(self.save_source(source, now)),
             }
         }
@@ -724,7 +740,7 @@ enum Terms {
     Full,
 }
 
-fn told(whose: &str, turn: Turn, reason: &str, now: Now) -> Change {
+pub(super) fn told(whose: &str, turn: Turn, reason: &str, now: Now) -> Change {
     let next = |until| now.wall_at(until);
     let text = match turn {
         Turn::Tripped { until, why } => format!("{whose}: breaker opened after {why} ({reason}); next probe {}", next(until)),

@@ -146,11 +146,12 @@ impl Grants {
                 counts_for: source.scopes(&rules.limits).into_iter().map(counts_for).max().unwrap_or_default(),
                 open: HashMap::new(),
                 next: HashMap::new(),
-                by_value: source.by.is_some(),
+                by_value: source.by.as_ref().is_some_and(|by| by.limits != Limits::default()),
             }
         });
         let mut limiter = Limiter::new(&scopes, &rules.limits);
-        for (at, by) in rules.sources.values().enumerate().filter_map(|(at, source)| Some((at, source.by.as_ref()?))) {
+        let by = rules.sources.values().enumerate().filter_map(|(at, source)| Some((at, source.by.as_ref()?)));
+        for (at, by) in by.filter(|(_, by)| by.limits != Limits::default()) {
             limiter.by_value(SourceIx(at as u32), &by.limits);
         }
         limiter.set_aside(rules.reserve);
@@ -209,6 +210,11 @@ impl Grants {
         self.names.get(&value).cloned()
     }
 
+    /// Values that have a name.
+    pub(super) fn names(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.names.keys().copied()
+    }
+
     /// Forgets all names but those that are still used, here or elsewhere.
     pub(super) fn forget_names(&mut self, is_used: impl Fn(ValueId) -> bool) {
         let mut used: HashSet<ValueId> = self.blocks.values().filter_map(|block| block.value).collect();
@@ -265,9 +271,11 @@ impl Grants {
         if self.sources[ask.source.0 as usize].reserve == 0 {
             return Ok((permit.id, None));
         }
+        // Where only something else is told apart by a value, one reservation is for all.
+        let value = ask.value.filter(|_| self.sources[ask.source.0 as usize].by_value);
         let at = match ask.kind {
-            AskKind::OneRequest | AskKind::Paced => self.block_for_one(ask.source, ask.value, now),
-            AskKind::ChargedAhead { permits } => self.new_block(ask.source, ask.value, permits, now),
+            AskKind::OneRequest | AskKind::Paced => self.block_for_one(ask.source, value, now),
+            AskKind::ChargedAhead { permits } => self.new_block(ask.source, value, permits, now),
         };
         let block = self.blocks.get_mut(&at).expect("found or made above");
         block.handed_out += permit.permits;
@@ -275,13 +283,13 @@ impl Grants {
         let block = &self.blocks[&at];
         let reserve = (!block.durable).then(|| Change::Reserve(self.record(at, block)));
         let (is_half_used, is_used) = (block.handed_out * 2 >= block.permits, block.handed_out == block.permits);
-        let (terms, whose) = (&mut self.sources[ask.source.0 as usize], (ask.source, ask.value));
-        if terms.open.get(&ask.value) == Some(&at) {
-            if is_half_used && terms.ahead && !terms.next.contains_key(&ask.value) && !self.soon_empty.contains(&whose) {
+        let (terms, whose) = (&mut self.sources[ask.source.0 as usize], (ask.source, value));
+        if terms.open.get(&value) == Some(&at) {
+            if is_half_used && terms.ahead && !terms.next.contains_key(&value) && !self.soon_empty.contains(&whose) {
                 self.soon_empty.push(whose);
             }
             if is_used {
-                terms.open.remove(&ask.value);
+                terms.open.remove(&value);
             }
         }
         Ok((permit.id, reserve))

@@ -42,7 +42,7 @@ impl<'a> Checker<'a> {
     fn sources(&self, problems: &mut Vec<Problem>) {
         for (name, raw) in entries(self.raw.sources.as_ref()) {
             let Some(source) = self.spec.sources.get(&name.text) else { continue };
-            if raw.as_ref().is_some_and(|raw| raw.limits.is_none()) && source.limits == Limits::default() && source.by.is_none() {
+            if raw.as_ref().is_some_and(|raw| raw.limits.is_none()) && source.limits == Limits::default() {
                 let problem =
                     Problem::warning(&name.at, format!("source `{}` has no limits: it is asked as fast as collectors can", name.text));
                 problems.push(problem.hint("write what it allows: `limits: { per_minute: 60, in_flight: 2 }`"));

@@ -76,6 +76,7 @@ pub struct Source {
     pub limits: Limits,
     /// What its requests are told apart by; a task has one value of it.
     pub by: Option<By>,
+    /// Of the source as a whole.
     pub breaker: Option<BreakerPolicy>,
 }
 
@@ -92,8 +93,10 @@ pub struct Cache {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
     pub name: String,
-    /// Of each value.
+    /// Of each value; the default: nothing is limited.
     pub limits: Limits,
+    /// Of each value; `None`: it has none for itself.
+    pub breaker: Option<BreakerPolicy>,
 }
 
 /// What the local proxy does with requests to hosts of no source.

@@ -63,8 +63,9 @@ raw! {
         pub importance: Option<Given<Factor>>,
         /// How often it may be asked: its limits, or a list of those and of limits `by` a value. Default: no limit.
         pub limits: Option<OneOrMore<RawLimits>>,
-        /// When to stop calling what keeps failing. Default: 5 failures in a row or half of the last 20; 10m.
-        pub breaker: Option<RawBreaker>,
+        /// When to stop calling what keeps failing: a breaker, or a list of one and of one `by` a value. Default: 5 failures in a row or
+        /// half of the last 20; 10m.
+        pub breaker: Option<OneOrMore<RawBreaker>>,
     }
 
     /// The local proxy that requests of commands pass.
@@ -105,6 +106,8 @@ raw! {
 
     /// What opens the breaker, and the pauses until the next try.
     pub struct RawBreakerPolicy {
+        /// Each value of this dimension, or column, of the items has such a breaker for itself: `customer`. Of a source only.
+        pub by: Option<Text>,
         /// Consecutive failures that open it. Default: 5.
         pub failures: Option<Given<Positive>>,
         /// The first pause; it doubles while the tries after it fail. Default: 10m; of a collector 1m.
