@@ -155,11 +155,18 @@ pub struct ValuesNow {
     pub known: u64,
     /// Of these: the next request waits for their own limits.
     pub waiting: u64,
-    /// Values that keep failing and are not asked for.
+    /// Values that are not asked for: they keep failing, or upstream asked for a pause of them.
     #[serde(default)]
     pub shut: u64,
     /// Those that are not asked for, those that wait for longest, and then those that have used the most of a window.
     pub worst: Vec<ValueNow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PauseNow {
+    pub until: Timestamp,
+    /// `null`: upstream asked for it (`Retry-After`).
+    pub because: Option<String>,
 }
 
 /// A breaker that is not closed.
@@ -183,6 +190,9 @@ pub struct ValueNow {
     /// Its own, if that is not closed.
     #[serde(default)]
     pub breaker: Option<BreakerNow>,
+    /// It is left alone for a while.
+    #[serde(default)]
+    pub pause: Option<PauseNow>,
 }
 
 /// How full one exact window is at this moment.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{BreakerNow, LimitsReport, ReserveShare, SourceLimits, ValueNow, ValuesNow};
+use adce_api::{BreakerNow, LimitsReport, PauseNow, ReserveShare, SourceLimits, ValueNow, ValuesNow};
 use adce_core::figures::{counted, grouped, size, span};
 use adce_core::ports::Clock;
 use adce_core::queue::{Dispatcher, Rules};
@@ -89,7 +89,12 @@ pub fn values_words(values: &ValuesNow) -> String {
             let next = next_probe.map_or_else(|| "a probe is under way".into(), |next| format!("next probe {}", views::clock(next)));
             format!("keeps failing since {}: {reason}; {next}", views::clock(*since))
         });
-        let words: Vec<String> = used.chain(waits.filter(|_| fails.is_none())).chain(fails).collect();
+        let paused = value.pause.as_ref().map(|PauseNow { until, because }| match because {
+            Some(because) => format!("left alone until {}: upstream {because}", views::clock(*until)),
+            None => format!("left alone until {}, as upstream asked", views::clock(*until)),
+        });
+        let waits = waits.filter(|_| fails.is_none() && paused.is_none());
+        let words: Vec<String> = used.chain(waits).chain(fails).chain(paused).collect();
         format!("{} {}", value.value.as_deref().unwrap_or("(nobody's)"), words.join(", "))
     };
     let mut words: Vec<String> = values.worst.iter().map(named).collect();
@@ -98,7 +103,7 @@ pub fn values_words(values: &ValuesNow) -> String {
     let known = counted(values.known, &values.by);
     let whose = match values.shut {
         0 => format!("{} of {known} wait", grouped(values.waiting)),
-        shut => format!("{} of {known} left alone after failures, {} waiting", grouped(shut), grouped(values.waiting)),
+        shut => format!("{} of {known} left alone, {} waiting", grouped(shut), grouped(values.waiting)),
     };
     format!("{whose} for their own limits: {}", words.join(" · "))
 }
@@ -165,6 +170,7 @@ mod tests {
             limit: waits.map(|(limit, _)| limit.into()),
             next_permit_seconds: waits.and_then(|(_, seconds)| seconds),
             breaker: None,
+            pause: None,
         };
         let worst = vec![
             value(Some("acme"), 60, Some(("per_minute: 60", Some(12.44)))),
@@ -180,7 +186,7 @@ mod tests {
         let breaker = BreakerNow { since: at("2025-03-09T14:00:00Z"), reason, next_probe: Some(at("2025-03-09T14:10:00Z")) };
         values.worst = vec![ValueNow { windows: Vec::new(), breaker: Some(breaker), ..value(Some("acme"), 0, None) }];
         (values.known, values.waiting, values.shut) = (2, 0, 1);
-        let expected = "1 of 2 customers left alone after failures, 0 waiting for their own limits: acme keeps failing since 2025-03-09 14:00:00 \
+        let expected = "1 of 2 customers left alone, 0 waiting for their own limits: acme keeps failing since 2025-03-09 14:00:00 \
                         UTC: 5 failures in a row, the last: answered 500; next probe 2025-03-09 14:10:00 UTC \u{b7} 1 more";
         assert_eq!(values_words(&values), expected);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adce_api::{BreakerNow, LimitsReport, ReserveShare, Share, SourceLimits, ValueNow, ValuesNow, WindowNow};
+use adce_api::{BreakerNow, LimitsReport, PauseNow, ReserveShare, Share, SourceLimits, ValueNow, ValuesNow, WindowNow};
 use adce_core::figures::{grouped, span};
 use adce_core::queue::{Gate, ValuesFigures, WindowFigures};
 use adce_core::spec::{Limits, Margin, Reserve, Source, Spec, Window};
@@ -68,8 +68,14 @@ pub fn values_now(figures: &ValuesFigures, now: Boottime) -> ValuesNow {
         limit: value.limit.clone(),
         next_permit_seconds: value.until.map(|at| at.since(now).as_secs_f64()),
         breaker: value.gate.as_ref().and_then(breaker_now),
+        pause: value.gate.as_ref().and_then(pause_now),
     });
     ValuesNow { by: figures.by.clone(), known: figures.known, waiting: figures.waiting, shut: figures.shut, worst: worst.collect() }
+}
+
+fn pause_now(gate: &Gate) -> Option<PauseNow> {
+    let Gate::RetryAfter { until, because, .. } = gate else { return None };
+    Some(PauseNow { until: *until, because: because.clone() })
 }
 
 fn breaker_now(gate: &Gate) -> Option<BreakerNow> {

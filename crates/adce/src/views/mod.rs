@@ -151,7 +151,7 @@ fn source_state(source: &SourceLine, at: Timestamp) -> (adce_api::SourceState, O
         SourceState::Ok => (adce_api::SourceState::Ok, None, None, None),
         SourceState::Paused { until, because } => {
             // In the words of `limits` and `why`.
-            let gate = Gate::RetryAfter { source: source.name.clone(), until: *until, because: because.clone() };
+            let gate = Gate::RetryAfter { source: source.name.clone(), value: None, until: *until, because: because.clone() };
             (adce_api::SourceState::Paused, Some(*until), None, Some(sentence(&gate, Now { wall: at, boot: Boottime(0) })))
         }
         SourceState::Open { until, since, reason } => {

@@ -239,15 +239,17 @@ impl Dispatcher {
         let policy = self.rules.sources[name].breaker;
         let paused_until = record.paused_until.map(|until| now.boot_at(until)).filter(|until| *until > now.boot);
         if let Some(until) = paused_until {
-            self.grants.pause(source, until);
+            self.grants.pause(source, None, until, now.boot);
         }
         if let Some(learned) = &record.learned {
-            self.grants.remembers(source, learned, now);
+            self.grants.remembers(source, None, learned, now);
         }
         let saved = (mark_of(&record.breaker), paused_until, self.grants.limiter().learned(source).mark(now.boot));
         let breaker = Breaker::from_record(policy, &record.breaker, now);
         let paused_because = record.paused_because.filter(|_| paused_until.is_some());
-        let of_values = self.rules.told_apart(source).and_then(|by| by.breaker).map(OfValues::new);
+        let breaker_by = self.rules.told_apart(source).and_then(|by| by.breaker);
+        let learns = self.grants.limiter().learns_by_value(source);
+        let of_values = (breaker_by.is_some() || learns).then(|| OfValues::new(breaker_by));
         self.sources.push(SourceState { breaker, of_values, absences: Absences::default(), asked: HashMap::new(), paused_because, saved });
     }
 
@@ -325,7 +327,7 @@ impl Dispatcher {
         let mut changes = self.finish(edit, now);
         if self.book.forget_empty_buckets() {
             let used: HashSet<ValueId> = self.book.buckets().filter_map(|bucket| bucket.value).collect();
-            changes.extend(self.forget_values(|value| used.contains(&value)));
+            changes.extend(self.forget_values(|value| used.contains(&value), now));
             let wanted: HashSet<ValueId> = self.grants.names().filter(|value| self.known_to_breakers(*value)).collect();
             self.grants.forget_names(|value| used.contains(&value) || wanted.contains(&value));
         }

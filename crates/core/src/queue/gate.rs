@@ -45,6 +45,9 @@ pub enum Gate {
     /// Upstream asked to be left alone; or it is, because of what it did (`lets requests hang`).
     RetryAfter {
         source: String,
+        /// Only this one is (`customer=acme`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
         until: Timestamp,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<String>,
@@ -96,7 +99,8 @@ impl Gate {
     fn whose(&self) -> (Option<&str>, Option<(&str, Option<&str>)>) {
         match self {
             Gate::Breaker { source, value, .. } => (Some(source), value.as_deref().map(|value| ("breaker", Some(value)))),
-            Gate::RetryAfter { source, .. } | Gate::Reserved { source, .. } | Gate::WouldWait { source, .. } => (Some(source), None),
+            Gate::RetryAfter { source, value, .. } => (Some(source), value.as_deref().map(|value| ("retry_after", Some(value)))),
+            Gate::Reserved { source, .. } | Gate::WouldWait { source, .. } => (Some(source), None),
             Gate::CollectorBreaker { collector, .. } => (Some(collector), None),
             Gate::Limit { source, limit, value, .. } | Gate::SetAside { source, limit, value, .. } => {
                 (source.as_deref(), Some((limit, value.as_deref())))
@@ -120,7 +124,8 @@ impl Gate {
             Gate::Breaker { value: None, .. } => "the breaker of its source",
             Gate::Breaker { value: Some(_), .. } => "the breaker of its value",
             Gate::CollectorBreaker { .. } => "the breaker of its collector",
-            Gate::RetryAfter { .. } => "a pause that its source asked for",
+            Gate::RetryAfter { value: None, .. } => "a pause that its source asked for",
+            Gate::RetryAfter { value: Some(_), .. } => "a pause that its source asked for, of its value",
             Gate::Cap { .. } => "`tasks_per_cycle`",
             Gate::StandsBack { .. } => "`task_ttl`",
             Gate::Limit { .. } => "a limit",
@@ -143,16 +148,23 @@ impl Gate {
             Gate::Breaker { source, value, until: None, reason, .. } => {
                 format!("{} is open ({reason}), and a probe is under way", whose_breaker(source, value.as_deref()))
             }
-            Gate::RetryAfter { source, until, because: Some(because) } => {
-                format!("`{source}` {because}, and is left alone until {}", clock(until))
+            Gate::RetryAfter { source, value, until, because: Some(because) } => {
+                let alone = value.as_ref().map_or_else(String::new, |value| format!(" with {value}"));
+                format!("`{source}` {because}, and is left alone{alone} until {}", clock(until))
             }
-            Gate::RetryAfter { source, until, because: None } => format!("`{source}` asked to be left alone until {}", clock(until)),
+            Gate::RetryAfter { source, value, until, because: None } => {
+                let alone = value.as_ref().map_or_else(String::new, |value| format!(" with {value}"));
+                format!("`{source}` asked to be left alone{alone} until {}", clock(until))
+            }
             other => other.word().to_owned(),
         }
     }
 
     /// It holds one value alone: others of the source are not concerned.
     pub fn is_of_one_value(&self) -> bool {
+        if let Gate::RetryAfter { value, .. } = self {
+            return value.is_some();
+        }
         matches!(self, Gate::Limit { value: Some(_), .. } | Gate::SetAside { value: Some(_), .. } | Gate::Breaker { value: Some(_), .. })
     }
 
@@ -229,7 +241,7 @@ pub struct ValuesFigures {
     pub known: u64,
     /// Of these: the next request waits for their own limits.
     pub waiting: u64,
-    /// Values that are not asked for, because their breaker is open.
+    /// Values that are not asked for: their breaker is open, or upstream asked for a pause of them.
     #[serde(default)]
     pub shut: u64,
     /// Those that are not asked for, those that wait for longest, and then those that have used the most of a window.

@@ -240,24 +240,53 @@ impl Grants {
         self.limiter.set_aside(reserve);
     }
 
-    pub(super) fn pause(&mut self, source: SourceIx, until: Boottime) {
-        self.limiter.pause(source, until);
+    /// `value`: that one alone.
+    pub(super) fn pause(&mut self, source: SourceIx, value: Option<ValueId>, until: Boottime, now: Boottime) {
+        match value {
+            Some(value) => self.limiter.pause_value(source, value, until, now),
+            None => self.limiter.pause(source, until),
+        }
     }
 
-    pub(super) fn sends(&mut self, source: SourceIx, now: Boottime) {
+    pub(super) fn paused_until(&self, source: SourceIx, value: Option<ValueId>, now: Boottime) -> Option<Boottime> {
+        match value {
+            Some(value) => self.limiter.value_paused_until(source, value, now),
+            None => self.limiter.paused_until(source, now),
+        }
+    }
+
+    /// Requests that hang are the source's doing, whoever sent them, so both count.
+    pub(super) fn sends(&mut self, source: SourceIx, value: Option<ValueId>, now: Boottime) {
         self.limiter.sends(source, now);
+        value.into_iter().for_each(|value| self.limiter.value_sends(source, value, now));
     }
 
-    pub(super) fn hears(&mut self, source: SourceIx, quotas: Quotas, now: Boottime) -> Option<Boottime> {
-        self.limiter.hears(source, quotas, now)
+    pub(super) fn hears(&mut self, source: SourceIx, value: Option<ValueId>, quotas: Quotas, now: Boottime) -> Option<Boottime> {
+        match value {
+            Some(value) => self.limiter.value_hears(source, value, quotas, now),
+            None => self.limiter.hears(source, quotas, now),
+        }
     }
 
-    pub(super) fn meets(&mut self, source: SourceIx, sign: Sign, sent: Boottime, now: Boottime) -> Option<Incident> {
-        self.limiter.meets(source, sign, sent, now)
+    pub(super) fn meets(
+        &mut self,
+        source: SourceIx,
+        value: Option<ValueId>,
+        sign: Sign,
+        sent: Boottime,
+        now: Boottime,
+    ) -> Option<Incident> {
+        match value {
+            Some(value) => self.limiter.value_meets(source, value, sign, sent, now),
+            None => self.limiter.meets(source, sign, sent, now),
+        }
     }
 
-    pub(super) fn remembers(&mut self, source: SourceIx, record: &LearnedRecord, now: Now) {
-        self.limiter.remembers(source, record, now);
+    pub(super) fn remembers(&mut self, source: SourceIx, value: Option<ValueId>, record: &LearnedRecord, now: Now) {
+        match value {
+            Some(value) => self.limiter.value_remembers(source, value, record, now),
+            None => self.limiter.remembers(source, record, now),
+        }
     }
 
     /// All of `ask` or nothing; the change must be durable before a request is sent.

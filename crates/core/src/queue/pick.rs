@@ -550,7 +550,7 @@ impl Dispatcher {
 
     pub(super) fn pause_gate(&self, source: SourceIx, until: Boottime, now: Now) -> Gate {
         let because = self.sources[source.0 as usize].paused_because.clone();
-        Gate::RetryAfter { source: self.source_name(source).into(), until: now.wall_at(until), because }
+        Gate::RetryAfter { source: self.source_name(source).into(), value: None, until: now.wall_at(until), because }
     }
 
     /// A collector that may not be started now.

@@ -341,10 +341,11 @@ impl Dispatcher {
 
     fn values_of(&self, source: SourceIx, now: Now) -> Option<ValuesFigures> {
         let by = self.rules.told_apart(source)?;
-        let gates = self.of_values(source).into_iter().flat_map(|of_values| of_values.breakers().shut());
-        let gates = gates.filter_map(|(value, _)| Some((value, self.value_gate(source, Some(value), now)?.0)));
-        let gates: HashMap<ValueId, Gate> = gates.collect();
         let mut values = self.grants.limiter().values(source, now.boot);
+        let failing = self.of_values(source).into_iter().flat_map(|of_values| of_values.shut());
+        let gates = values.iter().map(|usage| usage.value).chain(failing);
+        let gates = gates.filter_map(|value| Some((value, self.value_gate(source, Some(value), now)?.0)));
+        let gates: HashMap<ValueId, Gate> = gates.collect();
         let with_usage: HashSet<ValueId> = values.iter().map(|usage| usage.value).collect();
         let without = gates.keys().filter(|value| !with_usage.contains(value));
         values.extend(without.map(|value| ValueUsage { value: *value, windows: Vec::new(), in_flight: 0, refusal: None }));

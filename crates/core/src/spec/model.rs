@@ -147,6 +147,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Whether anything bounds requests; bytes are another matter.
+    pub fn bounds_requests(&self) -> bool {
+        !self.windows.is_empty() || self.burst.is_some() || self.min_delay.is_some() || self.in_flight.is_some()
+    }
+}
+
 /// At most `requests` in any span of `span`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {

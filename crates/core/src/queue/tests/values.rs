@@ -6,7 +6,7 @@ use super::world::*;
 use crate::gap::{Fault, GapState};
 use crate::ids::{AttemptId, Uuid};
 use crate::limits::SourceIx;
-use crate::ports::{Answer, Settlement};
+use crate::ports::{Answer, Quota, Quotas, RetryAfter, Settlement};
 use crate::queue::{Acquire, Charge, Charging, Dispatcher, Gate, Pick, Rules, Start};
 use crate::record::Change;
 use crate::spec::{BreakerPolicy, Limits, PriorityLevel};
@@ -178,4 +178,143 @@ fn ten_thousand_values_that_work_leave_nothing_behind() {
     let gaps: Vec<_> = world.dispatcher.gaps().into_iter().map(|gap| (gap.id, crate::record::Closed::FoundFilled)).collect();
     world.reconcile(crate::queue::GapNews { closed: gaps, ..Default::default() }, now_at(200_000));
     assert_eq!((world.dispatcher.of_values(CRM).unwrap().remembered(), world.memory.values.len()), (0, 0));
+}
+
+/// Only customers have limits, so what upstream says to one is of that one.
+fn rules_of_values() -> Rules {
+    let rules = no_rules().source("crm", Limits::default()).collector("page", 1, Charging::EachRequest);
+    rules.dataset("pages", Some("crm"), Some("page")).limits_by("crm", "customer", limits(&[per(60, 60)]))
+}
+
+fn asked(world: &mut World, start: &Start, answer: Answer, now: Now) {
+    let Charge::First(first) = start.charge else { panic!("{:?}", start.charge) };
+    assert!(matches!(world.dispatcher.acquire(start.attempt, "crm", now), Acquire::Granted { .. }));
+    assert_eq!(world.dispatcher.sent(first, now), None);
+    let mut changes = world.dispatcher.settle(first, Settlement::ArrivedBy(now.boot), now);
+    changes.extend(world.dispatcher.answered(start.attempt, "crm", answer, now));
+    world.memory.apply(&changes);
+    world.end(start, &if matches!(answer, Answer::Status { code: 200, .. }) { done() } else { failed(Fault::Source) }, now);
+}
+
+/// Acme is answered so, and then both have something to do.
+fn acme_is_answered(rules: Rules, answer: Answer) -> World {
+    let mut world = World::new(rules, now_at(0));
+    world.open(vec![page("acme", "1", now_at(0))], now_at(0));
+    let start = world.start(now_at(1_000));
+    asked(&mut world, &start, answer, now_at(2_000));
+    let new = |customer: &str| page(customer, "2", now_at(2_000));
+    world.open(vec![new("acme"), new("zeta")], now_at(2_000));
+    world
+}
+
+fn why(world: &World, customer: &str, now: Now) -> Option<Gate> {
+    world.dispatcher.why_gap(page(customer, "2", now).id, now)
+}
+
+fn pause_of(gate: Option<Gate>) -> Option<(Option<String>, crate::time::Timestamp, Option<String>)> {
+    match gate {
+        Some(Gate::RetryAfter { value, until, because, .. }) => Some((value, until, because)),
+        _ => None,
+    }
+}
+
+#[test]
+fn where_only_values_have_limits_a_429_pauses_the_value_that_drew_it() {
+    let later = Answer::later(429, RetryAfter::Seconds(30));
+    let mut world = acme_is_answered(rules_of_values(), later);
+    let acme = Some("customer=acme".to_owned());
+    assert_eq!(pause_of(why(&world, "acme", now_at(3_000))), Some((acme.clone(), now_at(32_000).wall, None)));
+    let zeta = world.start(now_at(3_000));
+    assert_eq!(zeta.task.key, "pages/zeta/2");
+    asked(&mut world, &zeta, Answer::status(200), now_at(3_000));
+    let Pick::Idle(idle) = world.pick(now_at(3_000)) else { panic!("acme is left alone") };
+    assert_eq!(idle.wake_at, Some(now_at(32_000).boot));
+    let figures = world.dispatcher.figures(now_at(3_000)).remove(0);
+    let values = figures.values.expect("they are told apart");
+    assert_eq!((figures.gate, figures.learned_share, values.shut), (None, None, 1));
+    assert!(pause_of(values.worst[0].gate.clone()).is_some() && values.worst[0].value.as_deref() == Some("acme"));
+
+    // The next engine knows it, and asks more slowly afterwards, acme alone.
+    let now = now_at(5_000);
+    let (dispatcher, _) = Dispatcher::new(rules_of_values(), &mut world.memory.remembered(now.wall), boot_id(), now);
+    world.dispatcher = dispatcher;
+    assert_eq!(pause_of(why(&world, "acme", now)), Some((acme, now_at(32_000).wall, None)));
+    let start = world.start(now_at(32_000));
+    assert_eq!(start.task.group, ["acme"]);
+    asked(&mut world, &start, Answer::status(200), now_at(32_100));
+    world.open(vec![page("acme", "3", now_at(32_100)), page("zeta", "3", now_at(32_100))], now_at(32_100));
+    assert_eq!(world.starts(now_at(32_200)), ["pages/zeta/3"]);
+    let slower = world.dispatcher.why_gap(page("acme", "3", now_at(0)).id, now_at(32_200));
+    assert!(matches!(&slower, Some(Gate::Limit { value: Some(_), limit, .. }) if limit == "learned_rate"), "{slower:?}");
+}
+
+#[test]
+fn a_value_that_is_not_told_for_how_long_is_left_alone_for_a_minute_and_nobody_else() {
+    let mut world = acme_is_answered(rules_of_values(), Answer::status(429));
+    let (value, until, because) = pause_of(why(&world, "acme", now_at(3_000))).expect("it is paused");
+    assert_eq!((value.as_deref(), until), (Some("customer=acme"), now_at(62_000).wall));
+    assert_eq!(because.as_deref(), Some("answered 429 and did not say for how long"));
+    let record = &world.memory.values[&("crm".to_owned(), "customer=acme".to_owned())];
+    assert_eq!((record.paused_until, record.learned.as_ref().map(|learned| learned.pauses_in_a_row)), (Some(until), Some(1)));
+    assert_eq!(world.starts(now_at(3_000)), ["pages/zeta/2"]);
+}
+
+#[test]
+fn what_is_left_of_a_quota_is_of_the_value_that_was_told() {
+    let mut quotas = Quotas::default();
+    quotas.add(Quota { id: 1, left: Some(0), renewed_in: Some(Duration::from_secs(20)), ..Quota::default() });
+    let mut world = acme_is_answered(rules_of_values(), Answer::Status { code: 200, retry_after: None, quotas });
+    let paused = pause_of(why(&world, "acme", now_at(3_000))).expect("nothing is left");
+    assert_eq!((paused.0.as_deref(), paused.1), (Some("customer=acme"), now_at(22_000).wall));
+    assert_eq!(world.starts(now_at(3_000)), ["pages/zeta/2"]);
+}
+
+#[test]
+fn what_may_be_the_sources_doing_pauses_all_of_it() {
+    let both = || {
+        let mut rules = rules_of_values();
+        rules.sources["crm"].limits = limits(&[per(1_000, 60)]);
+        rules
+    };
+    let later = |code| Answer::later(code, RetryAfter::Seconds(30));
+    // Whose limit it was, nobody knows; and who is not there is there for nobody.
+    for (rules, answer) in [(both(), later(429)), (rules_of_values(), later(503)), (rules_of_values(), Answer::status(503))] {
+        let mut world = acme_is_answered(rules, answer);
+        let paused = pause_of(why(&world, "zeta", now_at(3_000))).unwrap_or_else(|| panic!("{answer:?}"));
+        assert_eq!(paused.0, None);
+        assert!(world.starts(now_at(3_000)).is_empty() && world.memory.values.is_empty());
+    }
+}
+
+#[test]
+fn programs_by_hand_have_their_pause_together_and_apart_from_everybody_else() {
+    let mut world = acme_is_answered(rules_of_values(), Answer::status(200));
+    let guest = AttemptId(Uuid::from_u128(99));
+    world.dispatcher.admit(guest);
+    let Acquire::Granted { permit, .. } = world.dispatcher.acquire(guest, "crm", now_at(3_000)) else { panic!("nothing holds it") };
+    world.dispatcher.sent(permit, now_at(3_000));
+    world.dispatcher.settle(permit, Settlement::ArrivedBy(now_at(3_000).boot), now_at(3_000));
+    world.dispatcher.answered(guest, "crm", Answer::later(429, RetryAfter::Seconds(30)), now_at(3_000));
+    let waits = world.dispatcher.acquire(guest, "crm", now_at(4_000));
+    assert!(
+        matches!(&waits, Acquire::Wait { gate: Gate::RetryAfter { value: Some(value), .. }, .. } if value == "customer=?"),
+        "{waits:?}"
+    );
+    assert_eq!(world.starts(now_at(4_000)), ["pages/acme/2", "pages/zeta/2"]);
+}
+
+#[test]
+fn what_ten_thousand_values_were_told_is_forgotten_with_what_they_sent() {
+    let mut world = World::new(rules_of_values(), now_at(0));
+    let mut most = 0;
+    for number in 0..10_000_u64 {
+        // A minute and a second after a request nothing of it counts: some 610 customers have sent something by then.
+        let now = now_at(number * 100);
+        world.open(vec![page(&format!("customer {number}"), "1", now)], now);
+        let start = world.start(now);
+        asked(&mut world, &start, Answer::status(200), now);
+        most = most.max(world.dispatcher.grants.limiter().remembered());
+    }
+    assert!(most < 5 * 610, "{most} things are remembered of values");
+    assert_eq!((world.memory.values.len(), world.dispatcher.of_values(CRM).expect("they learn").remembered()), (0, 0));
 }
