@@ -8,6 +8,7 @@ use std::time::Duration;
 use adce_collect::{Collectors, Setting, Upstream, end_predecessors, end_strays};
 use adce_core::failpoint::{self, Failpoint};
 use adce_core::kept::KeptAnswers;
+use adce_core::pacing::Pacing;
 use adce_core::ports::{Clock, Lake, Store};
 use adce_core::record::Remembered;
 use adce_core::spec::{LakeUrl, Spec};
@@ -114,6 +115,7 @@ fn gateway_rules(
     lake: Option<String>,
     folders: &Folders,
     kept: Option<Arc<dyn KeptAnswers>>,
+    pacing: Arc<Pacing>,
     now: Timestamp,
 ) -> Result<Rules, Failure> {
     let authority = &folders.authority;
@@ -133,6 +135,7 @@ fn gateway_rules(
         authority,
         folder,
         kept,
+        pacing: Some(pacing),
         stand_in: None,
     })
 }
@@ -166,12 +169,13 @@ pub async fn assemble(
     let inbox = Inbox::default();
     let permits = Arc::new(inbox.permits());
     let kept = kept_answers(&spec, &folders.answers)?;
-    let rules = gateway_rules(&spec, lake.answers_at(), &folders, kept.clone(), clock.now().wall)?;
+    let pacing = Pacing::of(&spec, clock.clone());
+    let rules = gateway_rules(&spec, lake.answers_at(), &folders, kept.clone(), pacing.clone(), clock.now().wall)?;
     let gateway = Gateway::start(rules, permits.clone(), clock.clone()).await;
     let gateway = gateway.map_err(|error| Failure::new(Exit::Unfinished, format!("the gateway cannot start: {error}")))?;
     let gateway = Arc::new(gateway);
     let upstreams = spec.sources.values().map(|source| Upstream::of(source, &spec.limits)).collect();
-    let collectors = Collectors::new(Setting::of_this_process(), upstreams, permits, clock.clone());
+    let collectors = Collectors::new(Setting::of_this_process(), upstreams, permits, clock.clone()).with_pacing(pacing);
     let collectors = kept.into_iter().fold(collectors, Collectors::with_kept);
     let ports = Ports {
         clock,

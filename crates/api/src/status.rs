@@ -155,8 +155,27 @@ pub struct ValuesNow {
     pub known: u64,
     /// Of these: the next request waits for their own limits.
     pub waiting: u64,
-    /// Those that wait for longest, and then those that have used the most of a window.
+    /// Values that are not asked for: they keep failing, or upstream asked for a pause of them.
+    #[serde(default)]
+    pub shut: u64,
+    /// Those that are not asked for, those that wait for longest, and then those that have used the most of a window.
     pub worst: Vec<ValueNow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PauseNow {
+    pub until: Timestamp,
+    /// `null`: upstream asked for it (`Retry-After`).
+    pub because: Option<String>,
+}
+
+/// A breaker that is not closed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BreakerNow {
+    pub since: Timestamp,
+    pub reason: String,
+    /// `null`: a probe is under way.
+    pub next_probe: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,6 +187,12 @@ pub struct ValueNow {
     /// What its next request waits for: `per_minute: 60`.
     pub limit: Option<String>,
     pub next_permit_seconds: Option<f64>,
+    /// Its own, if that is not closed.
+    #[serde(default)]
+    pub breaker: Option<BreakerNow>,
+    /// It is left alone for a while.
+    #[serde(default)]
+    pub pause: Option<PauseNow>,
 }
 
 /// How full one exact window is at this moment.
@@ -407,6 +432,9 @@ pub struct SourceLimits {
     pub burst: Option<u32>,
     pub min_delay_seconds: Option<f64>,
     pub in_flight: Share,
+    /// Of bodies, sent and received together; `null`: as they come.
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
     pub linger_seconds: f64,
     pub state: SourceState,
     pub until: Option<Timestamp>,

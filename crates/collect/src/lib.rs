@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use adce_core::ids::AttemptId;
 use adce_core::kept::KeptAnswers;
+use adce_core::pacing::Pacing;
 use adce_core::ports::{Clock, Collect, Listener, Order, OrderItem, Permits, Report, Stop};
 use adce_core::spec::{Collector, How};
 use async_trait::async_trait;
@@ -77,6 +78,12 @@ impl Collectors {
         let own = Arc::new(setting.environment.clone());
         let http = Fetches::new(upstreams, own.clone(), permits, clock.clone());
         Collectors { commands: Commands::new(clock, own, &setting), http }
+    }
+
+    /// What bodies of `http` wait for, with those that pass the gateway; without it they pass as they come.
+    pub fn with_pacing(mut self, pacing: Arc<Pacing>) -> Self {
+        self.http.pacing = Some(pacing);
+        self
     }
 
     /// Where answers lie of sources that have a cache.

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use adce_collect::{Collectors, Upstream};
 use adce_core::gap::{Failure, Fault};
+use adce_core::pacing::Pacing;
 use adce_core::ports::{Answer, Clock, Collect, Order, Report, Rest, RetryAfter, Said, Settlement, Stop, Told};
 use adce_core::spec::template::{Purpose, Template};
 use adce_core::spec::{Compression, How, Http, Secretive};
 use adce_core::time::Boottime;
 use support::*;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use upstream::*;
 
 const LINGER: Duration = Duration::from_secs(1);
@@ -28,6 +30,7 @@ struct Attempt {
     clock: Arc<HandClock>,
     permits: Arc<Diary>,
     hosts: Vec<String>,
+    pacing: Option<Arc<Pacing>>,
     told: std::sync::Mutex<Vec<Told>>,
 }
 
@@ -49,6 +52,7 @@ impl Attempt {
             clock: HandClock::new(),
             permits: Diary::new(),
             hosts: vec!["127.0.0.1".into()],
+            pacing: None,
             told: Default::default(),
         }
     }
@@ -66,6 +70,7 @@ impl Attempt {
         let mut setting = setting();
         setting.environment.push(("API_KEY".into(), "hunter2".into()));
         let collectors = Collectors::new(setting, vec![upstream], self.permits.clone(), self.clock.clone());
+        let collectors = self.pacing.clone().into_iter().fold(collectors, Collectors::with_pacing);
         let note = |told| self.told.lock().unwrap().push(told);
         let attempt = collectors.collect(order, &note, stop);
         let report = tokio::time::timeout(Duration::from_secs(60), attempt).await.expect("the attempt hangs");
@@ -383,4 +388,51 @@ async fn what_is_wrong_with_the_order_is_said_before_anything_is_sent() {
     assert!(why(&|attempt| attempt.order.source = Some("nba".into())).await.contains("source `nba` is not declared"));
     assert!(why(&|attempt| header(Secretive::Variable("UNSET_HERE".into()))(attempt)).await.contains("header `X-Key`: its secret"));
     assert!(why(&|attempt| header(Secretive::Plain("a\nb".into()))(attempt)).await.contains("its value cannot stand in a header"));
+}
+
+/// Answers with all but the last of this, and with that when it is told to.
+async fn hesitant(body: String, goes_on: Arc<tokio::sync::Notify>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/x", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_buf(&mut head).await.unwrap();
+        }
+        let answer = ok(&body);
+        let (most, last) = answer.split_at(answer.len() - 1);
+        stream.write_all(most).await.unwrap();
+        goes_on.notified().await;
+        stream.write_all(last).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    url
+}
+
+#[tokio::test]
+async fn bodies_wait_for_the_bytes_a_second_of_their_source_and_no_timeout_counts_it() {
+    let goes_on = Arc::new(tokio::sync::Notify::new());
+    let url = hesitant("x".repeat(3_000_001), goes_on.clone()).await;
+    let mut attempt = Attempt::on(&[url]);
+    attempt.pacing = Some(Pacing::new([("espn".into(), Some(100_000))], None, attempt.clock.clone()));
+    Arc::get_mut(&mut attempt.order.collector).unwrap().timeout = Duration::from_secs(20);
+    let since = attempt.clock.now().boot;
+    let took = || attempt.clock.now().boot.since(since);
+    let passing = async {
+        while took() < Duration::from_secs(30) {
+            attempt.clock.pass_when_somebody_sleeps_briefly(Duration::from_millis(500)).await;
+        }
+        // It has had its own time, and 30 s in line. What it waits for now is the upstream.
+        attempt.clock.somebody_sleeps().await;
+        goes_on.notify_one();
+        attempt.clock.pass_when_somebody_sleeps_briefly(Duration::from_millis(500)).await;
+        std::future::pending::<()>().await;
+    };
+    let report = tokio::select! {
+        report = attempt.run() => report,
+        () = passing => unreachable!(),
+    };
+    assert!(matches!(said(&report, "0"), Some(Said::Staged(_))), "{report:?}");
+    assert_eq!(took(), Duration::from_micros(30_000_010));
 }

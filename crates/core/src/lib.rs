@@ -13,6 +13,7 @@ pub mod kept;
 pub mod lease;
 pub mod limits;
 pub mod object;
+pub mod pacing;
 pub mod permit;
 pub mod ports;
 pub mod queue;

@@ -31,6 +31,8 @@ pub struct Remembered {
     /// All that may still count against a window, and all unsettled ones.
     pub reservations: Vec<Reservation>,
     pub sources: HashMap<String, SourceRecord>,
+    /// By source: what single values of it have for themselves (`customer=acme`), of those that are not as good as new.
+    pub values: HashMap<String, HashMap<String, SourceRecord>>,
     /// Breakers of collectors.
     pub collectors: HashMap<String, BreakerRecord>,
     /// Per collector: did each of its last 50 attempts fill something? Oldest first.
@@ -143,7 +145,7 @@ pub struct Lease {
     pub staged: Vec<GapId>,
 }
 
-/// State of a source's breaker and pause.
+/// State of a source's breaker and pause, or of those that one value of it has for itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceRecord {
     #[serde(flatten)]
@@ -205,6 +207,12 @@ pub enum Change {
     PutPicture(Picture),
     PutHeldPicture(Option<HeldPicture>),
     PutSource(String, SourceRecord),
+    /// `None`: there is nothing to be remembered of it any more.
+    PutValue {
+        source: String,
+        value: String,
+        record: Option<SourceRecord>,
+    },
     PutCollector(String, BreakerRecord),
     PutSuccess(String, Vec<bool>),
     /// A process group exists for this attempt.

@@ -9,7 +9,7 @@ mod worlds;
 use std::time::Duration;
 
 use adce_core::ids::ValueId;
-use adce_core::limits::{Ask, AskKind, Because, HoldOff, Limiter, Restored, SourceIx};
+use adce_core::limits::{Ask, AskKind, Because, HoldOff, Limiter, Reach, Restored, SourceIx};
 use adce_core::ports::{PermitId, Settlement};
 use adce_core::spec::{Limits, Margin, PriorityLevel, Reserve, Window};
 use adce_core::time::Boottime;
@@ -466,7 +466,7 @@ fn retry_after_pauses_the_whole_source() {
     for ask in [Ask::one(A), Ask::charged(A, 5), Ask::charged(A, 0)] {
         assert_eq!(limiter.could_acquire(&ask, now).unwrap_err().at(), Some(Boottime::from_secs(160)));
     }
-    assert_eq!(limiter.sent(held.id, now).unwrap_err().because(), Because::Paused);
+    assert_eq!(limiter.sent(held.id, now).unwrap_err().because(), Because::Paused { reach: Reach::Source });
     assert!(limiter.could_acquire(&Ask::one(SourceIx(1)), now).is_ok());
     assert!(limiter.sent(held.id, Boottime::from_secs(160)).is_ok());
 }

@@ -27,6 +27,7 @@ mod headers;
 mod inquiry;
 mod meter;
 mod origin;
+mod paced;
 mod pool;
 mod reach;
 mod serve;
@@ -47,6 +48,7 @@ use std::time::Duration;
 
 use adce_core::ids::AttemptId;
 use adce_core::kept::KeptAnswers;
+use adce_core::pacing::{Pace, Pacing};
 use adce_core::ports::{Admission, Clock, Gate, Passed, Permits};
 use adce_core::spec::{Cache, Egress, Limits, Pass, Source};
 use hyper::server::conn::http1;
@@ -118,12 +120,14 @@ pub struct Rules {
     pub folder: Option<PathBuf>,
     /// Where answers lie of sources that have a cache; without it none is kept.
     pub kept: Option<Arc<dyn KeptAnswers>>,
+    /// What the bodies of sources wait for; without it they pass as they come.
+    pub pacing: Option<Arc<Pacing>>,
     /// Answers instead of every host that is asked.
     pub stand_in: Option<StandIn>,
 }
 
-/// By name of the source.
-pub(crate) type SourceMeters = HashMap<String, Arc<Meter>>;
+/// What is added up of a source's bytes, and what they wait for; by its name.
+pub(crate) type SourceMeters = HashMap<String, (Arc<Meter>, Option<Pace>)>;
 
 /// Serves until it is dropped.
 pub struct Gateway {
@@ -142,7 +146,7 @@ pub struct Gateway {
 impl Gateway {
     /// Listens on a free port of 127.0.0.1, on the runtime that this is called on.
     pub async fn start(rules: Rules, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> io::Result<Gateway> {
-        let Rules { routes, strict, mut no_proxy, lake, authority, folder, kept, stand_in } = rules;
+        let Rules { routes, strict, mut no_proxy, lake, authority, folder, kept, pacing, stand_in } = rules;
         let has_business = !routes.is_empty() || strict || stand_in.is_some();
         let preload = folder.as_deref().map(variables::write_preload).transpose()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -151,7 +155,8 @@ impl Gateway {
         let pool = Arc::new(Pool::new(stand_in));
         let around = no_proxy.clone();
         no_proxy.extend(lake.as_deref().map(|lake| variables::around(lake, &routes)));
-        let sources: SourceMeters = routes.iter().map(|route| (route.name.clone(), Arc::default())).collect();
+        let paced = |route: &Route| pacing.as_ref().and_then(|pacing| pacing.pace(&route.name));
+        let sources: SourceMeters = routes.iter().map(|route| (route.name.clone(), (Arc::default(), paced(route)))).collect();
         let sources = Arc::new(sources);
         let meters = sources.clone();
         let forwarder =
@@ -212,7 +217,7 @@ impl Gate for Gateway {
     }
 
     fn passed(&self, source: &str) -> Passed {
-        self.sources.get(source).map(|meter| meter.read()).unwrap_or_default()
+        self.sources.get(source).map(|(meter, _)| meter.read()).unwrap_or_default()
     }
 }
 

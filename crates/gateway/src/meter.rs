@@ -5,12 +5,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use adce_core::pacing::Pace;
 use adce_core::ports::Passed;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+
+use crate::paced::Paced;
 
 #[derive(Default)]
 pub(crate) struct Meter {
@@ -31,6 +34,8 @@ pub(crate) struct Meters {
     pub(crate) attempt: Arc<Meter>,
     /// `None`: no source declares the host.
     pub(crate) source: Option<Arc<Meter>>,
+    /// What they wait for, if they are of a source that bounds them.
+    pub(crate) pace: Option<Pace>,
 }
 
 impl Meters {
@@ -60,11 +65,13 @@ fn add(to: &AtomicU64, more: u64) {
 pub(crate) struct Upload {
     body: Incoming,
     meters: Meters,
+    paced: Option<Box<Paced>>,
 }
 
 impl Upload {
     pub(crate) fn new(body: Incoming, meters: Meters) -> Self {
-        Upload { body, meters }
+        let paced = Paced::by(meters.pace.as_ref());
+        Upload { body, meters, paced }
     }
 }
 
@@ -73,18 +80,25 @@ impl Body for Upload {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
+        let Upload { body, meters, paced } = &mut *self;
+        let frame = match Paced::rest(paced, context) {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(ready!(piece))))),
+            None => {
+                let frame = Pin::new(body).poll_frame(context);
+                Paced::first(paced, context, frame)
+            }
+        };
         if let Poll::Ready(Some(Ok(frame))) = &frame {
-            self.meters.sent(frame.data_ref().map_or(0, Bytes::len));
+            meters.sent(frame.data_ref().map_or(0, Bytes::len));
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        Paced::held(&self.paced) == 0 && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        Paced::with_held(&self.paced, self.body.size_hint())
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use adce_core::ids::AttemptId;
@@ -42,6 +42,7 @@ use crate::egress::{Egress, Proxy};
 use crate::inquiry::Keeper;
 use crate::meter::{Meters, Upload};
 use crate::origin::Origin;
+use crate::paced::Paced;
 use crate::reach::{Reach, addresses, judge};
 use crate::shared::{Place, Secure};
 use crate::wire::Wire;
@@ -466,11 +467,13 @@ pub(crate) struct Passing {
     pub(crate) keeper: Option<Keeper>,
     /// The upstream broke off; not passed on yet.
     broken: Option<hyper::Error>,
+    paced: Option<Box<Paced>>,
 }
 
 impl Passing {
     pub(crate) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, origin: Origin, attempt: AttemptId, meters: Meters) -> Self {
-        Passing { body, connection: Some(connection), pool, origin, is_read: false, attempt, meters, keeper: None, broken: None }
+        let paced = Paced::by(meters.pace.as_ref());
+        Passing { body, connection: Some(connection), pool, origin, is_read: false, attempt, meters, keeper: None, broken: None, paced }
     }
 }
 
@@ -479,15 +482,21 @@ impl Body for Passing {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Passing { body, connection, pool, origin, is_read, broken, attempt, meters, keeper } = &mut *self;
+        let Passing { body, connection, pool, origin, is_read, broken, attempt, meters, keeper, paced } = &mut *self;
         if let Some(why) = broken.take() {
             return Poll::Ready(Some(Err(why)));
         }
-        let mut frame = Pin::new(&mut *body).poll_frame(context);
-        if let (Poll::Pending, Some(connection)) = (&frame, connection) {
-            connection.poll(context);
-            frame = Pin::new(body).poll_frame(context);
-        }
+        let frame = match Paced::rest(paced, context) {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(ready!(piece))))),
+            None => {
+                let mut frame = Pin::new(&mut *body).poll_frame(context);
+                if let (Poll::Pending, Some(connection)) = (&frame, connection) {
+                    connection.poll(context);
+                    frame = Pin::new(body).poll_frame(context);
+                }
+                Paced::first(paced, context, frame)
+            }
+        };
         if let Poll::Ready(Some(Err(why))) = frame {
             pool.complaints.complain("an upstream broke off an answer", Some(*attempt), &format!("{origin}: {}", in_words(&why)));
             // What came before is to reach the client: it is only buffered, and would be thrown away with the connection.
@@ -505,11 +514,11 @@ impl Body for Passing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        Paced::held(&self.paced) == 0 && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        Paced::with_held(&self.paced, self.body.size_hint())
     }
 }
 
@@ -518,7 +527,9 @@ impl Drop for Passing {
         if !self.is_read && !self.body.is_end_stream() {
             return;
         }
-        self.keeper.take().into_iter().for_each(Keeper::whole);
+        // What is held has not been kept yet either.
+        let keeper = self.keeper.take().filter(|_| Paced::held(&self.paced) == 0);
+        keeper.into_iter().for_each(Keeper::whole);
         if let Some(connection) = self.connection.take() {
             self.pool.give_back(&self.origin, connection);
         }

@@ -239,7 +239,8 @@ impl Forwarder {
     }
 
     pub(crate) fn meters(&self, attempt: AttemptId, source: Option<&str>) -> Meters {
-        Meters { attempt: self.door.meter(attempt), source: source.and_then(|source| self.sources.get(source).cloned()) }
+        let (source, pace) = source.and_then(|source| self.sources.get(source).cloned()).unzip();
+        Meters { attempt: self.door.meter(attempt), source, pace: pace.flatten() }
     }
 
     fn no_such_source(&self, name: &str) -> Refusal {

@@ -31,6 +31,7 @@ use crate::door::Link;
 use crate::headers::{Upgrade, remove_hop_by_hop};
 use crate::meter::Meters;
 use crate::origin::Origin;
+use crate::paced::PacedWrites;
 use crate::pool::Connection;
 use crate::reach::Reach;
 use crate::serve::{Forwarder, Outgoing, Refusal, Via, unreachable, unreached};
@@ -65,7 +66,7 @@ pub(crate) async fn open(forwarder: &Arc<Forwarder>, request: Request<Incoming>,
         })?;
         let meters = forwarder.meters(attempt, None);
         go_on(link, request, move |client| async move {
-            let _ = copy_bidirectional(&mut metered(client, &meters), &mut upstream).await;
+            join_up(client, &mut upstream, &meters).await;
         });
     }
     Ok(Response::new(Either::Right(Either::Right(Full::default()))))
@@ -156,11 +157,12 @@ async fn intercepted(
     }
 }
 
-/// A client's connection whose bytes are counted.
-fn metered(client: impl AsyncRead + AsyncWrite + Unpin, meters: &Meters) -> impl AsyncRead + AsyncWrite + Unpin {
+/// Until both sides have said all: whatever passes is counted, and waits if its source says so.
+async fn join_up(client: impl AsyncRead + AsyncWrite + Unpin, upstream: impl AsyncRead + AsyncWrite + Unpin, meters: &Meters) {
     let (up, down) = (meters.clone(), meters.clone());
-    let reading = InspectReader::new(client, move |bytes| up.sent(bytes.len()));
-    InspectWriter::new(reading, move |bytes| down.received(bytes.len()))
+    let reading = InspectReader::new(PacedWrites::new(client, meters.pace.as_ref()), move |bytes| up.sent(bytes.len()));
+    let mut client = InspectWriter::new(reading, move |bytes| down.received(bytes.len()));
+    let _ = copy_bidirectional(&mut client, &mut PacedWrites::new(upstream, meters.pace.as_ref())).await;
 }
 
 /// One permit for all that goes through it.
@@ -180,7 +182,7 @@ async fn unseen(client: impl AsyncRead + AsyncWrite + Unpin, forwarder: &Forward
         Ok(mut upstream) => {
             permit.sending();
             let meters = forwarder.meters(attempt, Some(&route.name));
-            let _ = copy_bidirectional(&mut metered(client, &meters), &mut upstream).await;
+            join_up(client, &mut upstream, &meters).await;
             let _ = upstream.shutdown().await;
             drop(upstream);
             permit.closed();
@@ -212,7 +214,7 @@ pub(crate) fn switched(
         let other_protocol = async {
             match tokio::try_join!(upgrade.client, upstream) {
                 Ok((client, upstream)) => {
-                    let _ = copy_bidirectional(&mut metered(TokioIo::new(client), &meters), &mut TokioIo::new(upstream)).await;
+                    join_up(TokioIo::new(client), TokioIo::new(upstream), &meters).await;
                 }
                 Err(why) => tracing::debug!(%why, "a connection did not change its protocol"),
             }

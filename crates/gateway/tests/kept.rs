@@ -4,10 +4,13 @@ mod support;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use adce_core::pacing::Pacing;
 use adce_core::ports::Settlement;
 use adce_core::spec::Cache;
 use adce_gateway::{Answers, Rules};
+use support::hand_clock::HandClock;
 use support::upstream::*;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -263,4 +266,34 @@ async fn a_source_without_a_cache_is_asked_as_its_clients_ask() {
         assert_eq!((setup.get("/x").await.body.as_str(), upstream.last("if-none-match")), ("a body", None));
     }
     assert_eq!(kept_at_rest(folder.path()).await, 0);
+}
+
+#[tokio::test]
+async fn what_its_client_did_not_wait_for_is_not_kept_although_upstream_has_sent_all_of_it() {
+    let (upstream, folder, clock) = (Knowing::start(has_one).await, tempfile::tempdir().unwrap(), HandClock::new());
+    let mut route = route("espn", &upstream.url);
+    route.cache = KEEPS;
+    let kept_here = Arc::new(Answers::open(folder.path(), 1 << 20).unwrap());
+    // One byte in a tenth of a second.
+    let pacing = Some(Pacing::new([("espn".into(), Some(10))], None, clock.clone()));
+    let setup = Setup::of(Rules { routes: vec![route], kept: Some(kept_here), pacing, ..Rules::default() }, Diary::new()).await;
+    let mut leaves = setup.dial().await;
+    leaves.send(&format!("GET {}/espn/x HTTP/1.1\r\nHost: g\r\n\r\n", setup.token)).await;
+    clock.pass_when_somebody_sleeps_briefly(Duration::from_millis(100)).await;
+    assert!(leaves.has_read("\r\n\r\na").await);
+    drop(leaves);
+    let passing = async {
+        loop {
+            clock.pass_when_somebody_sleeps_briefly(Duration::from_millis(100)).await;
+        }
+    };
+    let others = async {
+        setup.get("/y").await;
+        kept(folder.path(), "a body").await;
+        assert_eq!(setup.get("/x").await.body, "a body");
+    };
+    tokio::select! {
+        () = others => {}
+        () = passing => unreachable!(),
+    }
 }

@@ -63,6 +63,7 @@ impl Disk {
             Change::RemoveTask(task) => drop(self.tasks.remove(task)),
             Change::PutItem(item, record) => drop(self.items.insert(*item, record.clone())),
             Change::PutSource(name, record) => drop(self.sources.insert(name.clone(), record.clone())),
+            Change::PutValue { .. } => {}
             Change::PutCollector(name, record) => drop(self.collectors.insert(name.clone(), record.clone())),
             Change::PutSuccess(name, attempts) => drop(self.success.insert(name.clone(), attempts.clone())),
             Change::Finish(record) => drop(self.leases.remove(&record.attempt)),

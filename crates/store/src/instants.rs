@@ -21,6 +21,7 @@ fn recorded_at(change: &Change) -> Option<Timestamp> {
         | Change::RemoveTask(_)
         | Change::PutItem(..)
         | Change::PutSource(..)
+        | Change::PutValue { .. }
         | Change::PutCollector(..)
         | Change::PutSuccess(..)
         | Change::Started(_)

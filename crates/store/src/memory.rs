@@ -38,6 +38,7 @@ struct State {
     processes: BTreeMap<AttemptId, ProcessRecord>,
     reservations: BTreeMap<u64, Reservation>,
     sources: HashMap<String, SourceRecord>,
+    values: HashMap<String, HashMap<String, SourceRecord>>,
     collectors: HashMap<String, BreakerRecord>,
     success: HashMap<String, Vec<bool>>,
     latest: Option<Timestamp>,
@@ -104,6 +105,7 @@ impl State {
             processes: self.processes.values().cloned().collect(),
             reservations: self.reservations.values().cloned().collect(),
             sources: self.sources.clone(),
+            values: self.values.clone(),
             collectors: self.collectors.clone(),
             success: self.success.clone(),
             latest: self.latest,
@@ -146,6 +148,15 @@ impl State {
             }
             Change::PutSource(name, record) => {
                 self.sources.insert(name, record);
+            }
+            Change::PutValue { source, value, record: Some(record) } => {
+                self.values.entry(source).or_default().insert(value, record);
+            }
+            Change::PutValue { source, value, record: None } => {
+                let of_source = self.values.get_mut(&source);
+                if of_source.is_some_and(|values| values.remove(&value).is_some() && values.is_empty()) {
+                    self.values.remove(&source);
+                }
             }
             Change::PutSuccess(collector, attempts) => {
                 self.success.insert(collector, attempts);

@@ -135,6 +135,7 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
         items: HashMap::from([(item(1), record.clone())]),
         reservations: vec![reservation(u64::MAX / 2)],
         sources: HashMap::from([("espn".to_owned(), source.clone())]),
+        values: HashMap::from([("espn".to_owned(), HashMap::from([("customer=acme".to_owned(), source.clone())]))]),
         collectors: HashMap::from([("bbref".to_owned(), breaker.clone())]),
         success: HashMap::from([("bbref".to_owned(), vec![true, false, true])]),
         latest: Some(at(5)),
@@ -149,7 +150,14 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
             Change::PutItem(item(1), record),
             Change::PutPicture(picture),
             Change::PutHeldPicture(Some(held)),
-            Change::PutSource("espn".into(), source),
+            Change::PutSource("espn".into(), source.clone()),
+            of_value("espn", "customer=acme", Some(SourceRecord::default())),
+            of_value("espn", "customer=acme", Some(source.clone())),
+            of_value("espn", "customer=zeta", Some(source.clone())),
+            of_value("espn", "customer=zeta", None),
+            of_value("crm", "customer=acme", Some(source)),
+            of_value("crm", "customer=acme", None),
+            of_value("crm", "customer=acme", None),
             Change::PutCollector("bbref".into(), breaker),
             Change::PutSuccess("bbref".into(), vec![true, false, true]),
             Change::Reserve(reservation(u64::MAX / 2)),
@@ -159,6 +167,10 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
     assert_eq!(store.load().await.unwrap(), expected);
     drop(store);
     assert_eq!(backend.open().load().await.unwrap(), expected, "after a restart");
+}
+
+fn of_value(source: &str, value: &str, record: Option<SourceRecord>) -> Change {
+    Change::PutValue { source: source.into(), value: value.into(), record }
 }
 
 /// With all that may differ in what needs few words.

@@ -266,6 +266,13 @@ fn left_by_format_2() -> Remembered {
     left
 }
 
+/// What format 5 could say in addition.
+fn left_by_format_5() -> Remembered {
+    let mut left = left_by_format_2();
+    left.reservations[0].value = Some("acme".into());
+    left
+}
+
 #[tokio::test]
 async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
     let formats = [
@@ -273,6 +280,7 @@ async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
         (2, include_str!("formats/0002.sql"), left_by_format_2()),
         (3, include_str!("formats/0003.sql"), left_by_format_2()),
         (4, include_str!("formats/0004.sql"), left_by_format_2()),
+        (5, include_str!("formats/0005.sql"), left_by_format_5()),
     ];
     assert_eq!(formats.len(), sqlite::FORMAT as usize - 1, "one for each older format");
     for (format, dump, expected) in formats {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{LimitsReport, ReserveShare, SourceLimits, ValueNow, ValuesNow};
-use adce_core::figures::{counted, grouped, span};
+use adce_api::{BreakerNow, LimitsReport, PauseNow, ReserveShare, SourceLimits, ValueNow, ValuesNow};
+use adce_core::figures::{counted, grouped, size, span};
 use adce_core::ports::Clock;
 use adce_core::queue::{Dispatcher, Rules};
 use adce_core::spec::Spec;
@@ -51,8 +51,8 @@ fn print(report: &LimitsReport, live: bool) {
     let names = report.sources.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max("all together".len());
     for (name, limits) in &report.sources {
         say!("{name:names$}  {}", words(limits, live));
-        if let (Some(each), Some(values)) = (&limits.each, &limits.values) {
-            say!("{:names$}  each {}: {}", "", values.by, words(each, false));
+        if let Some(values) = &limits.values {
+            limits.each.iter().for_each(|each| say!("{:names$}  each {}: {}", "", values.by, words(each, false)));
             if values.known > 0 {
                 say!("{:names$}  {}", "", values_words(values));
             }
@@ -85,13 +85,27 @@ pub fn values_words(values: &ValuesNow) -> String {
             Some(seconds) => format!("waits {seconds:.1} s for {limit}"),
             None => format!("waits for {limit}"),
         });
-        let words: Vec<String> = used.chain(waits).collect();
+        let fails = value.breaker.as_ref().map(|BreakerNow { since, reason, next_probe }| {
+            let next = next_probe.map_or_else(|| "a probe is under way".into(), |next| format!("next probe {}", views::clock(next)));
+            format!("keeps failing since {}: {reason}; {next}", views::clock(*since))
+        });
+        let paused = value.pause.as_ref().map(|PauseNow { until, because }| match because {
+            Some(because) => format!("left alone until {}: upstream {because}", views::clock(*until)),
+            None => format!("left alone until {}, as upstream asked", views::clock(*until)),
+        });
+        let waits = waits.filter(|_| fails.is_none() && paused.is_none());
+        let words: Vec<String> = used.chain(waits).chain(fails).chain(paused).collect();
         format!("{} {}", value.value.as_deref().unwrap_or("(nobody's)"), words.join(", "))
     };
     let mut words: Vec<String> = values.worst.iter().map(named).collect();
     let others = values.known - values.worst.len() as u64;
     words.extend((others > 0).then(|| format!("{} more", grouped(others))));
-    format!("{} of {} wait for their own limits: {}", grouped(values.waiting), counted(values.known, &values.by), words.join(" · "))
+    let known = counted(values.known, &values.by);
+    let whose = match values.shut {
+        0 => format!("{} of {known} wait", grouped(values.waiting)),
+        shut => format!("{} of {known} left alone, {} waiting", grouped(shut), grouped(values.waiting)),
+    };
+    format!("{whose} for their own limits: {}", words.join(" · "))
 }
 
 /// What the proof of the windows costs, or that there is none.
@@ -123,6 +137,7 @@ fn words(limits: &SourceLimits, live: bool) -> String {
     words.extend(
         limits.in_flight.of.map(|of| if live { format!("{}/{of} in flight", limits.in_flight.used) } else { format!("{of} in flight") }),
     );
+    words.extend(limits.bytes_per_second.map(|bytes| format!("{} a second", size(bytes))));
     if words.is_empty() {
         words.push("no limits".into());
     }
@@ -154,15 +169,25 @@ mod tests {
             in_flight: 0,
             limit: waits.map(|(limit, _)| limit.into()),
             next_permit_seconds: waits.and_then(|(_, seconds)| seconds),
+            breaker: None,
+            pause: None,
         };
         let worst = vec![
             value(Some("acme"), 60, Some(("per_minute: 60", Some(12.44)))),
             value(Some("zeta"), 59, Some(("in_flight", None))),
             value(None, 7, None),
         ];
-        let values = ValuesNow { by: "customer".into(), known: 10_000, waiting: 2, worst };
+        let mut values = ValuesNow { by: "customer".into(), known: 10_000, waiting: 2, shut: 0, worst };
         let expected = "2 of 10,000 customers wait for their own limits: acme 60/60 in 1 m, waits 12.4 s for per_minute: 60 \u{b7} \
                         zeta 59/60 in 1 m, waits for in_flight \u{b7} (nobody's) 7/60 in 1 m \u{b7} 9,997 more";
+        assert_eq!(values_words(&values), expected);
+        let at = |text: &str| text.parse().unwrap();
+        let reason = "5 failures in a row, the last: answered 500".to_owned();
+        let breaker = BreakerNow { since: at("2025-03-09T14:00:00Z"), reason, next_probe: Some(at("2025-03-09T14:10:00Z")) };
+        values.worst = vec![ValueNow { windows: Vec::new(), breaker: Some(breaker), ..value(Some("acme"), 0, None) }];
+        (values.known, values.waiting, values.shut) = (2, 0, 1);
+        let expected = "1 of 2 customers left alone, 0 waiting for their own limits: acme keeps failing since 2025-03-09 14:00:00 \
+                        UTC: 5 failures in a row, the last: answered 500; next probe 2025-03-09 14:10:00 UTC \u{b7} 1 more";
         assert_eq!(values_words(&values), expected);
     }
 }

@@ -8,7 +8,9 @@ use adce_api::{Bottleneck, Counts, LeftOut, Plan, PlannedItem, PlannedTask, Rese
 use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::GapId;
-use adce_core::queue::{self, Assumptions, Forecast, Foreseen, Gate, Rules, SourceFigures, forecast, largest_batch, reserve_price};
+use adce_core::queue::{
+    self, Assumptions, Forecast, Foreseen, Gate, Rules, SourceFigures, forecast, largest_batch, reserve_price, whose_breaker,
+};
 use adce_core::spec::{PriorityLevel, Spec};
 use adce_core::time::{Now, Timestamp};
 use indexmap::IndexMap;
@@ -130,7 +132,7 @@ fn why_left(gate: &Gate, now: Now) -> String {
         Gate::NotYet { .. } => "upstream does not have them yet; each is asked for again by itself".into(),
         Gate::Doubted { .. } => "upstream says of too many at once that it has no such thing; one of them is asked for again".into(),
         Gate::Contested { .. } => "filled and gone three times in a day; each is left alone for a day, or `adce accept KEY`".into(),
-        Gate::Breaker { source, reason, .. } => format!("the breaker of `{source}` is open: {reason}"),
+        Gate::Breaker { source, value, reason, .. } => format!("{} is open: {reason}", whose_breaker(source, value.as_deref())),
         Gate::CollectorBreaker { collector, reason, .. } => format!("the breaker of collector `{collector}` is open: {reason}"),
         Gate::Cap { .. } => format!("{}; a run that waits for it goes on then", views::cap_words(gate)),
         Gate::Retry { .. } => "failed, and not tried again for a while".into(),
@@ -152,15 +154,17 @@ fn outlives_ttl(spec: &Spec, foreseen: &Forecast, now: Now) -> Option<String> {
 /// What is foreseen of a source whose breaker is open rests on its next probe.
 fn keep_failing(sources: &[SourceFigures], foreseen: &Forecast) -> Vec<String> {
     let is_foreseen = |source: &str| foreseen.tasks.iter().any(|task| task.task.source.as_deref() == Some(source));
-    let failing = sources.iter().filter(|source| is_foreseen(&source.source)).filter_map(|source| match &source.gate {
-        Some(Gate::Breaker { until, reason, .. }) => Some((&source.source, until, reason)),
+    let gates = |source: &'_ SourceFigures| {
+        let of_values = source.values.iter().flat_map(|values| &values.worst).filter_map(|value| value.gate.clone());
+        source.gate.clone().into_iter().chain(of_values).collect::<Vec<Gate>>()
+    };
+    let failing = sources.iter().filter(|source| is_foreseen(&source.source)).flat_map(gates).filter_map(|gate| match gate {
+        Gate::Breaker { source, value, until, reason, .. } => Some((whose_breaker(&source, value.as_deref()), until, reason)),
         _ => None,
     });
-    let hint = |(source, until, reason): (&String, &Option<Timestamp>, &String)| {
+    let hint = |(whose, until, reason): (String, Option<Timestamp>, String)| {
         let probe = until.map(|until| format!(", {},", until.strftime("%Y-%m-%d %H:%M:%S UTC"))).unwrap_or_default();
-        format!(
-            "the breaker of `{source}` is open ({reason}): what is planned for it begins with the next probe{probe} and holds if that is answered"
-        )
+        format!("{whose} is open ({reason}): what is planned for it begins with the next probe{probe} and holds if that is answered")
     };
     failing.map(hint).collect()
 }

@@ -205,7 +205,7 @@ fn sources(status: &Status) -> Vec<String> {
         if let Some(seconds) = source.next_permit_seconds.filter(|seconds| source.waiting > 0 && *seconds >= 1.0) {
             line.push_str(&format!("  next permit in {}", span(Duration::from_secs_f64(seconds))));
         }
-        if let Some(values) = source.values.as_ref().filter(|values| values.waiting > 0) {
+        if let Some(values) = source.values.as_ref().filter(|values| values.waiting + values.shut > 0) {
             line.push_str(&format!("\n{:names$}  {}", "", values_words(values)));
         }
         line

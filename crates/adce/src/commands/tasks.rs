@@ -92,8 +92,7 @@ async fn story(id: TaskId, spec: Arc<Spec>) -> Result<TaskDetail, Failure> {
         return Err(unknown());
     }
     let gaps = remembered.gaps.iter().filter(|gap| task.is_some_and(|task| task.gaps.contains(&gap.id)));
-    let source = task.and_then(|task| remembered.sources.get(task.source.as_deref()?));
-    let shut = views::remembered_shut(source, now);
+    let shut = task.and_then(|task| views::remembered_shut(&remembered, &spec, task, now));
     let gaps = gaps.map(|gap| {
         let line = views::remembered_gap(gap, remembered.items.get(&gap.item()), task, now);
         GapLine { next_try: line.next_try.max(shut), ..line }

@@ -127,7 +127,14 @@ impl TryStore {
     }
 
     fn is_about_limits(change: &Change) -> bool {
-        matches!(change, Change::Reserve(_) | Change::SettleReservation { .. } | Change::ForgetReservation(_) | Change::PutSource(..))
+        matches!(
+            change,
+            Change::Reserve(_)
+                | Change::SettleReservation { .. }
+                | Change::ForgetReservation(_)
+                | Change::PutSource(..)
+                | Change::PutValue { .. }
+        )
     }
 }
 
@@ -135,7 +142,8 @@ impl TryStore {
 impl Store for TryStore {
     async fn load(&self) -> Result<Remembered, StoreError> {
         let state = self.limits.load().await?;
-        Ok(Remembered { reservations: state.reservations, sources: state.sources, latest: state.latest, ..Remembered::default() })
+        let Remembered { reservations, sources, values, latest, .. } = state;
+        Ok(Remembered { reservations, sources, values, latest, ..Remembered::default() })
     }
 
     async fn lease(&self, lease: Lease) -> Result<FencingToken, StoreError> {

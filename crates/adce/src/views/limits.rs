@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adce_api::{LimitsReport, ReserveShare, Share, SourceLimits, ValueNow, ValuesNow, WindowNow};
+use adce_api::{BreakerNow, LimitsReport, PauseNow, ReserveShare, Share, SourceLimits, ValueNow, ValuesNow, WindowNow};
 use adce_core::figures::{grouped, span};
 use adce_core::queue::{Gate, ValuesFigures, WindowFigures};
 use adce_core::spec::{Limits, Margin, Reserve, Source, Spec, Window};
@@ -67,8 +67,20 @@ pub fn values_now(figures: &ValuesFigures, now: Boottime) -> ValuesNow {
         in_flight: value.in_flight,
         limit: value.limit.clone(),
         next_permit_seconds: value.until.map(|at| at.since(now).as_secs_f64()),
+        breaker: value.gate.as_ref().and_then(breaker_now),
+        pause: value.gate.as_ref().and_then(pause_now),
     });
-    ValuesNow { by: figures.by.clone(), known: figures.known, waiting: figures.waiting, worst: worst.collect() }
+    ValuesNow { by: figures.by.clone(), known: figures.known, waiting: figures.waiting, shut: figures.shut, worst: worst.collect() }
+}
+
+fn pause_now(gate: &Gate) -> Option<PauseNow> {
+    let Gate::RetryAfter { until, because, .. } = gate else { return None };
+    Some(PauseNow { until: *until, because: because.clone() })
+}
+
+fn breaker_now(gate: &Gate) -> Option<BreakerNow> {
+    let Gate::Breaker { until, since, reason, .. } = gate else { return None };
+    Some(BreakerNow { since: *since, reason: reason.clone(), next_probe: *until })
 }
 
 /// What constant demand can use of a window, if every request counts until its window after it settled (promise 2).
@@ -110,7 +122,7 @@ pub fn declared_limits(spec: &Spec) -> LimitsReport {
 }
 
 fn declared_of(source: &Source, reserve: &Reserve) -> SourceLimits {
-    let each = source.by.as_ref().map(|by| Box::new(declared(&by.limits, reserve)));
+    let each = source.by.as_ref().filter(|by| by.limits != Limits::default()).map(|by| Box::new(declared(&by.limits, reserve)));
     let values = source.by.as_ref().map(|by| ValuesNow { by: by.name.clone(), ..ValuesNow::default() });
     SourceLimits { each, values, ..declared(&source.limits, reserve) }
 }
@@ -122,6 +134,7 @@ fn declared(limits: &Limits, reserve: &Reserve) -> SourceLimits {
         burst: limits.burst,
         min_delay_seconds: limits.min_delay.map(|delay| delay.as_secs_f64()),
         in_flight: Share { used: 0, of: limits.in_flight },
+        bytes_per_second: limits.bytes_per_second,
         linger_seconds: limits.linger.as_secs_f64(),
         margin_seconds: match limits.margin {
             Margin::Bracket => None,

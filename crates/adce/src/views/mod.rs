@@ -11,8 +11,8 @@ use adce_api::{
 use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
 use adce_core::queue::{Asked, Came, Gate, SourceFigures};
-use adce_core::record::{ItemRecord, Lease, SourceRecord};
-use adce_core::spec::{Spec, Window};
+use adce_core::record::{ItemRecord, Lease, Remembered, SourceRecord};
+use adce_core::spec::{Spec, Window, group_names};
 use adce_core::time::{Boottime, Moment, Now, Timestamp};
 use adce_engine::{
     CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, Guest, GuestSource, GuestUse, Phase, Snapshot, SourceLine,
@@ -151,7 +151,7 @@ fn source_state(source: &SourceLine, at: Timestamp) -> (adce_api::SourceState, O
         SourceState::Ok => (adce_api::SourceState::Ok, None, None, None),
         SourceState::Paused { until, because } => {
             // In the words of `limits` and `why`.
-            let gate = Gate::RetryAfter { source: source.name.clone(), until: *until, because: because.clone() };
+            let gate = Gate::RetryAfter { source: source.name.clone(), value: None, until: *until, because: because.clone() };
             (adce_api::SourceState::Paused, Some(*until), None, Some(sentence(&gate, Now { wall: at, boot: Boottime(0) })))
         }
         SourceState::Open { until, since, reason } => {
@@ -278,7 +278,10 @@ fn guests(guests: u64) -> Option<LookAt> {
 
 /// Sources that may not be asked now, and why: what holds gaps of a state that no engine runs.
 pub fn shut(sources: &[SourceFigures], now: Now) -> impl Iterator<Item = LookAt> {
-    let shut = sources.iter().filter_map(|source| Some((source, source.gate.as_ref()?)));
+    let shut = sources.iter().flat_map(|source| {
+        let of_values = source.values.iter().flat_map(|values| &values.worst).filter_map(|value| value.gate.as_ref());
+        source.gate.iter().chain(of_values).map(move |gate| (source, gate))
+    });
     shut.map(move |(source, gate)| LookAt { what: format!("source {}", source.source), text: sentence(gate, now), command: None })
 }
 
@@ -412,9 +415,18 @@ pub fn gap_line(view: &GapView) -> GapLine {
     GapLine { task: view.task, in_doubt: view.in_doubt, next_try: with_next_look.or(view.next_try), ..line }
 }
 
-/// Until when the source of a task was shut when it was asked last.
-pub fn remembered_shut(source: Option<&SourceRecord>, now: Timestamp) -> Option<Timestamp> {
-    source.and_then(|source| source.breaker.open_until.max(source.paused_until)).filter(|until| *until > now)
+/// Until when the source of a task, or the task's value of it, was shut when it was asked last.
+pub fn remembered_shut(remembered: &Remembered, spec: &Spec, task: &Task, now: Timestamp) -> Option<Timestamp> {
+    let name = task.source.as_deref()?;
+    let shut_until = |record: &SourceRecord| record.breaker.open_until.max(record.paused_until);
+    let of_source = remembered.sources.get(name).and_then(shut_until);
+    let value = spec.sources.get(name).and_then(|source| source.by.as_ref()).and_then(|by| {
+        let collector = spec.collectors.get(&task.collector)?;
+        let at = group_names(&collector.batch.group_by, Some(&by.name)).position(|name| name == by.name)?;
+        Some(format!("{}={}", by.name, task.group.get(at)?))
+    });
+    let of_value = value.and_then(|value| remembered.values.get(name)?.get(&value)).and_then(shut_until);
+    of_source.max(of_value).filter(|until| *until > now)
 }
 
 /// A gap of a state that no engine runs.

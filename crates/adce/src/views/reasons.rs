@@ -5,8 +5,8 @@ use std::time::Duration;
 use adce_api::{ItemStory, LookAt, StoryLine, WaitedLine};
 use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{GapState, ItemState, Standing};
-use adce_core::limits::Because;
-use adce_core::queue::Gate;
+use adce_core::limits::{Because, Reach};
+use adce_core::queue::{Gate, whose_breaker};
 use adce_core::record::{Story, Waited};
 use adce_core::spec::PriorityLevel;
 use adce_core::time::{Boottime, Now, Timestamp};
@@ -134,8 +134,9 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::Contested { until } => {
             format!("filled and gone three times in a day: left alone until somebody says `adce accept KEY`, or {}", then(*until, now))
         }
-        Gate::Breaker { source, until, since, reason } => {
-            format!("`{source}` keeps failing: {}", breaker_sentence(*until, *since, reason, now))
+        Gate::Breaker { source, value, until, since, reason } => {
+            let who = value.as_ref().map_or_else(|| format!("`{source}`"), |value| format!("{value} at `{source}`"));
+            format!("{who} keeps failing: {}", breaker_sentence(*until, *since, reason, now))
         }
         Gate::CollectorBreaker { collector, until, since, reason } => {
             format!("its collector `{collector}` keeps crashing: {}", breaker_sentence(*until, *since, reason, now))
@@ -145,16 +146,21 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
             "its task stood in line for longer than `task_ttl` and ended; it makes a new one with the next full look, due {}",
             then(*until, now)
         ),
-        Gate::RetryAfter { source, until, because: Some(because) } => {
+        Gate::RetryAfter { source, value: Some(value), until, because } => {
+            let what = because.as_deref().unwrap_or("asked to be left alone");
+            format!("`{source}` {what}, with {value}: it is asked again for that {}", then(*until, now))
+        }
+        Gate::RetryAfter { source, until, because: Some(because), .. } => {
             format!("`{source}` {because}: it is asked again {}", then(*until, now))
         }
-        Gate::RetryAfter { source, until, because: None } => {
+        Gate::RetryAfter { source, until, because: None, .. } => {
             format!("`{source}` asked to be left alone: it is asked again {}", then(*until, now))
         }
-        Gate::Limit { source: Some(source), limit, until, .. } if is_learned(limit) => {
+        Gate::Limit { source: Some(source), value, limit, until } if is_learned(limit) => {
             format!(
-                "{}{}",
+                "{}{}{}",
                 learned_words(source, limit),
+                value.as_ref().map(|value| format!(", with {value}")).unwrap_or_default(),
                 until.map(|until| format!(": no room for {}", left(until, now))).unwrap_or_default()
             )
         }
@@ -273,13 +279,16 @@ fn whose(source: &Option<String>, value: &Option<String>) -> String {
     }
 }
 
+const LEARNED_RATE: Because = Because::LearnedRate { reach: Reach::Source };
+const TOLD_QUOTA: Because = Because::ToldQuota { reach: Reach::Source };
+
 /// No limit of the config.
 fn is_learned(limit: &str) -> bool {
-    [Because::LearnedRate, Because::ToldQuota].iter().any(|because| because.word() == limit)
+    [LEARNED_RATE, TOLD_QUOTA].iter().any(|because| because.word() == limit)
 }
 
 fn learned_words(source: &str, limit: &str) -> String {
-    match limit == Because::ToldQuota.word() {
+    match limit == TOLD_QUOTA.word() {
         true => format!("`{source}` says that no more is left of its quota"),
         false => format!("`{source}` is asked more slowly after it refused, or as its own policy says"),
     }
@@ -296,14 +305,23 @@ fn held_back(gate: &Gate) -> String {
         Gate::Surprise { .. } => "a sudden change to be confirmed".into(),
         Gate::Slots { slots } => format!("a free slot: {slots} of {slots} were taken"),
         Gate::Publishing { attempts, .. } => format!("{attempts} attempts to publish what they had"),
-        Gate::Breaker { source, since, reason, .. } => format!("the breaker of `{source}`, open since {} ({reason})", clock(*since)),
+        Gate::Breaker { source, value, since, reason, .. } => {
+            format!("{}, open since {} ({reason})", whose_breaker(source, value.as_deref()), clock(*since))
+        }
         Gate::CollectorBreaker { collector, since, reason, .. } => {
             format!("the breaker of its collector `{collector}`, open since {} ({reason})", clock(*since))
         }
-        Gate::RetryAfter { source, because: Some(because), .. } => format!("`{source}`, which {because}"),
-        Gate::RetryAfter { source, .. } => format!("the end of a pause that `{source}` asked for"),
+        Gate::RetryAfter { source, value, because: Some(because), .. } => {
+            format!("`{source}`, which {because}{}", value.as_ref().map(|value| format!(" with {value}")).unwrap_or_default())
+        }
+        Gate::RetryAfter { source, value, .. } => {
+            format!(
+                "the end of a pause{} that `{source}` asked for",
+                value.as_ref().map(|value| format!(" of {value}")).unwrap_or_default()
+            )
+        }
         Gate::Cap { .. } => format!("the next full look: {}", cap_words(gate)),
-        Gate::Limit { source: Some(source), limit, .. } if *limit == Because::ToldQuota.word() => {
+        Gate::Limit { source: Some(source), limit, .. } if *limit == TOLD_QUOTA.word() => {
             format!("`{source}`, which says that no more is left of its quota")
         }
         Gate::Limit { source: Some(source), limit, .. } if is_learned(limit) => {

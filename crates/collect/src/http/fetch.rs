@@ -17,6 +17,7 @@ use std::time::Duration;
 use adce_core::gap::{Failure, Fault};
 use adce_core::ids::AttemptId;
 use adce_core::kept::{Keeping, KeptAnswer, KeptAnswers};
+use adce_core::pacing::Pace;
 use adce_core::permit::HeldPermit;
 use adce_core::ports::{Answer, Clock, PermitRefused, Permits, Stop};
 use adce_core::spec::Compression;
@@ -42,6 +43,8 @@ pub(crate) struct Fetch<'a> {
     pub(crate) upstream: &'a Upstream,
     /// Where its answers lie, if they are kept.
     pub(crate) kept: Option<&'a dyn KeptAnswers>,
+    /// What bodies wait for; `None`: they pass as they come.
+    pub(crate) pace: Option<Pace>,
     pub(crate) attempt: AttemptId,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) compress: Option<Compression>,
@@ -212,12 +215,14 @@ impl Fetch<'_> {
         mut keeping: Option<Box<dyn Keeping>>,
         url: &Url,
         to: &Path,
-        deadline: Boottime,
+        mut deadline: Boottime,
         tally: &mut Tally,
     ) -> Step<Fetched> {
         let mut landing = Landing::at(to, self.compress);
         while let Some(chunk) = self.chunk(&mut answer, url, deadline).await? {
             tally.received_bytes += chunk.len() as u64;
+            // Who waits his turn is not the upstream's slowness either.
+            deadline = deadline + self.paced(chunk.len()).await?;
             landing.push(&chunk).map_err(|why| not_written(to, &why))?;
             keeping = keeping.and_then(|mut keeping| keeping.push(&chunk).then_some(keeping));
         }
@@ -262,6 +267,17 @@ impl Fetch<'_> {
         }
     }
 
+    /// Waits until so many bytes may have come; returned: for how long.
+    async fn paced(&self, bytes: usize) -> Step<Duration> {
+        let Some(pace) = &self.pace else { return Ok(Duration::ZERO) };
+        let since = self.clock.now().boot;
+        tokio::select! {
+            biased;
+            () = self.stop.stopped() => Err(stopped()),
+            () = async { pace.turn().pass(bytes as u64).await } => Ok(self.clock.now().boot.since(since)),
+        }
+    }
+
     async fn absent(&self, mut answer: Response, deadline: Boottime, tally: &mut Tally) -> Step<Fetched> {
         tally.received_bytes += self.beginning(&mut answer, deadline).await.len() as u64;
         Ok(Fetched::Absent)
@@ -286,7 +302,7 @@ impl Fetch<'_> {
         let mut body = Vec::new();
         while body.len() < EXCERPT_BYTES {
             match self.within(patience, answer.chunk()).await {
-                Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+                Ok(Ok(Some(chunk))) if self.paced(chunk.len()).await.is_ok() => body.extend_from_slice(&chunk),
                 _ => break,
             }
         }

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use adce_core::gap::{Failure, Fault};
 use adce_core::kept::KeptAnswers;
+use adce_core::pacing::Pacing;
 use adce_core::ports::{Clock, ItemReport, Listener, Order, OrderItem, Permits, Progress, Report, Rest, Said, Stop, Told};
 use adce_core::spec::{How, Http, Secretive};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -48,6 +49,7 @@ pub(crate) struct Fetches {
     clock: Arc<dyn Clock>,
     client: Result<TrustedClient, String>,
     pub(crate) kept: Option<Arc<dyn KeptAnswers>>,
+    pub(crate) pacing: Option<Arc<Pacing>>,
 }
 
 /// Items by URL, in the order of the task.
@@ -61,7 +63,7 @@ impl Fetches {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let upstreams = upstreams.into_iter().map(|upstream| (upstream.name.clone(), upstream)).collect();
-        Fetches { upstreams, own, permits, clock, client: trusted_client(), kept: None }
+        Fetches { upstreams, own, permits, clock, client: trusted_client(), kept: None, pacing: None }
     }
 
     pub(crate) async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report {
@@ -83,6 +85,7 @@ impl Fetches {
             clock: &self.clock,
             upstream,
             kept: self.kept.as_deref().filter(|_| upstream.cache.validators),
+            pace: self.pacing.as_ref().and_then(|pacing| pacing.pace(&upstream.name)),
             attempt: order.attempt,
             headers: &headers,
             compress: http.compress,

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod attempt;
+mod hand_clock;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,11 @@ use adce_collect::Setting;
 use adce_core::gap::Reason;
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId, Uuid};
 use adce_core::ports::{
-    Answer, Clock, Order, OrderItem, PermitId, PermitRefused, Permits, Progress, Report, Said, Settlement, Stop, StopSignal, Told,
+    Answer, Order, OrderItem, PermitId, PermitRefused, Permits, Progress, Report, Said, Settlement, Stop, StopSignal, Told,
 };
 use adce_core::record::ProcessRecord;
 use adce_core::spec::{Batch, Collector, Environment, How, Output, Requests, RetryPolicy, Via};
-use adce_core::time::{BootId, Boottime, Now, Timestamp};
+use adce_core::time::Timestamp;
 use async_trait::async_trait;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::{Pid, PidfdFlags};
@@ -24,81 +25,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
+#[allow(unused_imports)]
+pub use self::hand_clock::{HandClock, boot_id, in_time};
+
 pub const LONG: Duration = Duration::from_secs(600);
 pub const GRACE: Duration = Duration::from_secs(10);
-
-/// Nothing here takes longer, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A claim that never comes true fails here instead of hanging.
-pub async fn in_time<T>(what: &str, signal: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, signal).await.unwrap_or_else(|_| panic!("never came true: {what}"))
-}
-
-/// Stands still until it is advanced.
-pub struct HandClock {
-    now: watch::Sender<Boottime>,
-    /// Until when those sleep who do.
-    sleepers: watch::Sender<Vec<Boottime>>,
-}
-
-impl HandClock {
-    pub fn new() -> Arc<Self> {
-        Arc::new(HandClock { now: watch::Sender::new(Boottime::from_secs(1_000)), sleepers: watch::Sender::default() })
-    }
-
-    pub fn advance(&self, span: Duration) {
-        self.now.send_modify(|now| *now = *now + span);
-    }
-
-    /// Waits until somebody sleeps, for so long if that is told, and lets just that time pass.
-    pub async fn pass_when_somebody_sleeps(&self, for_so_long: Option<Duration>) {
-        let now = *self.now.borrow();
-        let fits = |until: &&Boottime| **until > now && for_so_long.is_none_or(|span| **until == now + span);
-        let mut sleepers = self.sleepers.subscribe();
-        let until = in_time("somebody sleeps", sleepers.wait_for(|all| all.iter().any(|until| fits(&until)))).await;
-        let until = *until.unwrap().iter().filter(fits).min().unwrap();
-        self.now.send_replace(until);
-    }
-}
-
-#[async_trait]
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        let boot = *self.now.borrow();
-        let wall = Timestamp::from_microsecond((boot.as_micros() - Boottime::from_secs(1_000).as_micros()) as i64).unwrap();
-        Now { wall, boot }
-    }
-
-    fn boot_id(&self) -> BootId {
-        boot_id()
-    }
-
-    async fn sleep_until(&self, until: Boottime) {
-        let mut now = self.now.subscribe();
-        self.sleepers.send_modify(|all| all.push(until));
-        let _asleep = Asleep { until, clock: self };
-        let _ = now.wait_for(|now| *now >= until).await;
-    }
-}
-
-struct Asleep<'a> {
-    until: Boottime,
-    clock: &'a HandClock,
-}
-
-impl Drop for Asleep<'_> {
-    fn drop(&mut self) {
-        self.clock.sleepers.send_modify(|all| {
-            let this = all.iter().position(|until| *until == self.until).unwrap();
-            all.swap_remove(this);
-        });
-    }
-}
-
-pub fn boot_id() -> BootId {
-    BootId(std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().into())
-}
 
 pub struct Button(watch::Sender<bool>);
 

@@ -259,6 +259,18 @@ impl Breaker {
         matches!(self.state, State::Closed { .. })
     }
 
+    /// Attempts under way that asked.
+    pub fn asks(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// It is as good as a new one: nobody asks, and nothing failed that still counts.
+    pub fn is_at_rest(&self, now: Boottime) -> bool {
+        let within = self.policy.and_then(|policy| policy.rate).map_or(Duration::ZERO, |rate| rate.within);
+        let fails = |(at, failed): &(Boottime, bool)| *failed && now.since(*at) <= within;
+        self.asked.is_empty() && matches!(self.state, State::Closed { failures: 0 }) && !self.latest.iter().any(fails)
+    }
+
     /// For the state: wall time, because a boottime means nothing after a reboot. A probe dies with its engine, so
     /// half-open is remembered as an open breaker whose time is over.
     pub fn to_record(&self, now: Now) -> BreakerRecord {

@@ -22,7 +22,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Because, HoldOff};
+use super::{Because, HoldOff, Reach};
 use crate::ports::{Quota, Quotas};
 use crate::record::LearnedRecord;
 use crate::spec::Limits;
@@ -57,6 +57,8 @@ const QUOTAS_REMEMBERED: usize = 8;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
     /// From one request to the next at the full rate: the strictest declared window, spread evenly. `None`: no window is declared.
+    /// Whose it is.
+    reach: Reach,
     full: Option<Duration>,
     round: Duration,
     /// By whole second of sending, ascending.
@@ -147,6 +149,7 @@ impl Learned {
         let spread = |window: &crate::spec::Window| micros(window.span.as_micros().div_ceil(u128::from(window.requests.max(1))));
         let shortest = limits.windows.iter().map(|window| window.span).min();
         Learned {
+            reach: Reach::Source,
             full: limits.windows.iter().map(spread).max(),
             round: shortest.unwrap_or(FIRST_OWN_PAUSE).clamp(Duration::from_secs(1), FIRST_OWN_PAUSE),
             sent: VecDeque::new(),
@@ -159,6 +162,17 @@ impl Learned {
         }
     }
 
+    /// Of one value of a source's requests, which has these limits for itself.
+    pub(super) fn of_value(limits: &Limits) -> Self {
+        Learned { reach: Reach::Value, ..Learned::new(limits) }
+    }
+
+    /// It refuses nothing, and a new one would learn the same from what comes.
+    pub(super) fn is_at_rest(&self, now: Boottime) -> bool {
+        let is_forgiven = self.pause.is_none_or(|pause| pause.is_forgiven_at(now));
+        self.share(now).is_none() && is_forgiven && self.ready_at <= now && self.left.iter().all(|left| left.until <= now)
+    }
+
     // ----------------------------------------------------------------------------------------------- what it refuses
 
     /// Why `requests` more may not be sent now.
@@ -167,9 +181,10 @@ impl Learned {
             return None;
         }
         // Also if all is as declared again by now: else it would end before it said.
-        let slow = (self.ready_at > now).then_some(HoldOff::Until { at: self.ready_at, because: Because::LearnedRate });
+        let slow =
+            (self.ready_at > now).then_some(HoldOff::Until { at: self.ready_at, because: Because::LearnedRate { reach: self.reach } });
         let short = self.left.iter().filter(|left| left.requests < requests && left.until > now).max_by_key(|left| left.until);
-        let short = short.map(|left| HoldOff::Until { at: left.until, because: Because::ToldQuota });
+        let short = short.map(|left| HoldOff::Until { at: left.until, because: Because::ToldQuota { reach: self.reach } });
         slow.into_iter().chain(short).reduce(HoldOff::or_longer)
     }
 
@@ -461,7 +476,10 @@ mod tests {
         assert_eq!(learned.grant(1, secs(0)), None, "nothing is learned yet");
         learned.meets(REFUSED, secs(0), secs(1));
         let granted = learned.grant(1, secs(61));
-        assert_eq!(learned.refusal(1, secs(62)), Some(HoldOff::Until { at: secs(63), because: Because::LearnedRate }));
+        assert_eq!(
+            learned.refusal(1, secs(62)),
+            Some(HoldOff::Until { at: secs(63), because: Because::LearnedRate { reach: Reach::Source } })
+        );
         assert_eq!(learned.refusal(1, secs(63)), None);
         learned.take_back(granted, secs(62));
         assert_eq!(learned.refusal(1, secs(62)), None, "it was not sent");
@@ -508,7 +526,7 @@ mod tests {
             assert_eq!(learned.refusal(1, secs(11)), None);
             learned.grant(1, secs(11));
         }
-        let refusal = HoldOff::Until { at: secs(60), because: Because::ToldQuota };
+        let refusal = HoldOff::Until { at: secs(60), because: Because::ToldQuota { reach: Reach::Source } };
         assert_eq!(learned.refusal(1, secs(12)), Some(refusal), "two were under way that the answer did not know of");
         learned.hears(quotas(1, Some(4), Some(49), None), 0, secs(11));
         assert_eq!(learned.refusal(1, secs(12)), Some(refusal), "an answer that was overtaken gives nothing back");

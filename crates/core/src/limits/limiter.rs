@@ -16,7 +16,7 @@ use crate::time::{Boottime, Now};
 
 use super::learned::{Incident, Learned, Sign};
 use super::scope::{Holding, Load, Scope, Wait};
-use super::values::Values;
+use super::values::{Taught, Values};
 use super::{Ask, Because, HoldOff, Permit, Reach, Restored, SourceIx, ValueUsage, WindowUsage};
 use crate::ids::ValueId;
 
@@ -43,8 +43,9 @@ struct Granted {
     in_source: Holding,
     in_all: Holding,
     in_value: Option<(ValueId, Holding)>,
-    /// What [`Learned::take_back`] wants.
+    /// What [`Learned::take_back`] wants, of the source and of the value.
     learned: Option<Boottime>,
+    learned_of_value: Option<Boottime>,
 }
 
 impl Limiter {
@@ -62,9 +63,11 @@ impl Limiter {
         }
     }
 
-    /// From now on each value of the source's requests has these limits for itself, beside the source's own.
+    /// From now on each value of the source's requests has these limits for itself, beside the source's own. If that bounds no
+    /// requests, what upstream says to one value is of that value alone.
     pub fn by_value(&mut self, source: SourceIx, limits: &Limits) {
-        self.values[source.0 as usize] = Some(Values::new(limits));
+        let learns = !self.sources[source.0 as usize].bounds_requests();
+        self.values[source.0 as usize] = Some(Values::new(limits, learns));
     }
 
     /// Sets a share of every window aside, from now on; what was used before is nobody's.
@@ -91,8 +94,11 @@ impl Limiter {
             let value = ask.value.unwrap_or_default();
             (value, values.charged(value, now).grant(ask, now))
         });
-        let learned = self.learned[ask.source.0 as usize].grant(Load::from(ask.kind).in_long(), now);
-        self.granted.insert(id, Granted { source: ask.source, in_source, in_all, in_value, learned });
+        let requests = Load::from(ask.kind).in_long();
+        let learned = self.learned[ask.source.0 as usize].grant(requests, now);
+        let taught = self.values[ask.source.0 as usize].as_mut().and_then(|values| values.taught_mut(ask.value.unwrap_or_default()));
+        let learned_of_value = taught.and_then(|taught| taught.learned.grant(requests, now));
+        self.granted.insert(id, Granted { source: ask.source, in_source, in_all, in_value, learned, learned_of_value });
         Ok(Permit { id, source: ask.source, permits: Load::from(ask.kind).requests() })
     }
 
@@ -117,7 +123,17 @@ impl Limiter {
     fn refusals(&self, ask: &Ask, now: Boottime) -> impl Iterator<Item = HoldOff> + '_ {
         let (load, priority) = (Load::from(ask.kind), ask.priority);
         let own = self.of_value(ask).map(|scope| scope.refusals(load, priority, now.max(self.latest)));
-        self.refusals_of_all_values(ask, now).chain(own.into_iter().flatten())
+        let taught = self.taught(ask.source, ask.value.unwrap_or_default()).map(|taught| (taught, now.max(self.latest)));
+        let paused = taught.and_then(|(taught, now)| {
+            let at = taught.paused_until.filter(|until| *until > now)?;
+            Some(HoldOff::Until { at, because: Because::Paused { reach: Reach::Value } })
+        });
+        let learned = taught.and_then(|(taught, now)| taught.learned.refusal(load.in_long(), now));
+        self.refusals_of_all_values(ask, now).chain(own.into_iter().flatten()).chain(paused).chain(learned)
+    }
+
+    fn taught(&self, source: SourceIx, value: ValueId) -> Option<&Taught> {
+        self.values[source.0 as usize].as_ref()?.taught(value)
     }
 
     /// The limits that its value has for itself.
@@ -174,7 +190,7 @@ impl Limiter {
 
     fn paused(&self, source: SourceIx, now: Boottime) -> Option<HoldOff> {
         let at = self.paused_until[source.0 as usize].filter(|until| *until > now)?;
-        Some(HoldOff::Until { at, because: Because::Paused })
+        Some(HoldOff::Until { at, because: Because::Paused { reach: Reach::Source } })
     }
 
     /// The one request of a held permit goes out now: call it before the first byte leaves. Refused only while the
@@ -184,6 +200,10 @@ impl Limiter {
         let Some(granted) = self.granted.get(&permit) else { return Ok(()) };
         if let Some(paused) = self.paused(granted.source, now) {
             return Err(paused);
+        }
+        let of_value = granted.in_value.and_then(|(value, _)| self.value_paused_until(granted.source, value, now));
+        if let Some(at) = of_value {
+            return Err(HoldOff::Until { at, because: Because::Paused { reach: Reach::Value } });
         }
         self.advance(now);
         let granted = self.granted.get_mut(&permit).expect("looked up above");
@@ -205,6 +225,10 @@ impl Limiter {
         let now = self.advance(now);
         if how == Settlement::Unsent {
             self.learned[granted.source.0 as usize].take_back(granted.learned, now);
+            let values = self.values[granted.source.0 as usize].as_mut().zip(granted.in_value);
+            if let Some(taught) = values.and_then(|(values, (value, _))| values.taught_mut(value)) {
+                taught.learned.take_back(granted.learned_of_value, now);
+            }
         }
         self.sources[granted.source.0 as usize].settle(granted.in_source, how, now);
         self.all.settle(granted.in_all, how, now);
@@ -223,6 +247,62 @@ impl Limiter {
 
     pub fn paused_until(&self, source: SourceIx, now: Boottime) -> Option<Boottime> {
         self.paused_until[source.0 as usize].filter(|until| *until > now)
+    }
+
+    /// Whether what upstream says to a value of this source is of that value alone.
+    pub fn learns_by_value(&self, source: SourceIx) -> bool {
+        self.values[source.0 as usize].as_ref().is_some_and(Values::learns)
+    }
+
+    /// Only this value is left alone until then.
+    pub fn pause_value(&mut self, source: SourceIx, value: ValueId, until: Boottime, now: Boottime) {
+        let now = self.advance(now);
+        if let Some(taught) = self.values[source.0 as usize].as_mut().and_then(|values| values.teach(value, now)) {
+            taught.paused_until = taught.paused_until.max(Some(until));
+        }
+    }
+
+    pub fn value_paused_until(&self, source: SourceIx, value: ValueId, now: Boottime) -> Option<Boottime> {
+        self.taught(source, value)?.paused_until.filter(|until| *until > now)
+    }
+
+    /// What answers to this value have taught; `None`: nothing.
+    pub fn learned_of_value(&self, source: SourceIx, value: ValueId) -> Option<&Learned> {
+        self.taught(source, value).map(|taught| &taught.learned)
+    }
+
+    /// As [`sends`](Self::sends), of a request of this value.
+    pub fn value_sends(&mut self, source: SourceIx, value: ValueId, now: Boottime) {
+        if let Some(taught) = self.values[source.0 as usize].as_mut().and_then(|values| values.teach(value, now)) {
+            taught.learned.sends(now);
+        }
+    }
+
+    /// As [`hears`](Self::hears), of a quota of this value.
+    pub fn value_hears(&mut self, source: SourceIx, value: ValueId, quotas: Quotas, now: Boottime) -> Option<Boottime> {
+        let values = self.values[source.0 as usize].as_mut()?;
+        let in_flight = values.scope(value).in_flight(now);
+        let taught = values.teach(value, now)?;
+        let used_up = taught.learned.hears(quotas, in_flight, now)?;
+        taught.paused_until = taught.paused_until.max(Some(used_up));
+        Some(used_up)
+    }
+
+    /// As [`meets`](Self::meets), of a request of this value.
+    pub fn value_meets(&mut self, source: SourceIx, value: ValueId, sign: Sign, sent: Boottime, now: Boottime) -> Option<Incident> {
+        let taught = self.values[source.0 as usize].as_mut()?.teach(value, now)?;
+        let incident = taught.learned.meets(sign, sent, now)?;
+        if let Some((until, _)) = incident.own_pause {
+            taught.paused_until = taught.paused_until.max(Some(until));
+        }
+        Some(incident)
+    }
+
+    /// As [`remembers`](Self::remembers), of a value.
+    pub fn value_remembers(&mut self, source: SourceIx, value: ValueId, record: &LearnedRecord, now: Now) {
+        if let Some(taught) = self.values[source.0 as usize].as_mut().and_then(|values| values.teach(value, now.boot)) {
+            taught.learned.restore(record, now);
+        }
     }
 
     /// What the source's answers have taught.

@@ -22,6 +22,8 @@
 //! durable before it uses it.
 
 pub mod breaker;
+pub mod breakers;
+pub mod bytes;
 pub mod heard;
 pub mod learned;
 mod ledger;
@@ -171,11 +173,17 @@ pub enum Because {
         reach: Reach,
     },
     /// Upstream asked to be left alone (`Retry-After`), or is after an incident.
-    Paused,
+    Paused {
+        reach: Reach,
+    },
     /// Slower than declared after incidents, or as upstream's policy has it ([`learned`]).
-    LearnedRate,
+    LearnedRate {
+        reach: Reach,
+    },
     /// No more are left of a quota that upstream told of.
-    ToldQuota,
+    ToldQuota {
+        reach: Reach,
+    },
 }
 
 impl Because {
@@ -195,9 +203,9 @@ impl Because {
             Because::Burst { .. } => "burst",
             Because::MinDelay { .. } => "min_delay",
             Because::InFlight { .. } => "in_flight",
-            Because::Paused => "retry_after",
-            Because::LearnedRate => "learned_rate",
-            Because::ToldQuota => "told_quota",
+            Because::Paused { .. } => "retry_after",
+            Because::LearnedRate { .. } => "learned_rate",
+            Because::ToldQuota { .. } => "told_quota",
         }
     }
 
@@ -205,7 +213,7 @@ impl Because {
         match *self {
             Because::Window { reach, .. } | Because::SetAside { reach, .. } => reach,
             Because::Burst { reach } | Because::MinDelay { reach } | Because::InFlight { reach } => reach,
-            Because::Paused | Because::LearnedRate | Because::ToldQuota => Reach::Source,
+            Because::Paused { reach } | Because::LearnedRate { reach } | Because::ToldQuota { reach } => reach,
         }
     }
 }
@@ -217,9 +225,9 @@ impl fmt::Display for Because {
             Because::SetAside { window, .. } => {
                 write!(f, "what is not set aside of `{}: {}`", window.key(), window.requests)?;
             }
-            Because::Paused => return f.write_str("upstream asked for a pause (`Retry-After`)"),
-            Because::LearnedRate => return f.write_str("the rate that the source's refusals have taught"),
-            Because::ToldQuota => return f.write_str("what upstream says is left of its quota"),
+            Because::Paused { .. } => f.write_str("a pause that upstream asked for (`Retry-After`),")?,
+            Because::LearnedRate { .. } => f.write_str("the rate that refusals have taught")?,
+            Because::ToldQuota { .. } => f.write_str("what upstream says is left of its quota,")?,
             _ => write!(f, "`{}`", self.word())?,
         }
         match self.reach() {

@@ -346,6 +346,10 @@ impl Scope {
         self.shares.remembered() + self.lingering.len()
     }
 
+    pub(super) fn bounds_requests(&self) -> bool {
+        self.limits.bounds_requests()
+    }
+
     pub(super) fn linger(&self) -> Duration {
         self.limits.linger
     }

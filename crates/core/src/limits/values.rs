@@ -12,6 +12,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use super::learned::Learned;
 use super::scope::Scope;
 use super::{Reach, ValueId};
 use crate::spec::{Limits, Margin, Reserve};
@@ -29,10 +30,28 @@ pub(super) struct Values {
     looks: VecDeque<(Boottime, ValueId)>,
     /// From a request to the end of all that it counts for, if it settles at once.
     counts_for: Duration,
+    /// What answers teach is of the value that was answered; `None`: of the source.
+    untaught: Option<Learned>,
+    /// Of those that sent something of late, or refuse for what they learned.
+    taught: HashMap<ValueId, Taught>,
+}
+
+/// What upstream's answers to one value have taught.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Taught {
+    pub learned: Learned,
+    pub paused_until: Option<Boottime>,
+}
+
+impl Taught {
+    fn is_at_rest(&self, now: Boottime) -> bool {
+        self.paused_until.is_none_or(|until| until <= now) && self.learned.is_at_rest(now)
+    }
 }
 
 impl Values {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// `learns`: what answers teach is of the value that was answered, and not of the source.
+    pub(super) fn new(limits: &Limits, learns: bool) -> Self {
         let longest = limits.windows.iter().map(|window| window.span).max().unwrap_or_default();
         let margin = match limits.margin {
             Margin::Bracket => Duration::ZERO,
@@ -42,6 +61,8 @@ impl Values {
             fresh: Scope::new(Reach::Value, limits),
             scopes: HashMap::new(),
             looks: VecDeque::new(),
+            untaught: learns.then(|| Learned::of_value(limits)),
+            taught: HashMap::new(),
             counts_for: longest.max(limits.min_delay.unwrap_or_default()) + margin + limits.linger,
         }
     }
@@ -59,7 +80,7 @@ impl Values {
     /// To be told of a grant, or of what an earlier process sent.
     pub(super) fn charged(&mut self, value: ValueId, now: Boottime) -> &mut Scope {
         self.forget(now);
-        let Values { fresh, scopes, looks, counts_for } = self;
+        let Values { fresh, scopes, looks, counts_for, .. } = self;
         scopes.entry(value).or_insert_with(|| {
             looks.push_back((now + *counts_for, value));
             fresh.clone()
@@ -71,6 +92,26 @@ impl Values {
         self.scopes.get_mut(&value)
     }
 
+    pub(super) fn learns(&self) -> bool {
+        self.untaught.is_some()
+    }
+
+    pub(super) fn taught(&self, value: ValueId) -> Option<&Taught> {
+        self.taught.get(&value)
+    }
+
+    pub(super) fn taught_mut(&mut self, value: ValueId) -> Option<&mut Taught> {
+        self.taught.get_mut(&value)
+    }
+
+    /// Of a value that is to learn something; `None`: its source does.
+    pub(super) fn teach(&mut self, value: ValueId, now: Boottime) -> Option<&mut Taught> {
+        let untaught = self.untaught.clone()?;
+        // It is forgotten with the rest.
+        self.charged(value, now);
+        Some(self.taught.entry(value).or_insert_with(|| Taught { learned: untaught, paused_until: None }))
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = (ValueId, &Scope)> {
         self.scopes.iter().map(|(value, scope)| (*value, scope))
     }
@@ -80,15 +121,19 @@ impl Values {
     }
 
     pub(super) fn remembered(&self) -> usize {
-        self.scopes.values().map(Scope::remembered).sum::<usize>() + self.scopes.len()
+        self.scopes.values().map(Scope::remembered).sum::<usize>() + self.scopes.len() + self.taught.len()
     }
 
     fn forget(&mut self, now: Boottime) {
         for _ in 0..LOOKS_A_GRANT {
             let Some((_, value)) = self.looks.pop_front_if(|(at, _)| *at < now) else { return };
-            match self.scopes.get_mut(&value).is_some_and(|scope| !scope.is_at_rest(now)) {
+            let is_used = self.scopes.get_mut(&value).is_some_and(|scope| !scope.is_at_rest(now));
+            match is_used || self.taught.get(&value).is_some_and(|taught| !taught.is_at_rest(now)) {
                 true => self.looks.push_back((now + self.counts_for, value)),
-                false => drop(self.scopes.remove(&value)),
+                false => {
+                    self.scopes.remove(&value);
+                    self.taught.remove(&value);
+                }
             }
         }
     }

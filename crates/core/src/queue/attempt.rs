@@ -43,7 +43,7 @@ impl Dispatcher {
     fn did_not_start(&mut self, attempt: AttemptId, now: Now) -> Vec<Change> {
         let Some(ended) = self.no_longer_runs(attempt) else { return Vec::new() };
         let mut changes = self.give_back(attempt, &ended, Settlement::Unsent, now);
-        self.leaves(attempt, now);
+        self.leaves(attempt, Some(ended.task), now);
         self.cycle.did_not_start(self.priority_of_task(ended.task));
         self.book.task_mut(ended.task).phase = Phase::Loose;
         let mut edit = Edit::default();
@@ -144,10 +144,13 @@ impl Dispatcher {
     }
 
     fn goes_ahead(&mut self, attempt: AttemptId, source: SourceIx, permit: PermitId, paid: Paid, now: Now) {
+        let value = self.value_of(attempt, source);
+        self.asks_for_value(attempt, source, value, now.boot);
         let state = &mut self.sources[source.0 as usize];
         state.breaker.started(attempt, now.boot);
         state.asked.insert(attempt, now.boot);
-        self.grants.sends(source, now.boot);
+        let learner = self.learner(source, value);
+        self.grants.sends(source, learner, now.boot);
         self.waiters.remove(&(source, attempt));
         self.holders.insert(permit, Holder { attempt, source, sent: None });
         let Some(running) = self.running.get_mut(&attempt) else { return };
@@ -263,13 +266,14 @@ impl Dispatcher {
     /// A probe asks on while its breaker is half open; everybody else waits for what it finds.
     fn shut_for(&self, attempt: AttemptId, source: SourceIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
         let state = &self.sources[source.0 as usize];
-        match state.breaker.probe() == Some(attempt) {
+        let by_source = match state.breaker.probe() == Some(attempt) {
             true => {
-                let until = self.grants.limiter().paused_until(source, now.boot)?;
-                Some((self.pause_gate(source, until, now), Some(until)))
+                let until = self.grants.limiter().paused_until(source, now.boot);
+                until.map(|until| (self.pause_gate(source, until, now), Some(until)))
             }
             false => self.source_gate(source, now),
-        }
+        };
+        by_source.or_else(|| self.value_gate_for(attempt, source, now))
     }
 
     /// The order in which requests of these attempts are served: that of their tasks, the best one first. Who does not run
@@ -364,39 +368,44 @@ impl Dispatcher {
             attempt.met.answers = true;
             attempt.met.last_failed = met != breaker::Met::Answer;
         }
-        let learned = self.learn(attempt, source, answer, now);
-        learned.into_iter().chain(self.met(attempt, source, met, &reason, now)).collect()
+        let value = self.value_of(attempt, source);
+        let learned = self.learn(attempt, (source, value), answer, now);
+        learned.into_iter().chain(self.met(attempt, (source, value), met, &reason, now)).collect()
     }
 
-    /// What an answer says, and shows, of the source's own limits.
-    fn learn(&mut self, attempt: AttemptId, source: SourceIx, answer: Answer, now: Now) -> Option<Change> {
-        let sign = match answer {
+    /// What an answer says, and shows, of the source's own limits; or of those of the value that was answered, where only values
+    /// have any. That the source is not there (503), or lets requests hang, is its own doing, whoever asked.
+    fn learn(&mut self, attempt: AttemptId, (source, value): (SourceIx, Option<ValueId>), answer: Answer, now: Now) -> Option<Change> {
+        let learner = self.learner(source, value);
+        let (sign, whose) = match answer {
             // Nobody there has seen a request: that it is down, its breaker says.
             Answer::NotReached => return None,
-            Answer::NoAnswer => Sign::NoAnswer,
+            Answer::NoAnswer => (Sign::NoAnswer, None),
             Answer::Status { code, retry_after, quotas } => {
-                let used_up = self.grants.hears(source, quotas, now.boot);
-                self.note_pause(source, used_up, || Some("says that nothing is left of its quota".into()));
+                let whose = learner.filter(|_| code == 429);
+                let used_up = self.grants.hears(source, learner, quotas, now.boot);
+                self.note_pause(source, learner, used_up, || Some("says that nothing is left of its quota".into()), now);
                 let asked = retry_after.filter(|_| asks_for_a_pause(code)).map(|asked| retry_after::pause_until(asked, now));
-                self.note_pause(source, asked, || None);
+                self.note_pause(source, whose, asked, || None, now);
                 if !refuses(code) {
                     return None;
                 }
-                Sign::Refused { told: asked.max(used_up) }
+                (Sign::Refused { told: asked.max(used_up.filter(|_| whose == learner)) }, whose)
             }
         };
         let sent = *self.sources[source.0 as usize].asked.get(&attempt)?;
-        let incident = self.grants.meets(source, sign, sent, now.boot)?;
+        let incident = self.grants.meets(source, whose, sign, sent, now.boot)?;
         let what = match answer {
             Answer::NoAnswer | Answer::NotReached => "lets requests hang".to_owned(),
             Answer::Status { code, .. } if incident.own_pause.is_none() => format!("answered {code}"),
             Answer::Status { code, .. } => format!("answered {code} and did not say for how long"),
         };
-        self.note_pause(source, incident.own_pause.map(|(until, _)| until), || Some(what.clone()));
-        let until = self.grants.limiter().paused_until(source, now.boot).map_or(now.wall, |until| now.wall_at(until));
+        self.note_pause(source, whose, incident.own_pause.map(|(until, _)| until), || Some(what.clone()), now);
+        let until = self.grants.paused_until(source, whose, now.boot).map_or(now.wall, |until| now.wall_at(until));
         let again = incident.own_pause.filter(|(_, in_a_row)| *in_a_row > 1).map(|(_, in_a_row)| format!(" ({in_a_row} times in a row)"));
+        let alone = whose.and_then(|value| self.named(source, Some(value))).map(|value| format!(", {value},")).unwrap_or_default();
         let text = format!(
-            "source `{}` {what}{}: left alone until {until}, and from then on asked at {} % of its full rate, and slowly more",
+            "source `{}`{alone} {what}{}: left alone until {until}, and from then on asked at {} % of its full rate, and slowly more",
             self.source_name(source),
             again.unwrap_or_default(),
             incident.share / 10
@@ -404,21 +413,45 @@ impl Dispatcher {
         Some(Change::Event(Event { at: now.wall, task: None, gap: None, text }))
     }
 
-    /// Leaves a source alone until then, unless it is for longer already. `because`: `None` if upstream asked for it.
-    fn note_pause(&mut self, source: SourceIx, until: Option<Boottime>, because: impl FnOnce() -> Option<String>) {
-        let Some(until) = until else { return };
-        let before = self.grants.limiter().paused_until(source, until - Duration::from_micros(1));
-        if before.is_none_or(|before| before <= until) {
-            self.sources[source.0 as usize].paused_because = because();
-        }
-        self.grants.pause(source, until);
+    /// Who learns from what upstream says to this value: it, if only values have limits; `None`: the source. All of which nobody
+    /// knows whose they are are one.
+    fn learner(&self, source: SourceIx, value: Option<ValueId>) -> Option<ValueId> {
+        self.grants.limiter().learns_by_value(source).then(|| value.unwrap_or_default())
     }
 
-    fn met(&mut self, attempt: AttemptId, source: SourceIx, met: breaker::Met, reason: &str, now: Now) -> Vec<Change> {
+    /// Leaves a source alone until then, or this value of it, unless it is for longer already. `because`: `None` if upstream asked for it.
+    fn note_pause(
+        &mut self,
+        source: SourceIx,
+        value: Option<ValueId>,
+        until: Option<Boottime>,
+        because: impl FnOnce() -> Option<String>,
+        now: Now,
+    ) {
+        let Some(until) = until else { return };
+        let before = self.grants.paused_until(source, value, until - Duration::from_micros(1));
+        if before.is_none_or(|before| before <= until) {
+            match value {
+                Some(value) => self.value_paused_because(source, value, because()),
+                None => self.sources[source.0 as usize].paused_because = because(),
+            }
+        }
+        self.grants.pause(source, value, until, now.boot);
+    }
+
+    fn met(
+        &mut self,
+        attempt: AttemptId,
+        (source, value): (SourceIx, Option<ValueId>),
+        met: breaker::Met,
+        reason: &str,
+        now: Now,
+    ) -> Vec<Change> {
         let turn = self.sources[source.0 as usize].breaker.met(attempt, met, reason, now);
         let mut changes = self.save_source(source, now);
         let whose = format!("source `{}`", self.source_name(source));
         changes.extend(turn.map(|turn| told(&whose, turn, reason, now)));
+        changes.extend(self.met_for_value(attempt, (source, value), met, reason, now));
         changes
     }
 
@@ -503,7 +536,7 @@ impl Dispatcher {
         let mut changes = self.give_back(attempt, &ended, arrived, now);
         changes.extend(self.learn_from(attempt, &ended, outcomes, now));
         changes.extend(self.met_by_collector(attempt, &ended, outcomes, now));
-        self.leaves(attempt, now);
+        self.leaves(attempt, Some(ended.task), now);
         let said: HashMap<GapId, &Outcome> = outcomes.iter().map(|(gap, outcome)| (*gap, outcome)).collect();
         // What failed together comes back together.
         let jitter = jitter();
@@ -557,8 +590,11 @@ impl Dispatcher {
         first.into_iter().chain(charge).flatten().collect()
     }
 
-    /// A probe that met nothing makes room for another.
-    pub(super) fn leaves(&mut self, attempt: AttemptId, now: Now) {
+    /// A probe that met nothing makes room for another. `task`: what it was an attempt at; a guest is at none.
+    pub(super) fn leaves(&mut self, attempt: AttemptId, task: Option<TaskSlot>, now: Now) {
+        if let Some(task) = task {
+            self.leaves_values(attempt, task, now.boot);
+        }
         for source in &mut self.sources {
             source.asked.remove(&attempt);
         }
@@ -578,14 +614,18 @@ impl Dispatcher {
             });
             let longest = failures.clone().filter_map(|failure| failure.retry_after_s).max();
             let asked = longest.map(|seconds| retry_after::pause_until(RetryAfter::Seconds(seconds), now));
-            self.note_pause(source, asked, || None);
+            let whose = (source, self.value_of_task(ended.task, source));
+            self.note_pause(source, self.learner(source, whose.1), asked, || None, now);
             let refused = failures.clone().find(|failure| failure.fault == Fault::Source);
             let answered =
                 outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged | Outcome::Absent));
             match (ended.met.answers, refused, answered) {
-                (false, Some(failure), _) => changes.extend(self.met(attempt, source, breaker::Met::Failure, &failure.message, now)),
-                (false, None, true) => changes.extend(self.met(attempt, source, breaker::Met::Answer, "", now)),
-                _ => changes.extend(self.save_source(source, now)),
+                (false, Some(failure), _) => changes.extend(self.met(attempt, whose, breaker::Met::Failure, &failure.message, now)),
+                (false, None, true) => changes.extend(self.met(attempt, whose, breaker::Met::Answer, "", now)),
+                _ => {
+                    changes.extend(self.save_source(source, now));
+                    changes.extend(whose.1.and_then(|value| self.save_value(source, value, now)));
+                }
             }
         }
         let filled = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged));
@@ -724,7 +764,7 @@ enum Terms {
     Full,
 }
 
-fn told(whose: &str, turn: Turn, reason: &str, now: Now) -> Change {
+pub(super) fn told(whose: &str, turn: Turn, reason: &str, now: Now) -> Change {
     let next = |until| now.wall_at(until);
     let text = match turn {
         Turn::Tripped { until, why } => format!("{whose}: breaker opened after {why} ({reason}); next probe {}", next(until)),

@@ -5,6 +5,8 @@
 //! was sent. Nothing is decided by them.
 
 use super::Dispatcher;
+use super::dispatcher::SourceState;
+use super::values::OfValues;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
@@ -56,7 +58,8 @@ impl Census {
 
 impl Dispatcher {
     pub fn census(&self) -> Census {
-        let of_sources = self.sources.iter().map(|source| source.absences.remembered());
+        let of_values = |source: &SourceState| source.of_values.as_ref().map_or(0, OfValues::remembered);
+        let of_sources = self.sources.iter().map(|source| source.absences.remembered() + of_values(source));
         let of_collectors = self.collectors.iter().map(|collector| collector.crashed_on.len());
         let successes = self.success.iter().map(|attempts| attempts.len());
         let mut census = Census {

@@ -17,6 +17,7 @@ use super::grants::Grants;
 use super::pick::Taken;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
 use super::useful::{Drawing, Habits};
+use super::values::OfValues;
 use super::waits::Waiting;
 use super::{Charge, GapNews, Rules, Score};
 use crate::gap::{Failure, Fault, Gap, Outcome, Standing, Task};
@@ -69,6 +70,8 @@ pub(super) struct Holds {
 #[derive(Clone, Debug)]
 pub(super) struct SourceState {
     pub breaker: Breaker,
+    /// What its values have for themselves besides limits; `None`: nothing.
+    pub of_values: Option<OfValues>,
     pub absences: Absences,
     /// When each attempt that is under way sent its last request.
     pub asked: HashMap<AttemptId, Boottime>,
@@ -182,7 +185,7 @@ impl Attempt {
 }
 
 impl Dispatcher {
-    /// Takes gaps, tasks, leases, reservations, sources, collectors, success and `latest` out of `remembered` and leaves the rest. The
+    /// Takes gaps, tasks, leases, reservations, sources, values, collectors, success and `latest` out of `remembered` and leaves the rest. The
     /// changes release what a dead predecessor held, and must be durable before anything starts.
     pub fn new(rules: Rules, remembered: &mut Remembered, boot: BootId, now: Now) -> (Self, Vec<Change>) {
         let reservations = std::mem::take(&mut remembered.reservations);
@@ -217,6 +220,7 @@ impl Dispatcher {
         for name in names {
             dispatcher.restore_source(&name, records.get(&*name).cloned().unwrap_or_default(), now);
         }
+        changes.extend(dispatcher.restore_values(std::mem::take(&mut remembered.values), now));
         let restored = dispatcher.rules.collectors.iter().map(|(name, collector)| {
             let record = collectors.remove(&**name).unwrap_or_default();
             let breaker = Breaker::from_record(collector.breaker, &record, now);
@@ -235,15 +239,18 @@ impl Dispatcher {
         let policy = self.rules.sources[name].breaker;
         let paused_until = record.paused_until.map(|until| now.boot_at(until)).filter(|until| *until > now.boot);
         if let Some(until) = paused_until {
-            self.grants.pause(source, until);
+            self.grants.pause(source, None, until, now.boot);
         }
         if let Some(learned) = &record.learned {
-            self.grants.remembers(source, learned, now);
+            self.grants.remembers(source, None, learned, now);
         }
         let saved = (mark_of(&record.breaker), paused_until, self.grants.limiter().learned(source).mark(now.boot));
         let breaker = Breaker::from_record(policy, &record.breaker, now);
         let paused_because = record.paused_because.filter(|_| paused_until.is_some());
-        self.sources.push(SourceState { breaker, absences: Absences::default(), asked: HashMap::new(), paused_because, saved });
+        let breaker_by = self.rules.told_apart(source).and_then(|by| by.breaker);
+        let learns = self.grants.limiter().learns_by_value(source);
+        let of_values = (breaker_by.is_some() || learns).then(|| OfValues::new(breaker_by));
+        self.sources.push(SourceState { breaker, of_values, absences: Absences::default(), asked: HashMap::new(), paused_because, saved });
     }
 
     /// Tasks of another config lose the gaps that do not belong to them any more, and those gaps get new ones.
@@ -317,10 +324,12 @@ impl Dispatcher {
                 }
             }
         }
-        let changes = self.finish(edit, now);
+        let mut changes = self.finish(edit, now);
         if self.book.forget_empty_buckets() {
             let used: HashSet<ValueId> = self.book.buckets().filter_map(|bucket| bucket.value).collect();
-            self.grants.forget_names(|value| used.contains(&value));
+            changes.extend(self.forget_values(|value| used.contains(&value), now));
+            let wanted: HashSet<ValueId> = self.grants.names().filter(|value| self.known_to_breakers(*value)).collect();
+            self.grants.forget_names(|value| used.contains(&value) || wanted.contains(&value));
         }
         changes
     }
@@ -599,11 +608,7 @@ impl Dispatcher {
     /// source's `by`. A program by hand, and a task that has none, are nobody's.
     pub(super) fn value_of(&self, attempt: AttemptId, source: SourceIx) -> Option<ValueId> {
         self.rules.told_apart(source)?;
-        let bucket = self.book.bucket(self.book.task(self.running.get(&attempt)?.task).bucket);
-        if bucket.source == Some(source) {
-            return bucket.value;
-        }
-        value_in(&self.rules, &bucket.group, (bucket.source, bucket.collector?), source).map(ValueId::of)
+        self.value_of_task(self.running.get(&attempt)?.task, source)
     }
 
     pub(super) fn plain_gap(&self, gap: GapSlot) -> Gap {

@@ -30,13 +30,24 @@ pub enum Gate {
     Doubted { until: Timestamp },
     /// Filled and gone three times in a day: left alone until then, or until a person says so.
     Contested { until: Timestamp },
-    /// The source keeps failing and is not asked. `until`: the next probe; `None`: one is under way.
-    Breaker { source: String, until: Option<Timestamp>, since: Timestamp, reason: String },
+    /// The source keeps failing and is not asked. `until`: the next probe; `None`: one is under way. `value`: it fails for this one
+    /// alone (`customer=acme`).
+    Breaker {
+        source: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
+        until: Option<Timestamp>,
+        since: Timestamp,
+        reason: String,
+    },
     /// The collector keeps crashing and is not started.
     CollectorBreaker { collector: String, until: Option<Timestamp>, since: Timestamp, reason: String },
     /// Upstream asked to be left alone; or it is, because of what it did (`lets requests hang`).
     RetryAfter {
         source: String,
+        /// Only this one is (`customer=acme`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
         until: Timestamp,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<String>,
@@ -87,10 +98,9 @@ impl Gate {
     /// Whose gate it is, and which of theirs.
     fn whose(&self) -> (Option<&str>, Option<(&str, Option<&str>)>) {
         match self {
-            Gate::Breaker { source, .. }
-            | Gate::RetryAfter { source, .. }
-            | Gate::Reserved { source, .. }
-            | Gate::WouldWait { source, .. } => (Some(source), None),
+            Gate::Breaker { source, value, .. } => (Some(source), value.as_deref().map(|value| ("breaker", Some(value)))),
+            Gate::RetryAfter { source, value, .. } => (Some(source), value.as_deref().map(|value| ("retry_after", Some(value)))),
+            Gate::Reserved { source, .. } | Gate::WouldWait { source, .. } => (Some(source), None),
             Gate::CollectorBreaker { collector, .. } => (Some(collector), None),
             Gate::Limit { source, limit, value, .. } | Gate::SetAside { source, limit, value, .. } => {
                 (source.as_deref(), Some((limit, value.as_deref())))
@@ -111,9 +121,11 @@ impl Gate {
             Gate::Exhausted { .. } => "exhausted",
             Gate::Doubted { .. } => "a doubted absence",
             Gate::Contested { .. } => "contested",
-            Gate::Breaker { .. } => "the breaker of its source",
+            Gate::Breaker { value: None, .. } => "the breaker of its source",
+            Gate::Breaker { value: Some(_), .. } => "the breaker of its value",
             Gate::CollectorBreaker { .. } => "the breaker of its collector",
-            Gate::RetryAfter { .. } => "a pause that its source asked for",
+            Gate::RetryAfter { value: None, .. } => "a pause that its source asked for",
+            Gate::RetryAfter { value: Some(_), .. } => "a pause that its source asked for, of its value",
             Gate::Cap { .. } => "`tasks_per_cycle`",
             Gate::StandsBack { .. } => "`task_ttl`",
             Gate::Limit { .. } => "a limit",
@@ -130,28 +142,43 @@ impl Gate {
     pub fn told(&self) -> String {
         let clock = |at: &Timestamp| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
         match self {
-            Gate::Breaker { source, until: Some(until), reason, .. } => {
-                format!("the breaker of `{source}` is open until {} ({reason})", clock(until))
+            Gate::Breaker { source, value, until: Some(until), reason, .. } => {
+                format!("{} is open until {} ({reason})", whose_breaker(source, value.as_deref()), clock(until))
             }
-            Gate::Breaker { source, until: None, reason, .. } => {
-                format!("the breaker of `{source}` is open ({reason}), and a probe is under way")
+            Gate::Breaker { source, value, until: None, reason, .. } => {
+                format!("{} is open ({reason}), and a probe is under way", whose_breaker(source, value.as_deref()))
             }
-            Gate::RetryAfter { source, until, because: Some(because) } => {
-                format!("`{source}` {because}, and is left alone until {}", clock(until))
+            Gate::RetryAfter { source, value, until, because: Some(because) } => {
+                let alone = value.as_ref().map_or_else(String::new, |value| format!(" with {value}"));
+                format!("`{source}` {because}, and is left alone{alone} until {}", clock(until))
             }
-            Gate::RetryAfter { source, until, because: None } => format!("`{source}` asked to be left alone until {}", clock(until)),
+            Gate::RetryAfter { source, value, until, because: None } => {
+                let alone = value.as_ref().map_or_else(String::new, |value| format!(" with {value}"));
+                format!("`{source}` asked to be left alone{alone} until {}", clock(until))
+            }
             other => other.word().to_owned(),
         }
     }
 
     /// It holds one value alone: others of the source are not concerned.
     pub fn is_of_one_value(&self) -> bool {
-        matches!(self, Gate::Limit { value: Some(_), .. } | Gate::SetAside { value: Some(_), .. })
+        if let Gate::RetryAfter { value, .. } = self {
+            return value.is_some();
+        }
+        matches!(self, Gate::Limit { value: Some(_), .. } | Gate::SetAside { value: Some(_), .. } | Gate::Breaker { value: Some(_), .. })
     }
 
     /// Declared by the user, and nobody's fault: who waits for nothing else is not blamed for the time.
     pub fn is_limit(&self) -> bool {
         matches!(self, Gate::Limit { .. } | Gate::SetAside { .. })
+    }
+}
+
+/// For a person. `value`: as in `customer=acme`.
+pub fn whose_breaker(source: &str, value: Option<&str>) -> String {
+    match value {
+        Some(value) => format!("the breaker of {value} at `{source}`"),
+        None => format!("the breaker of `{source}`"),
     }
 }
 
@@ -216,7 +243,10 @@ pub struct ValuesFigures {
     pub known: u64,
     /// Of these: the next request waits for their own limits.
     pub waiting: u64,
-    /// Those that wait for longest, and then those that have used the most of a window.
+    /// Values that are not asked for: their breaker is open, or upstream asked for a pause of them.
+    #[serde(default)]
+    pub shut: u64,
+    /// Those that are not asked for, those that wait for longest, and then those that have used the most of a window.
     pub worst: Vec<ValueFigures>,
 }
 
@@ -229,6 +259,9 @@ pub struct ValueFigures {
     /// What its next request waits for, and until when, if that is known.
     pub limit: Option<String>,
     pub until: Option<Boottime>,
+    /// What holds it, if it is no limit.
+    #[serde(default)]
+    pub gate: Option<Gate>,
 }
 
 /// A collector as `status` and `limits` show it.

@@ -146,11 +146,12 @@ impl Grants {
                 counts_for: source.scopes(&rules.limits).into_iter().map(counts_for).max().unwrap_or_default(),
                 open: HashMap::new(),
                 next: HashMap::new(),
-                by_value: source.by.is_some(),
+                by_value: source.by.as_ref().is_some_and(|by| by.limits != Limits::default()),
             }
         });
         let mut limiter = Limiter::new(&scopes, &rules.limits);
-        for (at, by) in rules.sources.values().enumerate().filter_map(|(at, source)| Some((at, source.by.as_ref()?))) {
+        let by = rules.sources.values().enumerate().filter_map(|(at, source)| Some((at, source.by.as_ref()?)));
+        for (at, by) in by.filter(|(_, by)| by.limits != Limits::default()) {
             limiter.by_value(SourceIx(at as u32), &by.limits);
         }
         limiter.set_aside(rules.reserve);
@@ -209,6 +210,11 @@ impl Grants {
         self.names.get(&value).cloned()
     }
 
+    /// Values that have a name.
+    pub(super) fn names(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.names.keys().copied()
+    }
+
     /// Forgets all names but those that are still used, here or elsewhere.
     pub(super) fn forget_names(&mut self, is_used: impl Fn(ValueId) -> bool) {
         let mut used: HashSet<ValueId> = self.blocks.values().filter_map(|block| block.value).collect();
@@ -234,24 +240,53 @@ impl Grants {
         self.limiter.set_aside(reserve);
     }
 
-    pub(super) fn pause(&mut self, source: SourceIx, until: Boottime) {
-        self.limiter.pause(source, until);
+    /// `value`: that one alone.
+    pub(super) fn pause(&mut self, source: SourceIx, value: Option<ValueId>, until: Boottime, now: Boottime) {
+        match value {
+            Some(value) => self.limiter.pause_value(source, value, until, now),
+            None => self.limiter.pause(source, until),
+        }
     }
 
-    pub(super) fn sends(&mut self, source: SourceIx, now: Boottime) {
+    pub(super) fn paused_until(&self, source: SourceIx, value: Option<ValueId>, now: Boottime) -> Option<Boottime> {
+        match value {
+            Some(value) => self.limiter.value_paused_until(source, value, now),
+            None => self.limiter.paused_until(source, now),
+        }
+    }
+
+    /// Requests that hang are the source's doing, whoever sent them, so both count.
+    pub(super) fn sends(&mut self, source: SourceIx, value: Option<ValueId>, now: Boottime) {
         self.limiter.sends(source, now);
+        value.into_iter().for_each(|value| self.limiter.value_sends(source, value, now));
     }
 
-    pub(super) fn hears(&mut self, source: SourceIx, quotas: Quotas, now: Boottime) -> Option<Boottime> {
-        self.limiter.hears(source, quotas, now)
+    pub(super) fn hears(&mut self, source: SourceIx, value: Option<ValueId>, quotas: Quotas, now: Boottime) -> Option<Boottime> {
+        match value {
+            Some(value) => self.limiter.value_hears(source, value, quotas, now),
+            None => self.limiter.hears(source, quotas, now),
+        }
     }
 
-    pub(super) fn meets(&mut self, source: SourceIx, sign: Sign, sent: Boottime, now: Boottime) -> Option<Incident> {
-        self.limiter.meets(source, sign, sent, now)
+    pub(super) fn meets(
+        &mut self,
+        source: SourceIx,
+        value: Option<ValueId>,
+        sign: Sign,
+        sent: Boottime,
+        now: Boottime,
+    ) -> Option<Incident> {
+        match value {
+            Some(value) => self.limiter.value_meets(source, value, sign, sent, now),
+            None => self.limiter.meets(source, sign, sent, now),
+        }
     }
 
-    pub(super) fn remembers(&mut self, source: SourceIx, record: &LearnedRecord, now: Now) {
-        self.limiter.remembers(source, record, now);
+    pub(super) fn remembers(&mut self, source: SourceIx, value: Option<ValueId>, record: &LearnedRecord, now: Now) {
+        match value {
+            Some(value) => self.limiter.value_remembers(source, value, record, now),
+            None => self.limiter.remembers(source, record, now),
+        }
     }
 
     /// All of `ask` or nothing; the change must be durable before a request is sent.
@@ -265,9 +300,11 @@ impl Grants {
         if self.sources[ask.source.0 as usize].reserve == 0 {
             return Ok((permit.id, None));
         }
+        // Where only something else is told apart by a value, one reservation is for all.
+        let value = ask.value.filter(|_| self.sources[ask.source.0 as usize].by_value);
         let at = match ask.kind {
-            AskKind::OneRequest | AskKind::Paced => self.block_for_one(ask.source, ask.value, now),
-            AskKind::ChargedAhead { permits } => self.new_block(ask.source, ask.value, permits, now),
+            AskKind::OneRequest | AskKind::Paced => self.block_for_one(ask.source, value, now),
+            AskKind::ChargedAhead { permits } => self.new_block(ask.source, value, permits, now),
         };
         let block = self.blocks.get_mut(&at).expect("found or made above");
         block.handed_out += permit.permits;
@@ -275,13 +312,13 @@ impl Grants {
         let block = &self.blocks[&at];
         let reserve = (!block.durable).then(|| Change::Reserve(self.record(at, block)));
         let (is_half_used, is_used) = (block.handed_out * 2 >= block.permits, block.handed_out == block.permits);
-        let (terms, whose) = (&mut self.sources[ask.source.0 as usize], (ask.source, ask.value));
-        if terms.open.get(&ask.value) == Some(&at) {
-            if is_half_used && terms.ahead && !terms.next.contains_key(&ask.value) && !self.soon_empty.contains(&whose) {
+        let (terms, whose) = (&mut self.sources[ask.source.0 as usize], (ask.source, value));
+        if terms.open.get(&value) == Some(&at) {
+            if is_half_used && terms.ahead && !terms.next.contains_key(&value) && !self.soon_empty.contains(&whose) {
                 self.soon_empty.push(whose);
             }
             if is_used {
-                terms.open.remove(&ask.value);
+                terms.open.remove(&value);
             }
         }
         Ok((permit.id, reserve))

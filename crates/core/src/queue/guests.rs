@@ -25,7 +25,7 @@ impl Dispatcher {
         if !self.guests.remove(&guest) {
             return Vec::new();
         }
-        self.leaves(guest, now);
+        self.leaves(guest, None, now);
         if self.is_deserted() { self.grants.close_all(now) } else { Vec::new() }
     }
 

@@ -28,6 +28,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod useful;
+mod values;
 mod waits;
 
 pub use absences::Doubt;
@@ -36,6 +37,6 @@ pub use census::Census;
 pub use dispatcher::Dispatcher;
 pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, ReservePrice, forecast, reserve_price};
 pub use form::largest_batch;
-pub use gate::{CollectorFigures, Gate, Prospect, SourceFigures, StateCounts, ValueFigures, ValuesFigures, WindowFigures};
+pub use gate::{CollectorFigures, Gate, Prospect, SourceFigures, StateCounts, ValueFigures, ValuesFigures, WindowFigures, whose_breaker};
 pub use rules::{ByRules, Charging, CollectorRules, DatasetRules, Rules, SourceRules};
 pub use start::{Acquire, Charge, GapNews, Idle, Paid, Pick, Running, Score, Start, Waiting};

@@ -322,7 +322,8 @@ impl Dispatcher {
                 continue;
             }
             let factors = self.factors(key);
-            let first = family.awake().take(at_most).flat_map(|class| self.classes.class(class).1.first(at_most));
+            let awake = family.awake().filter(|class| self.value_gate_of(self.classes.class(*class).0, now).is_none());
+            let first = awake.take(at_most).flat_map(|class| self.classes.class(class).1.first(at_most));
             next.extend(first.map(|task| {
                 let place = self.book.place(task);
                 (Rank { score: self.weights.score(factors, place.detected_at, now.wall).total, place }, task)
@@ -430,7 +431,7 @@ impl Dispatcher {
     fn look_at(&self, at: ClassIx, rank: &Rank, now: Now, survey: &mut Survey) -> Look {
         let (key, _) = self.classes.class(at);
         let (family, all) = (self.classes.family_of(at).0, self.classes.family_of(at).1.all());
-        if let Some((gate, wake_at)) = self.shut(key, now) {
+        if let Some((gate, wake_at)) = self.shut_for_any_value(key, now) {
             survey.family_waits(family, gate, wake_at, all);
             return Look::FamilyWaits;
         }
@@ -448,14 +449,15 @@ impl Dispatcher {
             survey.family_waits(family, self.would_wait(key, &crowd), crowd.until, all);
             return Look::FamilyWaits;
         }
-        if let Some(refusal) = refusal {
-            let of_any_value = key.ask.and_then(|ask| self.grants.limiter().refusal_of_any_value(&ask, now.boot));
-            if let Some(refusal) = of_any_value {
-                survey.family_waits(family, self.limit_gate(key, &refusal), refusal.at(), all);
-                return Look::FamilyWaits;
-            }
-            survey.wakes_at(refusal.at());
-            survey.found.alone.push((at, self.limit_gate(key, &refusal), Some(refusal.at())));
+        let of_any_value = refusal.and_then(|_| self.grants.limiter().refusal_of_any_value(&key.ask?, now.boot));
+        if let Some(refusal) = of_any_value {
+            survey.family_waits(family, self.limit_gate(key, &refusal), refusal.at(), all);
+            return Look::FamilyWaits;
+        }
+        let of_its_own = refusal.map(|refusal| (self.limit_gate(key, &refusal), refusal.at()));
+        if let Some((gate, wake_at)) = self.value_gate_of(key, now).or(of_its_own) {
+            survey.wakes_at(wake_at);
+            survey.found.alone.push((at, gate, Some(wake_at)));
             return Look::ValueWaits;
         }
         if let Some(claim) = survey.claims.against(rank, key, self.within_share(key, now)) {
@@ -516,6 +518,11 @@ impl Dispatcher {
 
     /// Nothing of the class may start now, whatever the limits say, and when that may change by itself.
     pub(super) fn shut(&self, key: &ClassKey, now: Now) -> Option<(Gate, Option<Boottime>)> {
+        self.shut_for_any_value(key, now).or_else(|| self.value_gate_of(key, now))
+    }
+
+    /// Nor anything of its family.
+    fn shut_for_any_value(&self, key: &ClassKey, now: Now) -> Option<(Gate, Option<Boottime>)> {
         let by_source = key.source.and_then(|source| self.source_gate(source, now));
         by_source.or_else(|| self.collector_gate(key.collector, now)).or_else(|| {
             let (gate, until) = self.cap_gate(key, now)?;
@@ -530,6 +537,7 @@ impl Dispatcher {
         if let Some((until, trip)) = open(&self.sources[source.0 as usize].breaker, now) {
             let gate = Gate::Breaker {
                 source: name(),
+                value: None,
                 until: until.map(|until| now.wall_at(until)),
                 since: trip.since,
                 reason: trip.reason.clone(),
@@ -542,7 +550,7 @@ impl Dispatcher {
 
     pub(super) fn pause_gate(&self, source: SourceIx, until: Boottime, now: Now) -> Gate {
         let because = self.sources[source.0 as usize].paused_because.clone();
-        Gate::RetryAfter { source: self.source_name(source).into(), until: now.wall_at(until), because }
+        Gate::RetryAfter { source: self.source_name(source).into(), value: None, until: now.wall_at(until), because }
     }
 
     /// A collector that may not be started now.
@@ -698,6 +706,7 @@ impl Dispatcher {
         self.taken.begins(key.priority);
         if let Some(source) = key.source {
             self.sources[source.0 as usize].breaker.started(attempt, now.boot);
+            self.asks_for_value(attempt, source, key.value, now.boot);
         }
         self.collectors[usize::from(key.collector)].breaker.started(attempt, now.boot);
         self.unqueue(task);
@@ -869,7 +878,7 @@ pub(super) fn limit_words(refusal: &HoldOff) -> String {
 }
 
 /// The next probe (`None`: it is under way), and why the breaker is open; `None`: something may start.
-fn open(breaker: &Breaker, now: Now) -> Option<(Option<Boottime>, &Trip)> {
+pub(super) fn open(breaker: &Breaker, now: Now) -> Option<(Option<Boottime>, &Trip)> {
     let until = match breaker.gate(now.boot) {
         breaker::Gate::ShutUntil(until) => Some(until),
         breaker::Gate::Probing => None,

@@ -13,7 +13,7 @@ use super::{
     CollectorFigures, Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCounts, ValueFigures, ValuesFigures, WindowFigures,
 };
 use crate::gap::{Gap, GapState, Standing, Task};
-use crate::ids::{GapId, TaskId};
+use crate::ids::{GapId, TaskId, ValueId};
 use crate::limits::{Ask, HoldOff, SourceIx, ValueUsage, WindowUsage};
 use crate::spec::PriorityLevel;
 use crate::time::{Boottime, Now, SignedDuration, Timestamp};
@@ -247,6 +247,7 @@ impl Dispatcher {
     fn opens_at(&self, key: &ClassKey, now: Now) -> Option<Boottime> {
         let source = key.source.and_then(|source| {
             let breaker = self.source_gate(source, now).and_then(|(_, until)| until);
+            let breaker = breaker.max(self.value_gate_of(key, now).and_then(|(_, until)| until));
             breaker.max(self.grants.limiter().paused_until(source, now.boot))
         });
         let collector = self.collector_gate(key.collector, now).and_then(|(_, until)| until);
@@ -373,9 +374,18 @@ impl Dispatcher {
     fn values_of(&self, source: SourceIx, now: Now) -> Option<ValuesFigures> {
         let by = self.rules.told_apart(source)?;
         let mut values = self.grants.limiter().values(source, now.boot);
-        let (known, waiting) = (values.len() as u64, values.iter().filter(|usage| usage.refusal.is_some()).count() as u64);
+        let failing = self.of_values(source).into_iter().flat_map(|of_values| of_values.shut());
+        let gates = values.iter().map(|usage| usage.value).chain(failing);
+        let gates = gates.filter_map(|value| Some((value, self.value_gate(source, Some(value), now)?.0)));
+        let gates: HashMap<ValueId, Gate> = gates.collect();
+        let with_usage: HashSet<ValueId> = values.iter().map(|usage| usage.value).collect();
+        let without = gates.keys().filter(|value| !with_usage.contains(value));
+        values.extend(without.map(|value| ValueUsage { value: *value, windows: Vec::new(), in_flight: 0, refusal: None }));
+        let waits_for_limits = |usage: &&ValueUsage| usage.refusal.is_some() && !gates.contains_key(&usage.value);
+        let (known, waiting) = (values.len() as u64, values.iter().filter(waits_for_limits).count() as u64);
         let fullest = |usage: &ValueUsage| usage.windows.iter().map(|of| of.used * 1_000 / u64::from(of.window.requests.max(1))).max();
         let waits = |usage: &ValueUsage| match usage.refusal {
+            _ if gates.contains_key(&usage.value) => (4, None),
             None => (0, None),
             Some(HoldOff::Until { at, .. }) => (1, Some(at)),
             Some(HoldOff::UntilSettled { .. }) => (2, None),
@@ -388,8 +398,9 @@ impl Dispatcher {
             in_flight: usage.in_flight,
             limit: usage.refusal.map(|refusal| limit_words(&refusal)),
             until: usage.refusal.and_then(|refusal| refusal.at()),
+            gate: gates.get(&usage.value).cloned(),
         });
-        Some(ValuesFigures { by: by.name.to_string(), known, waiting, worst: worst.collect() })
+        Some(ValuesFigures { by: by.name.to_string(), known, waiting, shut: gates.len() as u64, worst: worst.collect() })
     }
 
     /// For whoever gets one first of those that wait; if nobody does, of all.

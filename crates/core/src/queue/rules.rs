@@ -46,6 +46,8 @@ pub struct ByRules {
     pub name: Arc<str>,
     /// Of each value.
     pub limits: Limits,
+    /// Of each value; `None`: it has none for itself.
+    pub breaker: Option<BreakerPolicy>,
 }
 
 #[derive(Clone, Debug)]
@@ -91,7 +93,7 @@ impl SourceRules {
 impl Rules {
     pub fn of(spec: &Spec) -> Self {
         let sources = spec.sources.iter().map(|(name, source)| {
-            let by = source.by.as_ref().map(|by| ByRules { name: by.name.as_str().into(), limits: by.limits.clone() });
+            let by = source.by.as_ref().map(|by| ByRules { name: by.name.as_str().into(), limits: by.limits.clone(), breaker: by.breaker });
             let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), by, breaker: source.breaker };
             (Arc::from(name.as_str()), rules)
         });

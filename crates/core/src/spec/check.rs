@@ -42,7 +42,7 @@ impl<'a> Checker<'a> {
     fn sources(&self, problems: &mut Vec<Problem>) {
         for (name, raw) in entries(self.raw.sources.as_ref()) {
             let Some(source) = self.spec.sources.get(&name.text) else { continue };
-            if raw.as_ref().is_some_and(|raw| raw.limits.is_none()) && source.limits == Limits::default() && source.by.is_none() {
+            if raw.as_ref().is_some_and(|raw| raw.limits.is_none()) && source.limits == Limits::default() {
                 let problem =
                     Problem::warning(&name.at, format!("source `{}` has no limits: it is asked as fast as collectors can", name.text));
                 problems.push(problem.hint("write what it allows: `limits: { per_minute: 60, in_flight: 2 }`"));
@@ -94,6 +94,7 @@ impl<'a> Checker<'a> {
             self.pick_up(&used, problems);
             self.gateway(&used, problems);
             self.costs(&used, problems);
+            self.bytes(&used, problems);
             self.patience(&used, problems);
         }
     }
@@ -226,6 +227,19 @@ impl<'a> Checker<'a> {
             }
         }
         self.unenforceable(used, source, full, at, problems);
+    }
+
+    /// Bytes that go past the gateway are paced by nobody.
+    fn bytes(&self, used: &Use<'_>, problems: &mut Vec<Problem>) {
+        let collector = used.collector;
+        let Some(source) = used.dataset.source.as_ref().and_then(|name| self.spec.sources.get(name)) else { return };
+        let is_seen = matches!(collector.how, How::Http(_)) || collector.via == Via::Gateway;
+        let Some((owner, _)) = self.scopes(source).into_iter().find(|(_, limits)| limits.bytes_per_second.is_some()) else { return };
+        if !is_seen {
+            let message =
+                format!("{}: what it does not send through the gateway is not under `bytes_per_second` of {owner}", name_of(used));
+            problems.push(Problem::warning(used.at, message).hint("if all of it goes there, say so: `via: gateway`"));
+        }
     }
 
     /// Whether a task can have its requests without one wait as long as its `timeout`, at which it would be ended. A charge

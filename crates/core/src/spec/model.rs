@@ -76,6 +76,7 @@ pub struct Source {
     pub limits: Limits,
     /// What its requests are told apart by; a task has one value of it.
     pub by: Option<By>,
+    /// Of the source as a whole.
     pub breaker: Option<BreakerPolicy>,
 }
 
@@ -92,8 +93,10 @@ pub struct Cache {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
     pub name: String,
-    /// Of each value.
+    /// Of each value; the default: nothing is limited.
     pub limits: Limits,
+    /// Of each value; `None`: it has none for itself.
+    pub breaker: Option<BreakerPolicy>,
 }
 
 /// What the local proxy does with requests to hosts of no source.
@@ -126,6 +129,8 @@ pub struct Limits {
     pub margin: Margin,
     /// A closed connection's request may still arrive so much later. 1 s if not given.
     pub linger: Duration,
+    /// Of bodies, both ways together.
+    pub bytes_per_second: Option<u64>,
 }
 
 impl Default for Limits {
@@ -137,7 +142,15 @@ impl Default for Limits {
             in_flight: None,
             margin: Margin::Bracket,
             linger: Duration::from_secs(1),
+            bytes_per_second: None,
         }
+    }
+}
+
+impl Limits {
+    /// Whether anything bounds requests; bytes are another matter.
+    pub fn bounds_requests(&self) -> bool {
+        !self.windows.is_empty() || self.burst.is_some() || self.min_delay.is_some() || self.in_flight.is_some()
     }
 }
 

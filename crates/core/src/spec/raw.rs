@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 
 use super::decode::{Decode, Given, Needed, OneOrMore, Section, Text, Trail, not_supported, raw, unexpected};
 use super::problem::{Problem, alternatives};
-use super::units::{Factor, FromText, Percent, Points, Positive, Size, Span, SpanRange, Whole};
+use super::units::{ByteRate, Factor, FromText, Percent, Points, Positive, Size, Span, SpanRange, Whole};
 use super::yaml::{Map, Node, Value};
 use super::{Compression, PriorityLevel};
 
@@ -63,8 +63,9 @@ raw! {
         pub importance: Option<Given<Factor>>,
         /// How often it may be asked: its limits, or a list of those and of limits `by` a value. Default: no limit.
         pub limits: Option<OneOrMore<RawLimits>>,
-        /// When to stop calling what keeps failing. Default: 5 failures in a row or half of the last 20; 10m.
-        pub breaker: Option<RawBreaker>,
+        /// When to stop calling what keeps failing: a breaker, or a list of one and of one `by` a value. Default: 5 failures in a row or
+        /// half of the last 20; 10m.
+        pub breaker: Option<OneOrMore<RawBreaker>>,
     }
 
     /// The local proxy that requests of commands pass.
@@ -99,11 +100,14 @@ raw! {
         pub margin: Option<RawMargin>,
         /// How long after its connection closed a request may still arrive. Default: 1s.
         pub linger: Option<Given<Span>>,
+        /// Bytes of bodies, sent and received together, in a second: `1MB`. Not `by` a value.
+        pub bytes_per_second: Option<Given<ByteRate>>,
     }
-    later { bytes_per_second }
 
     /// What opens the breaker, and the pauses until the next try.
     pub struct RawBreakerPolicy {
+        /// Each value of this dimension, or column, of the items has such a breaker for itself: `customer`. Of a source only.
+        pub by: Option<Text>,
         /// Consecutive failures that open it. Default: 5.
         pub failures: Option<Given<Positive>>,
         /// The first pause; it doubles while the tries after it fail. Default: 10m; of a collector 1m.

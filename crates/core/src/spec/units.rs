@@ -33,6 +33,10 @@ pub struct SpanRange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
 
+/// Bytes a second, 1 or more, written as a size: `1MB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRate(pub u64);
+
 /// Parts of a thousand, written as `20%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percent {
@@ -166,6 +170,26 @@ impl FromText for Size {
 
     fn schema() -> Schema {
         json_schema!({ "type": "string", "examples": ["100B", "64MiB", "1GB"], "pattern": r"^[0-9]+(\.[0-9]+)? *([kKmMgGtT]i?)?[bB]$|\$\{" })
+    }
+}
+
+impl FromText for ByteRate {
+    const EXPECTED: &'static str = "a size, which is that of a second (such as `500kB` or `1MB`)";
+
+    fn from_text(text: &str) -> Result<Self, Option<String>> {
+        let bare = text.strip_suffix("ps").or_else(|| text.split_once('/').map(|(size, _)| size)).map(str::trim_end);
+        let hint = match (Size::from_text(text), bare) {
+            (Ok(Size(bytes)), _) if bytes > 0 => return Ok(ByteRate(bytes)),
+            (read, _) if read.is_ok() || text == "0" => Some("at least `1B`; without a limit leave it out".into()),
+            (_, Some(bare)) if Size::from_text(bare).is_ok() => Some(format!("write `{bare}`")),
+            _ if text.contains("bit") => Some("in bytes: 8 Mbit a second are `1MB`".into()),
+            (read, _) => read.err().flatten(),
+        };
+        Err(hint)
+    }
+
+    fn schema() -> Schema {
+        Size::schema()
     }
 }
 

@@ -3,6 +3,8 @@
 #![allow(dead_code)]
 
 pub mod certified;
+#[path = "../../../collect/tests/support/hand_clock.rs"]
+pub mod hand_clock;
 pub mod two;
 #[path = "../../../collect/tests/support/upstream.rs"]
 pub mod upstream;

@@ -124,6 +124,7 @@ fn make<'a>(db: &Connection, change: &'a Change, rest: &mut Rest<'a>) -> Result<
         Change::PutHeldPicture(Some(held)) => put_picture(db, "held", &json(held)),
         Change::PutHeldPicture(None) => run(db, "DELETE FROM picture WHERE standing = 'held'", []).map(drop),
         Change::PutSource(name, record) => put_source(db, name, record),
+        Change::PutValue { source, value, record } => put_value(db, source, value, record.as_ref()),
         Change::PutCollector(name, record) => put_collector(db, name, record),
         Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
         Change::Started(process) => started(db, process),
@@ -227,6 +228,17 @@ fn put_source(db: &Connection, name: &str, record: &SourceRecord) -> Result<(), 
         "INSERT OR REPLACE INTO source (name, failures, open_until, paused_until, body) VALUES (?, ?, ?, ?, ?)",
         params![name, record.breaker.failures, record.breaker.open_until.map(micros), record.paused_until.map(micros), json(record)],
     )
+    .map(drop)
+}
+
+fn put_value(db: &Connection, source: &str, value: &str, record: Option<&SourceRecord>) -> Result<(), Trouble> {
+    match record {
+        None => run(db, "DELETE FROM source_value WHERE source = ? AND value = ?", params![source, value]),
+        Some(record) => {
+            let put = "INSERT OR REPLACE INTO source_value (source, value, body) VALUES (?, ?, ?)";
+            run(db, put, params![source, value, json(record)])
+        }
+    }
     .map(drop)
 }
 

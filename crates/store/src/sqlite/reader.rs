@@ -80,6 +80,7 @@ pub(super) fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
         processes: processes(db)?,
         reservations: reservations(db)?,
         sources: sources(db)?,
+        values: values(db)?,
         collectors: collectors(db)?,
         success: success(db)?,
         latest: Columns("meta").instant_if(latest)?,
@@ -229,6 +230,18 @@ fn sources(db: &Connection) -> Result<HashMap<String, SourceRecord>, Trouble> {
         Ok((row.get(0)?, Columns("source").json(&body)?))
     })?;
     Ok(rows.into_iter().collect())
+}
+
+fn values(db: &Connection) -> Result<HashMap<String, HashMap<String, SourceRecord>>, Trouble> {
+    let rows: Vec<(String, String, SourceRecord)> = each(db, "SELECT source, value, body FROM source_value", [], |row| {
+        let body: String = row.get(2)?;
+        Ok((row.get(0)?, row.get(1)?, Columns("source_value").json(&body)?))
+    })?;
+    let mut values: HashMap<String, HashMap<String, SourceRecord>> = HashMap::new();
+    for (source, value, record) in rows {
+        values.entry(source).or_default().insert(value, record);
+    }
+    Ok(values)
 }
 
 fn collectors(db: &Connection) -> Result<HashMap<String, BreakerRecord>, Trouble> {

@@ -18,7 +18,7 @@ use crate::figures::grouped;
 use crate::spec::expression::{Expression, Scope, Value, Var};
 use crate::spec::names::{LanguageError, Names, VarRef};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::{ColumnSource, Dataset, Dimension, DimensionKind, Priority, Spec};
+use crate::spec::{ColumnSource, Dataset, Dimension, DimensionKind, Limits, Priority, Spec};
 use crate::time::Timestamp;
 
 /// Wrong items of one dataset are named up to so many.
@@ -170,8 +170,10 @@ impl Builder {
         let source = dataset.source.as_ref().filter(|_| dataset.collector.is_some()).and_then(|name| spec.sources.get(name));
         let Some((source, by)) = source.and_then(|source| Some((source, source.by.as_ref()?))) else { return };
         if let Err(error) = names.resolve(&by.name) {
+            let what = if by.limits == Limits::default() { "the breaker of its source" } else { "limits of its source" };
+            let is = if by.limits == Limits::default() { "is" } else { "are" };
             let message = format!(
-                "dataset `{}`: limits of its source `{}` are `by: {}`, and its items have no such thing: {}",
+                "dataset `{}`: {what} `{}` {is} `by: {}`, and its items have no such thing: {}",
                 dataset.name, source.name, by.name, error.message
             );
             let hint = format!("put `{0}` into `for`, add a column `{0}` to its table, or give it a source without `by`", by.name);

@@ -12,5 +12,6 @@ mod permits;
 mod reserve;
 mod story;
 mod useful;
+mod values;
 mod waits;
 mod world;

@@ -132,8 +132,11 @@ fn candidates(dispatcher: &Dispatcher, now: Now) -> Vec<Candidate> {
             (Charging::Ahead, permits) => Some(Ask::charged(source, permits).of(task.priority)),
         });
         let ask = ask.map(|ask| ask.by(value));
+        if source.is_some_and(|source| dispatcher.value_gate(source, value, now).is_some()) {
+            return None;
+        }
         let slot = dispatcher.book.find_task(task.id).unwrap();
-        Candidate {
+        Some(Candidate {
             id: task.id,
             priority: task.priority,
             rank: dispatcher.rank_of(slot, now),
@@ -141,9 +144,9 @@ fn candidates(dispatcher: &Dispatcher, now: Now) -> Vec<Candidate> {
             value,
             ask,
             refusal: ask.and_then(|ask| dispatcher.grants.limiter().could_acquire(&ask, now.boot).err()),
-        }
+        })
     };
-    ready.map(candidate).collect()
+    ready.filter_map(candidate).collect()
 }
 
 impl Naive {
@@ -393,7 +396,7 @@ const CAPS_OF_ALL_AND_LOW: (u32, u32) = (7, 2);
 const DATASETS: [&str; 7] = ["pages", "bulk", "small", "files", "elsewhere", "crawled", "deep"];
 
 /// One source with single and charged-ahead tasks, another that shares the limits of all, and tasks without a source.
-fn rules(enabled: bool, reserve: Reserve, capped: bool, by: Option<Limits>) -> Rules {
+fn rules(enabled: bool, reserve: Reserve, capped: bool, by: Option<(Limits, bool)>) -> Rules {
     let mut rules = no_rules()
         .source("a", Limits { in_flight: Some(3), ..limits(&[per(4, 1), per(8, 60)]) })
         .source("b", Limits { min_delay: Some(Duration::from_millis(500)), ..limits(&[per(6, 60)]) })
@@ -417,8 +420,12 @@ fn rules(enabled: bool, reserve: Reserve, capped: bool, by: Option<Limits>) -> R
     rules.weighting.enabled = enabled;
     rules.slots = 4;
     rules.reserve = reserve;
-    if let Some(limits) = by {
+    if let Some((limits, fails)) = by {
         rules = rules.limits_by("a", "customer", limits);
+        if fails {
+            let cooldown = Duration::from_secs(15);
+            rules = rules.breaker_by("a", "customer", BreakerPolicy { failures: 1, cooldown, cooldown_max: cooldown * 2, rate: None });
+        }
     }
     if capped {
         rules.caps = Caps::default().with(None, CAPS_OF_ALL_AND_LOW.0).with(Some(PriorityLevel::Low), CAPS_OF_ALL_AND_LOW.1);
@@ -427,10 +434,12 @@ fn rules(enabled: bool, reserve: Reserve, capped: bool, by: Option<Limits>) -> R
     rules
 }
 
-/// What each customer of the first source has for itself: windows that are tighter than the source's, or as wide, and one at a time.
-fn by() -> impl Strategy<Value = Option<Limits>> {
+/// What each customer of the first source has for itself: windows that are tighter than the source's, or as wide, and one at a time; or
+/// no limits; and a breaker, or none.
+fn by() -> impl Strategy<Value = Option<(Limits, bool)>> {
     let some = (prop::sample::select(vec![vec![per(3, 60)], vec![per(2, 20), per(6, 60)], vec![per(8, 60)], vec![]]), 1u32..4);
-    proptest::option::of(some.prop_map(|(windows, in_flight)| Limits { in_flight: Some(in_flight), ..limits(&windows) }))
+    let some = some.prop_map(|(windows, in_flight)| Limits { in_flight: Some(in_flight), ..limits(&windows) });
+    proptest::option::of(prop_oneof![3 => (some, any::<bool>()), 1 => Just((Limits::default(), true))])
 }
 
 fn reserve() -> impl Strategy<Value = Reserve> {

@@ -47,7 +47,10 @@ fn rules_by() -> Rules {
     let mut rules = rules();
     rules.sources["narrow"].limits = limits(&[per(7, 20)]);
     (rules.slots, rules.caps) = (5, Caps::default().with(Some(PriorityLevel::High), 20));
-    rules.limits_by("narrow", "customer", limits(&[per(3, 15)])).limits_by("wide", "customer", limits(&[per(1, 3), per(3, 40)]))
+    let of_each = rules.sources["narrow"].breaker.take().expect("one for all");
+    let rules =
+        rules.limits_by("narrow", "customer", limits(&[per(3, 15)])).limits_by("wide", "customer", limits(&[per(1, 3), per(3, 40)]));
+    rules.breaker_by("narrow", "customer", of_each)
 }
 
 const DATASETS: [&str; 4] = ["ones", "pages", "batches", "lone"];
@@ -245,7 +248,7 @@ impl Drive {
         self.same(&waits, &stamp.waits, start.task.collector == "many")?;
         self.counts(story.better, &stamp)?;
         same(&pauses, &self.pause(&start), false)?;
-        let is_of_value = |gate: &Gate| matches!(gate, Gate::Limit { value: Some(_), .. });
+        let is_of_value = Gate::is_of_one_value;
         let words = story.waits.iter().map(|waited| if is_of_value(&waited.gate) { OF_VALUE } else { waited.gate.word() });
         words.for_each(|word| *self.told.entry(word).or_default() += 1);
         // All whose best of their kind does not rank above it have seen a better one start.
@@ -308,7 +311,8 @@ fn is_pause(gate: &Gate) -> bool {
 /// What one task, asked alone, says; while all slots are taken these come before limits.
 fn naive_gate(dispatcher: &Dispatcher, task: TaskId, now: Now) -> Gate {
     let why = dispatcher.why_task(task, now).expect("it stands in line");
-    let is_shut = matches!(why, Gate::Breaker { .. } | Gate::CollectorBreaker { .. } | Gate::RetryAfter { .. } | Gate::Cap { .. });
+    let is_shut =
+        matches!(why, Gate::Breaker { value: None, .. } | Gate::CollectorBreaker { .. } | Gate::RetryAfter { .. } | Gate::Cap { .. });
     match dispatcher.slots_used() == dispatcher.rules().slots {
         true if !is_shut => Gate::Slots { slots: dispatcher.rules().slots },
         _ if is_shut => why,
@@ -338,6 +342,7 @@ fn same(told: &[Waited], stamped: &[Waited], is_batch: bool) -> Result<(), TestC
 fn same_times(told: &[Waited], stamped: &[Waited]) -> Result<(), TestCaseError> {
     let word = |gate: &Gate| match gate {
         Gate::Reserved { .. } | Gate::Limit { value: Some(_), .. } => OF_VALUE.to_owned(),
+        Gate::Breaker { value: Some(_), .. } => "the breaker of a value".to_owned(),
         Gate::Limit { source, limit, .. } => format!("{source:?} {limit}"),
         Gate::Breaker { source, .. } => format!("breaker of {source}"),
         other => other.word().to_owned(),

@@ -7,7 +7,7 @@ use crate::gap::{Failure, Fault, Gap, Outcome, Progress, Reason, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId, Uuid};
 use crate::queue::{ByRules, Charging, CollectorRules, DatasetRules, Dispatcher, GapNews, Pick, Rules, SourceRules, Start};
 use crate::record::{BreakerRecord, Change, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
-use crate::spec::{AbsentPolicy, Limits, PriorityLevel, Requests, RetryPolicy, Weighting, Window};
+use crate::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, RetryPolicy, Weighting, Window};
 use crate::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
 
 pub(super) const START: &str = "2025-03-09T14:00:00Z";
@@ -54,7 +54,14 @@ impl Rules {
 
     /// Tells its requests apart: each value of `name` has these limits for itself.
     pub(super) fn limits_by(mut self, source: &str, name: &str, limits: Limits) -> Self {
-        self.sources[source].by = Some(ByRules { name: name.into(), limits });
+        self.sources[source].by = Some(ByRules { name: name.into(), limits, breaker: None });
+        self
+    }
+
+    /// Each value of `name` has this breaker for itself, beside the limits that it may have.
+    pub(super) fn breaker_by(mut self, source: &str, name: &str, breaker: BreakerPolicy) -> Self {
+        let by = ByRules { name: name.into(), limits: Limits::default(), breaker: None };
+        self.sources[source].by.get_or_insert(by).breaker = Some(breaker);
         self
     }
 
@@ -115,6 +122,8 @@ pub(super) struct Memory {
     pub leases: BTreeMap<AttemptId, Lease>,
     pub reservations: BTreeMap<u64, Reservation>,
     pub sources: BTreeMap<String, SourceRecord>,
+    /// By source and value.
+    pub values: BTreeMap<(String, String), SourceRecord>,
     pub collectors: BTreeMap<String, BreakerRecord>,
     pub success: BTreeMap<String, Vec<bool>>,
     pub items: BTreeMap<ItemId, ItemRecord>,
@@ -131,6 +140,10 @@ impl Memory {
                 Change::RemoveTask(task) => assert!(self.tasks.remove(&task).is_some(), "{task} was not there"),
                 Change::PutItem(item, record) => drop(self.items.insert(item, record)),
                 Change::PutSource(name, record) => drop(self.sources.insert(name, record)),
+                Change::PutValue { source, value, record: Some(record) } => drop(self.values.insert((source, value), record)),
+                Change::PutValue { source, value, record: None } => {
+                    assert!(self.values.remove(&(source, value)).is_some(), "what is not there needs not go");
+                }
                 Change::PutCollector(name, record) => drop(self.collectors.insert(name, record)),
                 Change::PutSuccess(name, attempts) => drop(self.success.insert(name, attempts)),
                 Change::Finish(record) => drop(self.leases.remove(&record.attempt)),
@@ -158,7 +171,12 @@ impl Memory {
 
     /// What a starting engine finds.
     pub(super) fn remembered(&self, latest: Timestamp) -> Remembered {
+        let mut values: HashMap<String, HashMap<String, SourceRecord>> = HashMap::new();
+        for ((source, value), record) in self.values.clone() {
+            values.entry(source).or_default().insert(value, record);
+        }
         Remembered {
+            values,
             gaps: self.gaps.values().cloned().collect(),
             tasks: self.tasks.values().cloned().collect(),
             leases: self.leases.values().cloned().collect(),

@@ -8,8 +8,7 @@ use crate::spec::problem::{Place, Problem};
 use crate::spec::raw::{KeepWord, OutputWord, RawCollector, RawEgress, RawHeader, RawHttp, RawOutput, RawResources, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
 use crate::spec::{
-    Batch, BreakerPolicy, Collector, Egress, Environment, How, Http, Keep, Output, Pass, PickUp, Requests, Resources, RetryPolicy,
-    Secretive, Via,
+    Batch, Collector, Egress, Environment, How, Http, Keep, Output, Pass, PickUp, Requests, Resources, RetryPolicy, Secretive, Via,
 };
 
 impl Loader<'_> {
@@ -77,7 +76,7 @@ impl Loader<'_> {
             output: self.output(what, raw)?,
             timeout,
             retry,
-            breaker: self.breaker(what, raw.breaker.as_ref(), BreakerPolicy::of_collector()),
+            breaker: self.breaker_of_collector(what, raw.breaker.as_ref()),
             environment,
             resources: self.resources(what, raw),
             keep: match raw.keep.as_ref().map(|given| given.value) {

@@ -31,6 +31,7 @@ pub(super) fn limits(raw: &RawLimits) -> Limits {
             None => default.margin,
         },
         linger: raw.linger.as_ref().map_or(default.linger, |given| given.value.0),
+        bytes_per_second: raw.bytes_per_second.as_ref().map(|given| given.value.0),
     }
 }
 
@@ -74,6 +75,14 @@ impl Loader<'_> {
         })
     }
 
+    pub(super) fn breaker_of_collector(&mut self, what: &str, raw: Option<&RawBreaker>) -> Option<BreakerPolicy> {
+        if let Some(RawBreaker::Map(RawBreakerPolicy { by: Some(text), .. })) = raw {
+            let message = format!("{what}: `breaker.by`: a collector crashes or it does not, whatever its values are");
+            self.error_with(&text.at, message, "breakers `by` a value stand under the source that fails by it");
+        }
+        self.breaker(what, raw, BreakerPolicy::of_collector())
+    }
+
     pub(super) fn sources(&mut self) -> IndexMap<String, Source> {
         let raw = self.raw;
         let mut sources = IndexMap::new();
@@ -83,6 +92,7 @@ impl Loader<'_> {
             let Some(raw) = raw else { continue };
             let hosts = self.hosts(name, raw, &mut owners);
             let (limits, by) = self.limits_of_source(name, raw);
+            let (breaker, by) = self.breakers_of_source(name, raw, by);
             let source = Source {
                 name: name.text.clone(),
                 base_url: self.base_url(name, raw, &hosts),
@@ -96,7 +106,7 @@ impl Loader<'_> {
                 importance: raw.importance.as_ref().map_or(1.0, |given| given.value.0),
                 limits,
                 by,
-                breaker: self.breaker(&format!("source `{}`", name.text), raw.breaker.as_ref(), BreakerPolicy::default()),
+                breaker,
             };
             sources.insert(name.text.clone(), source);
         }
@@ -117,6 +127,10 @@ impl Loader<'_> {
                 whole.get_or_insert(these);
                 continue;
             };
+            if let Some(given) = &raw.bytes_per_second {
+                let message = format!("{what}: `bytes_per_second` is of the source as a whole, not by `{}`", text.text);
+                self.error_with(&given.at, message, "write it into the entry of `limits` that has no `by`");
+            }
             let is_empty = these == Limits { margin: these.margin, linger: these.linger, ..Limits::default() };
             match &by {
                 _ if is_empty => {
@@ -131,10 +145,47 @@ impl Loader<'_> {
                     let hint = "a source's requests are told apart by one name; a column that joins both would be one, too";
                     self.error_with(&text.at, message, hint);
                 }
-                None => by = Some(By { name: text.text.clone(), limits: these }),
+                None => by = Some(By { name: text.text.clone(), limits: these, breaker: None }),
             }
         }
         (whole.unwrap_or_default(), by)
+    }
+
+    /// That of the source as a whole, and the one that each value has for itself. Whoever declares only that wants no other: three
+    /// customers who fail one after the other are no outage.
+    fn breakers_of_source(&mut self, name: &Name, raw: &RawSource, mut by: Option<By>) -> (Option<BreakerPolicy>, Option<By>) {
+        let what = format!("source `{}`", name.text);
+        let mut whole = None;
+        for raw in raw.breaker.as_ref().map(OneOrMore::as_slice).unwrap_or_default() {
+            let told_by = match raw {
+                RawBreaker::Map(policy) => policy.by.as_ref(),
+                RawBreaker::Word(_) => None,
+            };
+            let policy = self.breaker(&what, Some(raw), BreakerPolicy::default());
+            let Some(text) = told_by else {
+                if whole.is_some() {
+                    let message = format!("{what}: two entries of `breaker` have no `by`");
+                    self.error_with(&name.at, message, "a source as a whole has one breaker");
+                }
+                whole = Some(policy);
+                continue;
+            };
+            match &mut by {
+                Some(by) if by.name != text.text => {
+                    let other = if by.breaker.is_some() { "another breaker" } else { "`limits`" };
+                    let message = format!("{what}: `breaker` by `{}` and {other} by `{}`", text.text, by.name);
+                    let hint = "a source's requests are told apart by one name; a column that joins both would be one, too";
+                    self.error_with(&text.at, message, hint);
+                }
+                Some(By { breaker: Some(_), .. }) => {
+                    self.error_with(&text.at, format!("{what}: two entries of `breaker` are by `{}`", text.text), "leave one of them out");
+                }
+                Some(by) => by.breaker = policy,
+                None => by = Some(By { name: text.text.clone(), limits: Limits::default(), breaker: policy }),
+            }
+        }
+        let has_one_by_value = by.as_ref().is_some_and(|by| by.breaker.is_some());
+        (whole.unwrap_or_else(|| (!has_one_by_value).then(BreakerPolicy::default)), by)
     }
 
     /// A host that a source declares has limits, so nobody may be sent around them.
