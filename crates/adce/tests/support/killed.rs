@@ -121,6 +121,12 @@ impl World {
         self.place.write("adce.yaml", &config);
     }
 
+    /// Whether all locks are free: whatever a scraper has started holds those of its items.
+    pub fn works_nobody(&self) -> bool {
+        let locks = std::fs::read_dir(self.place.path("locks")).expect("a folder");
+        locks.flatten().all(|lock| std::fs::File::open(lock.path()).expect("a lock").try_lock().is_ok())
+    }
+
     pub fn requests(&self) -> u64 {
         self.upstream.figures().requests
     }
