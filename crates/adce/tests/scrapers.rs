@@ -5,10 +5,13 @@
 //!
 //! Of each upstream's scrapers the last one, of the lowest priority, always wants more; the others come in bursts, and write
 //! down when they asked. So the whole quota is wanted all the time, and each burst stands in a line with those it goes before.
+//!
+//! From when on a request stands in line, the gateway's log tells: from there on nobody who stands behind may go before it. When
+//! it was asked for, its scraper wrote down, so that none is kept anywhere before the line.
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -19,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use adce_core::figures::grouped;
 use adce_demo::{Figures, Limit, Moods, Upstream, UpstreamConfig};
 use bytes::Bytes;
+use jiff::Timestamp;
 use support::certified::{certified, in_tls};
 use support::place::{Place, Said, said, signal};
 use support::tools::{installed, tool};
@@ -28,10 +32,12 @@ use tokio::runtime::Runtime;
 const SHORT_MINUTES: f64 = 0.3;
 /// From so many minutes on what is lost while interpreters start is less than a tenth of the share.
 const LONG_MINUTES: f64 = 5.0;
-/// On a busy machine a request may take so long from where its scraper writes it down to the gateway (a process that starts, a
-/// handshake of TLS), and from there to where the upstream does. Whoever was overtaken by less may have come later, or have been
-/// granted earlier. Windows of a minute keep requests waiting for much longer.
-const UNSEEN: Duration = Duration::from_secs(5);
+/// On a busy machine a request that has its permit may take so long to where the upstream writes it down. Of two that arrive
+/// within less, nobody can say which was granted first.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+/// And so long from where its scraper writes it down to the line: a process starts in between, and there is a handshake of TLS.
+const TO_THE_LINE: Duration = Duration::from_secs(5);
+const IN_LINE: &str = "a request waits for its permit";
 
 struct Site {
     name: &'static str,
@@ -40,6 +46,9 @@ struct Site {
     windows: &'static [(u64, u64)],
 }
 
+/// Each has a window of a minute, which decides of its share. Where one of a second does, the share is a measure of the machine: as
+/// long as it takes to wake who may go on, nobody goes on, which is 6 ms of each second at load 7 (99.4 %, a debug build and adce's
+/// own client at `per_second: 6`, from a disk as from memory) and a multiple of it where eight scrapers want the processors as well.
 const SITES: [Site; 3] = [
     Site { name: "scores", is_https: false, limits: "{ per_second: 8, per_minute: 240 }", windows: &[(8, 1), (240, 60)] },
     Site { name: "stats", is_https: true, limits: "{ per_second: 6, per_minute: 200, in_flight: 4 }", windows: &[(6, 1), (200, 60)] },
@@ -179,37 +188,56 @@ impl Sites {
         Some(place)
     }
 
-    /// Requests of a site that waited for longer than can go unseen twice, some of them until the end, and how many of these were
-    /// overtaken by one of a scraper that stands behind.
-    fn waits(&self, place: &Place, site: &str) -> (usize, usize) {
-        let arrivals = self.arrivals(site);
-        let rank = |path: &str| SCRAPERS.iter().position(|scraper| path.split('/').nth(1) == Some(scraper.name)).expect("a scraper");
-        let asked: HashMap<String, Duration> = SCRAPERS
-            .iter()
-            .filter(|scraper| scraper.site == site && scraper.pages > 0)
-            .flat_map(|scraper| {
-                let text = place.read(&format!("{}.asked", scraper.name));
-                let asked = |line: &str| {
-                    let (at, url) = line.split_once(' ')?;
-                    let at = UNIX_EPOCH + Duration::from_secs_f64(at.parse().ok()?);
-                    Some((url.strip_prefix(self.url(site))?.to_owned(), at.duration_since(self.began).unwrap_or_default()))
-                };
-                text.lines().filter_map(asked).collect::<Vec<_>>()
-            })
-            .collect();
-        let arrived: HashMap<&str, Duration> = arrivals.iter().map(|arrival| (&*arrival.path, arrival.at)).collect();
-        let end = arrivals.last().map_or(Duration::ZERO, |last| last.at);
-        let waited = asked.iter().filter_map(|(path, at)| {
-            let until = arrived.get(&**path).copied().unwrap_or(end).checked_sub(UNSEEN)?;
-            let from = *at + UNSEEN;
-            (from < until).then_some((rank(path), from, until))
+    /// When each request of a site's bursts was asked for, as its scraper wrote it down.
+    fn asked_by_scrapers(&self, place: &Place, site: &str) -> HashMap<String, Duration> {
+        let of_bursts = SCRAPERS.iter().filter(|scraper| scraper.site == site && scraper.pages > 0);
+        let asked = of_bursts.flat_map(|scraper| {
+            let text = place.read(&format!("{}.asked", scraper.name));
+            let asked = |line: &str| {
+                let (at, url) = line.split_once(' ')?;
+                let at = UNIX_EPOCH + Duration::from_secs_f64(at.parse().ok()?);
+                Some((url.strip_prefix(self.url(site))?.to_owned(), at.duration_since(self.began).unwrap_or_default()))
+            };
+            text.lines().filter_map(asked).collect::<Vec<_>>()
         });
-        let overtaken = |(mine, from, until): (usize, Duration, Duration)| {
-            let between = arrivals.partition_point(|other| other.at <= from)..arrivals.partition_point(|other| other.at < until);
-            arrivals[between].iter().any(|other| rank(&other.path) > mine)
+        asked.collect()
+    }
+
+    /// The same, as the gateway's log has it: from when on each stood in line.
+    fn stood_in_line(&self, log: &str, site: &str) -> HashMap<String, Duration> {
+        let in_line = |line: &str| {
+            let at: Timestamp = line.split(' ').next()?.parse().ok()?;
+            let path = line.split("path=\"").nth(1)?.trim_end_matches('"');
+            let is_one = SCRAPERS.iter().any(|one| one.site == site && one.pages > 0 && path.split('/').nth(1) == Some(one.name));
+            let at = SystemTime::from(at).duration_since(self.began).unwrap_or_default();
+            is_one.then(|| (path.to_owned(), at))
         };
-        let waited: Vec<_> = waited.collect();
-        (waited.len(), waited.into_iter().filter(|wait| overtaken(*wait)).count())
+        log.lines().filter(|line| line.contains(IN_LINE)).filter_map(in_line).collect()
+    }
+
+    /// Of the requests of a site's bursts: how many stood in line for long enough to be overtaken, some of them until all were
+    /// told to end, and those that were, by one of a scraper that stands behind.
+    fn waits(&self, in_line: &HashMap<String, Duration>, end: Duration, site: &str) -> (usize, Vec<String>) {
+        let mut arrivals = self.arrivals(site);
+        // Some scrapers go on asking for a while when others are gone.
+        arrivals.retain(|arrival| arrival.at < end);
+        let rank = |path: &str| SCRAPERS.iter().position(|scraper| path.split('/').nth(1) == Some(scraper.name)).expect("a scraper");
+        // Each has paid for its first one with its start, and waits for nobody.
+        let mut paid = HashSet::new();
+        let is_first: Vec<bool> = arrivals.iter().map(|arrival| paid.insert(rank(&arrival.path))).collect();
+        let arrived: HashMap<&str, Duration> = arrivals.iter().map(|arrival| (&*arrival.path, arrival.at)).collect();
+        let (mut waited, mut overtaken) = (0, Vec::new());
+        for (path, since) in in_line {
+            let until = arrived.get(&**path).copied().unwrap_or(end);
+            let (from, to) = (*since + ON_ITS_WAY, until.saturating_sub(ON_ITS_WAY));
+            let between = arrivals.partition_point(|other| other.at <= from)..arrivals.partition_point(|other| other.at < to);
+            waited += usize::from(from < to);
+            let mut behind = between.filter(|other| rank(&arrivals[*other].path) > rank(path) && !is_first[*other]);
+            if let Some(Arrival { at, path: other }) = behind.next().map(|other| &arrivals[other]) {
+                overtaken.push(format!("{path} stood in line from {since:.3?} to {until:.3?}, and {other} came at {at:.3?}"));
+            }
+        }
+        (waited, overtaken)
     }
 }
 
@@ -221,20 +249,22 @@ fn let_pass(span: Duration) {
     }
 }
 
-/// Under an engine, which is told to stop after that time; what it says in the end.
-fn with_the_gateway(place: &Place, span: Duration) -> Said {
-    let trust = [("SSL_CERT_FILE", place.path("upstream.pem").display().to_string())];
-    let engine = place.start_with(&trust, &["run", "--format", "json"]);
+/// Under an engine, which is told to stop after that time; what it says in the end, and when it was told.
+fn with_the_gateway(place: &Place, span: Duration) -> (Said, SystemTime) {
+    let log = ("ADCE_LOG", "warn,adce_gateway=debug".to_owned());
+    let trust = ("SSL_CERT_FILE", place.path("upstream.pem").display().to_string());
+    let engine = place.start_with(&[trust, log], &["run", "--format", "json"]);
     let guardian = engine.id() as i32;
     std::thread::scope(|scope| {
         // Read all along, so that it never has to wait for a reader.
         let output = scope.spawn(|| engine.wait_with_output());
         let_pass(span);
+        let told = SystemTime::now();
         // One signal lets what runs finish, which would be never.
         signal("-TERM", guardian);
         let_pass(Duration::from_millis(600));
         signal("-TERM", guardian);
-        said(output.join().expect("no panic").expect("it ends"))
+        (said(output.join().expect("no panic").expect("it ends")), told)
     })
 }
 
@@ -270,18 +300,20 @@ fn eight_scrapers_at_once_exceed_no_window_and_wait_in_the_order_of_their_scores
     let (with, without) = (Sites::start(), Sites::start());
     let (Some(place), Some(place_without)) = (with.place(), without.place()) else { return };
     let span = Duration::from_secs_f64(minutes * 60.0);
-    let said = with_the_gateway(&place, span);
+    let (said, told) = with_the_gateway(&place, span);
     said.ends_with(143);
     let used = &said.json()["sources"];
     // They take all that they can get, so a tenth of the time is enough to see how that goes.
     let shorter = (span / 10).max(Duration::from_secs(10));
     without_it(&without, &place_without, shorter);
 
-    println!("UPSTREAM GATEWAY      MINUTES REQUESTS ANSWERED 429 WINDOWS EXCEEDED QUOTA SHARE OVERTAKEN AFTER 10 S WAIT");
-    let mut wrong = Vec::new();
+    println!("UPSTREAM GATEWAY      MINUTES REQUESTS ANSWERED 429 WINDOWS EXCEEDED QUOTA SHARE OVERTAKEN OF THOSE IN LINE");
+    let (mut wrong, mut waited_in_all) = (Vec::new(), 0);
     for (at, site) in SITES.iter().enumerate() {
         let figures = with.sites[at].figures();
-        let (waited, overtaken) = with.waits(&place, site.name);
+        let (asked, in_line) = (with.asked_by_scrapers(&place, site.name), with.stood_in_line(&said.err, site.name));
+        let (waited, overtaken) = with.waits(&in_line, told.duration_since(with.began).unwrap_or_default(), site.name);
+        let to_the_line = asked.iter().filter_map(|(path, at)| Some(in_line.get(path)?.saturating_sub(*at))).max();
         let share = used[site.name]["quota_share"].as_f64().unwrap_or_else(|| panic!("no figure: {}", said.out));
         print_line(
             site.name,
@@ -289,13 +321,18 @@ fn eight_scrapers_at_once_exceed_no_window_and_wait_in_the_order_of_their_scores
             minutes,
             &figures,
             &format!("{:.2} %", share * 100.0),
-            &format!("{overtaken} of {}", grouped(waited as u64)),
+            &format!("{} of {}", overtaken.len(), grouped(waited as u64)),
         );
         let bare = without.sites[at].figures();
         print_line("", "no", shorter.as_secs_f64() / 60.0, &bare, "–", "–");
-        if (figures.windows_exceeded, figures.answered_429, overtaken) != (0, 0, 0) {
-            wrong.push(format!("{}: {figures:?}, {overtaken} of {waited} overtaken", site.name));
+        if (figures.windows_exceeded, figures.answered_429) != (0, 0) {
+            wrong.push(format!("{}: {figures:?}", site.name));
         }
+        wrong.extend(overtaken.into_iter().map(|who| format!("{}: {who}", site.name)));
+        if to_the_line.is_none_or(|longest| longest > TO_THE_LINE) {
+            wrong.push(format!("{}: {to_the_line:?} from a scraper to the line", site.name));
+        }
+        waited_in_all += waited;
         if minutes >= LONG_MINUTES && share < 0.99 {
             wrong.push(format!("{}: {:.2} % of what promise 2 leaves", site.name, share * 100.0));
         }
@@ -307,6 +344,7 @@ fn eight_scrapers_at_once_exceed_no_window_and_wait_in_the_order_of_their_scores
         if bare.windows_exceeded == 0 || bare.answered_429 == 0 {
             wrong.push(format!("{}: nobody needed a gateway: {bare:?}", site.name));
         }
+        println!("         longest from a scraper to the line: {:.0?}", to_the_line.unwrap_or_default());
         for scraper in SCRAPERS.iter().filter(|scraper| scraper.site == site.name) {
             let came = |sites: &Sites| {
                 sites.arrivals(site.name).iter().filter(|arrival| arrival.path.split('/').nth(1) == Some(scraper.name)).count()
@@ -318,5 +356,9 @@ fn eight_scrapers_at_once_exceed_no_window_and_wait_in_the_order_of_their_scores
             }
         }
     }
-    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), said.err);
+    if minutes >= LONG_MINUTES && waited_in_all == 0 {
+        wrong.push("nobody stood in line for long enough to be overtaken".into());
+    }
+    let log: Vec<&str> = said.err.lines().filter(|line| !line.contains(IN_LINE)).collect();
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), log.join("\n"));
 }

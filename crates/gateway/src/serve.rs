@@ -327,6 +327,9 @@ impl Forwarder {
         let is_repeatable = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream();
         let again = (source.absorb && is_repeatable).then(|| repeated(&request));
         let mut request = request;
+        // What stands behind the path may be a secret.
+        let path = passage.path_and_query.split('?').next().unwrap_or_default();
+        tracing::debug!(attempt = %passage.attempt, source = source.name, path, "a request waits for its permit");
         for _ in 0..ABSORBED_AT_MOST {
             let permit = self.permit(passage.attempt, &source.name, source.linger, until).await?;
             let (answer, connection) = self.send(request, passage, Some(permit), until, wants).await?;
