@@ -18,6 +18,8 @@ pub struct Disk {
     pub leases: BTreeMap<AttemptId, Lease>,
     pub reservations: BTreeMap<u64, Reservation>,
     pub sources: HashMap<String, SourceRecord>,
+    /// By source and value.
+    pub values: HashMap<String, HashMap<String, SourceRecord>>,
     pub collectors: HashMap<String, BreakerRecord>,
     pub success: HashMap<String, Vec<bool>>,
     last_token: u64,
@@ -63,7 +65,13 @@ impl Disk {
             Change::RemoveTask(task) => drop(self.tasks.remove(task)),
             Change::PutItem(item, record) => drop(self.items.insert(*item, record.clone())),
             Change::PutSource(name, record) => drop(self.sources.insert(name.clone(), record.clone())),
-            Change::PutValue { .. } => {}
+            Change::PutValue { source, value, record } => {
+                let of_source = self.values.entry(source.clone()).or_default();
+                match record {
+                    Some(record) => drop(of_source.insert(value.clone(), record.clone())),
+                    None => drop(of_source.remove(value)),
+                }
+            }
             Change::PutCollector(name, record) => drop(self.collectors.insert(name.clone(), record.clone())),
             Change::PutSuccess(name, attempts) => drop(self.success.insert(name.clone(), attempts.clone())),
             Change::Finish(record) => drop(self.leases.remove(&record.attempt)),
@@ -88,6 +96,7 @@ impl Disk {
             leases: self.leases.values().cloned().collect(),
             reservations: self.reservations.values().cloned().collect(),
             sources: self.sources.clone(),
+            values: self.values.clone(),
             collectors: self.collectors.clone(),
             success: self.success.clone(),
             latest: self.latest,

@@ -174,6 +174,13 @@ fn limits_of_each(seed: u64, sources: &mut [SourceSpec], bursts: bool) {
         each.min_delay = dice.one_in(6).then(|| Duration::from_millis(dice.among(50..2_000)));
         each.burst = (bursts && dice.one_in(4)).then(|| dice.among(1..10) as u32);
         source.each = Some(each);
+        // What is forgotten of a value's latest outcomes nobody tells, so only failures in a row open these.
+        let cooldown = Duration::from_secs(dice.among(20..600));
+        let breaker = BreakerPolicy { failures: dice.among(1..4) as u32, cooldown, cooldown_max: cooldown * 2, rate: None };
+        source.each_breaker = dice.one_in(2).then_some(breaker);
+        if source.each_breaker.is_some() && dice.one_in(2) {
+            source.breaker = None;
+        }
     }
 }
 
@@ -191,6 +198,7 @@ fn source(dice: &mut Dice, at: u64, bursts: bool) -> SourceSpec {
         limits,
         each: None,
         breaker: (!dice.one_in(4)).then_some(breaker),
+        each_breaker: None,
         latency: Span { from: fastest, to: fastest + dice.among(1..2_000) * 1_000 },
         moods: moods(dice),
         outages: (0..dice.among(0..3)).map(|_| some_time(dice, 40 * MINUTE)).collect(),

@@ -10,7 +10,7 @@ use crate::scenario::{Kind, Scenario};
 
 pub fn rules(scenario: &Scenario) -> Rules {
     let sources = scenario.sources.iter().map(|source| {
-        let by = source.each.clone().map(|limits| ByRules { name: "group".into(), limits, breaker: None });
+        let by = source.each.clone().map(|limits| ByRules { name: "group".into(), limits, breaker: source.each_breaker });
         let rules = SourceRules { importance: source.importance, limits: source.limits.clone(), by, breaker: source.breaker };
         (Arc::from(source.name.as_str()), rules)
     });

@@ -56,6 +56,8 @@ pub struct SourceSpec {
     /// What each value of its requests, the group of their items, has for itself.
     pub each: Option<Limits>,
     pub breaker: Option<BreakerPolicy>,
+    /// That each value has for itself, beside or instead of that one; only where values have limits.
+    pub each_breaker: Option<BreakerPolicy>,
     /// From the request's first byte to the answer's.
     pub latency: Span,
     pub moods: Moods,

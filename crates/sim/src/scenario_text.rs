@@ -76,7 +76,7 @@ pub fn print(scenario: &Scenario) -> String {
 fn print_source(source: &SourceSpec) -> String {
     let Moods { busy, error, drop, garbage, slow, retry_after_s, until } = source.moods;
     format!(
-        "source {} importance={} {}{} latency={} breaker={} busy={busy} error={error} drop={drop} garbage={garbage} slow={slow} \
+        "source {} importance={} {}{} latency={} breaker={}{} busy={busy} error={error} drop={drop} garbage={garbage} slow={slow} \
          retry_after={retry_after_s} moods_until={}",
         source.name,
         source.importance,
@@ -84,6 +84,7 @@ fn print_source(source: &SourceSpec) -> String {
         source.each.as_ref().map_or(String::new(), |each| format!(" each={}", limits(each).replace(' ', ","))),
         span(source.latency),
         breaker(source.breaker),
+        source.each_breaker.map_or(String::new(), |each| format!(" each_breaker={}", breaker(Some(each)))),
         time(until),
     )
 }
@@ -273,6 +274,7 @@ fn read_source(line: &Line<'_>) -> Result<SourceSpec, String> {
         limits: line.limits()?,
         each: line.value("each").map(|each| Line { number: line.number, words: each.split(',').collect() }.limits()).transpose()?,
         breaker: read_breaker(line.value("breaker").unwrap_or("5/10m..2h"))?,
+        each_breaker: line.value("each_breaker").map(read_breaker).transpose()?.flatten(),
         latency: line.span("latency", Span { from: 100_000, to: 500_000 })?,
         moods: Moods {
             busy: share("busy")?,

@@ -102,6 +102,7 @@ fn sources(dice: &mut Dice, calm: Micros) -> Vec<SourceSpec> {
             limits,
             each: None,
             breaker,
+            each_breaker: None,
             latency: Span { from: fastest, to: fastest + dice.among(100..2_000) * 1_000 },
             moods: Moods { busy, error, drop, garbage, slow, retry_after_s: dice.among(5..300), until: calm },
             outages: Vec::new(),

@@ -10,6 +10,7 @@ use adce_sim::simulate_sabotaged;
 use adce_sim::world::{Sabotage, SlotNews};
 
 /// Some world of the first few must show it, and show it to this checker.
+#[track_caller]
 fn goes_red(checker: &str, what: &str, sabotage: Sabotage, invent: fn(u64) -> Scenario) {
     for seed in 1..60 {
         let verdict = simulate_sabotaged(invent(seed), sabotage);
@@ -86,6 +87,27 @@ fn slots_that_only_wait_for_permits_are_seen() {
 fn a_breaker_that_never_opens_is_seen() {
     let off: fn(&mut Rules) = |rules| rules.sources.values_mut().for_each(|source| source.breaker = None);
     goes_red("pick", "while the breaker is open", bug_in_rules(off), rough_day);
+}
+
+/// Where only values have one, or where that of the source is still closed.
+#[test]
+fn a_breaker_of_a_value_that_is_not_what_its_policy_says_is_seen() {
+    fn policies(rules: &mut Rules) -> impl Iterator<Item = &mut Option<BreakerPolicy>> {
+        rules.sources.values_mut().filter_map(|source| source.by.as_mut()).map(|by| &mut by.breaker)
+    }
+    let off: fn(&mut Rules) = |rules| policies(rules).for_each(|policy| *policy = None);
+    goes_red("pick", "while the breaker is open", bug_in_rules(off), rough_day);
+    let too_long: fn(&mut Rules) = |rules| policies(rules).flatten().for_each(|policy| policy.cooldown *= 2);
+    goes_red("pick", "a slot idles", bug_in_rules(too_long), rough_day);
+    let forget: fn(&mut Remembered) = |remembered| remembered.values.clear();
+    let open_for_long: fn(u64) -> Scenario = |seed| {
+        let mut day = rough_day(seed);
+        let hours = std::time::Duration::from_secs(2 * 3_600);
+        let breaker = BreakerPolicy { failures: 1, cooldown: hours, cooldown_max: hours, rate: None };
+        day.sources.iter_mut().filter(|source| source.each.is_some()).for_each(|source| source.each_breaker = Some(breaker));
+        day
+    };
+    goes_red("pick", "was picked", Sabotage { remembered: forget, ..Sabotage::default() }, open_for_long);
 }
 
 #[test]

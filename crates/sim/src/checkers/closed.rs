@@ -44,7 +44,8 @@ impl Closed {
 }
 
 pub fn longest_pause(source: &SourceSpec) -> Micros {
-    source.breaker.map_or(0, |breaker| breaker.cooldown_max.as_micros() as Micros)
+    let policies = source.breaker.into_iter().chain(source.each_breaker);
+    policies.map(|breaker| breaker.cooldown_max.as_micros() as Micros).max().unwrap_or(0)
 }
 
 fn apart(mut spans: Vec<(Micros, Micros)>) -> Vec<(Micros, Micros)> {

@@ -24,7 +24,7 @@ use super::useful::{Crowd, Useful};
 use crate::clocks::Clocks;
 use crate::disk::Disk;
 use crate::facts::{Checker, Fact, Figures, Moment, Wrong};
-use crate::scenario::{Kind, Micros, SECOND, Scenario, Value};
+use crate::scenario::{Kind, Micros, SECOND, Scenario, Value, value_of};
 
 pub struct Picks {
     scenario: Scenario,
@@ -38,6 +38,8 @@ pub struct Picks {
     waiters: BTreeSet<(usize, AttemptId)>,
     brackets: Brackets,
     breakers: Vec<Breaker>,
+    /// By source and value, of those that asked.
+    of_values: HashMap<(usize, Value), Breaker>,
     /// By collector.
     crashes: HashMap<String, Crashes>,
     order: Order,
@@ -139,6 +141,7 @@ impl Picks {
             waiters: BTreeSet::new(),
             brackets: Brackets::new(scenario),
             breakers: scenario.sources.iter().map(|source| Breaker::new(source.breaker)).collect(),
+            of_values: HashMap::new(),
             crashes: scenario.collectors.iter().map(|known| (known.name.clone(), Crashes::new(known.breaker))).collect(),
             order: Order::new(scenario),
             useful: Useful::default(),
@@ -204,7 +207,7 @@ impl Picks {
                 patience: queued.patience,
                 is_shut: self.is_capped(task.priority)
                     || self.keeps_crashing(task, moment.at)
-                    || source.is_some_and(|source| self.is_shut(source, moment.at)),
+                    || source.is_some_and(|source| self.is_shut(source, self.value_of(task), moment.at)),
                 no_slot: !self.has_slot(task.priority),
                 within_its_share,
                 refusals,
@@ -242,7 +245,7 @@ impl Picks {
                 return false;
             }
             let Some(source) = self.source_of(&queued.task) else { return true };
-            if self.is_shut(source, moment.at) {
+            if self.is_shut(source, self.value_of(&queued.task), moment.at) {
                 return false;
             }
             let Some(need) = self.need_of(&queued.task) else { return true };
@@ -279,16 +282,35 @@ impl Picks {
         !self.crashes[&task.collector].breaker.lets_pass(None, at)
     }
 
-    /// By its breaker, or because it asked for a pause.
-    fn is_shut(&self, source: usize, at: Micros) -> bool {
-        !self.breakers[source].lets_pass(None, at) || self.brackets.paused_for(source, at)
+    /// By its breaker, or that of the value, or because it asked for a pause.
+    fn is_shut(&self, source: usize, value: Option<Value>, at: Micros) -> bool {
+        !self.breakers_let_pass(source, value, None, at) || self.brackets.paused_for(source, at)
+    }
+
+    fn breakers_let_pass(&self, source: usize, value: Option<Value>, who: Option<AttemptId>, at: Micros) -> bool {
+        let of_value = value.and_then(|value| self.of_values.get(&(source, value)));
+        self.breakers[source].lets_pass(who, at) && of_value.is_none_or(|breaker| breaker.lets_pass(who, at))
+    }
+
+    /// Of an attempt that runs; none asks another source than its own.
+    fn breakers_let_go_on(&self, source: usize, attempt: AttemptId, at: Micros) -> bool {
+        let value = self.running.get(&attempt).and_then(|running| self.value_of(&running.task));
+        self.breakers_let_pass(source, value, Some(attempt), at)
+    }
+
+    /// Those that a request of this source and value is under.
+    fn each_breaker(&mut self, source: usize, value: Option<Value>, mut tell: impl FnMut(&mut Breaker)) {
+        tell(&mut self.breakers[source]);
+        if let (Some(policy), Some(value)) = (self.scenario.sources[source].each_breaker, value) {
+            tell(self.of_values.entry((source, value)).or_insert_with(|| Breaker::new(Some(policy))));
+        }
     }
 
     fn claims(&self, candidates: &[Candidate<'_>], moment: Moment) -> Vec<Claim> {
         let waiting = self.waiters.iter().filter_map(|(source, attempt)| {
             let task = &self.running.get(attempt)?.task;
             // It waits for its source, and takes no permit from anybody meanwhile.
-            if !self.breakers[*source].lets_pass(Some(*attempt), moment.at) || self.brackets.paused_for(*source, moment.at) {
+            if !self.breakers_let_go_on(*source, *attempt, moment.at) || self.brackets.paused_for(*source, moment.at) {
                 return None;
             }
             let value = self.value_of(task);
@@ -421,6 +443,13 @@ impl Picks {
         self.started.clear();
         disk.tasks.values().for_each(|task| self.put(task, moment));
         self.brackets.restart(disk, clocks, &self.names, moment);
+        self.of_values.clear();
+        for (source, name) in self.names.clone().iter().enumerate() {
+            for (text, record) in disk.values.get(name).into_iter().flatten() {
+                let group = text.strip_prefix("group=").expect("it is by group");
+                self.each_breaker(source, Some(value_of(group)), |breaker| breaker.restart(Some(&record.breaker), moment));
+            }
+        }
         for (source, name) in self.names.iter().enumerate() {
             self.breakers[source].restart(disk.sources.get(name).map(|record| &record.breaker), moment);
         }
@@ -466,7 +495,8 @@ impl Picks {
             self.useful.picked(start.attempt, source, &start.task.collector, declared, moment.at);
         }
         if let Some(source) = source {
-            self.breakers[source].passed(start.attempt, moment.at);
+            let value = self.value_of(&start.task);
+            self.each_breaker(source, value, |breaker| breaker.passed(start.attempt, moment.at));
         }
         self.crashes_of(&start.task).breaker.passed(start.attempt, moment.at);
         *self.started.entry(start.task.priority).or_default() += 1;
@@ -505,12 +535,13 @@ impl Picks {
                 }
             }
             if let Some(met) = verdict(outcomes).filter(|_| !ended.saw_answers) {
-                self.breakers[source].met(attempt, met, at);
+                let value = self.value_of(&ended.task);
+                self.each_breaker(source, value, |breaker| breaker.met(attempt, met, at));
             }
         }
         let for_the_source = ended.was_refused || ended.shut_out;
         self.crashes_of(&ended.task).met(attempt, ended.task.gaps[0], outcomes, for_the_source, at);
-        self.breakers.iter_mut().for_each(|breaker| breaker.ended(attempt, at));
+        self.breakers.iter_mut().chain(self.of_values.values_mut()).for_each(|breaker| breaker.ended(attempt, at));
         self.brackets.lessons.iter_mut().for_each(|lessons| lessons.ended(attempt));
         self.crashes.values_mut().for_each(|crashes| crashes.breaker.ended(attempt, at));
         let counts = |outcome: &Outcome| match outcome {
@@ -534,7 +565,7 @@ impl Picks {
 
     /// Nobody but adce's own client ends because of a source, and only of one that is shut.
     fn gave_up(&self, attempt: AttemptId, source: usize, moment: Moment, wrong: &mut Vec<Wrong>) {
-        let is_shut = !self.breakers[source].lets_pass(Some(attempt), moment.at) || self.brackets.paused_for(source, moment.at);
+        let is_shut = !self.breakers_let_go_on(source, attempt, moment.at) || self.brackets.paused_for(source, moment.at);
         if !is_shut || !self.is_http(attempt) {
             let what = format!("{}: an attempt is told to end because of a source that it may ask, or could wait for", self.names[source]);
             wrong.push(Wrong { checker: "pick", at: moment.at, what });
@@ -543,7 +574,7 @@ impl Picks {
 
     fn granted(&mut self, attempt: AttemptId, source: usize, whose: Whose, moment: Moment, wrong: &mut Vec<Wrong>) {
         let mut is_wrong = |what: String| wrong.push(Wrong { checker: "pick", at: moment.at, what });
-        if !self.breakers[source].lets_pass(Some(attempt), moment.at) {
+        if !self.breakers_let_go_on(source, attempt, moment.at) {
             is_wrong(format!("{}: a request is granted while the breaker is open", self.names[source]));
         }
         if self.brackets.paused_for(source, moment.at) {
@@ -559,7 +590,7 @@ impl Picks {
             self.brackets.granted(whose, need, moment.at);
         }
         self.brackets.lessons[source].asks(attempt, moment);
-        self.breakers[source].passed(attempt, moment.at);
+        self.each_breaker(source, value, |breaker| breaker.passed(attempt, moment.at));
         self.useful.granted(attempt, moment.at);
         self.waiters.remove(&(source, attempt));
         if let Some(running) = self.running.get_mut(&attempt) {
@@ -604,7 +635,7 @@ impl Checker for Picks {
             Fact::Waits { attempt, source } => {
                 self.waiters.insert((*source, *attempt));
                 self.useful.waits(*attempt, moment.at);
-                let by_breaker = !self.breakers[*source].lets_pass(Some(*attempt), moment.at);
+                let by_breaker = !self.breakers_let_go_on(*source, *attempt, moment.at);
                 let shut_out = by_breaker || self.brackets.paused_for(*source, moment.at);
                 if shut_out && self.is_http(*attempt) && (by_breaker || !self.has_asked.contains(attempt)) {
                     let what = format!("{}: `http` holds a slot while its source is shut", self.names[*source]);
@@ -647,7 +678,8 @@ impl Checker for Picks {
                     self.brackets.paused(*source, until);
                 }
                 let met = of_answer(*answer);
-                self.breakers[*source].met(*attempt, met, moment.at);
+                let value = self.running.get(attempt).and_then(|running| self.value_of(&running.task));
+                self.each_breaker(*source, value, |breaker| breaker.met(*attempt, met, moment.at));
                 if let Some(running) = self.running.get_mut(attempt) {
                     running.saw_answers = true;
                     running.was_refused = met != Met::Good;
