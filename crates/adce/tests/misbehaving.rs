@@ -40,6 +40,21 @@ fn exit_code_0_without_an_object_is_a_failure() {
     place.adce(&["run"]).ends_with(2).says("wrote nothing");
 }
 
+/// Exit 0, as a scraper ends that catches whatever goes wrong; and a crash.
+#[test]
+fn one_item_that_its_batch_fails_on_is_the_only_one_that_is_missing_in_the_end() {
+    for code in [0, 1] {
+        let script =
+            r#"case ",$1," in *,c,*) exit CODE ;; esac; for l in $(echo "$1" | tr , " "); do echo page > "$ADCE_OUT/letters/$l.txt"; done"#;
+        let argv = format!(r#"[sh, -c, '{}', sh, "{{letter}}"]"#, script.replace("CODE", &code.to_string()));
+        let retry = "batch: { size: 8 }\n      retry: { attempts: 1, backoff: 10ms..20ms }";
+        let place = Place::new(&letters("a, b, c, d, e, f, g, h", &argv, "").replace("retry: { attempts: 1 }", retry));
+        place.adce(&["run"]).ends_with(2).says("1 exhausted");
+        let left = place.adce(&["gaps", "--format", "json"]).ends_with(0).json();
+        assert_eq!((&left["key"], &left["attempts"]), (&"letters/c.txt".into(), &1.into()), "exit {code}");
+    }
+}
+
 #[test]
 fn what_was_said_to_adce_and_misunderstood_is_part_of_the_failure() {
     let place = Place::new(&letters("a", "[cat, said]", ""));
