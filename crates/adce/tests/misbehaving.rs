@@ -40,6 +40,18 @@ fn exit_code_0_without_an_object_is_a_failure() {
     place.adce(&["run"]).ends_with(2).says("wrote nothing");
 }
 
+#[test]
+fn a_scraper_that_writes_nothing_time_and_again_is_held_back_and_that_is_said() {
+    let config = letters("a, b, c, d, e, f, g, h", "[/bin/true]", "engine: { max_concurrent: 1 }\n");
+    let place = Place::new(&config);
+    let run = place.adce(&["run", "--max-wait", "0", "--format", "json"]).ends_with(2).json();
+    // A slot is free from the end of a command on, so the next one may have begun before the fifth failure was counted.
+    assert!((5..=6).contains(&run["attempts"].as_u64().unwrap()), "{run}");
+    let why = "5 failures in a row, the last: exit 0, but it wrote nothing";
+    place.adce(&["status"]).ends_with(2).says(why).says("next probe");
+    place.adce(&["limits"]).says(why);
+}
+
 /// Exit 0, as a scraper ends that catches whatever goes wrong; and a crash.
 #[test]
 fn one_item_that_its_batch_fails_on_is_the_only_one_that_is_missing_in_the_end() {

@@ -214,7 +214,7 @@ pub enum Fault {
     /// this item. Uses up an attempt if it is the only such item, and counts for the collector's breaker.
     Collector,
     /// The collector claims to be done with it, and wrote nothing for it. Uses up an attempt, unless it wrote nothing for any
-    /// of several items.
+    /// of several items; if it wrote nothing for any at all, that counts for its breaker.
     Unwritten,
     /// The engine stopped it (Ctrl-C, shutdown): uses up nothing, counts for nothing.
     Stopped,

@@ -138,7 +138,7 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
             format!("`{source}` keeps failing: {}", breaker_sentence(*until, *since, reason, now))
         }
         Gate::CollectorBreaker { collector, until, since, reason } => {
-            format!("its collector `{collector}` keeps crashing: {}", breaker_sentence(*until, *since, reason, now))
+            format!("its collector `{collector}` keeps failing: {}", breaker_sentence(*until, *since, reason, now))
         }
         Gate::Cap { until, .. } => format!("{}, due {}", cap_words(gate), then(*until, now)),
         Gate::StandsBack { until } => format!(
@@ -327,7 +327,7 @@ fn breaker_sentence(until: Option<Timestamp>, since: Timestamp, reason: &str, no
 
 pub(super) fn breaker_words(until: Option<Timestamp>, since: Timestamp, reason: &str) -> String {
     let next = until.map_or_else(|| "a probe is under way".into(), |until| format!("next probe {}", clock(until)));
-    format!("keeps crashing, breaker open since {}: {reason}; {next}", clock(since))
+    format!("keeps failing, breaker open since {}: {reason}; {next}", clock(since))
 }
 
 fn named(priorities: &[PriorityLevel]) -> String {

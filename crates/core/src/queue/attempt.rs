@@ -13,14 +13,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::blame::{Blame, Told};
+use super::blame::{Blame, OfCollector, Told};
 use super::book::{BucketIx, GapSlot, Phase};
 use super::dispatcher::{Attempt, Holder, Stage, mark_of};
 use super::form::{Edit, terms};
 use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
 use super::{Acquire, Dispatcher, Gate, Paid, Prospect};
-use crate::gap::{Failure, Fault, Outcome, Progress};
+use crate::gap::{Failure, Fault, Outcome, Progress, Reason};
 use crate::ids::{AttemptId, GapId, ItemId, TaskId, ValueId};
 use crate::limits::breaker::{self, Turn};
 use crate::limits::learned::Sign;
@@ -423,22 +423,17 @@ impl Dispatcher {
         changes
     }
 
-    /// What the end of an attempt says about its collector: whether all that came of it is that it crashed.
+    /// What the end of an attempt says about its collector.
     fn met_by_collector(&mut self, attempt: AttemptId, ended: &Attempt, outcomes: &[(GapId, Outcome)], now: Now) -> Vec<Change> {
         let Some(collector) = self.book.bucket(self.book.task(ended.task).bucket).collector else { return Vec::new() };
-        let outcomes: Vec<Outcome> = outcomes.iter().map(|(_, outcome)| self.blamed(ended, Some(outcome))).collect();
-        let fault = |outcome: &Outcome| match outcome {
-            Outcome::Failed(failure) => Some(failure.fault),
-            _ => None,
-        };
-        let crashed = !outcomes.is_empty() && outcomes.iter().all(|outcome| fault(outcome) == Some(Fault::Collector));
-        let says_nothing = |outcome: &Outcome| matches!(fault(outcome), Some(Fault::Source | Fault::Later | Fault::Stopped));
+        let reason = |gap: GapId| self.book.find_gap(gap).map_or(Reason::Missing, |gap| self.book.gap(gap).reason);
+        let outcomes: Vec<_> = outcomes.iter().map(|(gap, outcome)| (reason(*gap), self.blamed(ended, Some(outcome)))).collect();
         let first = self.book.gap(self.book.task(ended.task).gaps[0]).id;
         let state = &mut self.collectors[usize::from(collector)];
-        let (met, reason) = match (crashed, &outcomes[..]) {
-            (true, [Outcome::Failed(failure), ..]) => (breaker::Met::Failure, failure.message.clone()),
-            _ if outcomes.iter().all(says_nothing) => return Vec::new(),
-            _ => (breaker::Met::Answer, String::new()),
+        let (met, reason) = match OfCollector::of(&outcomes) {
+            OfCollector::Fails(reason) => (breaker::Met::Failure, reason),
+            OfCollector::Works => (breaker::Met::Answer, String::new()),
+            OfCollector::Nothing => return Vec::new(),
         };
         match met {
             _ if !state.breaker.is_on() => return Vec::new(),

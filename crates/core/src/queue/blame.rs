@@ -8,7 +8,7 @@
 //! It ends: each such failure after the first halves a batch, and who is alone pays for what comes of it
 //! (`a_collector_that_fails_on_everything_exhausts_each_item_alone_in_the_end`).
 
-use crate::gap::{Failure, Fault, Outcome};
+use crate::gap::{Failure, Fault, Outcome, Reason};
 
 /// What the outcomes of one attempt say together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,39 @@ pub(super) struct Blame {
     came_to_something: bool,
     /// So many failed of whom nothing else is known.
     unexplained: usize,
+}
+
+/// What an attempt says about its collector, whatever it says of its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OfCollector {
+    Works,
+    /// It crashed on all of its items, or ended well and wrote nothing for any; in words.
+    Fails(String),
+    /// The source's failures, and what the engine stopped, say nothing of it. Nor does an old object that it left as it was: whoever
+    /// skips what exists works wherever there is nothing yet.
+    Nothing,
+}
+
+impl OfCollector {
+    /// Each outcome with why its item was to be collected.
+    pub(super) fn of(outcomes: &[(Reason, Outcome)]) -> Self {
+        let mut failures = Vec::new();
+        for (reason, outcome) in outcomes {
+            match outcome {
+                Outcome::Failed(failure) => failures.push((*reason, failure)),
+                _ => return OfCollector::Works,
+            }
+        }
+        let elsewhere = |failure: &Failure| matches!(failure.fault, Fault::Source | Fault::Later | Fault::Stopped);
+        if failures.iter().all(|(_, failure)| elsewhere(failure)) {
+            return OfCollector::Nothing;
+        }
+        if !failures.iter().all(|(_, failure)| matches!(failure.fault, Fault::Collector | Fault::Unwritten)) {
+            return OfCollector::Works;
+        }
+        let told = failures.into_iter().find(|(reason, failure)| failure.fault == Fault::Collector || *reason == Reason::Missing);
+        told.map_or(OfCollector::Nothing, |(_, failure)| OfCollector::Fails(failure.message.clone()))
+    }
 }
 
 /// What became of one item, seen beside the others.
@@ -84,5 +117,23 @@ mod tests {
         for (why, outcomes, expected) in table {
             assert_eq!(unblamed(&outcomes), expected, "{why}: {outcomes:?}");
         }
+    }
+
+    #[test]
+    fn a_collector_fails_that_crashes_on_everything_or_writes_nothing_where_there_is_nothing() {
+        let of = |outcomes: &[(Reason, Outcome)]| OfCollector::of(outcomes);
+        let fails = OfCollector::Fails("it did not work".into());
+        let (missing, stale) = (Reason::Missing, Reason::Stale);
+        let alone = |fault| of(&[(missing, failed(fault))]);
+        assert_eq!([Fault::Collector, Fault::Unwritten].map(alone), [fails.clone(), fails.clone()]);
+        assert_eq!([Fault::Source, Fault::Later, Fault::Stopped].map(alone), [const { OfCollector::Nothing }; 3]);
+        assert_eq!(alone(Fault::Item), OfCollector::Works, "it names the item: `empty`, or too small");
+        for explicit in [Outcome::Absent, Outcome::Unchanged, Outcome::Split] {
+            assert_eq!(of(&[(missing, failed(Fault::Unwritten)), (missing, explicit)]), OfCollector::Works);
+        }
+        assert_eq!(of(&[(stale, failed(Fault::Unwritten))]), OfCollector::Nothing, "it may skip what exists");
+        assert_eq!(of(&[(stale, failed(Fault::Unwritten)), (missing, failed(Fault::Unwritten))]), fails);
+        assert_eq!(of(&[(stale, failed(Fault::Collector))]), fails);
+        assert_eq!(of(&[]), OfCollector::Nothing);
     }
 }

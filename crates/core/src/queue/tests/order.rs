@@ -535,7 +535,8 @@ impl Drive {
                         1 => failed(Fault::Source),
                         2 => failed(Fault::Stopped),
                         3 => Outcome::Split,
-                        4 | 5 => failed(Fault::Collector),
+                        4 => failed(Fault::Collector),
+                        5 => failed(Fault::Unwritten),
                         _ => done(),
                     };
                     let gaps = self.world.dispatcher.running().into_iter().find(|one| one.attempt == running).unwrap().gaps;
