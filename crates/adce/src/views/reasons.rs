@@ -142,7 +142,7 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         }
         Gate::Cap { until, .. } => format!("{}, due {}", cap_words(gate), then(*until, now)),
         Gate::StandsBack { until } => format!(
-            "its task stood in line for longer than `task_ttl` and ended; it makes a new one with the next full look, due {}",
+            "its task stood in line for longer than `task_ttl` and ended; it makes a new one when a slot is free for nothing else, or with the next full look, due {}",
             then(*until, now)
         ),
         Gate::RetryAfter { source, until, because: Some(because) } => {
@@ -214,7 +214,7 @@ pub fn kept_for_next_look(lines: &[HeldBackLine]) -> impl Iterator<Item = LookAt
                 format!("{} ({gaps}) wait: {}, due {}", counted(line.tasks, "task"), cap_words(&line.gate), clock(*until)),
             ),
             Gate::StandsBack { until } => {
-                let why = "because their tasks stood in line for too long; they make new ones with the next full look";
+                let why = "because their tasks stood in line for too long; they make new ones when a slot is free for nothing else, or with the next full look";
                 ("task_ttl", format!("{gaps} stand back, {why}, due {}", clock(*until)))
             }
             other => ("held back", format!("{gaps}: {}", other.word())),
