@@ -544,6 +544,7 @@ impl<T> Slab<T> {
     }
 
     fn get(&self, at: u32) -> &T {
+        looks::one();
         self.values[at as usize].as_ref().expect("a slot in use")
     }
 
@@ -557,7 +558,33 @@ impl<T> Slab<T> {
     }
 
     fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.values.iter().enumerate().filter_map(|(at, value)| Some((at as u32, value.as_ref()?)))
+        self.values.iter().enumerate().filter_map(|(at, value)| {
+            looks::one();
+            Some((at as u32, value.as_ref()?))
+        })
+    }
+}
+
+/// Counts in tests how often anybody looks at a gap or a task, or goes along a line: a look at all of them is as right as one at
+/// the first ones, and only slower.
+pub(super) mod looks {
+    #[cfg(test)]
+    thread_local! {
+        static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+
+    #[inline(always)]
+    pub(in crate::queue) fn one() {
+        #[cfg(test)]
+        LOOKS.with(|looks| looks.set(looks.get() + 1));
+    }
+
+    /// How many it takes.
+    #[cfg(test)]
+    pub(in crate::queue) fn taken_by<T>(look: impl FnOnce() -> T) -> (T, u64) {
+        let before = LOOKS.with(std::cell::Cell::get);
+        let answer = look();
+        (answer, LOOKS.with(std::cell::Cell::get) - before)
     }
 }
 
