@@ -52,6 +52,23 @@ fn a_scraper_that_writes_nothing_time_and_again_is_held_back_and_that_is_said() 
     place.adce(&["limits"]).says(why);
 }
 
+#[test]
+fn an_exhausted_item_is_called_so_and_when_it_is_revived_by_whoever_is_asked() {
+    let place = Place::new(&letters("a", "[sh, -c, 'echo no luck; exit 3', sh, \"{letter}\"]", ""));
+    let run = place.adce(&["run", "--max-wait", "0"]);
+    run.ends_with(2).says("exhausted letters/a.txt (letters), all attempts are used up, revived 2").says(" UTC: exit 3: no luck");
+    let task = place.adce(&["tasks", "--format", "json"]).ends_with(0).json();
+    assert_eq!(task["state"], "exhausted", "{task}");
+    place.adce(&["tasks"]).ends_with(0).says("exhausted").says("letters/a.txt  revived 2");
+    let id = task["id"].as_str().expect("its id");
+    place.adce(&["tasks", "show", id]).ends_with(0).says("letters/a.txt missing · exhausted, revived 2");
+    assert_eq!(place.adce(&["tasks", "show", id, "--format", "json"]).json()["task"]["state"], "exhausted");
+    place
+        .adce(&["status"])
+        .ends_with(2)
+        .says("exhausted: 1 gap used up all attempts; each is revived by itself → adce gaps --state exhausted");
+}
+
 /// Exit 0, as a scraper ends that catches whatever goes wrong; and a crash.
 #[test]
 fn one_item_that_its_batch_fails_on_is_the_only_one_that_is_missing_in_the_end() {
