@@ -63,8 +63,7 @@ impl Answers for EngineAnswers {
 
     async fn tasks(&self) -> Result<Box<dyn Iterator<Item = TaskLine> + Send>, Refusal> {
         let tasks = self.ask(Query::Tasks).await?;
-        let now = MachineClock.now().wall;
-        Ok(Box::new(tasks.into_iter().map(move |view| views::task_line(&view, now))))
+        Ok(Box::new(tasks.into_iter().map(|view| views::task_line(&view))))
     }
 
     async fn task(&self, id: TaskId) -> Result<TaskDetail, Refusal> {
@@ -85,7 +84,7 @@ impl Answers for EngineAnswers {
         let held_by = task.as_ref().and_then(|view| view.gate.as_ref()).map(|gate| views::sentence(gate, now));
         let (waits, better) = self.ask(|reply| Query::Waits(id, reply)).await?.unwrap_or_default();
         let waits = waits.into_iter().map(|waited| views::waited(waited, now.wall)).collect();
-        Ok(TaskDetail { waits, better, ..detail(id, task.map(|view| views::task_line(&view, now.wall)), held_by, gaps, history) })
+        Ok(TaskDetail { waits, better, ..detail(id, task.map(|view| views::task_line(&view)), held_by, gaps, history) })
     }
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {

@@ -6,7 +6,7 @@ use std::io::Read;
 
 use support::place::{Place, wait_for};
 
-/// Fails until `works` lies in the folder, and is exhausted after one attempt.
+/// Fails until `works` lies in the folder, says so of each item, and is exhausted after one attempt.
 const STUBBORN: &str = r#"
 version: 1
 name: prod
@@ -15,7 +15,7 @@ dimensions: { n: [1, 2, 3] }
 datasets: { files: { key: "{n}.txt", for: n, collector: stubborn } }
 collectors:
   stubborn:
-    command: [sh, -c, "if ! test -e works; then echo no luck; exit 1; fi; for n in $(echo {n} | tr , ' '); do echo $n > $ADCE_OUT/$n.txt; done", sh, "{n}"]
+    command: [sh, -c, "if ! test -e works; then for n in $(echo {n} | tr , ' '); do printf '{{\"adce\":1,\"key\":\"%s.txt\",\"outcome\":\"failed\"}}\\n' $n; done; exit 1; fi; for n in $(echo {n} | tr , ' '); do echo $n > $ADCE_OUT/$n.txt; done", sh, "{n}"]
     batch: { size: 3 }
     retry: { attempts: 1, revive: 1h..24h }
     breaker: off

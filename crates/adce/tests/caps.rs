@@ -35,6 +35,21 @@ fn a_run_that_may_wait_for_the_next_looks_collects_everything_under_its_cap() {
     assert_eq!(place.read("started").lines().count(), 5);
 }
 
+/// A look ends what stands in line behind a long attempt; the next one is eight seconds away.
+#[test]
+fn tasks_that_the_ttl_ends_leave_no_slot_empty() {
+    let place = Place::new(&config("max_concurrent: 1, reconcile_every: 8s, task_ttl: 1s"));
+    place.write("wait", "");
+    let engine = place.start(&["run", "--max-wait", "1h"]);
+    wait_for("their end", || place.adce(&["status"]).out.contains("task_ttl: 4 gaps stand back"));
+    let began = std::time::Instant::now();
+    std::fs::remove_file(place.path("wait")).expect("it is there");
+    wait_for("all of them", || place.read("started").lines().count() == 5);
+    let took = began.elapsed();
+    said(engine.wait_with_output().expect("it ends")).ends_with(0);
+    assert!(took < std::time::Duration::from_secs(6), "the others were started after {took:?}, as if by the next look");
+}
+
 #[test]
 fn a_task_that_stood_in_line_for_too_long_ends_and_says_so_and_its_item_is_collected_all_the_same() {
     let place = Place::new(&config("max_concurrent: 1, reconcile_every: 500ms, task_ttl: 1s"));
@@ -61,6 +76,6 @@ fn a_task_that_stood_in_line_for_too_long_ends_and_says_so_and_its_item_is_colle
     place
         .adce(&["tasks", "show", &task])
         .says("ended by `task_ttl: 1 s`: it stood in line for")
-        .says("its item stands back until the next look");
+        .says("its item stands back until the next look, or until a slot is free for nothing else");
     assert_eq!(place.read("started").lines().count(), 5);
 }

@@ -41,6 +41,50 @@ fn exit_code_0_without_an_object_is_a_failure() {
 }
 
 #[test]
+fn a_scraper_that_writes_nothing_time_and_again_is_held_back_and_that_is_said() {
+    let config = letters("a, b, c, d, e, f, g, h", "[/bin/true]", "engine: { max_concurrent: 1 }\n");
+    let place = Place::new(&config);
+    let run = place.adce(&["run", "--max-wait", "0", "--format", "json"]).ends_with(2).json();
+    // A slot is free from the end of a command on, so the next one may have begun before the fifth failure was counted.
+    assert!((5..=6).contains(&run["attempts"].as_u64().unwrap()), "{run}");
+    let why = "5 failures in a row, the last: exit 0, but it wrote nothing";
+    place.adce(&["status"]).ends_with(2).says(why).says("next probe");
+    place.adce(&["limits"]).says(why);
+}
+
+#[test]
+fn an_exhausted_item_is_called_so_and_when_it_is_revived_by_whoever_is_asked() {
+    let place = Place::new(&letters("a", "[sh, -c, 'echo no luck; exit 3', sh, \"{letter}\"]", ""));
+    let run = place.adce(&["run", "--max-wait", "0"]);
+    run.ends_with(2).says("exhausted letters/a.txt (letters), all attempts are used up, revived 2").says(" UTC: exit 3: no luck");
+    let task = place.adce(&["tasks", "--format", "json"]).ends_with(0).json();
+    assert_eq!(task["state"], "exhausted", "{task}");
+    place.adce(&["tasks"]).ends_with(0).says("exhausted").says("letters/a.txt  revived 2");
+    let id = task["id"].as_str().expect("its id");
+    place.adce(&["tasks", "show", id]).ends_with(0).says("letters/a.txt missing · exhausted, revived 2");
+    assert_eq!(place.adce(&["tasks", "show", id, "--format", "json"]).json()["task"]["state"], "exhausted");
+    place
+        .adce(&["status"])
+        .ends_with(2)
+        .says("exhausted: 1 gap used up all attempts; each is revived by itself → adce gaps --state exhausted");
+}
+
+/// Exit 0, as a scraper ends that catches whatever goes wrong; and a crash.
+#[test]
+fn one_item_that_its_batch_fails_on_is_the_only_one_that_is_missing_in_the_end() {
+    for code in [0, 1] {
+        let script =
+            r#"case ",$1," in *,c,*) exit CODE ;; esac; for l in $(echo "$1" | tr , " "); do echo page > "$ADCE_OUT/letters/$l.txt"; done"#;
+        let argv = format!(r#"[sh, -c, '{}', sh, "{{letter}}"]"#, script.replace("CODE", &code.to_string()));
+        let retry = "batch: { size: 8 }\n      retry: { attempts: 1, backoff: 10ms..20ms }";
+        let place = Place::new(&letters("a, b, c, d, e, f, g, h", &argv, "").replace("retry: { attempts: 1 }", retry));
+        place.adce(&["run"]).ends_with(2).says("1 exhausted");
+        let left = place.adce(&["gaps", "--format", "json"]).ends_with(0).json();
+        assert_eq!((&left["key"], &left["attempts"]), (&"letters/c.txt".into(), &1.into()), "exit {code}");
+    }
+}
+
+#[test]
 fn what_was_said_to_adce_and_misunderstood_is_part_of_the_failure() {
     let place = Place::new(&letters("a", "[cat, said]", ""));
     place.write("said", r#"{"adce":1,"key":"letters/a.txt","outcome":"dnoe"}"#);

@@ -80,6 +80,10 @@ pub struct Progress {
     pub attempts_total: u32,
     /// Consecutive waits without an attempt used up ("not yet", the source's fault): they grow the pause.
     pub deferrals: u32,
+    /// Failures of a batch that it was in of which nobody knows which item is to blame. They use up no attempt; from the second
+    /// one on the batch goes on in halves.
+    #[serde(default)]
+    pub unblamed: u32,
     /// How often upstream said that it has no such thing although an object is there: each doubles the pause.
     #[serde(default)]
     pub absences: u32,
@@ -207,8 +211,11 @@ pub enum Fault {
     /// Anything else: uses up an attempt.
     Item,
     /// The collector itself: it could not be started, crashed, or was ended because its time was over, and said nothing of
-    /// this item. Uses up an attempt, and counts for the collector's breaker.
+    /// this item. Uses up an attempt if it is the only such item, and counts for the collector's breaker.
     Collector,
+    /// The collector claims to be done with it, and wrote nothing for it. Uses up an attempt, unless it wrote nothing for any
+    /// of several items; if it wrote nothing for any at all, that counts for its breaker.
+    Unwritten,
     /// The engine stopped it (Ctrl-C, shutdown): uses up nothing, counts for nothing.
     Stopped,
 }

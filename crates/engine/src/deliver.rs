@@ -169,7 +169,7 @@ impl Delivery<'_> {
         let instead = report.not_there.iter().find(|(of, _)| *of == item.item).map(|(_, instead)| instead.as_str());
         let object = match self.lake.head(&item.key).await {
             Ok(Some(object)) => object,
-            Ok(None) => return Outcome::Failed(failure(Fault::Item, claim.but_nothing_is_there(&item.key, instead))),
+            Ok(None) => return Outcome::Failed(failure(claim.fault(), claim.but_nothing_is_there(&item.key, instead))),
             Err(error) => {
                 delivered.in_doubt.extend(self.writes_itself().then_some(item.gap));
                 return delivered.lake_says(error);
@@ -194,11 +194,11 @@ impl Delivery<'_> {
                 Outcome::Failed(failure(Fault::Item, format!("it says unchanged, but the object there is {}", reason.word())))
             }
             (_, reason) if let Some(instead) = instead => Outcome::Failed(failure(
-                Fault::Item,
+                claim.fault(),
                 format!("it left the old object in the lake in place, which is {}: {instead}", reason.word()),
             )),
             (_, reason) => Outcome::Failed(failure(
-                Fault::Item,
+                claim.fault(),
                 format!(
                     "it left the old object in place, which is {} (\"exists, skipping\"?): no `unchanged` line was printed",
                     reason.word()
@@ -256,6 +256,14 @@ enum Claim {
 }
 
 impl Claim {
+    /// Where there is nothing new. Who says `unchanged` has looked at the item.
+    fn fault(self) -> Fault {
+        match self {
+            Claim::Silent | Claim::Wrote => Fault::Unwritten,
+            Claim::Unchanged => Fault::Item,
+        }
+    }
+
     /// `instead`: what is where its file was to be.
     fn but_nothing_is_there(self, key: &str, instead: Option<&str>) -> String {
         match (self, instead) {

@@ -320,6 +320,11 @@ impl Engine {
             match self.dispatcher.pick(now, name_attempt) {
                 Pick::Start(start) => launch(self.start(*start, leasing, now)),
                 Pick::Idle(idle) => {
+                    let called_back = self.dispatcher.call_back(now);
+                    if !called_back.is_empty() {
+                        self.ledger.record(called_back);
+                        continue;
+                    }
                     self.ahead.refill(&self.dispatcher, &self.ledger, now);
                     return Some(idle);
                 }

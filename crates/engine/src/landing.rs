@@ -6,7 +6,7 @@
 //! Always true: an attempt whose token is not current changes nothing (`a_result_with_a_stale_token_changes_nothing`).
 
 use adce_core::failpoint::{self, Failpoint};
-use adce_core::gap::{Fault, Gap, Outcome, Reason};
+use adce_core::gap::{Fault, Gap, Outcome, Reason, Standing};
 use adce_core::ids::{GapId, ItemId};
 use adce_core::object::Object;
 use adce_core::queue::GapNews;
@@ -31,7 +31,8 @@ impl Engine {
         let outcomes = if delivered.fenced { Vec::new() } else { delivered.outcomes };
         let is_given_back = self.dispatcher.is_given_back(record.attempt, &outcomes);
         self.cycle.attempts_since += u64::from(!is_given_back);
-        self.land(&record, &outcomes, now);
+        let gave_up = self.dispatcher.gave_up(record.attempt);
+        self.land(&outcomes, now);
         let suspects = if delivered.fenced { Vec::new() } else { delivered.suspects };
         for (gap, object) in &suspects {
             self.cycle.saw(object.clone());
@@ -51,6 +52,7 @@ impl Engine {
         let mut changes = vec![Change::Finish(record.clone())];
         let doubted_before = self.dispatcher.doubts(now);
         changes.extend(self.dispatcher.ended(record.attempt, &outcomes, &mut self.items, now, || rand::Rng::random(random)));
+        self.tell_failures(&record, &outcomes, gave_up, now);
         for (source, doubt) in self.dispatcher.doubts(now) {
             if !doubted_before.iter().any(|(before, _)| *before == source) {
                 self.notice(Notice::Doubted { source, absences: doubt.absences, of: doubt.of, probe_at: doubt.probe_at });
@@ -109,8 +111,7 @@ impl Engine {
     }
 
     /// Tells the display and the cycle under way what has landed.
-    fn land(&mut self, record: &AttemptRecord, outcomes: &[(GapId, Outcome)], now: Now) {
-        let gave_up = self.dispatcher.gave_up(record.attempt);
+    fn land(&mut self, outcomes: &[(GapId, Outcome)], now: Now) {
         for (gap, outcome) in outcomes {
             let Some(gap) = self.dispatcher.gap(*gap) else { continue };
             if *outcome != Outcome::Absent {
@@ -122,15 +123,25 @@ impl Engine {
                     self.cycle.saw(object);
                     self.notice(Notice::Filled { key: gap.key, bytes: *size });
                 }
-                // It goes on when its source is asked again; that this is so, the source's own line says.
-                Outcome::Failed(failure) if gave_up && failure.fault == Fault::Stopped => {}
-                Outcome::Failed(failure) => {
-                    self.figures.failure(now.wall, &gap.key, &failure.message);
-                    self.notice(Notice::Failed { key: gap.key, collector: record.collector.clone(), message: failure.message.clone() });
-                }
                 Outcome::Unchanged => self.notice(Notice::Unchanged { key: gap.key }),
-                Outcome::Absent | Outcome::Split => {}
+                Outcome::Absent | Outcome::Split | Outcome::Failed(_) => {}
             }
+        }
+    }
+
+    /// Once it is decided what becomes of their gaps.
+    fn tell_failures(&mut self, record: &AttemptRecord, outcomes: &[(GapId, Outcome)], gave_up: bool, now: Now) {
+        for (gap, outcome) in outcomes {
+            let Outcome::Failed(failure) = outcome else { continue };
+            // It goes on when its source is asked again; that this is so, the source's own line says.
+            if gave_up && failure.fault == Fault::Stopped {
+                continue;
+            }
+            let Some(gap) = self.dispatcher.gap(*gap) else { continue };
+            self.figures.failure(now.wall, &gap.key, &failure.message);
+            let exhausted_until = gap.progress.next_try.filter(|_| gap.progress.standing == Standing::Exhausted);
+            let (collector, message) = (record.collector.clone(), failure.message.clone());
+            self.notice(Notice::Failed { key: gap.key, collector, message, exhausted_until });
         }
     }
 }

@@ -288,6 +288,8 @@ pub enum Notice {
         key: String,
         collector: String,
         message: String,
+        /// It has used up its attempts with that, and is tried again then.
+        exhausted_until: Option<Timestamp>,
     },
     /// A full cycle ended.
     Looked {

@@ -274,6 +274,11 @@ impl World {
                     self.start(*start);
                 }
                 Pick::Idle(idle) => {
+                    let called_back = self.engine_mut().dispatcher.call_back(now);
+                    if !called_back.is_empty() {
+                        self.decided(called_back, None, Then::Nothing);
+                        continue;
+                    }
                     self.tell(&Fact::Idle { idle: &idle });
                     self.wake_at(idle.wake_at);
                     break;

@@ -74,6 +74,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
         running: Vec::new(),
         slots: Share { used: 0, of: Some(spec.engine.max_concurrent) },
         look: views::crashing(&crashing)
+            .chain(views::exhausted(counts.exhausted))
             .chain(views::contested(&contested))
             .chain(views::doubts(&doubts))
             .chain(views::shut(&survey.dispatcher.figures(survey.now), survey.now))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use adce_api::{AttemptLine, AttemptTraffic, Client, GapLine, StoryLine, TaskDetail, TaskLine, Traffic, WaitedLine};
 use adce_core::figures::{counted, grouped, progress, span};
-use adce_core::gap::{GapState, Outcome};
+use adce_core::gap::{Gap, GapState, Outcome};
 use adce_core::ids::{GapId, ItemId, TaskId};
 use adce_core::ports::{Clock, Progress};
 use adce_core::spec::Spec;
@@ -70,7 +70,8 @@ async fn list(spec: Arc<Spec>) -> Result<(Vec<TaskLine>, u64), Failure> {
             let tasks = survey.dispatcher.tasks().into_iter();
             lines.extend(tasks.map(|task| {
                 let score = survey.dispatcher.score(task.id, now).map_or(0.0, |score| score.total as f64 / 1e6);
-                views::remembered_task(&task, score, now.wall)
+                let gate = survey.dispatcher.why_task(task.id, now);
+                views::known_task(&task, score, views::task_state(gate.as_ref()))
             }));
         }
     }
@@ -91,9 +92,10 @@ async fn story(id: TaskId, spec: Arc<Spec>) -> Result<TaskDetail, Failure> {
     if task.is_none() && history.attempts.is_empty() && history.events.is_empty() {
         return Err(unknown());
     }
-    let gaps = remembered.gaps.iter().filter(|gap| task.is_some_and(|task| task.gaps.contains(&gap.id)));
+    let gaps: Vec<&Gap> = remembered.gaps.iter().filter(|gap| task.is_some_and(|task| task.gaps.contains(&gap.id))).collect();
+    let line = task.map(|task| views::remembered_task(task, gaps.iter().copied(), now));
     let shut = task.and_then(|task| views::remembered_shut(&remembered, &spec, task, now));
-    let gaps = gaps.map(|gap| {
+    let gaps = gaps.into_iter().map(|gap| {
         let line = views::remembered_gap(gap, remembered.items.get(&gap.item()), task, now);
         GapLine { next_try: line.next_try.max(shut), ..line }
     });
@@ -101,7 +103,7 @@ async fn story(id: TaskId, spec: Arc<Spec>) -> Result<TaskDetail, Failure> {
     let lease = remembered.leases.iter().find(|lease| lease.task == id);
     let held_by = lease.map(|lease| views::held_by_lease(lease, &Moment::of(&MachineClock.boot_id(), MachineClock.now())));
     let held_by = held_by.or_else(|| task.is_some().then(|| without_engine(&gaps, now)));
-    Ok(control::detail(id, task.map(|task| views::remembered_task(task, 0.0, now)), held_by, gaps, history))
+    Ok(control::detail(id, line, held_by, gaps, history))
 }
 
 /// What a task waits for while nobody works.
@@ -149,11 +151,12 @@ fn print_list(lines: &[TaskLine], held: u64, all: bool, format: Format) {
     }
 }
 
-/// Its first key, and how far it is if it runs.
+/// Its first key, and how far it is if it runs, or when it is revived.
 fn what(line: &TaskLine) -> String {
-    match line.progress {
-        Some(Progress { done, of }) => format!("{}  {}", line.key, progress(done, of)),
-        None => line.key.clone(),
+    match (line.progress, line.next_try) {
+        (Some(Progress { done, of }), _) => format!("{}  {}", line.key, progress(done, of)),
+        (None, Some(at)) if line.state == GapState::Exhausted => format!("{}  revived {}", line.key, clock(at)),
+        (None, _) => line.key.clone(),
     }
 }
 
@@ -175,8 +178,12 @@ fn print_detail(detail: &TaskDetail, format: Format) {
     }
     for gap in detail.gaps.iter().take(SHOWN) {
         let error = gap.last_error.as_ref().map(|error| format!(" · {error}")).unwrap_or_default();
+        let tries =
+            if gap.tries > gap.attempts { format!(" ({} with those that cost none)", grouped(gap.tries.into())) } else { String::new() };
         let attempts = counted(gap.attempts.into(), "attempt");
-        say!("  {} {} · {} · {attempts}{error}", gap.key, gap.reason.word(), gap.state.word());
+        let revived = gap.next_try.filter(|_| gap.state == GapState::Exhausted).map(|at| format!(", revived {}", clock(at)));
+        let state = format!("{}{}", gap.state.word(), revived.unwrap_or_default());
+        say!("  {} {} · {state} · {attempts}{tries}{error}", gap.key, gap.reason.word());
     }
     if let Some(held_by) = &detail.held_by {
         say!("now: {held_by}");

@@ -48,7 +48,11 @@ fn said(notice: &Notice) -> Option<String> {
     Some(match notice {
         Notice::Filled { .. } | Notice::Unchanged { .. } => return None,
         Notice::Absent { key } => format!("absent {key}: upstream has no such thing"),
-        Notice::Failed { key, collector, message } => format!("failed {key} ({collector}): {}", message.replace('\n', " ")),
+        Notice::Failed { key, collector, message, exhausted_until: None } => format!("failed {key} ({collector}): {}", one_line(message)),
+        Notice::Failed { key, collector, message, exhausted_until: Some(until) } => {
+            let until = until.strftime("%Y-%m-%d %H:%M:%S UTC");
+            format!("exhausted {key} ({collector}), all attempts are used up, revived {until}: {}", one_line(message))
+        }
         Notice::Looked { complete: true, .. } => "looked: complete".into(),
         Notice::Looked { gaps, .. } => format!("looked: {}", counted(*gaps, "gap")),
         Notice::NotListed { prefix, error } => format!("could not list `{prefix}`: {error}; nothing is concluded from that"),
@@ -79,6 +83,10 @@ fn said(notice: &Notice) -> Option<String> {
     })
 }
 
+fn one_line(message: &str) -> String {
+    message.replace('\n', " ")
+}
+
 fn how_far(snapshot: &Snapshot) -> String {
     let totals = &snapshot.totals;
     let by_hand = match snapshot.guests as u64 {
@@ -90,8 +98,12 @@ fn how_far(snapshot: &Snapshot) -> String {
         (_, Some(eta)) => format!(", about {} left", span(Duration::try_from(eta.duration_since(snapshot.at)).unwrap_or_default())),
         (_, None) => String::new(),
     };
+    let exhausted = match snapshot.gaps.exhausted {
+        0 => String::new(),
+        gaps => format!(", {} exhausted", grouped(gaps)),
+    };
     format!(
-        "{} filled, {} absent, {} failed; {} to go, {} running{by_hand}{}",
+        "{} filled, {} absent, {} failed; {} to go, {} running{exhausted}{by_hand}{}",
         grouped(totals.filled),
         grouped(totals.absent),
         counted(totals.failed, "attempt"),

@@ -249,11 +249,6 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         text: format!("could not be listed: {error}"),
         command: None,
     });
-    let exhausted = (snapshot.gaps.exhausted > 0).then(|| LookAt {
-        what: "exhausted".into(),
-        text: format!("{} used up all attempts; each is revived by itself", counted(snapshot.gaps.exhausted, "gap")),
-        command: Some("adce gaps --state exhausted".into()),
-    });
     let config = snapshot.edited.as_ref().map(|what| LookAt {
         what: "config".into(),
         text: edited(what),
@@ -262,13 +257,21 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
     held.chain(config)
         .chain(listing)
         .chain(crashing(&snapshot.collectors))
-        .chain(exhausted)
+        .chain(exhausted(snapshot.gaps.exhausted))
         .chain(contested(&snapshot.contested))
         .chain(doubts(&snapshot.doubts))
         .chain(uncovered(&snapshot.uncovered))
         .chain(kept_for_next_look(&snapshot.held_back))
         .chain(guests(snapshot.guests as u64))
         .collect()
+}
+
+pub fn exhausted(gaps: u64) -> Option<LookAt> {
+    (gaps > 0).then(|| LookAt {
+        what: "exhausted".into(),
+        text: format!("{} used up all attempts; each is revived by itself", counted(gaps, "gap")),
+        command: Some("adce gaps --state exhausted".into()),
+    })
 }
 
 fn guests(guests: u64) -> Option<LookAt> {
@@ -429,14 +432,20 @@ pub fn remembered_shut(remembered: &Remembered, spec: &Spec, task: &Task, now: T
     of_source.max(of_value).filter(|until| *until > now)
 }
 
+/// What a gap of a state that no engine runs waits for.
+fn remembered_state(gap: &Gap, now: Timestamp) -> GapState {
+    let waits = gap.progress.next_try.is_some_and(|next| next > now);
+    match gap.progress.standing {
+        _ if !waits => GapState::Queued,
+        Standing::Exhausted => GapState::Exhausted,
+        Standing::Contested | Standing::Doubted => GapState::Held,
+        Standing::Open | Standing::NotYet => GapState::Waiting,
+    }
+}
+
 /// A gap of a state that no engine runs.
 pub fn remembered_gap(remembered: &Gap, record: Option<&ItemRecord>, task: Option<&Task>, now: Timestamp) -> GapLine {
-    let state = match remembered.progress.standing {
-        Standing::Exhausted => GapState::Exhausted,
-        Standing::Contested | Standing::Doubted if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Held,
-        _ if remembered.progress.next_try.is_some_and(|next| next > now) => GapState::Waiting,
-        _ => GapState::Queued,
-    };
+    let state = remembered_state(remembered, now);
     let in_doubt = record.is_some_and(ItemRecord::is_in_doubt);
     GapLine { task: task.map(|task| task.id), in_doubt, ..gap(remembered, state) }
 }
@@ -460,8 +469,14 @@ fn gap(gap: &Gap, state: GapState) -> GapLine {
     }
 }
 
-pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
-    let state = match &view.gate {
+pub fn task_line(view: &TaskView) -> TaskLine {
+    let line = known_task(&view.task, view.score.total as f64 / 1e6, task_state(view.gate.as_ref()));
+    TaskLine { next_try: view.next_try, progress: view.progress, ..line }
+}
+
+/// Of a task that this holds back first.
+pub fn task_state(gate: Option<&Gate>) -> GapState {
+    match gate {
         Some(Gate::Running { .. }) => GapState::Running,
         Some(Gate::Exhausted { .. }) => GapState::Exhausted,
         Some(
@@ -471,19 +486,23 @@ pub fn task_line(view: &TaskView, now: Timestamp) -> TaskLine {
             GapState::Waiting
         }
         _ => GapState::Queued,
-    };
-    let line = remembered_task(&view.task, view.score.total as f64 / 1e6, now);
-    TaskLine { state, next_try: view.next_try, progress: view.progress, ..line }
+    }
 }
 
-pub fn remembered_task(task: &Task, score: f64, now: Timestamp) -> TaskLine {
+/// A task of a state that no engine runs, and its gaps: it waits for whoever is tried last.
+pub fn remembered_task<'a>(task: &Task, gaps: impl Iterator<Item = &'a Gap>, now: Timestamp) -> TaskLine {
+    let last = gaps.max_by_key(|gap| gap.progress.next_try);
+    known_task(task, 0.0, last.map_or(GapState::Queued, |gap| remembered_state(gap, now)))
+}
+
+pub fn known_task(task: &Task, score: f64, state: GapState) -> TaskLine {
     TaskLine {
         id: task.id,
         collector: task.collector.clone(),
         source: task.source.clone(),
         priority: task.priority,
         score,
-        state: if task.ready_at.is_some_and(|ready| ready > now) { GapState::Waiting } else { GapState::Queued },
+        state,
         items: task.gaps.len() as u32,
         key: task.key.clone(),
         detected_at: task.detected_at,

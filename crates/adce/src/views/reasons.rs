@@ -139,11 +139,11 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
             format!("{who} keeps failing: {}", breaker_sentence(*until, *since, reason, now))
         }
         Gate::CollectorBreaker { collector, until, since, reason } => {
-            format!("its collector `{collector}` keeps crashing: {}", breaker_sentence(*until, *since, reason, now))
+            format!("its collector `{collector}` keeps failing: {}", breaker_sentence(*until, *since, reason, now))
         }
         Gate::Cap { until, .. } => format!("{}, due {}", cap_words(gate), then(*until, now)),
         Gate::StandsBack { until } => format!(
-            "its task stood in line for longer than `task_ttl` and ended; it makes a new one with the next full look, due {}",
+            "its task stood in line for longer than `task_ttl` and ended; it makes a new one when a slot is free for nothing else, or with the next full look, due {}",
             then(*until, now)
         ),
         Gate::RetryAfter { source, value: Some(value), until, because } => {
@@ -220,7 +220,7 @@ pub fn kept_for_next_look(lines: &[HeldBackLine]) -> impl Iterator<Item = LookAt
                 format!("{} ({gaps}) wait: {}, due {}", counted(line.tasks, "task"), cap_words(&line.gate), clock(*until)),
             ),
             Gate::StandsBack { until } => {
-                let why = "because their tasks stood in line for too long; they make new ones with the next full look";
+                let why = "because their tasks stood in line for too long; they make new ones when a slot is free for nothing else, or with the next full look";
                 ("task_ttl", format!("{gaps} stand back, {why}, due {}", clock(*until)))
             }
             other => ("held back", format!("{gaps}: {}", other.word())),
@@ -345,7 +345,7 @@ fn breaker_sentence(until: Option<Timestamp>, since: Timestamp, reason: &str, no
 
 pub(super) fn breaker_words(until: Option<Timestamp>, since: Timestamp, reason: &str) -> String {
     let next = until.map_or_else(|| "a probe is under way".into(), |until| format!("next probe {}", clock(until)));
-    format!("keeps crashing, breaker open since {}: {reason}; {next}", clock(since))
+    format!("keeps failing, breaker open since {}: {reason}; {next}", clock(since))
 }
 
 fn named(priorities: &[PriorityLevel]) -> String {

@@ -84,7 +84,7 @@ impl Gate {
 pub enum Met {
     /// Any answer that is not the source's own failure: a 404 comes from a source that works.
     Answer,
-    /// 5xx, no connection, exit 69; of a collector: it could not be started, or crashed.
+    /// 5xx, no connection, exit 69; of a collector: it could not be started, crashed, or wrote nothing.
     Failure,
     /// 429.
     Throttled,

@@ -13,13 +13,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::blame::{Blame, OfCollector, Told};
 use super::book::{BucketIx, GapSlot, Phase};
 use super::dispatcher::{Attempt, Holder, Stage, mark_of};
 use super::form::{Edit, terms};
 use super::grants::Under;
 use super::retry::{self, GapFacts, Next};
 use super::{Acquire, Dispatcher, Gate, Paid, Prospect};
-use crate::gap::{Failure, Fault, Outcome, Progress, Standing};
+use crate::gap::{Failure, Fault, Outcome, Progress, Reason};
 use crate::ids::{AttemptId, GapId, ItemId, TaskId, ValueId};
 use crate::limits::breaker::{self, Turn};
 use crate::limits::learned::Sign;
@@ -455,22 +456,17 @@ impl Dispatcher {
         changes
     }
 
-    /// What the end of an attempt says about its collector: whether all that came of it is that it crashed.
+    /// What the end of an attempt says about its collector.
     fn met_by_collector(&mut self, attempt: AttemptId, ended: &Attempt, outcomes: &[(GapId, Outcome)], now: Now) -> Vec<Change> {
         let Some(collector) = self.book.bucket(self.book.task(ended.task).bucket).collector else { return Vec::new() };
-        let outcomes: Vec<Outcome> = outcomes.iter().map(|(_, outcome)| self.blamed(ended, Some(outcome))).collect();
-        let fault = |outcome: &Outcome| match outcome {
-            Outcome::Failed(failure) => Some(failure.fault),
-            _ => None,
-        };
-        let crashed = !outcomes.is_empty() && outcomes.iter().all(|outcome| fault(outcome) == Some(Fault::Collector));
-        let says_nothing = |outcome: &Outcome| matches!(fault(outcome), Some(Fault::Source | Fault::Later | Fault::Stopped));
+        let reason = |gap: GapId| self.book.find_gap(gap).map_or(Reason::Missing, |gap| self.book.gap(gap).reason);
+        let outcomes: Vec<_> = outcomes.iter().map(|(gap, outcome)| (reason(*gap), self.blamed(ended, Some(outcome)))).collect();
         let first = self.book.gap(self.book.task(ended.task).gaps[0]).id;
         let state = &mut self.collectors[usize::from(collector)];
-        let (met, reason) = match (crashed, &outcomes[..]) {
-            (true, [Outcome::Failed(failure), ..]) => (breaker::Met::Failure, failure.message.clone()),
-            _ if outcomes.iter().all(says_nothing) => return Vec::new(),
-            _ => (breaker::Met::Answer, String::new()),
+        let (met, reason) = match OfCollector::of(&outcomes) {
+            OfCollector::Fails(reason) => (breaker::Met::Failure, reason),
+            OfCollector::Works => (breaker::Met::Answer, String::new()),
+            OfCollector::Nothing => return Vec::new(),
         };
         match met {
             _ if !state.breaker.is_on() => return Vec::new(),
@@ -543,14 +539,16 @@ impl Dispatcher {
         let mut left = Vec::new();
         let answer_to_doubt = self.answer_to_doubt(ended.task, &said);
         let gaps = self.book.task(ended.task).gaps.to_vec();
-        for gap in gaps {
-            let outcome = self.blamed(&ended, said.get(&self.book.gap(gap).id).copied());
-            let next = self.next(gap, &outcome, items, &ended, now, jitter);
+        let outcomes: Vec<Outcome> = gaps.iter().map(|gap| self.blamed(&ended, said.get(&self.book.gap(*gap).id).copied())).collect();
+        let blame = Blame::of(&outcomes);
+        for (gap, outcome) in gaps.into_iter().zip(&outcomes) {
+            let told = blame.tells_of(outcome);
+            let next = self.next(gap, told, items, &ended, now, jitter);
             let (next, doubts) = self.believed(gap, next, items, now);
             changes.extend(doubts);
             match next {
                 Next::Again(progress) => {
-                    let goes = Goes::after(&outcome, &progress);
+                    let goes = Goes::after(told, &progress);
                     self.book.gap_mut(gap).progress = (progress != Progress::default()).then(|| Box::new(progress));
                     changes.push(Change::PutGap(self.plain_gap(gap)));
                     left.push((gap, goes));
@@ -651,7 +649,7 @@ impl Dispatcher {
         };
         let mut outcome = outcome.clone();
         if let Outcome::Failed(failure) = &mut outcome
-            && matches!(failure.fault, Fault::Item | Fault::Collector)
+            && matches!(failure.fault, Fault::Item | Fault::Collector | Fault::Unwritten)
             && (ended.met.last_failed || ended.met.shut_out)
         {
             failure.fault = Fault::Source;
@@ -659,7 +657,7 @@ impl Dispatcher {
         outcome
     }
 
-    fn next(&self, gap: GapSlot, outcome: &Outcome, items: &HashMap<ItemId, ItemRecord>, ended: &Attempt, now: Now, jitter: f64) -> Next {
+    fn next(&self, gap: GapSlot, told: Told<'_>, items: &HashMap<ItemId, ItemRecord>, ended: &Attempt, now: Now, jitter: f64) -> Next {
         let entry = self.book.gap(gap);
         let dataset = &self.rules.datasets[usize::from(entry.dataset)];
         let collector = self.book.bucket(entry.bucket).collector.expect("it was collected");
@@ -668,7 +666,10 @@ impl Dispatcher {
         let record = items.get(&entry.id.item).and_then(|item| item.absent.as_ref());
         // An exhausted gap that was tried again began a new round with that.
         let progress = retry::revived(&entry.progress.as_deref().cloned().unwrap_or_default(), ended.started_at);
-        retry::after(&progress, outcome, &facts, rules, record, now.wall, jitter)
+        match told {
+            Told::Itself(outcome) => retry::after(&progress, outcome, &facts, rules, record, now.wall, jitter),
+            Told::Unblamed(failure) => Next::Again(retry::unblamed(&progress, failure, rules.retry, now.wall, jitter)),
+        }
     }
 
     fn filled(&mut self, gap: GapSlot, items: &mut HashMap<ItemId, ItemRecord>, ended: &Attempt, now: Now) -> Vec<Change> {
@@ -687,9 +688,9 @@ impl Dispatcher {
         vec![Change::PutItem(id.item, item), Change::CloseGap { gap: id, at: now.wall, why }]
     }
 
-    /// What is left of a task goes on: split gaps each alone, the others with those that are tried again at the same time,
-    /// in halves if it crashed on them before. The part with the gap that the task is named after (or else the first) keeps
-    /// the name.
+    /// What is left of a task goes on: split gaps each alone, the others with those that are tried again at the same time and
+    /// of which as much is known; in halves if they failed together before. The part with the gap that the task is named after
+    /// (or else the first) keeps the name.
     fn regroup(&mut self, task: TaskSlot, left: &[(GapSlot, Goes)], now: Now) -> Vec<Change> {
         self.book.task_mut(task).phase = Phase::Loose;
         let mut edit = Edit::default();
@@ -716,12 +717,12 @@ impl Dispatcher {
 
     fn parts(&self, left: &[(GapSlot, Goes)]) -> Vec<Vec<GapSlot>> {
         let (alone, together): (Vec<_>, Vec<_>) = left.iter().copied().partition(|(_, goes)| *goes == Goes::Alone);
-        let mut by_next_try: BTreeMap<(Option<Timestamp>, bool), Vec<GapSlot>> = BTreeMap::new();
+        let mut by_next_try: BTreeMap<(Option<Timestamp>, Goes), Vec<GapSlot>> = BTreeMap::new();
         for (gap, goes) in together {
-            by_next_try.entry((self.book.gap(gap).next_try(), goes == Goes::WithHalf)).or_default().push(gap);
+            by_next_try.entry((self.book.gap(gap).next_try(), goes)).or_default().push(gap);
         }
-        let halves = |((_, in_halves), gaps): (_, Vec<GapSlot>)| match gaps.len() {
-            2.. if in_halves => gaps.chunks(gaps.len().div_ceil(2)).map(<[GapSlot]>::to_vec).collect(),
+        let halves = |((_, goes), gaps): ((_, Goes), Vec<GapSlot>)| match gaps.len() {
+            2.. if goes == Goes::WithHalf => gaps.chunks(gaps.len().div_ceil(2)).map(<[GapSlot]>::to_vec).collect(),
             _ => vec![gaps],
         };
         by_next_try.into_iter().flat_map(halves).chain(alone.into_iter().map(|(gap, _)| vec![gap])).collect()
@@ -729,28 +730,24 @@ impl Dispatcher {
 }
 
 /// With whom a gap goes on that is left of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Goes {
     WithAll,
-    /// A collector that crashes again on the same batch may do so on one item of it. The others are filled without it, for
-    /// no more than a few attempts (`one_item_that_a_collector_crashes_on_does_not_keep_its_batch_from_being_filled`).
+    /// With those that failed together with it, apart from those of which it is known why they did.
+    WithSuspects,
+    /// They failed together before. The others are filled without the one that it comes from, after no more than a few tries.
     WithHalf,
     Alone,
 }
 
 impl Goes {
-    fn after(outcome: &Outcome, progress: &Progress) -> Self {
-        match outcome {
-            Outcome::Split => Goes::Alone,
-            Outcome::Failed(failure) if failure.fault == Fault::Collector && Goes::not_the_first_time(progress) => Goes::WithHalf,
-            _ => Goes::WithAll,
+    fn after(told: Told<'_>, progress: &Progress) -> Self {
+        match told {
+            Told::Itself(Outcome::Split) => Goes::Alone,
+            Told::Itself(_) => Goes::WithAll,
+            Told::Unblamed(_) if progress.unblamed > 1 => Goes::WithHalf,
+            Told::Unblamed(_) => Goes::WithSuspects,
         }
-    }
-
-    /// An attempt was used up before this one, in this round or in one before it. This one may have been the last of its round.
-    fn not_the_first_time(progress: &Progress) -> bool {
-        let rounds_before = progress.exhausted - u32::from(progress.standing == Standing::Exhausted).min(progress.exhausted);
-        progress.attempts + rounds_before > 1
     }
 }
 

@@ -222,8 +222,8 @@ pub(super) struct Book {
     buckets: IndexSet<Bucket>,
     /// By bucket: tasks that nobody tried and that have room.
     with_room: HashMap<BucketIx, BTreeSet<TaskSlot>>,
-    /// Gaps without a task that are to have one again with the next full look.
-    stood_back: BTreeSet<GapSlot>,
+    /// Gaps without a task that are to have one again with the next full look, or sooner if slots would stay empty. By priority.
+    stood_back: [BTreeSet<GapSlot>; PriorityLevel::ALL.len()],
     /// Grows whenever a gap goes to another task, or to none.
     moves: u64,
 }
@@ -287,7 +287,7 @@ impl Book {
     pub(super) fn remove_gap(&mut self, at: GapSlot) {
         let gap = self.gaps.remove(at);
         debug_assert!(gap.task().is_none());
-        self.stood_back.remove(&at);
+        self.no_longer_stands_back(at);
         if let Ok(found) = self.gap_at.find_entry(hash_of_gap(gap.id), |other| *other == at) {
             found.remove();
         }
@@ -337,25 +337,39 @@ impl Book {
     /// Ends a loose task; its gaps stand back.
     pub(super) fn stand_back(&mut self, at: TaskSlot) -> TaskEntry {
         let task = self.remove_task(at);
-        self.stood_back.extend(task.gaps.iter());
+        let priority = self.bucket(task.bucket).priority;
+        self.stood_back[priority as usize].extend(task.gaps.iter());
         task
     }
 
     pub(super) fn stands_back(&self, gap: GapSlot) -> bool {
-        self.stood_back.contains(&gap)
+        self.stood_back.iter().any(|gaps| gaps.contains(&gap))
+    }
+
+    /// A gap that stands back may have another priority by now.
+    pub(super) fn goes_on_standing_back(&mut self, gap: GapSlot) {
+        self.no_longer_stands_back(gap);
+        let priority = self.bucket(self.gap(gap).bucket).priority;
+        self.stood_back[priority as usize].insert(gap);
+    }
+
+    fn no_longer_stands_back(&mut self, gap: GapSlot) {
+        for gaps in &mut self.stood_back {
+            gaps.remove(&gap);
+        }
     }
 
     pub(super) fn anybody_stands_back(&self) -> bool {
-        !self.stood_back.is_empty()
+        self.standing_back() > 0
     }
 
     pub(super) fn standing_back(&self) -> u64 {
-        self.stood_back.len() as u64
+        self.stood_back.iter().map(|gaps| gaps.len() as u64).sum()
     }
 
-    /// None stands back any more.
-    pub(super) fn take_stood_back(&mut self) -> BTreeSet<GapSlot> {
-        std::mem::take(&mut self.stood_back)
+    /// None of these priorities stands back any more.
+    pub(super) fn take_stood_back(&mut self, priorities: impl IntoIterator<Item = PriorityLevel>) -> BTreeSet<GapSlot> {
+        priorities.into_iter().flat_map(|priority| std::mem::take(&mut self.stood_back[priority as usize])).collect()
     }
 
     /// Gaps that are in no task become this task's.
@@ -364,7 +378,7 @@ impl Book {
             let owner = &mut self.gaps.get_mut(*gap).in_task;
             debug_assert!(*owner == NO_TASK, "a gap has one task");
             *owner = at;
-            self.stood_back.remove(gap);
+            self.no_longer_stands_back(*gap);
         }
         let all = self.task(at).gaps.iter().copied().chain(gaps).collect();
         self.set_gaps(at, all);
@@ -439,7 +453,7 @@ impl Book {
         (census.gaps, census.tasks) = (self.gap_at.len(), self.task_at.len());
         census.places = self.gaps.values.len() + self.tasks.values.len();
         census.buckets = self.buckets.len();
-        census.stood_back = self.stood_back.len();
+        census.stood_back = self.standing_back() as usize;
         census.with_room = self.with_room.values().map(BTreeSet::len).sum();
     }
 
@@ -530,6 +544,7 @@ impl<T> Slab<T> {
     }
 
     fn get(&self, at: u32) -> &T {
+        looks::one();
         self.values[at as usize].as_ref().expect("a slot in use")
     }
 
@@ -543,7 +558,33 @@ impl<T> Slab<T> {
     }
 
     fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.values.iter().enumerate().filter_map(|(at, value)| Some((at as u32, value.as_ref()?)))
+        self.values.iter().enumerate().filter_map(|(at, value)| {
+            looks::one();
+            Some((at as u32, value.as_ref()?))
+        })
+    }
+}
+
+/// Counts in tests how often anybody looks at a gap or a task, or goes along a line: a look at all of them is as right as one at
+/// the first ones, and only slower.
+pub(super) mod looks {
+    #[cfg(test)]
+    thread_local! {
+        static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+
+    #[inline(always)]
+    pub(in crate::queue) fn one() {
+        #[cfg(test)]
+        LOOKS.with(|looks| looks.set(looks.get() + 1));
+    }
+
+    /// How many it takes.
+    #[cfg(test)]
+    pub(in crate::queue) fn taken_by<T>(look: impl FnOnce() -> T) -> (T, u64) {
+        let before = LOOKS.with(std::cell::Cell::get);
+        let answer = look();
+        (answer, LOOKS.with(std::cell::Cell::get) - before)
     }
 }
 

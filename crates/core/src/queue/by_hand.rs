@@ -99,7 +99,7 @@ impl Dispatcher {
         Some((released, changes.into_iter().chain(told).collect()))
     }
 
-    /// A person wants these gaps tried at once. An exhausted one begins a new round; what else was used up stays so. `None`:
+    /// A person wants these gaps tried at once. An exhausted one begins a new round, the first one; what else was used up stays so. `None`:
     /// nothing here has this name.
     pub fn retry(&mut self, meant: Meant<'_>, now: Now) -> Option<(Vec<Asked>, Vec<Change>)> {
         let gaps = self.meant(meant)?;
@@ -183,13 +183,14 @@ impl Dispatcher {
     }
 }
 
-/// The same gap without a time of its own.
+/// The same gap without a time of its own. Whoever wants it tried knows better than the rounds that failed before: the next
+/// revival is after the first pause again.
 fn at_once(progress: &Progress) -> Progress {
     match progress.standing {
-        Standing::Exhausted => retry::revived(progress, Timestamp::MAX),
+        Standing::Exhausted => Progress { exhausted: 0, ..retry::revived(progress, Timestamp::MAX) },
         // Its answer decides about the others that are doubted.
         Standing::Doubted => Progress { next_try: None, paused_at: None, ..progress.clone() },
-        _ => Progress { next_try: None, paused_at: None, standing: Standing::Open, ..progress.clone() },
+        _ => Progress { exhausted: 0, next_try: None, paused_at: None, standing: Standing::Open, ..progress.clone() },
     }
 }
 

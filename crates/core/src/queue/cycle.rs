@@ -2,7 +2,9 @@
 //!
 //! Both are off unless the config sets them, and neither ever ends a gap. A cap delays what is over it until the next look. A
 //! task that stood in line for longer than the ttl ends: its gaps stand back until the next look and then make tasks with
-//! whatever else is open, with the age that they have (`a_restart_at_any_point_loses_no_gap` runs under both).
+//! whatever else is open, with the age that they have (`a_restart_at_any_point_loses_no_gap` runs under both). That lets
+//! others have their turn; where there are no others, and a slot would stay empty, they make tasks at once
+//! (`a_slot_that_would_stay_empty_takes_back_what_stands_back`).
 //!
 //! Standing in line is counted while an engine runs and the task could have had its turn, not while it waits for a retry; an engine
 //! that starts once a day must not put off everything that it finds. It is not remembered: after a restart all tasks stand in
@@ -13,6 +15,7 @@ use std::time::Duration;
 use super::book::{GapSlot, Phase};
 use super::classes::{ClassKey, TaskSlot};
 use super::form::Edit;
+use super::pick::Choice;
 use super::start::Waiting;
 use super::{Dispatcher, Gate};
 use crate::figures::{counted, span};
@@ -49,9 +52,27 @@ impl Dispatcher {
     /// A full look is over, whatever it found; the next one is due at `next`.
     pub fn new_cycle(&mut self, next: Boottime, now: Now) -> Vec<Change> {
         self.cycle = Cycle { next, ..Cycle::default() };
-        let mut edit = Edit { pool: self.book.take_stood_back(), ..Edit::default() };
+        let mut edit = Edit { pool: self.book.take_stood_back(PriorityLevel::ALL), ..Edit::default() };
         edit.changes = self.end_old_tasks(now);
         self.finish(edit, now)
+    }
+
+    /// A slot would stay empty although gaps stand back that may start in it: they make tasks, with whatever else is open. Nothing
+    /// that is runnable waits for that slot, so nobody's turn is taken. To be asked whenever a pick found nothing; after an answer
+    /// there may be something.
+    pub fn call_back(&mut self, now: Now) -> Vec<Change> {
+        if !self.book.anybody_stands_back() || self.holds.all || self.slots_gate().is_some() {
+            return Vec::new();
+        }
+        let slots = self.slots_taken();
+        let may_start =
+            |priority: &PriorityLevel| slots.has_one_for(*priority) && self.rules.caps.used_up(*priority, &self.cycle.started).is_none();
+        let may_start: Vec<PriorityLevel> = PriorityLevel::ALL.into_iter().filter(may_start).collect();
+        if may_start.is_empty() || matches!(self.choose(now), Choice::Start { .. }) {
+            return Vec::new();
+        }
+        let pool = self.book.take_stood_back(may_start);
+        self.finish(Edit { pool, ..Edit::default() }, now)
     }
 
     fn end_old_tasks(&mut self, now: Now) -> Vec<Change> {
@@ -74,7 +95,7 @@ impl Dispatcher {
                     many => format!("{} stand", counted(many as u64, "item")),
                 };
                 let text = format!(
-                    "ended by `task_ttl: {}`: it stood in line for {} without a start{behind}; its {what} back until the next look",
+                    "ended by `task_ttl: {}`: it stood in line for {} without a start{behind}; its {what} back until the next look, or until a slot is free for nothing else",
                     span(ttl),
                     span(*stood)
                 );

@@ -360,7 +360,7 @@ impl Dispatcher {
         match (task, collector) {
             (Some(_), Some(collector)) if moves => edit.release(&mut self.book, slot, &collector),
             (Some(task), _) => self.book.sort(task),
-            (None, _) if self.book.stands_back(slot) => {}
+            (None, _) if self.book.stands_back(slot) => self.book.goes_on_standing_back(slot),
             (None, _) => drop(edit.pool.insert(slot)),
         }
         edit.changes.push(Change::PutGap(self.plain_gap(slot)));

@@ -55,7 +55,8 @@ pub enum Gate {
     /// As many tasks as may start from one full look to the next have started; `priority` `None`: of all together. `until`: when
     /// the next look is due.
     Cap { priority: Option<PriorityLevel>, tasks: u32, until: Timestamp },
-    /// Its task stood in line for longer than `task_ttl`; it makes a new one with the next look, which is due then.
+    /// Its task stood in line for longer than `task_ttl`; it makes a new one when a slot is free for nothing else, and at the latest
+    /// with the next look, which is due then.
     StandsBack { until: Timestamp },
     /// A declared limit has no room. `source` `None`: that of all sources together; `value`: that of this value alone
     /// (`customer=acme`).

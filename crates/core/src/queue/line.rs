@@ -8,6 +8,7 @@
 
 use std::cmp::Ordering;
 
+use super::book::looks;
 use super::classes::TaskSlot;
 use super::score::PlaceRef;
 
@@ -51,14 +52,14 @@ impl Line {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = TaskSlot> + '_ {
-        self.pieces.iter().flatten().copied()
+        self.pieces.iter().flatten().copied().inspect(|_| looks::one())
     }
 
     /// From the first one on that does not stand before `place`.
     pub(super) fn from<'a>(&'a self, place: PlaceRef<'_>, places: &impl Places) -> impl Iterator<Item = TaskSlot> + 'a {
         let Cut { piece, at } = self.cut(place, places);
         let rest = self.pieces.get(piece).map_or(&[][..], |piece| &piece[at..]);
-        rest.iter().chain(self.pieces.iter().skip(piece + 1).flatten()).copied()
+        rest.iter().chain(self.pieces.iter().skip(piece + 1).flatten()).copied().inspect(|_| looks::one())
     }
 
     /// The last one that stands before `place`.

@@ -6,6 +6,7 @@
 
 mod absences;
 mod attempt;
+mod blame;
 mod book;
 mod by_hand;
 mod census;

@@ -124,13 +124,29 @@ fn after_failure(progress: &Progress, failure: &Failure, retry: &RetryPolicy, no
         // That it was stopped is no news of the gap: what failed last is still what failed last.
         Fault::Stopped => Progress { standing: Standing::Open, next_try: None, ..progress.clone() },
         Fault::Source | Fault::Later => deferred(tried, retry, now, jitter),
-        Fault::Item | Fault::Collector => used_up(tried, retry, now, jitter),
+        Fault::Item | Fault::Collector | Fault::Unwritten => used_up(tried, retry, now, jitter),
     };
     if let Some(asked) = failure.retry_after_s {
         let asked = later_by(now, Duration::from_secs(asked));
         next.next_try = next.next_try.max(Some(asked));
     }
     next
+}
+
+/// After a failure of a batch that may come from any of its items. None uses up an attempt, or one bad item would exhaust all
+/// of them; and the pause does not grow, for the batch gets smaller (`Told::Unblamed`).
+pub fn unblamed(progress: &Progress, failure: &Failure, retry: &RetryPolicy, now: Timestamp, jitter: f64) -> Progress {
+    let asked = failure.retry_after_s.map(|seconds| later_by(now, Duration::from_secs(seconds)));
+    Progress {
+        attempts_total: progress.attempts_total + 1,
+        deferrals: 0,
+        unblamed: progress.unblamed.saturating_add(1),
+        next_try: Some(later_by(now, backoff(retry, 0, jitter))).max(asked),
+        paused_at: Some(now),
+        standing: Standing::Open,
+        last_error: Some(failure.message.clone()),
+        ..progress.clone()
+    }
 }
 
 fn deferred(tried: Progress, retry: &RetryPolicy, now: Timestamp, jitter: f64) -> Progress {

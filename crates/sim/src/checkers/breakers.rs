@@ -155,7 +155,9 @@ impl Crashes {
     /// `for_the_source`: it failed over what the source had answered, or for want of an answer.
     pub fn met(&mut self, who: AttemptId, first: GapId, outcomes: &[(GapId, Outcome)], for_the_source: bool, at: Micros) {
         let fault = |outcome: &Outcome| match outcome {
-            Outcome::Failed(failure) if for_the_source && matches!(failure.fault, Fault::Item | Fault::Collector) => Some(Fault::Source),
+            Outcome::Failed(failure) if for_the_source && matches!(failure.fault, Fault::Item | Fault::Collector | Fault::Unwritten) => {
+                Some(Fault::Source)
+            }
             Outcome::Failed(failure) => Some(failure.fault),
             _ => None,
         };

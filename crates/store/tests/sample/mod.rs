@@ -35,6 +35,7 @@ pub fn gap(number: u32) -> Gap {
         progress: Progress {
             attempts: 1,
             attempts_total: 4,
+            unblamed: 2,
             next_try: Some(at(60)),
             standing: Standing::Exhausted,
             last_error: Some("answer of 71 B < 100 B".into()),

@@ -3,8 +3,9 @@
 use super::world::*;
 use crate::gap::{Fault, Gap, GapState, Outcome, Progress, Standing};
 use crate::ports::{Answer, RetryAfter, Settlement};
-use crate::queue::{Acquire, Assumptions, Charge, Charging, Dispatcher, Gate, Meant, Paid, Pick, Prospect, Rules, forecast};
-use crate::spec::{BreakerPolicy, Limits, PriorityLevel};
+use crate::queue::{Acquire, Assumptions, Charge, Charging, Dispatcher, Gate, Meant, Paid, Pick, Prospect, Rules, Start, forecast};
+use crate::spec::{BreakerPolicy, FailureRate, Limits, PriorityLevel};
+use crate::time::Now;
 use std::time::Duration;
 
 fn one_source(charge: Charging, batch: u32) -> Rules {
@@ -166,6 +167,40 @@ fn a_collector_that_crashes_on_everything_is_not_started_until_a_probe_has_shown
 }
 
 #[test]
+fn a_collector_that_writes_nothing_time_and_again_is_held_back_and_its_source_is_not() {
+    let by_default = BreakerPolicy::of_collector();
+    let by_rate =
+        BreakerPolicy { failures: 100, rate: Some(FailureRate { permille: 500, of: 4, within: Duration::from_secs(60) }), ..by_default };
+    let unwritten = || failed(Fault::Unwritten);
+    let in_a_row = vec![unwritten(), unwritten(), unwritten(), unwritten()];
+    for (policy, before, opens) in [
+        (by_default, in_a_row.clone(), true),
+        (by_default, [&in_a_row[1..], &[done()]].concat(), false),
+        (by_default, [&in_a_row[..3], &[failed(Fault::Item)]].concat(), false),
+        (by_default, [&in_a_row[..3], &[Outcome::Absent]].concat(), false),
+        (by_rate, vec![unwritten(), done(), done()], true),
+        (by_rate, vec![done(), done(), done()], false),
+    ] {
+        let mut rules = one_source(Charging::Ahead, 1);
+        rules.collectors["c"].breaker = Some(policy);
+        rules.sources["espn"].breaker = Some(BreakerPolicy { failures: 1, ..BreakerPolicy::default() });
+        let mut world = World::new(rules, now_at(0));
+        gaps(&mut world, &["a", "b", "c", "d", "e", "f"]);
+        for outcome in before.iter().chain([&unwritten()]) {
+            let start = world.start(now_at(0));
+            assert!(world.dispatcher.collectors(now_at(0))[0].gate.is_none(), "not yet: {before:?}");
+            world.end(&start, outcome, now_at(0));
+        }
+        let gate = world.dispatcher.collectors(now_at(0))[0].gate.clone();
+        assert_eq!(gate.is_some(), opens, "{before:?}: {gate:?}");
+        if let Some(Gate::CollectorBreaker { reason, .. }) = gate {
+            assert!(reason.ends_with(", the last: it did not work"), "{reason}");
+        }
+        assert_eq!(world.dispatcher.figures(now_at(0))[0].gate, None, "the source did nothing");
+    }
+}
+
+#[test]
 fn one_bad_task_alone_never_opens_the_breaker_of_its_collector() {
     let mut rules = one_source(Charging::Ahead, 1);
     rules.collectors["c"].breaker = Some(BreakerPolicy { failures: 2, ..BreakerPolicy::of_collector() });
@@ -278,27 +313,98 @@ fn one_bad_item_does_not_delay_the_others_of_its_batch() {
     assert_eq!(again.gaps.iter().map(|gap| gap.id).collect::<Vec<_>>(), [b]);
 }
 
-#[test]
-fn one_item_that_a_collector_crashes_on_does_not_keep_its_batch_from_being_filled() {
-    let names: Vec<String> = (0..16).map(|number| format!("{number:02}")).collect();
-    for poison in [0, 7, 15] {
-        let mut world = World::new(one_source(Charging::Ahead, 16), now_at(0));
-        gaps(&mut world, &names.iter().map(String::as_str).collect::<Vec<_>>());
-        let (mut now, mut attempts) = (now_at(0), 0);
-        while world.memory.gaps.len() > 1 {
-            match world.pick(now) {
-                Pick::Start(start) => {
-                    attempts += 1;
-                    let crashes = start.gaps.iter().any(|gap| gap.key == format!("d/{}", names[poison]));
-                    world.end(&start, &if crashes { failed(Fault::Collector) } else { done() }, now);
-                }
-                Pick::Idle(idle) => now = now_at(idle.wake_at.expect("a next try").as_micros().div_ceil(1_000) - 1_000_000),
-            }
-            assert!(attempts <= 11, "16 items, halved with each crash after the first");
+/// A batch of 50 for a source without limits.
+fn fifty(attempts: u32) -> World {
+    let mut rules = no_rules().source("free", Limits::default()).collector("c", 50, Charging::EachRequest);
+    rules.collectors["c"].retry.attempts = attempts;
+    rules.collectors["c"].breaker = Some(BreakerPolicy::of_collector());
+    let mut world = World::new(rules.dataset("d", Some("free"), Some("c")), now_at(0));
+    let names: Vec<String> = (0..50).map(|number| format!("{number:02}")).collect();
+    gaps(&mut world, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    world
+}
+
+/// Starts what can start, or waits until something can.
+fn next_start(world: &mut World, now: &mut Now) -> Start {
+    loop {
+        match world.pick(*now) {
+            Pick::Start(start) => return *start,
+            Pick::Idle(idle) => *now = now_at(idle.wake_at.expect("a next try").as_micros().div_ceil(1_000) - 1_000_000),
         }
-        assert_eq!(world.memory.gaps.values().next().map(|gap| gap.key.clone()), Some(format!("d/{}", names[poison])));
-        assert!(now.wall <= now_at(12 * 3_600_000).wall, "the others are there by {}", now.wall);
     }
+}
+
+#[test]
+fn one_poison_item_in_fifty_keeps_the_others_for_a_few_tries_whatever_attempts_says() {
+    for (poison, attempts, fault, restarts) in [
+        ("d/00", 1, Fault::Collector, false),
+        ("d/24", 3, Fault::Collector, true),
+        ("d/49", 1, Fault::Unwritten, true),
+        ("d/31", 3, Fault::Unwritten, false),
+    ] {
+        let case = format!("{poison}, {attempts} attempts, {fault:?}, {restarts}");
+        let (mut world, mut now, mut together, mut alone) = (fifty(attempts), now_at(0), 0, 0);
+        while world.memory.gaps.len() > 1 {
+            let start = next_start(&mut world, &mut now);
+            let fails = start.gaps.iter().any(|gap| gap.key == poison);
+            together += u32::from(fails && start.gaps.len() > 1);
+            // As it was, as it was, 25, 13, 7, 4, 2.
+            assert!(together <= 7, "{case}: {together} failures");
+            alone += u32::from(fails && start.gaps.len() == 1);
+            world.end(&start, &if fails { failed(fault) } else { done() }, now);
+            for gap in world.memory.gaps.values().filter(|gap| gap.key != poison) {
+                assert_eq!((gap.progress.attempts, gap.progress.exhausted), (0, 0), "{case}: an innocent item pays");
+            }
+            if restarts {
+                world.restart(now);
+            }
+        }
+        let longest_wait = now_at(7 * 2 * 60_000).wall;
+        assert!(now.wall <= longest_wait, "{case}: the others are there by {}", now.wall);
+        while world.memory.gaps.values().any(|gap| gap.progress.standing != Standing::Exhausted) {
+            let start = next_start(&mut world, &mut now);
+            alone += 1;
+            world.end(&start, &failed(fault), now);
+        }
+        assert_eq!(alone, attempts, "{case}: what it has for itself");
+    }
+}
+
+#[test]
+fn a_collector_that_fails_on_everything_exhausts_each_item_alone_in_the_end() {
+    for (attempts, fault) in [(1, Fault::Collector), (3, Fault::Collector), (2, Fault::Unwritten)] {
+        let (mut world, mut now, mut tries) = (fifty(attempts), now_at(0), 0);
+        let left = |world: &World| world.memory.gaps.values().filter(|gap| gap.progress.standing != Standing::Exhausted).count();
+        let mut was_held_back = false;
+        while left(&world) > 0 {
+            let start = next_start(&mut world, &mut now);
+            was_held_back |= world.dispatcher.collectors(now)[0].gate.is_some();
+            tries += 1;
+            // The batch again, 49 times halved, and each item alone.
+            assert!(tries <= 1 + 49 + 50 * attempts, "{tries} tries");
+            world.end(&start, &failed(fault), now);
+            let paid = start.gaps.iter().filter(|gap| world.memory.gaps[&gap.id].progress.attempts > gap.progress.attempts);
+            assert!(start.gaps.len() == 1 || paid.count() == 0, "who is not alone does not pay");
+            // Those that are exhausted are not to come back before the others are.
+            world.dispatcher.rules.collectors["c"].retry.revive_min = Duration::from_secs(365 * 86_400);
+        }
+        assert!(was_held_back, "its breaker has opened");
+    }
+}
+
+#[test]
+fn who_was_named_goes_apart_from_those_of_whom_nothing_is_known() {
+    let mut world = World::new(one_source(Charging::Ahead, 3), now_at(0));
+    gaps(&mut world, &["a", "b", "c"]);
+    let start = world.start(now_at(0));
+    let [a, b, c] = [0, 1, 2].map(|at| start.gaps[at].id);
+    world.end_with(start.attempt, &[(a, failed(Fault::Item)), (b, failed(Fault::Collector)), (c, failed(Fault::Collector))], now_at(0));
+    let progress = |gap| world.memory.gaps[&gap].progress.clone();
+    assert_eq!([a, b, c].map(|gap| progress(gap).attempts), [1, 0, 0]);
+    assert_eq!([b, c].map(|gap| (progress(gap).attempts_total, progress(gap).unblamed)), [(1, 1); 2]);
+    let mut tasks: Vec<usize> = world.memory.tasks.values().map(|task| task.gaps.len()).collect();
+    tasks.sort_unstable();
+    assert_eq!(tasks, [1, 2]);
 }
 
 #[test]
@@ -311,6 +417,7 @@ fn a_batch_that_failed_once_comes_back_as_it_was() {
     let again = world.start(now_at(3_600_000));
     world.end(&again, &failed(Fault::Source), now_at(3_601_000));
     assert_eq!(world.memory.tasks.len(), 1, "the source's failure says nothing of the items");
+    assert!(world.memory.gaps.values().all(|gap| gap.progress.attempts == 0));
 }
 
 #[test]

@@ -94,11 +94,39 @@ fn an_exhausted_gap_that_is_retried_by_hand_begins_a_new_round_at_once() {
     assert!(matches!(world.pick(hours(1)), Pick::Idle(_)));
     assert_eq!(retried(&mut world, Meant::Named("d/a"), hours(1)), [("d/a".into(), Came::Retried)]);
     let progress = &world.memory.gaps[&id("a")].progress;
-    assert_eq!(progress, &Progress { attempts: 0, deferrals: 0, next_try: None, standing: Standing::Open, ..exhausted });
+    assert_eq!(progress, &Progress { attempts: 0, deferrals: 0, exhausted: 0, next_try: None, standing: Standing::Open, ..exhausted });
     let start = world.start(hours(1));
     world.end(&start, &failed(Fault::Item), hours(1));
     let progress = &world.memory.gaps[&id("a")].progress;
     assert_eq!((progress.attempts, progress.attempts_total), (1, 4), "the whole round is there again, and what was done is not forgotten");
+}
+
+#[test]
+fn a_gap_that_is_retried_by_hand_is_revived_after_the_first_pause_again() {
+    let mut world = world(1, vec![gap("d", "a", PriorityLevel::High, now_at(0))]);
+    world.dispatcher.rules.collectors["c"].retry.attempts = 1;
+    let mut now = 0;
+    let exhausted_for = |world: &mut World, now: u64| {
+        let start = world.start(hours(now));
+        world.end(&start, &failed(Fault::Item), hours(now));
+        let progress = &world.memory.gaps[&id("a")].progress;
+        assert_eq!(progress.standing, Standing::Exhausted);
+        progress.next_try.unwrap().duration_since(hours(now).wall).as_hours()
+    };
+    for expected in [1, 2, 4] {
+        assert_eq!(exhausted_for(&mut world, now), expected, "revived by itself");
+        now += expected as u64;
+    }
+    for _ in 0..3 {
+        retried(&mut world, Meant::Named("d/a"), hours(now - 1));
+        assert_eq!(exhausted_for(&mut world, now), 1, "three presses are no three rounds");
+        now += 1;
+    }
+    // One that waits for a retry in a later round, too.
+    let late = Progress { attempts: 1, exhausted: 3, ..until(40, Standing::Open) };
+    let mut other = self::world(1, vec![with("b", late.clone())]);
+    retried(&mut other, Meant::All, hours(1));
+    assert_eq!(other.memory.gaps[&id("b")].progress, Progress { exhausted: 0, next_try: None, ..late });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::world::*;
 use crate::gap::{Fault, Gap, GapState};
 use crate::queue::{Assumptions, Charging, Gate, Meant, Pick, Prospect, Rules, Waiting, forecast};
 use crate::record::Change;
-use crate::spec::{Caps, PriorityLevel};
+use crate::spec::{Caps, PriorityLevel, Reserve};
 use crate::time::{Boottime, Now};
 
 const MINUTE_MS: u64 = 60_000;
@@ -117,7 +117,9 @@ fn a_task_that_stood_in_line_for_too_long_ends_and_its_gaps_come_back_with_their
     let changes = look(&mut world, HOUR_MS + 1_000);
     assert_eq!(
         told(&changes),
-        ["ended by `task_ttl: 1 h`: it stood in line for 1 h without a start; its 2 items stand back until the next look"]
+        [
+            "ended by `task_ttl: 1 h`: it stood in line for 1 h without a start; its 2 items stand back until the next look, or until a slot is free for nothing else"
+        ]
     );
     assert_eq!(world.dispatcher.task(old.id), None);
     let now = now_at(HOUR_MS + 2_000);
@@ -133,6 +135,56 @@ fn a_task_that_stood_in_line_for_too_long_ends_and_its_gaps_come_back_with_their
     let again = world.dispatcher.tasks().into_iter().find(|task| task.collector == "batch").expect("one task of all three");
     assert_eq!((again.gaps.len(), again.gaps[0], again.detected_at), (3, old.gaps[0], now_at(0).wall));
     assert_eq!(world.dispatcher.held_back(now_at(2 * HOUR_MS)), []);
+}
+
+#[test]
+fn a_slot_that_would_stay_empty_takes_back_what_stands_back() {
+    let mut world = stuck(Duration::from_secs(4));
+    let running = world.dispatcher.running()[0].clone();
+    world.open(gaps("b", PriorityLevel::High, 4, now_at(0)), now_at(0));
+    look(&mut world, 10_000);
+    assert_eq!(world.dispatcher.held_back(now_at(10_001))[0].gaps, 4);
+    let called_back = |world: &mut World, at_ms| {
+        let changes = world.dispatcher.call_back(now_at(at_ms));
+        world.memory.apply(&changes);
+        changes.len()
+    };
+    assert_eq!(called_back(&mut world, 10_002), 0, "no slot is free");
+    // What has its turn meanwhile goes first, whatever it scores.
+    world.open(gaps("d", PriorityLevel::Low, 1, now_at(10_003)), now_at(10_003));
+    world.end_with(running.attempt, &[(running.gaps[0], done())], now_at(11_000));
+    assert_eq!(called_back(&mut world, 11_000), 0, "something else is runnable");
+    let low = world.start(now_at(11_000));
+    assert_eq!(low.task.key, "d/low 0");
+    world.end(&low, &done(), now_at(12_000));
+    assert!(matches!(world.pick(now_at(12_000)), Pick::Idle(_)), "nine seconds of an empty slot");
+    assert!(called_back(&mut world, 12_000) > 0);
+    assert_eq!((world.start(now_at(12_000)).gaps.len(), world.dispatcher.held_back(now_at(12_000)).len()), (3, 0));
+    assert_eq!(called_back(&mut world, 12_001), 0);
+}
+
+#[test]
+fn what_could_not_start_in_the_free_slot_goes_on_standing_back() {
+    let reserve = Reserve::default().with(PriorityLevel::Critical, 500);
+    let rules =
+        Rules { task_ttl: Some(Duration::from_secs(4)), slots: 2, reserve, ..rules(Caps::default().with(Some(PriorityLevel::High), 1)) };
+    let mut world = World::new(rules, now_at(0));
+    world.open([gaps("d", PriorityLevel::Low, 2, now_at(0)), gaps("d", PriorityLevel::High, 2, now_at(0))].concat(), now_at(0));
+    look(&mut world, 0);
+    let start = world.start(now_at(1));
+    assert_eq!(start.task.key, "d/high 0");
+    look(&mut world, 10_000);
+    let standing = |world: &World| world.dispatcher.held_back(now_at(10_001)).iter().map(|line| line.gaps).sum::<u64>();
+    assert_eq!((world.dispatcher.call_back(now_at(10_001)), standing(&world)), (vec![], 3), "the second slot is set aside");
+    world.open(vec![gap("d", "high new", PriorityLevel::High, now_at(10_002))], now_at(10_002));
+    world.end(&start, &done(), now_at(10_002));
+    let start = world.start(now_at(10_002));
+    assert_eq!(start.task.key, "d/high new");
+    world.end(&start, &done(), now_at(10_003));
+    let changes = world.dispatcher.call_back(now_at(10_003));
+    world.memory.apply(&changes);
+    assert_eq!(standing(&world), 1, "of high priority one has started since the look");
+    assert_eq!(world.start(now_at(10_003)).task.key, "d/low 0");
 }
 
 #[test]

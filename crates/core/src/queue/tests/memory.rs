@@ -98,7 +98,7 @@ fn plain_step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Pick),
         3 => (0usize..5).prop_map(|running| Step::Ask { running }),
         3 => (0usize..5, prop_oneof![Just(200u16), Just(503)]).prop_map(|(out, code)| Step::Answer { out, code }),
-        5 => (0usize..5, prop::collection::vec(0u8..7, 4)).prop_map(|(running, outcomes)| Step::End { running, outcomes }),
+        5 => (0usize..5, prop::collection::vec(0u8..9, 4)).prop_map(|(running, outcomes)| Step::End { running, outcomes }),
     ]
 }
 
@@ -288,6 +288,8 @@ fn outcome_of(number: u8) -> Outcome {
         2 => Outcome::Split,
         3 => Outcome::Absent,
         4 => failed(Fault::Stopped),
+        5 => failed(Fault::Collector),
+        6 => failed(Fault::Unwritten),
         _ => done(),
     }
 }

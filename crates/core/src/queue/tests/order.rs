@@ -6,10 +6,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::world::*;
-use crate::gap::{Fault, Outcome};
+use crate::gap::{Fault, Gap, Outcome, Progress};
 use crate::ids::{AttemptId, TaskId, Uuid, ValueId};
 use crate::limits::{Ask, AskKind, HoldOff, Reach, SourceIx};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
+use crate::queue::book::looks;
 use crate::queue::score::Rank;
 use crate::queue::{Acquire, Charge, Charging, Dispatcher, Gate, Pick, Rules, Start, Waiting};
 use crate::spec::{BaseScores, BreakerPolicy, Caps, Limits, PriorityLevel, Requests, Reserve, SizeBand, SizeBound, Weighting};
@@ -544,7 +545,8 @@ impl Drive {
                         1 => failed(Fault::Source),
                         2 => failed(Fault::Stopped),
                         3 => Outcome::Split,
-                        4 | 5 => failed(Fault::Collector),
+                        4 => failed(Fault::Collector),
+                        5 => failed(Fault::Unwritten),
                         _ => done(),
                     };
                     let gaps = self.world.dispatcher.running().into_iter().find(|one| one.attempt == running).unwrap().gaps;
@@ -721,16 +723,66 @@ fn a_large_task_is_passed_for_one_window_and_then_waited_for() {
     assert!(bulk.0 <= last_before + 61, "it starts when all of its permits are back: {started:?}");
 }
 
+/// A look at a gap, a task or a place in line, whoever of the pick does it: of some hundred thousand no more than these.
+const FEW_LOOKS: u64 = 300;
+
+fn pick_and_looks(world: &mut World, now: Now) -> (Pick, u64) {
+    let number = world.attempts + 1;
+    world.attempts = number;
+    looks::taken_by(|| world.dispatcher.pick(now, |_| AttemptId(Uuid::from_u128(number))))
+}
+
 #[test]
 fn a_pick_among_many_looks_at_no_more_than_the_first_ones() {
     let rules = no_rules().collector("c", 1, Charging::Ahead).dataset("d", None, Some("c"));
-    let mut world = World::new(rules, now_at(0));
-    let open: Vec<_> = (0..20_000).map(|n| gap("d", &format!("{n:06}"), PriorityLevel::ALL[n % 4], now_at(0))).collect();
-    let _ = world.dispatcher.reconcile(crate::queue::GapNews { opened: open, ..Default::default() }, now_at(0));
-    assert_eq!(world.dispatcher.classes.occupied().count(), 4);
-    let attempt = AttemptId(Uuid::from_u128(1));
-    let Pick::Start(start) = world.dispatcher.pick(now_at(1), |_| attempt) else { panic!("nothing starts") };
-    assert_eq!(start.task.key, "d/000000");
+    let mut looks = Vec::new();
+    for many in [1_000, 50_000] {
+        let mut world = World::new(rules.clone(), now_at(0));
+        let open: Vec<_> = (0..many).map(|n| gap("d", &format!("{n:06}"), PriorityLevel::ALL[n % 4], now_at(0))).collect();
+        let _ = world.dispatcher.reconcile(crate::queue::GapNews { opened: open, ..Default::default() }, now_at(0));
+        assert_eq!(world.dispatcher.classes.occupied().count(), 4);
+        let (Pick::Start(start), few) = pick_and_looks(&mut world, now_at(1)) else { panic!("nothing starts") };
+        assert_eq!(start.task.key, "d/000000");
+        looks.push(few);
+    }
+    assert!(looks[1] < FEW_LOOKS && looks[1] <= looks[0] + 50, "{looks:?}, which grows with their number");
+}
+
+/// Whatever keeps them from starting.
+#[test]
+fn a_hundred_thousand_tasks_that_cannot_start_cost_the_pick_of_another_nothing() {
+    let rules = no_rules().source("shut", limits(&[per(1, 3_600)])).source("free", limits(&[])).collector("c", 1, Charging::EachRequest);
+    let rules = rules.dataset("shut", Some("shut"), Some("c")).dataset("free", Some("free"), Some("c"));
+    for shut in ["paused", "its breaker", "its limit", "a retry", "a surprise"] {
+        let mut rules = rules.clone();
+        rules.sources["shut"].breaker = (shut == "its breaker").then(|| BreakerPolicy { failures: 1, ..BreakerPolicy::default() });
+        let mut world = World::new(rules, now_at(0));
+        let retried = Progress { attempts_total: 1, next_try: Some(now_at(3_600_000).wall), ..Progress::default() };
+        let progress = if shut == "a retry" { retried } else { Progress::default() };
+        let of = |n: u32| Gap { progress: progress.clone(), ..gap("shut", &format!("{n:06}"), PriorityLevel::Critical, now_at(0)) };
+        let mut open: Vec<Gap> = (0..100_000).map(of).collect();
+        open.push(gap("free", "the only one", PriorityLevel::Low, now_at(0)));
+        let _ = world.dispatcher.reconcile(crate::queue::GapNews { opened: open, ..Default::default() }, now_at(0));
+        match shut {
+            "a retry" => {}
+            "a surprise" => world.dispatcher.hold(Some("shut")),
+            _ => {
+                let (Pick::Start(first), _) = pick_and_looks(&mut world, now_at(0)) else { panic!("nothing starts") };
+                assert_eq!(first.task.source.as_deref(), Some("shut"));
+                let answer = match shut {
+                    "paused" => Answer::later(429, RetryAfter::Seconds(3_600)),
+                    "its breaker" => Answer::status(500),
+                    _ => Answer::status(200),
+                };
+                let _ = world.dispatcher.answered(first.attempt, "shut", answer, now_at(1));
+            }
+        }
+        let (Pick::Start(start), to_start) = pick_and_looks(&mut world, now_at(2)) else { panic!("{shut}: the free source waits") };
+        assert_eq!(start.task.key, "free/the only one", "{shut}");
+        let (Pick::Idle(idle), to_find_none) = pick_and_looks(&mut world, now_at(3)) else { panic!("{shut}: a second one starts") };
+        assert_eq!(idle.waiting.is_empty(), matches!(shut, "a retry" | "a surprise"), "{shut}: {idle:?}");
+        assert!(to_start < FEW_LOOKS && to_find_none < FEW_LOOKS, "{shut}: {to_start} looks to start, {to_find_none} to find nothing");
+    }
 }
 
 #[test]

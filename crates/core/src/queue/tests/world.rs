@@ -205,6 +205,14 @@ impl World {
         World { dispatcher, memory: Memory::default(), items: HashMap::new(), attempts: 0 }
     }
 
+    /// The engine dies, and the next one finds what was remembered.
+    pub(super) fn restart(&mut self, now: Now) {
+        let rules = self.dispatcher.rules().clone();
+        let (dispatcher, changes) = Dispatcher::new(rules, &mut self.memory.remembered(now.wall), boot_id(), now);
+        self.memory.apply(&changes);
+        self.dispatcher = dispatcher;
+    }
+
     pub(super) fn open(&mut self, gaps: Vec<Gap>, now: Now) {
         self.reconcile(GapNews { opened: gaps, ..GapNews::default() }, now);
     }
