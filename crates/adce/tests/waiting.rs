@@ -150,12 +150,12 @@ fn ctrl_c_on_a_terminal_is_one_signal_although_guardian_and_engine_get_it() {
     assert_eq!(place.read("started").lines().count(), 1, "nothing was started after it");
 }
 
-/// So many items in one task, whose scraper notes that it was started and collects nothing.
+/// So many items in one task, whose scraper notes that it was started and collects nothing. No run waits for its next try.
 fn many(items: u32) -> Place {
     let place = Place::new(
         "version: 1\nname: many\nlake: ./lake\ndimensions:\n  number: { table: numbers.csv, id: number }\ndatasets:\n  numbers:\n    \
          key: numbers/{number}.txt\n    for: number\n    collector:\n      command: [touch, started]\n      batch: { size: 2000 }\n      \
-         retry: { attempts: 1 }\n",
+         retry: { attempts: 1, backoff: 1h..1h }\n",
     );
     let rows: String = (0..items).map(|number| format!("{number}\n")).collect();
     place.write("numbers.csv", &format!("number\n{rows}"));

@@ -30,6 +30,7 @@ pub fn rough_day(seed: u64) -> Scenario {
     let mut collectors: Vec<CollectorSpec> = (0..dice.among(1..5)).map(|at| collector(dice, at)).collect();
     breakers(seed, &mut sources, &mut collectors);
     limits_of_each(seed, &mut sources, bursts);
+    breakers_of_each(seed, &mut sources);
     let datasets = (0..dice.among(2..6)).map(|at| dataset(dice, at, &sources, &collectors)).collect();
     let slots = dice.among(1..8) as u32;
     Scenario {
@@ -174,7 +175,14 @@ fn limits_of_each(seed: u64, sources: &mut [SourceSpec], bursts: bool) {
         each.min_delay = dice.one_in(6).then(|| Duration::from_millis(dice.among(50..2_000)));
         each.burst = (bursts && dice.one_in(4)).then(|| dice.among(1..10) as u32);
         source.each = Some(each);
-        // What is forgotten of a value's latest outcomes nobody tells, so only failures in a row open these.
+    }
+}
+
+/// Of half of those that tell requests apart, each value has a breaker, and of half of these the source as a whole has none; from dice
+/// of its own, like [`reserve`]. What is forgotten of a value's latest outcomes nobody tells, so only failures in a row open these.
+fn breakers_of_each(seed: u64, sources: &mut [SourceSpec]) {
+    let dice = &mut Dice::new(seed ^ 0xb4ea_4e55);
+    for source in sources.iter_mut().filter(|source| source.each.is_some()) {
         let cooldown = Duration::from_secs(dice.among(20..600));
         let breaker = BreakerPolicy { failures: dice.among(1..4) as u32, cooldown, cooldown_max: cooldown * 2, rate: None };
         source.each_breaker = dice.one_in(2).then_some(breaker);
