@@ -169,7 +169,7 @@ fn what_try_collects_stays_out_of_the_lake() {
     assert_eq!(place.read("adce-try/numbers/003.txt"), "hello\n");
     assert!(!place.has("adce-try/numbers/002.txt"));
     assert!(!place.has("lake/numbers"));
-    place.adce(&["try", "numbers", "--into", "one"]).ends_with(0).says("1 of 1 attempts");
+    place.adce(&["try", "numbers", "--into", "one"]).ends_with(0).says("1 of 1 attempt collected");
     assert_eq!(std::fs::read_dir(place.path("one/numbers")).expect("what was tried").count(), 1, "one attempt, not all of the dataset");
     place.adce(&["try", "nonsense number=003"]).ends_with(64).says("numbers");
 }

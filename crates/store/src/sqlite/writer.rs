@@ -243,20 +243,19 @@ fn reached(group: &[Job], when: When) {
         return;
     }
     for job in group {
-        let (before, after) = match &job.work {
-            Work::Lease(..) => (Failpoint::LeaseUncommitted, Failpoint::LeaseCommitted),
-            Work::Apply(changes, _) => match steps_of(changes) {
-                Some(steps) => steps,
-                None => continue,
-            },
+        let steps = match &job.work {
+            Work::Lease(..) => vec![(Failpoint::LeaseUncommitted, Failpoint::LeaseCommitted)],
+            Work::Apply(changes, _) => steps_of(changes),
         };
-        failpoint::reached(if when == When::BeforeTheCommit { before } else { after });
+        for (before, after) in steps {
+            failpoint::reached(if when == When::BeforeTheCommit { before } else { after });
+        }
     }
 }
 
-/// What a batch is on record for: the first of these that is in it.
-fn steps_of(changes: &[Change]) -> Option<(Failpoint, Failpoint)> {
-    changes.iter().find_map(|change| {
+/// What a batch is on record for, each once: what shares it with others is as durable as alone.
+fn steps_of(changes: &[Change]) -> Vec<(Failpoint, Failpoint)> {
+    let steps = changes.iter().filter_map(|change| {
         Some(match change {
             Change::Finish(_) => (Failpoint::OutcomesUncommitted, Failpoint::OutcomesCommitted),
             Change::Publishing { .. } => (Failpoint::PublishingUncommitted, Failpoint::PublishingCommitted),
@@ -267,7 +266,14 @@ fn steps_of(changes: &[Change]) -> Option<(Failpoint, Failpoint)> {
             Change::PutGap(_) | Change::CloseGap { .. } => (Failpoint::GapsUncommitted, Failpoint::GapsCommitted),
             _ => return None,
         })
-    })
+    });
+    let mut once = Vec::new();
+    for step in steps {
+        if !once.contains(&step) {
+            once.push(step);
+        }
+    }
+    once
 }
 
 impl Job {
