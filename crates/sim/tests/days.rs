@@ -48,6 +48,13 @@ fn two_hundred_rough_days_break_no_promise() {
     assert!(sum(|verdict| verdict.figures.kept_by_publishing) > 1_000);
 }
 
+/// Rough days beyond the first two hundred that once ended with a complaint: a slot stood idle beside a share that had become free again.
+#[test]
+fn days_that_were_rough_once_break_no_promise() {
+    let verdicts: Vec<(u64, Verdict)> = [206, 492].into_iter().map(|seed| (seed, simulate(rough_day(seed)))).collect();
+    no_promise_is_broken(&verdicts);
+}
+
 #[test]
 fn caps_and_a_ttl_delay_tasks_and_lose_no_gap() {
     let verdicts = live_through(80, capped_day);

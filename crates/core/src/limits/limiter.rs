@@ -165,6 +165,18 @@ impl Limiter {
         windows.peek().is_some() && windows.all(|within| within)
     }
 
+    /// From when on `ask` is within its share, of the windows of its value or of all others, if nothing more is sent. `None`: nobody
+    /// knows yet.
+    pub fn within_its_share_from(&self, ask: &Ask, reach: Reach, now: Boottime) -> Option<Boottime> {
+        let (now, load) = (now.max(self.latest), Load::from(ask.kind));
+        let scopes: Vec<&Scope> = match reach {
+            Reach::Value => self.of_value(ask).into_iter().collect(),
+            Reach::Source | Reach::AllSources => vec![&self.sources[ask.source.0 as usize], &self.all],
+        };
+        let from = scopes.into_iter().flat_map(|scope| scope.within_share_from(load, ask.priority, now));
+        from.collect::<Option<Vec<Boottime>>>()?.into_iter().max()
+    }
+
     /// Whether the source's own limits would let so many single requests go at once. `Err`: when they will, if nothing else
     /// happens; `None`: not before something is settled, or never.
     pub fn has_room_for(&self, source: SourceIx, priority: PriorityLevel, requests: u64, now: Boottime) -> Result<(), Option<Boottime>> {

@@ -170,6 +170,17 @@ impl Scope {
         concerned.map(move |window| self.shares.is_within_its_share(*window, load, priority, now))
     }
 
+    /// For each of these: from when on that is so, as far as is known now.
+    pub(super) fn within_share_from(
+        &self,
+        load: Load,
+        priority: PriorityLevel,
+        now: Boottime,
+    ) -> impl Iterator<Item = Option<Boottime>> + '_ {
+        let concerned = self.limits.windows.iter().filter(move |window| load.in_window(**window) > 0);
+        concerned.map(move |window| self.shares.within_its_share_from(*window, load, priority, now))
+    }
+
     fn wait_for_burst(&self, now: Boottime) -> Option<Wait> {
         self.spread.as_ref()?.wait_for_one(now)
     }

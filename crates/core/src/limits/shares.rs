@@ -130,6 +130,13 @@ impl Shares {
         own.is_some_and(|(_, counts)| counts.used(window, now) + load.in_window(window) <= self.share(priority, window))
     }
 
+    /// From when on that is so if nothing more of this priority leaves; `None`: not before something is settled, or never.
+    pub(super) fn within_its_share_from(&self, window: Window, load: Load, priority: PriorityLevel, now: Boottime) -> Option<Boottime> {
+        let within = |at: &Boottime| self.is_within_its_share(window, load, priority, *at);
+        let (_, own) = self.own.iter().find(|(owner, _)| *owner == priority)?;
+        Some(now).filter(within).or_else(|| own.of(window).first_where(window.span, now, |at| within(&at)))
+    }
+
     /// What would be idle if `priority` had used `wanted` more.
     fn idle_with(&self, wanted: u64, window: Window, priority: PriorityLevel, at: Boottime) -> u64 {
         let idle = |(owner, counts): &(PriorityLevel, Counts)| {

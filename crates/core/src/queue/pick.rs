@@ -108,6 +108,17 @@ impl Takers {
             Reach::AllSources => Takers::Anybody,
         }
     }
+
+    /// A start of this class is one of them; it takes nothing from another priority while it keeps to its own share.
+    fn include(self, key: &ClassKey, share: WithinShare, (source, priority): (SourceIx, PriorityLevel)) -> bool {
+        let here = key.source == Some(source);
+        let (concerned, within) = match self {
+            Takers::OfValue(value) => (here && key.value == value, share.of_value),
+            Takers::OfSource => (here, share.of_all_values),
+            Takers::Anybody => (here || key.ask.is_some(), share.of_all_values),
+        };
+        concerned && (!within || priority == key.priority)
+    }
 }
 
 /// Whom of its source a claim keeps from starting.
@@ -135,15 +146,9 @@ impl Keeps {
 impl Claims {
     /// One that keeps the whole family back, if there is any.
     fn against(&self, rank: &Rank, key: &ClassKey, share: WithinShare) -> Option<&Claim> {
-        let source = key.source?;
+        key.source?;
         let holds = |claim: &&Claim| {
-            let (concerned, within) = match claim.takers {
-                Takers::OfValue(value) => (claim.source == source && value == key.value, share.of_value),
-                Takers::OfSource => (claim.source == source, share.of_all_values),
-                Takers::Anybody => (claim.source == source || key.ask.is_some(), share.of_all_values),
-            };
-            let takes = !within || claim.priority == key.priority;
-            concerned && takes && claim.keeps.back(key.ask) && claim.rank > *rank
+            claim.takers.include(key, share, (claim.source, claim.priority)) && claim.keeps.back(key.ask) && claim.rank > *rank
         };
         let of_family = self.claims.iter().find(|claim| !matches!(claim.takers, Takers::OfValue(_)) && holds(claim));
         of_family.or_else(|| self.claims.iter().find(holds))
@@ -464,7 +469,8 @@ impl Dispatcher {
             let (task, alone) = (claim.task, matches!(claim.takers, Takers::OfValue(_)));
             let source = key.source.map_or("", |source| self.source_name(source)).into();
             let gate = Gate::Reserved { source, task: self.book.task(task).id };
-            let wake_at = self.overtakes(key, &rank.place, task, now);
+            let keeps_to_its_share = self.keeps_to_its_share_from(key, claim, now);
+            let wake_at = self.overtakes(key, &rank.place, task, now).into_iter().chain(keeps_to_its_share).min();
             return match alone {
                 false => {
                     survey.family_waits(family, gate, wake_at, all);
@@ -507,6 +513,13 @@ impl Dispatcher {
     pub(super) fn would_wait(&self, key: &ClassKey, crowd: &Crowd) -> Gate {
         let source = key.source.map_or("", |source| self.source_name(source)).into();
         Gate::WouldWait { source, at_work: crowd.at_work, slots: self.rules.slots }
+    }
+
+    /// When a start of the class takes nothing from whom this claim is, because enough of what its priority used is over.
+    fn keeps_to_its_share_from(&self, key: &ClassKey, claim: &Claim, now: Now) -> Option<Boottime> {
+        let ask = key.ask.filter(|_| claim.priority != key.priority)?;
+        let reach = if matches!(claim.takers, Takers::OfValue(_)) { Reach::Value } else { Reach::Source };
+        self.grants.limiter().within_its_share_from(&ask, reach, now.boot)
     }
 
     /// When the first task of a class comes to rank above the one that keeps it from permits, which then does so no more.
@@ -756,13 +769,8 @@ impl Dispatcher {
             let (of, _) = self.classes.class(class);
             let (of, Some(source), Some(ask)) = (*of, of.source, of.ask) else { continue };
             let Err(refusal) = self.grants.limiter().could_acquire(&ask, now.boot) else { continue };
-            let (concerned, within) = match Takers::of(&refusal, of.value) {
-                Takers::OfValue(value) => (key.source == Some(source) && key.value == value, share.of_value),
-                Takers::OfSource => (key.source == Some(source), share.of_all_values),
-                Takers::Anybody => (true, share.of_all_values),
-            };
-            let takes = !within || of.priority == key.priority;
-            if !concerned || !takes || !self.is_refused_by_limits_alone(class, &slots, &at_work, now) {
+            let takes = Takers::of(&refusal, of.value).include(key, share, (source, of.priority));
+            if !takes || !self.is_refused_by_limits_alone(class, &slots, &at_work, now) {
                 continue;
             }
             let Some(window) = self.grants.limiter().shortest_refusing_window(&ask, now.boot) else { continue };
