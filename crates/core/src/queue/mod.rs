@@ -10,6 +10,7 @@ mod blame;
 mod book;
 mod by_hand;
 mod census;
+mod claims;
 mod classes;
 mod cycle;
 mod dispatcher;
@@ -25,7 +26,10 @@ mod report;
 pub mod retry;
 mod rules;
 mod score;
+mod shut;
+mod slots;
 mod start;
+mod story;
 #[cfg(test)]
 mod tests;
 mod useful;

@@ -28,20 +28,20 @@
 use std::collections::{BinaryHeap, HashMap};
 
 use super::Dispatcher;
-use super::classes::{ClassIx, ClassKey, CollectorIx, Family, Ready, TaskSlot};
+use super::claims::{Claims, Takers};
+use super::classes::{ClassIx, ClassKey, Ready, TaskSlot};
 use super::score::{Place, Rank};
+use super::slots::SlotsTaken;
 use super::start::{Idle, Waiting};
-use super::useful::{AtWork, Crowd, Drawing};
-use super::{Charge, Gate, Pick, Start, waits};
-use crate::gap::{Standing, Task};
-use crate::ids::{AttemptId, FencingToken, TaskId, ValueId};
+use super::useful::{AtWork, Drawing};
+use super::{Charge, Gate, Pick, Start};
+use crate::gap::Task;
+use crate::ids::{AttemptId, FencingToken};
 use crate::lease;
-use crate::limits::breaker::{self, Breaker, Trip};
-use crate::limits::{Ask, AskKind, Because, HoldOff, Reach, SourceIx};
+use crate::limits::{Ask, AskKind};
 use crate::queue::book::{InLine, Phase};
-use crate::queue::dispatcher::{Attempt, Began, Stage};
-use crate::record::{GapStory, Lease, Left, Story, Waited};
-use crate::spec::{PriorityLevel, Reserve};
+use crate::queue::dispatcher::Attempt;
+use crate::record::Lease;
 use crate::time::{Boottime, Moment, Now};
 
 /// What a look at the classes found.
@@ -71,95 +71,6 @@ impl Found {
     fn is_whole(&self, family: usize) -> bool {
         self.whole.iter().any(|(of, _)| *of == family)
     }
-}
-
-/// Who keeps lower-scored tasks from permits.
-#[derive(Default)]
-struct Claims {
-    claims: Vec<Claim>,
-}
-
-struct Claim {
-    rank: Rank,
-    priority: PriorityLevel,
-    source: SourceIx,
-    takers: Takers,
-    keeps: Keeps,
-    /// Whose it is, for a person.
-    task: TaskSlot,
-}
-
-/// Whose tasks would take what a claim waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Takers {
-    /// Its source's, of the same value.
-    OfValue(Option<ValueId>),
-    OfSource,
-    /// Other sources', too.
-    Anybody,
-}
-
-impl Takers {
-    /// Who could take what `refusal` refuses to one of this value.
-    fn of(refusal: &HoldOff, value: Option<ValueId>) -> Self {
-        match refusal.because().reach() {
-            Reach::Value => Takers::OfValue(value),
-            Reach::Source => Takers::OfSource,
-            Reach::AllSources => Takers::Anybody,
-        }
-    }
-
-    /// A start of this class is one of them; it takes nothing from another priority while it keeps to its own share.
-    fn include(self, key: &ClassKey, share: WithinShare, (source, priority): (SourceIx, PriorityLevel)) -> bool {
-        let here = key.source == Some(source);
-        let (concerned, within) = match self {
-            Takers::OfValue(value) => (here && key.value == value, share.of_value),
-            Takers::OfSource => (here, share.of_all_values),
-            Takers::Anybody => (here || key.ask.is_some(), share.of_all_values),
-        };
-        concerned && (!within || priority == key.priority)
-    }
-}
-
-/// Whom of its source a claim keeps from starting.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Keeps {
-    Everybody,
-    /// A task that needs no permits may pass.
-    WhoTakesPermits,
-    /// The request was charged already and needs room among those that are kept apart: a charge for many takes none.
-    WhoIsSpaced,
-}
-
-impl Keeps {
-    fn back(self, ask: Option<Ask>) -> bool {
-        match (self, ask.map(|ask| ask.kind)) {
-            (Keeps::Everybody, _) => true,
-            (_, None) => false,
-            (Keeps::WhoTakesPermits, Some(_)) => true,
-            (Keeps::WhoIsSpaced, Some(AskKind::ChargedAhead { permits })) => permits == 1,
-            (Keeps::WhoIsSpaced, Some(AskKind::OneRequest | AskKind::Paced)) => true,
-        }
-    }
-}
-
-impl Claims {
-    /// One that keeps the whole family back, if there is any.
-    fn against(&self, rank: &Rank, key: &ClassKey, share: WithinShare) -> Option<&Claim> {
-        key.source?;
-        let holds = |claim: &&Claim| {
-            claim.takers.include(key, share, (claim.source, claim.priority)) && claim.keeps.back(key.ask) && claim.rank > *rank
-        };
-        let of_family = self.claims.iter().find(|claim| !matches!(claim.takers, Takers::OfValue(_)) && holds(claim));
-        of_family.or_else(|| self.claims.iter().find(holds))
-    }
-}
-
-/// Whether a start takes nothing from other priorities: of the windows that its value has for itself, and of all others.
-#[derive(Clone, Copy)]
-struct WithinShare {
-    of_value: bool,
-    of_all_values: bool,
 }
 
 impl Dispatcher {
@@ -244,76 +155,6 @@ impl Dispatcher {
         }
     }
 
-    fn began(&self, task: TaskSlot, ahead: usize, now: Now) -> Began {
-        let ready = self.classes.families().map(|(_, _, family)| family.all().tasks).sum();
-        Began { score: self.score_of(task, now), rank: ahead as u32 + 1, ready, waiting: self.waiting_of(task, now) }
-    }
-
-    /// What a task has waited for since it was tried last, up to now or to its start.
-    fn waiting_of(&self, task: TaskSlot, now: Now) -> waits::Waiting {
-        let entry = self.book.task(task);
-        let mut waiting = match (entry.phase, entry.in_line.get()) {
-            (Phase::Running, _) => {
-                let running = self.running.values().find(|running| running.task == task);
-                return running.map(|running| running.began.waiting.clone()).unwrap_or_default();
-            }
-            (Phase::Ready(class), Some(in_line)) => self.classes.waits.of(task, class, in_line, now),
-            _ => waits::Waiting::default(),
-        };
-        waiting.waits.splice(0..0, self.pause_of(task, now));
-        waiting.waits = waits::longest(waiting.waits);
-        waiting
-    }
-
-    /// A pause of its own, which came before it stood in line.
-    fn pause_of(&self, task: TaskSlot, now: Now) -> Option<Waited> {
-        let gap = self.book.last_to_be_ready(task)?;
-        let until = gap.next_try()?;
-        let progress = gap.progress.as_deref()?;
-        // A contested gap opens with its pause.
-        let since = progress.paused_at.or_else(|| (progress.standing == Standing::Contested).then(|| gap.detected_at()))?;
-        let micros = u64::try_from(until.min(now.wall).duration_since(since).as_micros()).ok().filter(|micros| *micros > 0)?;
-        Some(Waited { since, micros, times: 1, gate: self.why_delayed(task, until) })
-    }
-
-    /// What a task waits for, has waited for since it was tried last, or waited for until it started; and how many started
-    /// meanwhile that scored higher. `None`: it is not known.
-    pub fn waited(&self, task: TaskId, now: Now) -> Option<(Vec<Waited>, u64)> {
-        let waits::Waiting { waits, better } = self.waiting_of(self.book.find_task(task)?, now);
-        Some((waits, better))
-    }
-
-    /// What is to be told of an attempt that is about to be over, but for what is left of its gaps.
-    pub fn story(&self, attempt: AttemptId) -> Option<Story> {
-        let running = self.running.get(&attempt)?;
-        let gaps = self.book.task(running.task).gaps.iter().map(|gap| {
-            let gap = self.book.gap(*gap);
-            let (was, attempts) = gap.progress.as_deref().map(|progress| (progress.standing, progress.attempts)).unwrap_or_default();
-            GapStory {
-                gap: gap.id,
-                key: gap.key.to_string(),
-                reason: gap.reason,
-                detected_at: gap.detected_at(),
-                was,
-                attempts,
-                left: None,
-            }
-        });
-        let Began { score, rank, ready, waiting: waits::Waiting { waits, better } } = running.began.clone();
-        Some(Story { score, rank, ready, waits, better, gaps: gaps.collect() })
-    }
-
-    /// Fills in what became of its gaps, now that it is over. `of`: the task that it was an attempt at.
-    pub fn tell_the_end(&self, story: &mut Story, of: TaskId) {
-        for gap in &mut story.gaps {
-            let Some(slot) = self.book.find_gap(gap.gap) else { continue };
-            let entry = self.book.gap(slot);
-            let progress = entry.progress.as_deref().cloned().unwrap_or_default();
-            let task = entry.task().map(|task| self.book.task(task).id).filter(|task| *task != of);
-            gap.left = Some(Left { standing: progress.standing, attempts: progress.attempts, next_try: progress.next_try, task });
-        }
-    }
-
     /// The tasks that will start next if nothing happens but that slots get free, the first one first, as far as they need
     /// no permits: who needs some waits for these.
     pub fn next_up(&self, at_most: usize, now: Now) -> Vec<Task> {
@@ -336,43 +177,6 @@ impl Dispatcher {
         }
         next.sort_unstable_by(|one, other| other.0.cmp(&one.0));
         next.into_iter().take(at_most).map(|(_, task)| self.plain_task(task)).collect()
-    }
-
-    /// What keeps every task from starting, whatever it is. Attempts that only deliver hold no slot, up to as many of them
-    /// as there are slots: a lake that is slower than the collectors must not gather what it has not taken yet.
-    pub(super) fn slots_gate(&self) -> Option<Gate> {
-        let (collecting, slots) = (self.slots_used(), self.rules.slots);
-        let publishing = self.running.len() as u32 - collecting;
-        if collecting >= slots {
-            Some(Gate::Slots { slots })
-        } else if collecting + publishing >= 2 * slots {
-            Some(Gate::Publishing { attempts: publishing, slots })
-        } else {
-            None
-        }
-    }
-
-    /// Attempts that collect now.
-    pub fn slots_used(&self) -> u32 {
-        self.taken.collecting()
-    }
-
-    /// Who holds them, by priority.
-    pub(super) fn slots_taken(&self) -> SlotsTaken {
-        debug_assert_eq!(self.taken, self.taken_as_counted(), "counted with every start and end");
-        SlotsTaken { slots: self.rules.slots, reserve: self.rules.reserve, taken: self.taken }
-    }
-
-    fn taken_as_counted(&self) -> Taken {
-        let mut counted = Taken::default();
-        for attempt in self.running.values() {
-            let priority = self.priority_of_task(attempt.task);
-            counted.begins(priority);
-            if attempt.stage == Stage::Delivering {
-                counted.delivers(priority);
-            }
-        }
-        counted
     }
 
     pub(super) fn choose(&self, now: Now) -> Choice {
@@ -427,7 +231,7 @@ impl Dispatcher {
         Some((self.rank_in(key, task, now), class, task))
     }
 
-    fn rank_in(&self, key: &ClassKey, task: TaskSlot, now: Now) -> Rank {
+    pub(super) fn rank_in(&self, key: &ClassKey, task: TaskSlot, now: Now) -> Rank {
         let place = self.book.place(task);
         Rank { score: self.weights.score(self.factors(key), place.detected_at, now.wall).total, place }
     }
@@ -509,19 +313,6 @@ impl Dispatcher {
         }
     }
 
-    /// One more attempt at its source would only wait for permits.
-    pub(super) fn would_wait(&self, key: &ClassKey, crowd: &Crowd) -> Gate {
-        let source = key.source.map_or("", |source| self.source_name(source)).into();
-        Gate::WouldWait { source, at_work: crowd.at_work, slots: self.rules.slots }
-    }
-
-    /// When a start of the class takes nothing from whom this claim is, because enough of what its priority used is over.
-    fn keeps_to_its_share_from(&self, key: &ClassKey, claim: &Claim, now: Now) -> Option<Boottime> {
-        let ask = key.ask.filter(|_| claim.priority != key.priority)?;
-        let reach = if matches!(claim.takers, Takers::OfValue(_)) { Reach::Value } else { Reach::Source };
-        self.grants.limiter().within_its_share_from(&ask, reach, now.boot)
-    }
-
     /// When the first task of a class comes to rank above the one that keeps it from permits, which then does so no more.
     pub(super) fn overtakes(&self, key: &ClassKey, place: &Place, ahead: TaskSlot, now: Now) -> Option<Boottime> {
         let ahead_of_it = (self.factors(&self.class_key(ahead)), &self.book.place(ahead));
@@ -529,100 +320,8 @@ impl Dispatcher {
         Some(now.boot_at(at))
     }
 
-    /// Nothing of the class may start now, whatever the limits say, and when that may change by itself.
-    pub(super) fn shut(&self, key: &ClassKey, now: Now) -> Option<(Gate, Option<Boottime>)> {
-        self.shut_for_any_value(key, now).or_else(|| self.value_gate_of(key, now))
-    }
-
-    /// Nor anything of its family.
-    fn shut_for_any_value(&self, key: &ClassKey, now: Now) -> Option<(Gate, Option<Boottime>)> {
-        let by_source = key.source.and_then(|source| self.source_gate(source, now));
-        by_source.or_else(|| self.collector_gate(key.collector, now)).or_else(|| {
-            let (gate, until) = self.cap_gate(key, now)?;
-            // A look that takes its time ends when it ends.
-            Some((gate, Some(until).filter(|until| *until > now.boot)))
-        })
-    }
-
-    /// A source that may not be asked at all now.
-    pub(super) fn source_gate(&self, source: SourceIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
-        let name = || self.source_name(source).to_owned();
-        if let Some((until, trip)) = open(&self.sources[source.0 as usize].breaker, now) {
-            let gate = Gate::Breaker {
-                source: name(),
-                value: None,
-                until: until.map(|until| now.wall_at(until)),
-                since: trip.since,
-                reason: trip.reason.clone(),
-            };
-            return Some((gate, until));
-        }
-        let until = self.grants.limiter().paused_until(source, now.boot)?;
-        Some((self.pause_gate(source, until, now), Some(until)))
-    }
-
-    pub(super) fn pause_gate(&self, source: SourceIx, until: Boottime, now: Now) -> Gate {
-        let because = self.sources[source.0 as usize].paused_because.clone();
-        Gate::RetryAfter { source: self.source_name(source).into(), value: None, until: now.wall_at(until), because }
-    }
-
-    /// A collector that may not be started now.
-    pub(super) fn collector_gate(&self, collector: CollectorIx, now: Now) -> Option<(Gate, Option<Boottime>)> {
-        let (until, trip) = open(&self.collectors[usize::from(collector)].breaker, now)?;
-        let gate = Gate::CollectorBreaker {
-            collector: self.collector_name(collector).to_owned(),
-            until: until.map(|until| now.wall_at(until)),
-            since: trip.since,
-            reason: trip.reason.clone(),
-        };
-        Some((gate, until))
-    }
-
-    /// `key`: of whom it is refused to.
-    pub(super) fn limit_gate(&self, key: &ClassKey, refusal: &HoldOff) -> Gate {
-        let (because, limit) = (refusal.because(), limit_words(refusal));
-        let source = key.source.filter(|_| because.reach() != Reach::AllSources).map(|source| self.source_name(source).to_owned());
-        let value = (because.reach() == Reach::Value).then(|| key.source.and_then(|source| self.named(source, key.value))).flatten();
-        match because {
-            Because::SetAside { .. } => {
-                Gate::SetAside { source, value, limit, for_priorities: self.set_aside_for_others(key.priority), until: refusal.at() }
-            }
-            _ => Gate::Limit { source, value, limit, until: refusal.at() },
-        }
-    }
-
-    /// Likewise, to a request of an attempt.
-    pub(super) fn limit_gate_of(&self, attempt: AttemptId, source: SourceIx, refusal: &HoldOff) -> Gate {
-        let (value, priority) = (self.value_of(attempt, source), self.priority_of(attempt));
-        self.limit_gate(&ClassKey { source: Some(source), value, collector: 0, priority, band: 0, ask: None }, refusal)
-    }
-
-    /// `customer=acme`, for a person. Of whose nobody knows: `customer=?`.
-    pub(super) fn named(&self, source: SourceIx, value: Option<ValueId>) -> Option<String> {
-        let by = self.rules.sources[source.0 as usize].by.as_ref()?;
-        let value = value.and_then(|value| self.grants.name_of(value));
-        Some(format!("{}={}", by.name, value.as_deref().unwrap_or("?")))
-    }
-
-    /// Slots are free, but not for this priority.
-    pub(super) fn slots_set_aside(&self, priority: PriorityLevel) -> Gate {
-        Gate::SlotsSetAside { slots: self.rules.slots, for_priorities: self.set_aside_for_others(priority) }
-    }
-
-    fn set_aside_for_others(&self, priority: PriorityLevel) -> Vec<PriorityLevel> {
-        self.rules.reserve.shares().map(|(owner, _)| owner).filter(|owner| *owner != priority).collect()
-    }
-
-    fn within_share(&self, key: &ClassKey, now: Now) -> WithinShare {
-        let limiter = self.grants.limiter();
-        WithinShare {
-            of_value: key.ask.is_some_and(|ask| limiter.is_within_its_share_of_its_value(&ask, now.boot)),
-            of_all_values: key.ask.is_some_and(|ask| limiter.is_within_its_share(&ask, now.boot)),
-        }
-    }
-
     /// What a look at the classes begins with.
-    fn survey(&self, now: Now) -> Survey {
+    pub(super) fn survey(&self, now: Now) -> Survey {
         let mut survey = Survey {
             wake_at: None,
             waiting: Vec::new(),
@@ -633,52 +332,6 @@ impl Dispatcher {
         };
         self.claim_for_the_impatient(&mut survey, now);
         survey
-    }
-
-    /// Tasks that were passed for a full window claim what they wait for.
-    fn claim_for_the_impatient(&self, survey: &mut Survey, now: Now) {
-        for class in self.classes.families().flat_map(|(_, _, family)| family.passed()) {
-            let (key, of) = self.classes.class(class);
-            let (Some(source), Some(task)) = (key.source, of.out_of_patience(now.boot, &self.book)) else { continue };
-            if !self.is_refused_by_limits_alone(class, &survey.slots, &survey.at_work, now) {
-                continue;
-            }
-            let refusal = key.ask.and_then(|ask| self.grants.limiter().could_acquire(&ask, now.boot).err());
-            if matches!(refusal, Some(HoldOff::Never { .. })) {
-                continue;
-            }
-            let takers = refusal.map_or(Takers::OfSource, |refusal| Takers::of(&refusal, key.value));
-            let rank = self.rank_in(key, task, now);
-            survey.claims.claims.push(Claim { rank, priority: key.priority, source, takers, keeps: Keeps::Everybody, task });
-        }
-    }
-
-    /// Whatever keeps the first task of a class from starting is a limit, or somebody who ranks above it.
-    fn is_refused_by_limits_alone(&self, class: ClassIx, slots: &SlotsTaken, at_work: &[AtWork], now: Now) -> bool {
-        let (key, of) = self.classes.class(class);
-        let is_crowded_out = || {
-            let crowd = of.head().and_then(|head| self.crowd(key, &self.rank_in(key, head, now), at_work, now));
-            crowd.is_some_and(|crowd| crowd.is_over)
-        };
-        self.shut(key, now).is_none() && slots.has_one_for(key.priority) && !is_crowded_out()
-    }
-
-    /// Requests of running attempts that wait for a permit.
-    fn claims_of_waiters(&self, now: Now) -> Claims {
-        let claims = self.waiters.iter().filter_map(|(source, attempt)| {
-            let task = self.running.get(attempt)?.task;
-            let ask = self.ask_of_waiter(*attempt, *source, now)?;
-            let refusal = self.grants.limiter().could_acquire(&ask, now.boot).err();
-            let takers = refusal.map_or(Takers::Anybody, |refusal| Takers::of(&refusal, ask.value));
-            let keeps = if ask.kind == AskKind::Paced { Keeps::WhoIsSpaced } else { Keeps::WhoTakesPermits };
-            Some(Claim { rank: self.rank_of(task, now), priority: ask.priority, source: *source, takers, keeps, task })
-        });
-        Claims { claims: claims.collect() }
-    }
-
-    /// Who keeps a task of this rank from its permits.
-    pub(super) fn claimant(&self, key: &ClassKey, rank: &Rank, now: Now) -> Option<TaskSlot> {
-        self.survey(now).claims.against(rank, key, self.within_share(key, now)).map(|claim| claim.task)
     }
 
     fn all_ready(&self, gate: Gate) -> Vec<Waiting> {
@@ -752,89 +405,6 @@ impl Dispatcher {
     pub fn moment(&self, now: Now) -> Moment {
         Moment::of(self.grants.boot_id(), now)
     }
-
-    /// Everything better that a limit kept from starting, and that needs more permits, was passed by this start.
-    fn mark_passed(&mut self, key: &ClassKey, rank: &Rank, now: Now) {
-        let needs_more = |of: &ClassKey| of.ask.is_some() && permits(of) > permits(key) && (of.source == key.source || key.ask.is_some());
-        let families = self.classes.families().filter(|(_, of, _)| needs_more(of));
-        let mut passed = Vec::new();
-        for (_, of, family) in families {
-            passed.extend(self.refused_of(of, family, key, now));
-        }
-        if passed.is_empty() {
-            return;
-        }
-        let (slots, at_work, share) = (self.slots_taken(), self.at_work(now), self.within_share(key, now));
-        for class in passed {
-            let (of, _) = self.classes.class(class);
-            let (of, Some(source), Some(ask)) = (*of, of.source, of.ask) else { continue };
-            let Err(refusal) = self.grants.limiter().could_acquire(&ask, now.boot) else { continue };
-            let takes = Takers::of(&refusal, of.value).include(key, share, (source, of.priority));
-            if !takes || !self.is_refused_by_limits_alone(class, &slots, &at_work, now) {
-                continue;
-            }
-            let Some(window) = self.grants.limiter().shortest_refusing_window(&ask, now.boot) else { continue };
-            let (factors, weights) = (self.factors(&of), &self.weights);
-            let score = |detected_at| weights.score(factors, detected_at, now.wall).total;
-            self.classes.pass(class, now.boot + window, rank, score, &self.book);
-        }
-    }
-
-    /// Classes of a family that something else than the limits of other values may refuse.
-    fn refused_of(&self, of: &ClassKey, family: &Family, starts: &ClassKey, now: Now) -> Vec<ClassIx> {
-        let of_all_values = of.ask.is_some_and(|ask| self.grants.limiter().refusal_of_any_value(&ask, now.boot).is_some());
-        match of_all_values {
-            true => family.classes().collect(),
-            false if of.source == starts.source => self.classes.find(&of.of_value(starts.value)).into_iter().collect(),
-            false => Vec::new(),
-        }
-    }
-}
-
-/// Who holds the slots.
-pub(super) struct SlotsTaken {
-    slots: u32,
-    reserve: Reserve,
-    taken: Taken,
-}
-
-/// How many attempts are under way, by priority. Each pick asks, so it is counted as they come and go: an engine may have
-/// thousands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Taken {
-    /// Low first.
-    collecting: [u32; PriorityLevel::ALL.len()],
-    /// Those that only deliver, too.
-    under_way: [u32; PriorityLevel::ALL.len()],
-}
-
-impl Taken {
-    pub(super) fn begins(&mut self, priority: PriorityLevel) {
-        self.under_way[priority as usize] += 1;
-        self.collecting[priority as usize] += 1;
-    }
-
-    pub(super) fn delivers(&mut self, priority: PriorityLevel) {
-        self.collecting[priority as usize] -= 1;
-    }
-
-    /// `stage`: what it was at until then.
-    pub(super) fn ends(&mut self, priority: PriorityLevel, stage: Stage) {
-        self.under_way[priority as usize] -= 1;
-        self.collecting[priority as usize] -= u32::from(stage == Stage::Collecting);
-    }
-
-    fn collecting(&self) -> u32 {
-        self.collecting.iter().sum()
-    }
-}
-
-impl SlotsTaken {
-    /// A slot to collect in, and room for what comes of it; what is set aside for other priorities apart.
-    pub(super) fn has_one_for(&self, priority: PriorityLevel) -> bool {
-        self.reserve.has_free_slot(priority, self.slots, |of| self.taken.collecting[of as usize])
-            && self.reserve.has_free_slot(priority, 2 * self.slots, |of| self.taken.under_way[of as usize])
-    }
 }
 
 /// What becomes of the first task of a class.
@@ -848,12 +418,12 @@ enum Look {
 }
 
 /// What a pick has learned so far, the best classes first.
-struct Survey {
+pub(super) struct Survey {
     wake_at: Option<Boottime>,
     waiting: Vec<Waiting>,
-    slots: SlotsTaken,
-    claims: Claims,
-    at_work: Vec<AtWork>,
+    pub(super) slots: SlotsTaken,
+    pub(super) claims: Claims,
+    pub(super) at_work: Vec<AtWork>,
     found: Found,
 }
 
@@ -874,25 +444,6 @@ impl Survey {
     fn wakes_at(&mut self, at: Option<Boottime>) {
         self.wake_at = self.wake_at.into_iter().chain(at).min();
     }
-}
-
-/// What refuses, as the config says it: `per_minute: 60`.
-pub(super) fn limit_words(refusal: &HoldOff) -> String {
-    let because = refusal.because();
-    match because.window() {
-        Some(window) => format!("{}: {}", window.key(), window.requests),
-        None => because.word().to_owned(),
-    }
-}
-
-/// The next probe (`None`: it is under way), and why the breaker is open; `None`: something may start.
-pub(super) fn open(breaker: &Breaker, now: Now) -> Option<(Option<Boottime>, &Trip)> {
-    let until = match breaker.gate(now.boot) {
-        breaker::Gate::ShutUntil(until) => Some(until),
-        breaker::Gate::Probing => None,
-        breaker::Gate::Open | breaker::Gate::Probe => return None,
-    };
-    Some((until, breaker.trip_now()?))
 }
 
 pub(super) fn permits(key: &ClassKey) -> u32 {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::book::{GapSlot, Phase};
 use super::classes::{ClassKey, CollectorIx, TaskSlot};
-use super::pick::{Choice, limit_words, permits};
+use super::pick::{Choice, permits};
 use super::score::Rank;
+use super::shut::limit_words;
 use super::{
     CollectorFigures, Dispatcher, Gate, Prospect, Running, Score, SourceFigures, StateCounts, ValueFigures, ValuesFigures, WindowFigures,
 };

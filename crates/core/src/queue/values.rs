@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::attempt::told;
 use super::classes::{ClassKey, TaskSlot};
 use super::dispatcher::{SourceMark, mark_of, value_in};
-use super::pick::open;
+use super::shut::open;
 use super::{Dispatcher, Gate};
 use crate::ids::{AttemptId, ValueId};
 use crate::limits::SourceIx;
