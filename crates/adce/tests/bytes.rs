@@ -3,24 +3,18 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use support::listener::on_each_connection;
 use support::place::Place;
 
 const BODY: usize = 400_000;
 
 /// Answers everything with so many bytes, as fast as they are taken.
 fn upstream() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("bound");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || answer_all(&stream));
-        }
-    });
-    address
+    on_each_connection(answer_all)
 }
 
 fn answer_all(mut stream: &TcpStream) {

@@ -3,26 +3,20 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
+use support::listener::on_each_connection;
 use support::place::Place;
 
 const BODY: &str = "the same as ever";
 
 /// Has one thing, and says so to whoever has it already, or that it has not changed another one, below `/odd/`; what it was asked: the path, and whether for news alone.
 fn upstream() -> (SocketAddr, Arc<Mutex<Vec<(String, bool)>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (address, asked) = (listener.local_addr().expect("bound"), Arc::new(Mutex::new(Vec::new())));
+    let asked = Arc::new(Mutex::new(Vec::new()));
     let told = asked.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let told = told.clone();
-            std::thread::spawn(move || answer_all(&stream, &told));
-        }
-    });
-    (address, asked)
+    (on_each_connection(move |stream| answer_all(stream, &told)), asked)
 }
 
 fn answer_all(mut stream: &TcpStream, told: &Mutex<Vec<(String, bool)>>) {

@@ -4,27 +4,21 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
+use support::listener::on_each_connection;
 use support::place::{Place, said, wait_for};
 
 const BODY: &str = "0123456789";
 
 /// Answers everything with ten bytes, and the first request for `/later` with 429.
 fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (address, requests) = (listener.local_addr().expect("bound"), Arc::new(AtomicU64::new(0)));
-    let (counted, laters) = (requests.clone(), Arc::new(AtomicU64::new(0)));
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (counted, laters) = (counted.clone(), laters.clone());
-            std::thread::spawn(move || answer_all(&stream, &counted, &laters));
-        }
-    });
-    (address, requests)
+    let requests = Arc::new(AtomicU64::new(0));
+    let (counted, laters) = (requests.clone(), AtomicU64::new(0));
+    (on_each_connection(move |stream| answer_all(stream, &counted, &laters)), requests)
 }
 
 fn answer_all(mut stream: &TcpStream, requests: &AtomicU64, laters: &AtomicU64) {

@@ -6,6 +6,7 @@ pub mod bucket;
 #[path = "../../../gateway/tests/support/certified.rs"]
 pub mod certified;
 pub mod killed;
+pub mod listener;
 pub mod nba;
 pub mod place;
 pub mod tools;
