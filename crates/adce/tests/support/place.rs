@@ -1,7 +1,10 @@
 //! A folder with a config and a lake, and the real binary run in it.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+
+use nix::sys::signal::{self, SigHandler, Signal};
 
 pub struct Place {
     folder: tempfile::TempDir,
@@ -71,6 +74,9 @@ impl Place {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_adce"));
         command.args(args).current_dir(self.folder.path()).env("NO_COLOR", "1");
+        // A shell's background ignores it, and so does whoever is started there.
+        // SAFETY: between fork and exec it makes one system call, and no handler of ours stays.
+        unsafe { command.pre_exec(|| Ok(signal::signal(Signal::SIGINT, SigHandler::SigDfl).map(drop)?)) };
         command
     }
 
