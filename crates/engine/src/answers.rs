@@ -137,6 +137,7 @@ impl Engine {
     }
 
     pub(crate) fn snapshot(&mut self, now: Now, phase: Phase) -> Snapshot {
+        self.cycle.renew_figures();
         let counts = self.dispatcher.counts(now);
         let known = counts.queued + counts.running + counts.waiting + counts.held + counts.exhausted;
         let datasets = self.dataset_lines();
@@ -177,16 +178,13 @@ impl Engine {
     }
 
     fn dataset_lines(&self) -> Vec<DatasetLine> {
-        let lines = self.cycle.figures.datasets.iter().map(|dataset| {
-            let (filled, absent) = self.figures.since_cycle.get(&dataset.name).copied().unwrap_or_default();
-            DatasetLine {
-                name: dataset.name.clone(),
-                expected: dataset.counts.expected(),
-                present: dataset.counts.present + filled,
-                absent: dataset.counts.absent + absent,
-                not_due: dataset.counts.not_due,
-                open: dataset.counts.gaps().saturating_sub(filled + absent),
-            }
+        let lines = self.cycle.figures.datasets.iter().map(|dataset| DatasetLine {
+            name: dataset.name.clone(),
+            expected: dataset.counts.expected(),
+            present: dataset.counts.present,
+            absent: dataset.counts.absent,
+            not_due: dataset.counts.not_due,
+            open: dataset.counts.gaps(),
         });
         lines.collect()
     }

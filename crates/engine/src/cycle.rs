@@ -1,8 +1,7 @@
 //! One full look: expand what should exist, list what does, compare, and hand the difference to the queue.
 //!
 //! `look` only reads and is what `plan` uses too; `take_in` is where a running engine believes it, unless it is a
-//! surprise. Between two looks `renew` judges the last one again when an item falls due or grows stale, so that a run
-//! need not wait for the next cycle to see it.
+//! surprise. What changes between two looks is in `between`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,12 +17,11 @@ use adce_core::ports::{Clock, Lake, LakeError};
 use adce_core::queue::GapNews;
 use adce_core::record::{Change, ItemRecord};
 use adce_core::spec::Spec;
-use adce_core::time::{Boottime, Now, Timestamp};
+use adce_core::time::{Now, Timestamp};
 use futures::{FutureExt, StreamExt};
 
 use crate::attempt::Ports;
 use crate::engine::{Engine, EngineError};
-use crate::looking::CycleState;
 use crate::selected::selection;
 use crate::snapshot::Notice;
 use crate::takeover::{Left, look_at};
@@ -52,10 +50,6 @@ pub struct CycleFigures {
     pub not_listed: Vec<(String, String)>,
     pub surprises: Vec<String>,
 }
-
-/// Judging what is known once more takes at most one part in so many of the loop's time, however many items fall due one
-/// after the other.
-const RENEWING_SHARE: u32 = 20;
 
 pub(crate) struct Observed {
     pub look: Result<Look, EngineError>,
@@ -149,9 +143,10 @@ impl Engine {
         }
         self.settle_doubts(observed.left, &expected, &mut inventory, now);
         let open = self.open_gaps();
+        let as_of = self.cycle.judging_time(now);
         let evidence = self.evidence(&expected, &inventory, &open);
-        let coverage = Coverage::of(&evidence, now.wall).map_err(EngineError::Config)?;
-        let diff = coverage::gaps(&evidence, &coverage, now.wall);
+        let mut coverage = Coverage::of(&evidence, as_of).map_err(EngineError::Config)?;
+        let diff = coverage::gaps(&evidence, &coverage, as_of);
         let picture = Picture::of(&evidence, &coverage, &diff, began);
         let policy = &self.spec.engine.surprise;
         let surprises = coverage::surprises(self.accepted.as_ref(), &picture, policy);
@@ -167,10 +162,9 @@ impl Engine {
             ..CycleFigures::default()
         };
         self.cycle.figures = figures.of(&coverage);
-        self.cycle.expected = expected;
-        self.cycle.inventory = Some(inventory);
-        self.cycle.coverage = Some(coverage);
-        self.figures.since_cycle.clear();
+        // The queue has them.
+        coverage.forget_gap_items();
+        self.cycle.looked(expected, inventory, coverage, as_of);
         for (prefix, error) in &self.cycle.figures.not_listed {
             self.notice(Notice::NotListed { prefix: prefix.clone(), error: error.clone() });
         }
@@ -205,7 +199,7 @@ impl Engine {
     }
 
     /// Hands to the queue what opened, changed and closed.
-    fn take_up(&mut self, diff: GapDiff, now: Now) -> Result<Vec<Change>, EngineError> {
+    pub(crate) fn take_up(&mut self, diff: GapDiff, now: Now) -> Result<Vec<Change>, EngineError> {
         let selection = self.options.select.as_deref().map(|select| selection(select, &self.cycle.expected)).transpose()?;
         let mut changes = Vec::new();
         for gap in &diff.opened {
@@ -260,7 +254,7 @@ impl Engine {
     }
 
     /// What coverage is judged by.
-    fn evidence<'a>(&'a self, expected: &'a Expected, inventory: &'a Inventory, open: &'a HashMap<ItemId, Gap>) -> Evidence<'a> {
+    pub(crate) fn evidence<'a>(&'a self, expected: &'a Expected, inventory: &'a Inventory, open: &'a HashMap<ItemId, Gap>) -> Evidence<'a> {
         Evidence { spec: &self.spec, expected, inventory, records: &self.items, open, accepted: self.accepted.as_ref() }
     }
 
@@ -270,50 +264,11 @@ impl Engine {
         open.extend(self.dispatcher.gaps().into_iter().map(|gap| (gap.item(), gap)));
         open
     }
-
-    /// When time alone gives some item another state: it falls due, grows stale, or an absence is asked for again.
-    /// `None`: never, or a whole look must come first.
-    pub(crate) fn renews_at(&self, now: Now) -> Option<Boottime> {
-        let stands = self.cycle.inventory.is_some() && self.held.is_none();
-        let changes_at = self.cycle.coverage.as_ref().filter(|_| stands)?.changes_at?;
-        Some(now.boot_at(changes_at).max(self.cycle.renews_not_before))
-    }
-
-    /// Judges the last look once more, as of now, with everything that attempts put in place since. Nothing is listed, no
-    /// table is read, and there is nothing to be surprised at: only time has passed.
-    pub(crate) fn renew(&mut self, now: Now) -> Result<(), EngineError> {
-        let Some(inventory) = self.cycle.inventory.take() else { return Ok(()) };
-        let (expected, open) = (self.cycle.expected.clone(), self.open_gaps());
-        let evidence = self.evidence(&expected, &inventory, &open);
-        let judged = Coverage::of(&evidence, now.wall).map(|coverage| (coverage::gaps(&evidence, &coverage, now.wall), coverage));
-        self.cycle.inventory = Some(inventory);
-        let (diff, coverage) = judged.map_err(EngineError::Config)?;
-        self.cycle.figures = self.cycle.figures.of(&coverage);
-        self.cycle.coverage = Some(coverage);
-        self.figures.since_cycle.clear();
-        let changes = self.take_up(diff, now)?;
-        self.ledger.record(changes);
-        let judged = self.now().boot;
-        self.cycle.renews_not_before = judged + judged.since(now.boot) * RENEWING_SHARE;
-        Ok(())
-    }
-}
-
-impl CycleState {
-    /// An attempt saw this object at its key, later than any listing that has ended or is under way.
-    pub(crate) fn saw(&mut self, object: Object) {
-        if let (Some(inventory), Some(item)) = (&mut self.inventory, self.expected.find(&object.key)) {
-            inventory.saw(item, Some(&object));
-        }
-        if self.under_way {
-            self.landed.insert(object.key.clone(), object);
-        }
-    }
 }
 
 impl CycleFigures {
     /// Of the same look, judged at another time.
-    fn of(&self, coverage: &Coverage) -> CycleFigures {
+    pub(crate) fn of(&self, coverage: &Coverage) -> CycleFigures {
         CycleFigures {
             datasets: coverage.datasets.clone(),
             counts: coverage.counts(),

@@ -264,6 +264,7 @@ impl Engine {
 
     /// After what has happened, before the next decision.
     fn follow_up(&mut self) {
+        self.judge_touched();
         self.grant_what_can();
         self.give_up_what_only_waits();
         if let Some(error) = self.ledger.failure() {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use adce_core::gap::{Gap, Outcome};
+use adce_core::gap::{Outcome};
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, Progress, Settlement};
 use adce_core::queue::{Charge, Paid, Start};
@@ -34,8 +34,6 @@ pub(crate) struct Figures {
     /// Of those that started for the first time.
     pub longest_wait: Duration,
     pub started: Now,
-    /// Present, absent and open items change between cycles; by dataset: filled, absent.
-    pub since_cycle: HashMap<String, (u64, u64)>,
     running: IndexMap<AttemptId, Underway>,
     /// By collector and host.
     uncovered: IndexMap<(String, String), Uncovered>,
@@ -128,7 +126,6 @@ impl Figures {
             recent: VecDeque::new(),
             longest_wait: Duration::ZERO,
             started: now,
-            since_cycle: HashMap::new(),
             running: IndexMap::new(),
             uncovered: IndexMap::new(),
             guests: GuestBook::default(),
@@ -213,16 +210,13 @@ impl Figures {
         }
     }
 
-    pub fn outcome(&mut self, gap: &Gap, outcome: &Outcome, now: Now) {
-        let since_cycle = self.since_cycle.entry(gap.dataset.clone()).or_default();
+    pub fn outcome(&mut self, outcome: &Outcome, now: Now) {
         match outcome {
             Outcome::Done { .. } | Outcome::Unchanged => {
                 self.totals.filled += 1;
-                since_cycle.0 += 1;
             }
             Outcome::Absent => {
                 self.totals.absent += 1;
-                since_cycle.1 += 1;
             }
             Outcome::Failed(_) | Outcome::Split => return,
         }

@@ -90,7 +90,7 @@ impl Engine {
         for gap in absent {
             let closed = |change: &Change| matches!(change, Change::CloseGap { gap: closed, why: Closed::Absent, .. } if *closed == gap.id);
             if changes.iter().any(closed) {
-                self.figures.outcome(gap, &Outcome::Absent, now);
+                self.figures.outcome(&Outcome::Absent, now);
                 self.notice(Notice::Absent { key: gap.key.clone() });
             }
         }
@@ -115,7 +115,7 @@ impl Engine {
         for (gap, outcome) in outcomes {
             let Some(gap) = self.dispatcher.gap(*gap) else { continue };
             if *outcome != Outcome::Absent {
-                self.figures.outcome(&gap, outcome, now);
+                self.figures.outcome(outcome, now);
             }
             match outcome {
                 Outcome::Done { etag, size, last_modified } => {
@@ -123,8 +123,12 @@ impl Engine {
                     self.cycle.saw(object);
                     self.notice(Notice::Filled { key: gap.key, bytes: *size });
                 }
-                Outcome::Unchanged => self.notice(Notice::Unchanged { key: gap.key }),
-                Outcome::Absent | Outcome::Split | Outcome::Failed(_) => {}
+                Outcome::Unchanged => {
+                    self.touch(&gap.key);
+                    self.notice(Notice::Unchanged { key: gap.key });
+                }
+                Outcome::Absent => self.touch(&gap.key),
+                Outcome::Split | Outcome::Failed(_) => {}
             }
         }
     }

@@ -1,7 +1,7 @@
 //! When to look at the lake, and what the loop does with what a look found.
 //!
-//! A look runs beside the loop and reports back; between two looks the last one is judged again when time alone changes
-//! something. What a look means for the gaps is in `cycle`.
+//! A look runs beside the loop and reports back. What it means for the gaps is in `cycle`, and what changes until the next one in
+//! `between`.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -13,6 +13,7 @@ use adce_core::object::Object;
 use adce_core::time::{Boottime, Now};
 use futures::FutureExt;
 
+use crate::between::Between;
 use crate::cycle::{CycleFigures, Observed};
 use crate::engine::{Consent, Engine};
 use crate::inbox::Message;
@@ -33,8 +34,7 @@ pub(crate) struct CycleState {
     pub unbelieved: Vec<Gap>,
     /// What the last look saw, and attempts put in place since.
     pub inventory: Option<Inventory>,
-    /// Looking at the same once more may not take all of the loop's time.
-    pub renews_not_before: Boottime,
+    pub between: Between,
     pub began: Boottime,
     /// Objects that attempts put in place since the cycle under way began: later than what its listing saw.
     pub landed: HashMap<String, Object>,
@@ -80,21 +80,6 @@ impl Engine {
         if self.cycle.done == 1 {
             self.ask_before_many();
         }
-    }
-
-    /// Between two cycles items fall due and grow stale.
-    pub(crate) fn renew_if_due(&mut self) {
-        let now = self.now();
-        if self.next_renewal(now).is_some_and(|at| at <= now.boot)
-            && let Err(error) = self.renew(now)
-        {
-            self.notice(Notice::LookFailed(error.to_string()));
-        }
-    }
-
-    pub(crate) fn next_renewal(&self, now: Now) -> Option<Boottime> {
-        let is_over = self.closing || self.interrupted.is_some() || self.failed.is_some();
-        if is_over { None } else { self.renews_at(now) }
     }
 
     /// So many gaps for the first time may be a slip in the config: a person is asked, logs are told.

@@ -47,9 +47,14 @@ impl GapDiff {
 
 /// Compares `coverage` with the gaps that are open in the evidence it was worked out from.
 pub fn gaps(evidence: &Evidence<'_>, coverage: &Coverage, now: Timestamp) -> GapDiff {
+    difference(evidence, coverage, coverage.gap_items(), now)
+}
+
+/// The same for those items alone whose open gaps are in the evidence: `items` are the gaps among them.
+pub(super) fn difference(evidence: &Evidence<'_>, coverage: &Coverage, items: &[GapItem], now: Timestamp) -> GapDiff {
     let mut diff = GapDiff::default();
     let mut met = HashSet::with_capacity(evidence.open.len());
-    for item in coverage.gap_items() {
+    for item in items {
         let id = evidence.expected.id(item.item);
         let before = evidence.open.get(&id);
         met.extend(before.map(|_| id));

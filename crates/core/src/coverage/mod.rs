@@ -20,6 +20,7 @@ mod surprise;
 mod table;
 mod tally;
 mod texts;
+mod timers;
 mod values;
 mod writer;
 
@@ -34,3 +35,4 @@ pub use state::{Due, EtagDigest, Facts, Found, Fresh, Sight, changes_at, reason_
 pub use surprise::{Surprise, Verdict, judge, surprises};
 pub use table::{TableError, TableFile, TableFiles, check_columns, header};
 pub use tally::{Counts, Coverage, DatasetCoverage, Evidence, GapItem, NextDue};
+pub use timers::judging_time;

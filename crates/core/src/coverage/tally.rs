@@ -14,10 +14,12 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 
 use super::expected::{Expected, ItemIx, ItemScope};
+use super::gaps::{GapDiff, difference};
 use super::inventory::{Completeness, Inventory};
 use super::picture::Picture;
 use super::sketch::Sketch;
 use super::state::{Due, Facts, Fresh, Sight, changes_at, reason_of, state_of};
+use super::timers::Timers;
 use crate::figures::grouped;
 use crate::gap::{Gap, ItemState, Reason};
 use crate::ids::ItemId;
@@ -83,8 +85,8 @@ impl Counts {
         }
     }
 
-    fn add(&mut self, state: ItemState) {
-        *match state {
+    fn of(&mut self, state: ItemState) -> &mut u64 {
+        match state {
             ItemState::Present => &mut self.present,
             ItemState::Missing => &mut self.missing,
             ItemState::Stale => &mut self.stale,
@@ -94,7 +96,7 @@ impl Counts {
             ItemState::NotDue => &mut self.not_due,
             ItemState::Expired => &mut self.expired,
             ItemState::Unknown => &mut self.unknown,
-        } += 1;
+        }
     }
 }
 
@@ -155,38 +157,93 @@ pub struct Coverage {
     pub datasets: Vec<DatasetCoverage>,
     states: Vec<ItemState>,
     gaps: Vec<GapItem>,
-    /// When time alone will give some item another state.
-    pub changes_at: Option<Timestamp>,
+    /// When time alone will give items another state.
+    pub(super) timers: Timers,
 }
 
 impl Coverage {
     /// Every item's state, or each rule that has no answer for some item (with the row that is to blame).
     pub fn of(evidence: &Evidence<'_>, now: Timestamp) -> Result<Coverage, Vec<Problem>> {
-        let mut tally = Tally {
-            evidence,
-            now,
-            states: Vec::with_capacity(evidence.expected.len()),
-            gaps: Vec::new(),
-            changes_at: None,
-            before: Before::default(),
-            min_size: 1,
-            problems: Problems::default(),
-        };
+        let mut tally = Tally { states: Vec::with_capacity(evidence.expected.len()), ..Tally::new(evidence, now) };
         let datasets: Vec<_> = (0..evidence.expected.datasets().len()).map(|dataset| tally.dataset(dataset)).collect();
-        let Tally { states, gaps, changes_at, problems, .. } = tally;
+        let Tally { states, gaps, timers, problems, .. } = tally;
         match problems.all.is_empty() {
-            true => Ok(Coverage { at: now, datasets, states, gaps, changes_at }),
+            true => Ok(Coverage { at: now, datasets, states, gaps, timers: Timers::of(timers) }),
             false => Err(problems.into_list()),
         }
+    }
+
+    /// Judges these items once more: something newer is known of them, or time has changed them. All others stay as they are.
+    /// What that means for the gaps; `evidence` needs the open gaps of these items alone.
+    ///
+    /// Of an item that nobody has seen in a listing that failed nothing new is known, unless it has fallen due.
+    pub fn judge_again(&mut self, evidence: &Evidence<'_>, mut items: Vec<ItemIx>, now: Timestamp) -> Result<GapDiff, Vec<Problem>> {
+        items.sort_unstable();
+        items.dedup();
+        let mut tally = Tally::new(evidence, now);
+        let mut judged: Vec<(ItemIx, ItemState)> = Vec::with_capacity(items.len());
+        for item in items {
+            let before = self.state(item);
+            let state = tally.alone(item);
+            let is_unseen = evidence.inventory.sight(item) == Sight::NotSeen && before != ItemState::NotDue;
+            judged.push((item, if is_unseen { before } else { state }));
+        }
+        let Tally { gaps, timers, problems, .. } = tally;
+        if !problems.all.is_empty() {
+            return Err(problems.into_list());
+        }
+        self.timers.set(timers);
+        let mut dues_passed = vec![false; self.datasets.len()];
+        for (item, state) in judged {
+            let dataset = evidence.expected.dataset_of(item);
+            let before = std::mem::replace(&mut self.states[item.0 as usize], state);
+            let counts = &mut self.datasets[dataset].counts;
+            *counts.of(before) -= 1;
+            *counts.of(state) += 1;
+            dues_passed[dataset] |= (before == ItemState::NotDue) != (state == ItemState::NotDue);
+        }
+        for (dataset, _) in dues_passed.iter().enumerate().filter(|(_, passed)| **passed) {
+            self.datasets[dataset].next_due = self.next_due(evidence, dataset, now);
+        }
+        let gaps: Vec<GapItem> = gaps.into_iter().filter(|gap| reason_of(self.state(gap.item)) == Some(gap.reason)).collect();
+        Ok(difference(evidence, self, &gaps, now))
+    }
+
+    /// Every item that is to fall due has a timer.
+    fn next_due(&self, evidence: &Evidence<'_>, dataset: usize, now: Timestamp) -> Option<NextDue> {
+        let mut tally = Tally::new(evidence, now);
+        let of = &evidence.spec.datasets[evidence.expected.datasets()[dataset].name()];
+        let mut waiting: Vec<ItemIx> = self.timers.items().filter(|item| self.state(*item) == ItemState::NotDue).collect();
+        waiting.retain(|item| evidence.expected.dataset_of(*item) == dataset);
+        waiting.sort_unstable();
+        waiting.dedup();
+        let mut next_due = EarliestDay::default();
+        waiting.into_iter().filter_map(|item| tally.due(of, item).instant()).for_each(|due| next_due.add(due));
+        next_due.found
+    }
+
+    /// When time alone will give some item another state.
+    pub fn changes_at(&self) -> Option<Timestamp> {
+        self.timers.next()
+    }
+
+    /// Items that time has changed by now; to be judged again.
+    pub fn changed_by_time(&mut self, now: Timestamp) -> Vec<ItemIx> {
+        self.timers.fired(now)
     }
 
     pub fn state(&self, item: ItemIx) -> ItemState {
         self.states.get(item.0 as usize).copied().unwrap_or(ItemState::Unknown)
     }
 
-    /// In the order of the items.
+    /// Of the look at all items, in their order; what was judged again since is not among them.
     pub fn gap_items(&self) -> &[GapItem] {
         &self.gaps
+    }
+
+    /// A million of them are 32 MB.
+    pub fn forget_gap_items(&mut self) {
+        self.gaps = Vec::new();
     }
 
     pub fn dataset(&self, name: &str) -> Option<&DatasetCoverage> {
@@ -219,7 +276,8 @@ struct Tally<'a> {
     now: Timestamp,
     states: Vec<ItemState>,
     gaps: Vec<GapItem>,
-    changes_at: Option<Timestamp>,
+    /// In microseconds.
+    timers: Vec<(i64, ItemIx)>,
     /// Of the dataset whose turn it is.
     before: Before<'a>,
     min_size: u64,
@@ -227,6 +285,30 @@ struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
+    fn new(evidence: &'a Evidence<'a>, now: Timestamp) -> Self {
+        Tally {
+            evidence,
+            now,
+            states: Vec::new(),
+            gaps: Vec::new(),
+            timers: Vec::new(),
+            before: Before::default(),
+            min_size: 1,
+            problems: Problems::default(),
+        }
+    }
+
+    /// One item, whatever its neighbours are.
+    fn alone(&mut self, item: ItemIx) -> ItemState {
+        let Evidence { spec, expected, inventory, accepted, .. } = *self.evidence;
+        let at = expected.dataset_of(item);
+        let dataset = &spec.datasets[expected.datasets()[at].name()];
+        self.before = Before::of(dataset, inventory.completeness(at), accepted);
+        self.min_size = spec.least_bytes(dataset);
+        let due = self.due(dataset, item);
+        self.item(dataset, item, due)
+    }
+
     fn dataset(&mut self, at: usize) -> DatasetCoverage {
         let Evidence { spec, expected, inventory, accepted, .. } = *self.evidence;
         let of = &expected.datasets()[at];
@@ -244,7 +326,7 @@ impl<'a> Tally<'a> {
             if let (ItemState::NotDue, Some(due)) = (state, due.instant()) {
                 next_due.add(due);
             }
-            counts.add(state);
+            *counts.of(state) += 1;
             self.states.push(state);
         }
         self.forget_what_changed(&mut counts);
@@ -288,9 +370,7 @@ impl<'a> Tally<'a> {
         let known_absent = expected.known_absent(item).is_some();
         let facts = Facts { due, fresh, min_size: self.min_size, sight, record, known_absent, fingerprint: dataset.fingerprint };
         let state = state_of(&facts, self.now);
-        if let Some(at) = changes_at(&facts, self.now) {
-            self.changes_at = Some(self.changes_at.map_or(at, |earlier| earlier.min(at)));
-        }
+        self.timers.extend(changes_at(&facts, self.now).map(|at| (micros_after(at), item)));
         let state = match (state, id) {
             (ItemState::NotDue, _) | (_, None) => state,
             (ItemState::Unknown, Some(id)) => match self.before.state(item, id, gap, &facts) {
@@ -368,6 +448,11 @@ impl<'a> Tally<'a> {
     fn scope(&self, item: ItemIx, due: Option<Timestamp>) -> ItemScope<'a> {
         self.evidence.expected.scope(item, self.now).with_due(due)
     }
+}
+
+/// The first whole microsecond at or after it.
+fn micros_after(at: Timestamp) -> i64 {
+    at.as_microsecond() + i64::from(at.subsec_nanosecond() % 1_000 > 0)
 }
 
 /// An attempt may have changed the object of this gap, and nobody could look: a listing alone does not tell whether it

@@ -10,8 +10,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use adce_core::coverage::{self, Coverage, Picture, Verdict};
 use adce_core::gap::{Gap, ItemState, Progress};
 use adce_core::ids::ItemId;
+use adce_core::object::Object;
 use adce_core::record::{Closed, ItemRecord};
 use adce_core::spec::PriorityLevel;
+use proptest::collection::vec;
 use proptest::prelude::*;
 use world::{NOW, World, at};
 
@@ -110,6 +112,67 @@ proptest! {
             let unseen = world.listing_failed(key) && !world.was_shown(key);
             prop_assert!(!unseen || *why == Closed::NotExpected, "`{key}` closed as {why:?}, and nobody saw it");
         }
+    }
+
+    #[test]
+    fn what_is_judged_again_is_as_if_all_were(world in world::any(), later in 0i64..500_000, news in vec((any::<u16>(), any::<bool>()), 0..6)) {
+        let (open, records) = (world.open_gaps(), world.records());
+        let (spec, now) = (world.spec(), at(NOW + later));
+        let expected = coverage::expand(&spec, &world.tables(), at(NOW)).expect("a world without mistakes");
+        let mut inventory = world.observe(&expected, &spec);
+        let accepted = world.accepted();
+        let key_of = |item| {
+            let mut key = String::new();
+            expected.key(item, &mut key);
+            key
+        };
+        let evidence = coverage::Evidence { spec: &spec, expected: &expected, inventory: &inventory, records: &records, open: &open, accepted: Some(&accepted) };
+        let mut coverage = Coverage::of(&evidence, at(NOW)).expect("no rule without an answer");
+        let mut still_open = open.clone();
+        let first = coverage::gaps(&evidence, &coverage, at(NOW));
+        first.apply_to(&mut still_open);
+        let mut records = records.clone();
+        remember_episodes(&first, &mut records);
+        // Somebody saw some objects come and go, and time has passed.
+        let mut touched = Vec::new();
+        for (which, is_there) in news.iter().filter(|_| !expected.is_empty()) {
+            let item = coverage::ItemIx(u32::from(*which) % expected.len() as u32);
+            let object = Object { key: key_of(item), size: 5, last_modified: now, etag: "seen".into() };
+            inventory.saw(item, is_there.then_some(&object));
+            touched.push(item);
+        }
+        touched.extend(coverage.changed_by_time(now));
+        let evidence = coverage::Evidence { spec: &spec, expected: &expected, inventory: &inventory, records: &records, open: &still_open, accepted: Some(&accepted) };
+        let whole = Coverage::of(&evidence, now).expect("no rule without an answer");
+        let all = coverage::gaps(&evidence, &whole, now);
+        let of_these: HashMap<ItemId, Gap> = touched.iter().filter_map(|item| still_open.get_key_value(&expected.id(*item))).map(|(id, gap)| (*id, gap.clone())).collect();
+        let alone = coverage::Evidence { open: &of_these, ..evidence };
+        let diff = coverage.judge_again(&alone, touched.clone(), now).expect("no rule without an answer");
+        let unseen = |item| inventory.sight(item) == coverage::Sight::NotSeen;
+        let mut counts = BTreeMap::new();
+        for item in expected.items() {
+            let state = coverage.state(item);
+            *counts.entry((expected.dataset_of(item), format!("{state:?}"))).or_insert(0u64) += 1;
+            prop_assert!(unseen(item) || state == whole.state(item), "`{}` is {:?}, not {:?}", key_of(item), state, whole.state(item));
+        }
+        for (at, (dataset, of_whole)) in coverage.datasets.iter().zip(&whole.datasets).enumerate() {
+            let of = |state: &str| counts.get(&(at, state.to_owned())).copied().unwrap_or(0);
+            prop_assert_eq!(
+                (dataset.counts.present, dataset.counts.missing, dataset.counts.stale, dataset.counts.undersized, dataset.counts.suspect),
+                (of("Present"), of("Missing"), of("Stale"), of("Undersized"), of("Suspect"))
+            );
+            prop_assert_eq!(
+                (dataset.counts.absent, dataset.counts.not_due, dataset.counts.unknown),
+                (of("Absent"), of("NotDue"), of("Unknown"))
+            );
+            prop_assert_eq!(dataset.next_due, of_whole.next_due);
+        }
+        let seen = |id: &ItemId| expected.items().any(|item| expected.id(item) == *id && !unseen(item));
+        let told = |diff: &coverage::GapDiff| -> HashSet<ItemId> { diff.opened.iter().map(Gap::item).filter(seen).collect() };
+        prop_assert_eq!(told(&diff), told(&all));
+        let closed = |diff: &coverage::GapDiff| -> HashMap<ItemId, Closed> { diff.closed.iter().map(|(gap, why)| (gap.item, *why)).filter(|(id, _)| seen(id)).collect() };
+        prop_assert_eq!(closed(&diff), closed(&all));
+        prop_assert!(whole.changes_at().is_none_or(|at| coverage.changes_at().is_some_and(|first| first <= at)));
     }
 
     #[test]
