@@ -5,6 +5,7 @@
 //! day in a second, and what makes each rule testable without waiting for anything.
 
 pub mod coverage;
+pub mod events;
 pub mod failpoint;
 pub mod figures;
 pub mod gap;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use adce_core::gap::{Outcome};
+use adce_core::gap::Outcome;
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Answer, PermitId, Progress, Settlement};
 use adce_core::queue::{Charge, Paid, Start};
