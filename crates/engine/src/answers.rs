@@ -24,7 +24,7 @@ impl Engine {
         // Who asked may be gone meanwhile; then the answer is for nobody.
         match query {
             Query::Status(reply) => {
-                let next_cycle = now.wall_at(self.cycle.began + self.spec.engine.reconcile_every);
+                let next_cycle = now.wall_at(self.next_cycle());
                 let snapshot = self.snapshot(now, self.phase(&None, now));
                 let _ = reply.send(StatusView { snapshot, cycle: self.cycle.figures.clone(), next_cycle });
             }
@@ -173,6 +173,7 @@ impl Engine {
             held_back: kept_for_next_look(&self.dispatcher, now),
             edited: self.edited.clone(),
             guests: self.figures.guests.len(),
+            feeds: self.cycle.hearing.feeds.values().cloned().collect(),
             contested: self.dispatcher.contested(now).into_iter().map(|(gap, until)| ContestedLine { key: gap.key, until }).collect(),
         }
     }

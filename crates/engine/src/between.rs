@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use adce_core::coverage::{self, Coverage, Expected, Inventory, ItemIx};
+use adce_core::coverage::{self, Coverage, Expected, Inventory, ItemIx, Sight};
 use adce_core::gap::Gap;
 use adce_core::ids::{GapId, ItemId};
 use adce_core::object::Object;
@@ -69,10 +69,13 @@ impl Engine {
         if self.cycle.between.touched.is_empty() {
             return;
         }
-        let touched = std::mem::take(&mut self.cycle.between.touched);
+        let mut touched = std::mem::take(&mut self.cycle.between.touched);
         if self.held.is_some() {
             return;
         }
+        let now = self.now();
+        // The end of the attempt touches them once more.
+        touched.retain(|item| !self.is_being_collected(*item, now));
         if let Err(error) = self.judge_again(touched) {
             self.notice(Notice::LookFailed(error.to_string()));
         }
@@ -119,13 +122,30 @@ impl CycleState {
 
     /// An attempt saw this object at its key, later than any listing that has ended or is under way.
     pub(crate) fn saw(&mut self, object: Object) {
-        if let (Some(inventory), Some(item)) = (&mut self.inventory, self.expected.find(&object.key)) {
-            inventory.saw(item, Some(&object));
+        match self.expected.find(&object.key) {
+            Some(item) => {
+                self.hearing.overtake(item);
+                self.learned(item, object.key.clone(), Some(object));
+            }
+            None if self.under_way => drop(self.seen_since.insert(object.key.clone(), Some(object))),
+            None => {}
+        }
+    }
+
+    /// This is (or is not) at the item's key now.
+    pub(crate) fn learned(&mut self, item: ItemIx, key: String, object: Option<Object>) {
+        if let Some(inventory) = &mut self.inventory {
+            inventory.saw(item, object.as_ref());
             self.between.touched.push(item);
         }
         if self.under_way {
-            self.landed.insert(object.key.clone(), object);
+            self.seen_since.insert(key, object);
         }
+    }
+
+    /// `None`: nobody has looked yet.
+    pub(crate) fn sight(&self, item: ItemIx) -> Option<Sight> {
+        self.inventory.as_ref().map(|inventory| inventory.sight(item))
     }
 
     /// Time that only moves on ([`coverage::judging_time`]).

@@ -136,9 +136,9 @@ impl Engine {
     /// Compares what was seen with the gaps that are known. A surprise is only remembered; anything else is in force.
     pub(crate) fn take_in(&mut self, observed: Observed, now: Now) -> Result<(), EngineError> {
         let Look { began, expected, mut inventory, not_listed } = observed.look?;
-        for (key, object) in self.cycle.landed.drain() {
+        for (key, object) in self.cycle.seen_since.drain() {
             if let Some(item) = expected.find(&key) {
-                inventory.saw(item, Some(&object));
+                inventory.saw(item, object.as_ref());
             }
         }
         self.settle_doubts(observed.left, &expected, &mut inventory, now);
@@ -182,6 +182,7 @@ impl Engine {
                 self.notice(Notice::Looked { gaps, complete: self.cycle.figures.complete });
             }
         }
+        self.hear_what_came_early();
         Ok(())
     }
 

@@ -36,11 +36,14 @@ use crate::snapshot::{Edited, Notice, Phase, Snapshot};
 use crate::stop::StopSwitch;
 
 /// What a person asked of this run.
+#[derive(Default)]
 pub struct Options {
     /// Gaps whose next try is at most so far away are waited for.
     pub max_wait: Duration,
     /// An expression over items: only these are collected, the others stay as they are.
     pub select: Option<String>,
+    /// Goes on for good: what is complete now need not be tomorrow.
+    pub stays: bool,
     /// Ends after so many attempts.
     pub attempts: Option<u64>,
     /// For the jitter of pauses.
@@ -386,6 +389,10 @@ impl Engine {
                 }
                 self.fail(EngineError::Bug);
             }
+            Message::Heard(heard) => self.heard(heard, now),
+            Message::Sighted(sighted) => self.sighted(*sighted),
+            Message::Feed { feed, state } => self.feed_is(&feed, state),
+            Message::LookAgain => self.look_again(),
             Message::Query(query) => self.answer(query, now),
             Message::Interrupt(how) => self.interrupt(how),
             Message::Edited { edited, weighting } => self.edited(edited, weighting),
@@ -439,12 +446,19 @@ impl Engine {
 
     fn is_over(&mut self, idle: &Option<Idle>) -> bool {
         let has_nothing_to_do = self.has_nothing_to_do(idle);
+        if has_nothing_to_do && self.options.stays && !self.is_to_end() {
+            return false;
+        }
         if has_nothing_to_do && self.stays_for_guests() {
             // Meanwhile something may fall due, and be collected.
             self.closing = !self.collects;
             return false;
         }
         has_nothing_to_do
+    }
+
+    fn is_to_end(&self) -> bool {
+        self.failed.is_some() || self.interrupted.is_some() || self.consent == Consent::Declined
     }
 
     fn has_nothing_to_do(&mut self, idle: &Option<Idle>) -> bool {
@@ -466,7 +480,7 @@ impl Engine {
         match self.dispatcher.prospect(self.options.max_wait, self.now()) {
             Prospect::Work => false,
             Prospect::Later(_) => {
-                if self.cycle.attempts_since == 0 {
+                if self.cycle.attempts_since == 0 || self.options.stays {
                     return true;
                 }
                 self.closing = true;
@@ -479,8 +493,7 @@ impl Engine {
     /// When to look again if nothing happens.
     fn wake_at(&mut self, idle: &Option<Idle>) -> Boottime {
         let now = self.now();
-        let next_cycle = self.cycle.began + self.spec.engine.reconcile_every;
-        if next_cycle <= now.boot && !self.cycle.under_way && !self.closing && self.interrupted.is_none() {
+        if self.next_cycle() <= now.boot && !self.cycle.under_way && !self.closing && self.interrupted.is_none() {
             self.begin_cycle();
         }
         let show = now.boot + Duration::from_millis(if self.snapshots.receiver_count() > 0 { 100 } else { 1_000 });

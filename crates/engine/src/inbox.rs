@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use adce_core::events::Told;
 use adce_core::gap::Gap;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
@@ -17,9 +18,10 @@ use tokio::sync::oneshot;
 use crate::cycle::{CycleFigures, Observed};
 use crate::deliver::Delivered;
 use crate::guests::{Guest, GuestUse, NotAdmitted};
+use crate::hearing::{Heard, Sighted};
 use crate::mail::Mail;
 use crate::permits::{Granted, PermitDesk};
-use crate::snapshot::{Edited, Snapshot};
+use crate::snapshot::{Edited, FeedState, Snapshot};
 use crate::why::{GapView, TaskView, Why};
 
 pub(crate) enum Message {
@@ -68,6 +70,16 @@ pub(crate) enum Message {
     Panicked {
         attempt: Option<AttemptId>,
     },
+    /// An event feed tells of objects.
+    Heard(Heard),
+    /// And the lake was asked about them.
+    Sighted(Box<Sighted>),
+    Feed {
+        feed: String,
+        state: FeedState,
+    },
+    /// Somebody knows that something in the lake has escaped him.
+    LookAgain,
     Query(Query),
     Interrupt(Interrupt),
     /// A person was asked whether so many gaps are to be started.
@@ -175,6 +187,25 @@ impl Handle {
     /// The config was edited; `weighting`: what of it is to be in force at once.
     pub fn config_edited(&self, edited: Edited, weighting: Option<Weighting>) {
         let _ = self.mail.send(Message::Edited { edited, weighting });
+    }
+
+    /// An event feed tells of objects of this lake. `Ok`: it was taken in, and what follows from it is on disk; otherwise it is worth
+    /// telling once more.
+    pub async fn heard(&self, feed: &str, told: Vec<Told>) -> Result<(), String> {
+        let ended = |_| "the engine has ended".to_owned();
+        let (reply, taken) = oneshot::channel();
+        self.mail.send(Message::Heard(Heard { feed: feed.to_owned(), told, reply })).map_err(|_| ended(()))?;
+        taken.await.map_err(|_| ended(()))?
+    }
+
+    /// How the feed itself is.
+    pub fn feed_is(&self, feed: &str, state: FeedState) {
+        let _ = self.mail.send(Message::Feed { feed: feed.to_owned(), state });
+    }
+
+    /// Something has escaped the feeds: the lake is to be looked at soon.
+    pub fn look_again(&self) {
+        let _ = self.mail.send(Message::LookAgain);
     }
 
     /// `None`: the engine has ended meanwhile.

@@ -117,18 +117,15 @@ impl Engine {
             if *outcome != Outcome::Absent {
                 self.figures.outcome(outcome, now);
             }
+            self.touch(&gap.key);
             match outcome {
                 Outcome::Done { etag, size, last_modified } => {
                     let object = Object { key: gap.key.clone(), size: *size, last_modified: *last_modified, etag: etag.clone() };
                     self.cycle.saw(object);
                     self.notice(Notice::Filled { key: gap.key, bytes: *size });
                 }
-                Outcome::Unchanged => {
-                    self.touch(&gap.key);
-                    self.notice(Notice::Unchanged { key: gap.key });
-                }
-                Outcome::Absent => self.touch(&gap.key),
-                Outcome::Split | Outcome::Failed(_) => {}
+                Outcome::Unchanged => self.notice(Notice::Unchanged { key: gap.key }),
+                Outcome::Absent | Outcome::Split | Outcome::Failed(_) => {}
             }
         }
     }

@@ -62,6 +62,15 @@ impl Ledger {
         None
     }
 
+    /// Once it has come, everything that was recorded so far is durable.
+    pub fn written(&self) -> BoxFuture<'static, Result<(), StoreError>> {
+        if self.recording.is_empty() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let store = self.store.clone();
+        begun(async move { store.apply(Vec::new()).await })
+    }
+
     /// Everything is written when it returns, but for what it names.
     pub async fn finish(mut self) -> Result<(), StoreError> {
         while let Some(oldest) = self.recording.pop_front() {

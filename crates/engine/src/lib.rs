@@ -14,6 +14,7 @@ mod deliver;
 mod engine;
 mod figures;
 mod guests;
+mod hearing;
 mod helm;
 mod inbox;
 mod landing;
@@ -35,7 +36,7 @@ pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
 pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
 pub use snapshot::{
-    CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, GapFigures, HeldBackLine, Notice, Phase, RunningLine,
-    Snapshot, SourceLine, SourceState, Totals, UncoveredLine, ValuesLine, WindowLine, what,
+    CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, FeedLine, FeedState, GapFigures, HeldBackLine, Notice,
+    Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, UncoveredLine, ValuesLine, WindowLine, what,
 };
 pub use why::{GapView, Known, Records, TaskView, Why, task_view};

@@ -16,6 +16,7 @@ use futures::FutureExt;
 use crate::between::Between;
 use crate::cycle::{CycleFigures, Observed};
 use crate::engine::{Consent, Engine};
+use crate::hearing::Hearing;
 use crate::inbox::Message;
 use crate::snapshot::Notice;
 
@@ -35,9 +36,11 @@ pub(crate) struct CycleState {
     /// What the last look saw, and attempts put in place since.
     pub inventory: Option<Inventory>,
     pub between: Between,
+    pub hearing: Hearing,
     pub began: Boottime,
-    /// Objects that attempts put in place since the cycle under way began: later than what its listing saw.
-    pub landed: HashMap<String, Object>,
+    /// What was seen since the cycle under way began, later than its listing: objects that attempts put in place, and what feeds told of.
+    /// `None`: it is gone.
+    pub seen_since: HashMap<String, Option<Object>>,
     /// Attempts ended since the last cycle began.
     pub attempts_since: u64,
     pub done: u64,
@@ -48,7 +51,8 @@ impl Engine {
         let now = self.now();
         self.cycle.under_way = true;
         self.cycle.began = now.boot;
-        self.cycle.landed.clear();
+        self.cycle.seen_since.clear();
+        self.cycle.hearing.look_again = false;
         self.cycle.attempts_since = 0;
         let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), self.gaps_in_doubt());
         let mail = self.mail.clone();

@@ -51,6 +51,35 @@ pub struct Snapshot {
     /// Programs run by hand that pass the gateway.
     #[serde(default)]
     pub guests: usize,
+    /// What tells of changes in the lake between two full looks.
+    #[serde(default)]
+    pub feeds: Vec<FeedLine>,
+}
+
+/// A feed of events: a queue, a webhook, a watched folder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FeedLine {
+    pub feed: String,
+    pub state: FeedState,
+    /// Events since the engine started.
+    pub told: u64,
+    /// Of those, of keys that no dataset expects.
+    pub unexpected: u64,
+    /// When the latest of them happened, by the store's clock.
+    pub last_at: Option<Timestamp>,
+    /// From then until it was heard of here.
+    pub lag_seconds: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeedState {
+    #[default]
+    Listening,
+    /// It tries again by itself; meanwhile the full looks are all there is.
+    Failing { error: String, since: Timestamp },
+    /// It can tell nothing here, and why; the full looks are all there is.
+    Deaf { reason: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -141,7 +141,7 @@ impl Host {
         let (lake, place) = (adce_lake::open(&spec.lake)?, StatePlace::of(spec));
         let state = wiring::take_state(spec, &*lake).await?;
         let folders = Folders { attempts: place.attempts(), logs: place.logs(), authority: place.authority(), answers: place.answers() };
-        let options = Options { max_wait: Duration::ZERO, select: None, attempts: Some(0), seed: rand::random(), confirm: None };
+        let options = Options { attempts: Some(0), seed: rand::random(), ..Options::default() };
         let wired = wiring::assemble(spec.clone(), options, lake, Arc::new(TryStore::over(state)), folders).await?;
         let Wired { mut engine, handle, store, gateway, .. } = wired;
         let guest = engine.admit(only).map_err(|why| Failure::new(Exit::Unfinished, why.to_string()))?;

@@ -69,8 +69,7 @@ pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
         answers: folder.join(".adce/answers"),
     };
     let lake = adce_lake::open(&here.lake)?;
-    let options =
-        Options { max_wait: Duration::ZERO, select: Some(select.clone()), attempts: Some(1), seed: rand::random(), confirm: None };
+    let options = Options { select: Some(select.clone()), attempts: Some(1), seed: rand::random(), ..Options::default() };
     let wired = wiring::assemble(Arc::new(here.clone()), options, lake, Arc::new(TryStore::over(state)), folders).await?;
     let ending = watch(wired, &format!("adce try · {}", args.item.join(" "))).await?;
     if ending.interrupted {

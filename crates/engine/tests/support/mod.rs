@@ -32,6 +32,8 @@ pub struct Place {
     pub clock: Arc<HandClock>,
     /// How far ahead a retry may lie that a run waits for.
     pub max_wait: Duration,
+    /// Goes on for good.
+    pub stays: bool,
 }
 
 /// What one attempt of a script sees of the world.
@@ -66,7 +68,11 @@ impl Place {
         let file = ConfigFile { name: "adce.yaml".into(), text };
         let spec = spec::load(&[file], folder.path(), &|_| None, &ConfigFolder::new(folder.path())).spec();
         let spec = Arc::new(spec.unwrap_or_else(|problems| panic!("{problems:#?}")));
-        Place { folder, spec, store: MemoryStore::new(), clock: HandClock::new(), max_wait: Duration::ZERO }
+        Place { folder, spec, store: MemoryStore::new(), clock: HandClock::new(), max_wait: Duration::ZERO, stays: false }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn lake(&self) -> LocalLake {
@@ -151,7 +157,7 @@ impl Place {
             attempts_folder: self.folder.path().join("attempts"),
             logs_folder: self.folder.path().join("logs"),
         };
-        let options = Options { max_wait: self.max_wait, select: None, attempts: None, seed: 1, confirm: None };
+        let options = Options { max_wait: self.max_wait, stays: self.stays, seed: 1, ..Options::default() };
         let remembered = self.store.load().await.unwrap();
         let (notices, _) = mpsc::unbounded_channel();
         Engine::new(self.spec.clone(), ports, options, inbox, remembered, notices).await.unwrap()

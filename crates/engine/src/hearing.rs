@@ -1,0 +1,252 @@
+//! What event feeds tell: that an object has come, gone or changed. The lake is asked for it as it is now, and its item judged.
+//!
+//! Without it the engine learns of what others do in the lake at the next full look only. That a feed told something is no
+//! knowledge: what the lake answers is. So duplicates, late events and events in another order do no harm.
+//!
+//! Always true: what an attempt saw while the lake was being asked outranks the answer
+//! (`an_answer_that_an_attempt_overtook_is_dropped`); whoever is told that an event was taken in loses nothing by forgetting it,
+//! for what follows from it is on disk; objects that vanish in great number are no gaps before a full look has shown the same
+//! (`a_lake_that_empties_is_a_surprise_and_no_thousand_gaps`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use adce_core::coverage::{ItemIx, Sight};
+use adce_core::events::Told;
+use adce_core::gap::GapState;
+use adce_core::object::Object;
+use adce_core::ports::{Lake, LakeError};
+use adce_core::spec::Surprise;
+use adce_core::time::{Boottime, Now, Timestamp};
+use futures::StreamExt;
+use indexmap::IndexMap;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::engine::Engine;
+use crate::inbox::Message;
+use crate::snapshot::{FeedLine, FeedState};
+
+/// Questions to the lake that are under way at once, for all feeds together.
+const LOOKS_AT_ONCE: usize = 32;
+
+/// A look that somebody asked for waits until the one before is so many times its length ago: a feed that misses something all the
+/// time must not make the lake be listed all the time.
+const LOOKING_SHARE: u32 = 10;
+
+/// One feed's message.
+pub(crate) struct Heard {
+    pub feed: String,
+    pub told: Vec<Told>,
+    pub reply: oneshot::Sender<Result<(), String>>,
+}
+
+/// What the lake says of keys that a feed told of.
+pub(crate) struct Sighted {
+    seen: Vec<(String, Result<Option<Object>, LakeError>)>,
+    /// What was known when it was asked.
+    asked: Asked,
+    reply: oneshot::Sender<Result<(), String>>,
+}
+
+/// When somebody asked the lake: after that full look, and before these objects were seen by others.
+#[derive(Clone, Copy)]
+struct Asked {
+    look: u64,
+    order: u64,
+}
+
+pub(crate) struct Hearing {
+    pub feeds: IndexMap<String, FeedLine>,
+    /// Told before the first look is in.
+    early: Vec<Heard>,
+    /// Full looks that were taken in.
+    looks: u64,
+    asking: u64,
+    /// In which order others saw an object, while somebody asks.
+    order: u64,
+    overtaken: HashMap<ItemIx, u64>,
+    /// Of each dataset, since the last full look: objects that are gone.
+    lost: Vec<u64>,
+    turns: Arc<Semaphore>,
+    pub look_again: bool,
+}
+
+impl Default for Hearing {
+    fn default() -> Self {
+        Hearing {
+            feeds: IndexMap::new(),
+            early: Vec::new(),
+            looks: 0,
+            asking: 0,
+            order: 0,
+            overtaken: HashMap::new(),
+            lost: Vec::new(),
+            turns: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
+            look_again: false,
+        }
+    }
+}
+
+impl Hearing {
+    /// An attempt saw the object: who is asking now, asked before.
+    pub fn overtake(&mut self, item: ItemIx) {
+        if self.asking > 0 {
+            self.order += 1;
+            self.overtaken.insert(item, self.order);
+        }
+    }
+
+    fn is_overtaken(&self, item: ItemIx, asked: Asked) -> bool {
+        self.overtaken.get(&item).is_some_and(|order| *order > asked.order)
+    }
+
+    /// Counts a loss; `false`: it is one too many to be believed without a look at everything.
+    fn may_lose(&mut self, dataset: usize, objects: u64, policy: &Surprise) -> bool {
+        if self.lost.len() <= dataset {
+            self.lost.resize(dataset + 1, 0);
+        }
+        let lost = self.lost[dataset] + 1;
+        let is_sudden = lost >= policy.at_least && lost * 1_000 > objects * u64::from(policy.lost_permille);
+        if !is_sudden {
+            self.lost[dataset] = lost;
+        }
+        !is_sudden
+    }
+
+    fn line(&mut self, feed: &str) -> &mut FeedLine {
+        self.feeds.entry(feed.to_owned()).or_insert_with(|| FeedLine { feed: feed.to_owned(), ..FeedLine::default() })
+    }
+}
+
+impl Engine {
+    pub(crate) fn feed_is(&mut self, feed: &str, state: FeedState) {
+        self.cycle.hearing.line(feed).state = state;
+    }
+
+    pub(crate) fn heard(&mut self, heard: Heard, now: Now) {
+        let line = self.cycle.hearing.line(&heard.feed);
+        line.told += heard.told.len() as u64;
+        let last = heard.told.iter().filter_map(|told| told.at).max();
+        line.last_at = last.max(line.last_at);
+        line.lag_seconds = last.map(|at| lag_seconds(at, now.wall)).or(line.lag_seconds);
+        match self.cycle.inventory {
+            None => self.cycle.hearing.early.push(heard),
+            Some(_) => self.ask_about(heard),
+        }
+    }
+
+    /// Once a full look is in.
+    pub(crate) fn hear_what_came_early(&mut self) {
+        self.cycle.hearing.looks += 1;
+        self.cycle.hearing.lost.clear();
+        self.cycle.hearing.overtaken.clear();
+        for heard in std::mem::take(&mut self.cycle.hearing.early) {
+            self.ask_about(heard);
+        }
+    }
+
+    fn ask_about(&mut self, Heard { feed, told, reply }: Heard) {
+        let mut keys = Vec::new();
+        for told in told {
+            match self.cycle.expected.find(&told.key) {
+                None => self.cycle.hearing.line(&feed).unexpected += 1,
+                Some(item) if self.cycle.sight(item).is_some_and(|sight| told.is_known(sight)) => {}
+                Some(_) => keys.push(told.key),
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        self.ask(keys, reply);
+    }
+
+    fn ask(&mut self, keys: Vec<String>, reply: oneshot::Sender<Result<(), String>>) {
+        if keys.is_empty() {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        let hearing = &mut self.cycle.hearing;
+        hearing.asking += 1;
+        let asked = Asked { look: hearing.looks, order: hearing.order };
+        let (lake, turns, mail) = (self.ports.lake.clone(), hearing.turns.clone(), self.mail.clone());
+        tokio::spawn(async move {
+            let asked_of = keys.into_iter().map(|key| head(lake.clone(), turns.clone(), key));
+            let seen = futures::stream::iter(asked_of).buffer_unordered(LOOKS_AT_ONCE).collect().await;
+            let _ = mail.send(Message::Sighted(Box::new(Sighted { seen, asked, reply })));
+        });
+    }
+
+    pub(crate) fn sighted(&mut self, Sighted { seen, asked, reply }: Sighted) {
+        self.cycle.hearing.asking -= 1;
+        if self.cycle.hearing.looks != asked.look {
+            // A full look came between, and nobody knows which of the two is newer.
+            return self.ask(seen.into_iter().map(|(key, _)| key).collect(), reply);
+        }
+        let mut failed = None;
+        for (key, seen) in seen {
+            match seen {
+                Ok(object) => self.see(key, object, asked),
+                Err(error) => failed = Some(error.to_string()),
+            }
+        }
+        if self.cycle.hearing.asking == 0 {
+            self.cycle.hearing.overtaken.clear();
+        }
+        self.judge_touched();
+        let written = self.ledger.written();
+        tokio::spawn(async move {
+            let written = written.await.map_err(|error| error.to_string());
+            let _ = reply.send(failed.map_or(written, Err));
+        });
+    }
+
+    fn see(&mut self, key: String, object: Option<Object>, asked: Asked) {
+        let Some(item) = self.cycle.expected.find(&key).filter(|item| !self.cycle.hearing.is_overtaken(*item, asked)) else { return };
+        let was_there = matches!(self.cycle.sight(item), Some(Sight::There(_)));
+        if object.is_none() && was_there && !self.may_be_lost(item) {
+            self.look_again();
+            return;
+        }
+        self.cycle.learned(item, key, object);
+    }
+
+    fn may_be_lost(&mut self, item: ItemIx) -> bool {
+        let dataset = self.cycle.expected.dataset_of(item);
+        let objects = self.cycle.coverage.as_ref().map_or(0, |coverage| coverage.datasets[dataset].objects);
+        self.cycle.hearing.may_lose(dataset, objects, &self.spec.engine.surprise)
+    }
+
+    /// As soon as may be: somebody knows that something escaped him.
+    pub(crate) fn look_again(&mut self) {
+        self.cycle.hearing.look_again = true;
+        self.mail.call_loop();
+    }
+
+    pub(crate) fn next_cycle(&self) -> Boottime {
+        let usual = self.cycle.began + self.spec.engine.reconcile_every;
+        match self.cycle.hearing.look_again {
+            true => usual.min(self.cycle.began + self.cycle.figures.took * LOOKING_SHARE),
+            false => usual,
+        }
+    }
+
+    /// Somebody works on the item, and will say what he did.
+    pub(crate) fn is_being_collected(&self, item: ItemIx, now: Now) -> bool {
+        let gap = self
+            .items
+            .get(&self.cycle.expected.id(item))
+            .map(|record| adce_core::ids::GapId { item: self.cycle.expected.id(item), episode: record.episodes });
+        gap.is_some_and(|gap| self.dispatcher.gap_state(gap, now) == Some(GapState::Running))
+    }
+}
+
+async fn head(lake: Arc<dyn Lake>, turns: Arc<Semaphore>, key: String) -> (String, Result<Option<Object>, LakeError>) {
+    // Nobody closes it.
+    let _turn = turns.acquire().await;
+    let seen = lake.head(&key).await;
+    (key, seen)
+}
+
+/// From its hour to ours; clocks may differ.
+fn lag_seconds(at: Timestamp, now: Timestamp) -> f64 {
+    now.duration_since(at).as_secs_f64().max(0.0)
+}
