@@ -111,7 +111,7 @@ fn is_anything_in(folder: &Path) -> bool {
 pub fn over_a_lake_of_its_own(spec: &Spec, folder: &Path) -> Result<Spec> {
     std::fs::create_dir_all(folder).with_context(|| format!("`{}` cannot be made", folder.display()))?;
     let folder = folder.canonicalize()?;
-    Ok(Spec { lake: LakeUrl::Folder(folder), ..spec.clone() })
+    Ok(Spec { lake: LakeUrl::Folder(folder), reports: None, ..spec.clone() })
 }
 
 /// Gaps, tasks and leases in memory; permits, pauses and breakers in the real state.

@@ -58,6 +58,7 @@ impl Sample {
         let spec = Spec {
             name: "sample".into(),
             lake: LakeUrl::Folder(PathBuf::from("/lake")),
+            reports: None,
             state: StateUrl::Sqlite(PathBuf::from("/state.db")),
             folder: PathBuf::from("/"),
             sources: Default::default(),

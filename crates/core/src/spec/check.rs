@@ -9,7 +9,7 @@ use super::absolute;
 use super::decode::{Name, Section, Text};
 use super::load::{host_matches, literal_authority, without_variables};
 use super::problem::{Place, Problem};
-use super::raw::{RawCollector, RawCollectorUse, RawConfig, RawDataset, RawDimension};
+use super::raw::{RawCollector, RawCollectorUse, RawConfig, RawDataset, RawDimension, RawLake};
 use super::{Collector, Dataset, How, LakeUrl, Limits, Output, Priority, PriorityLevel, Requests, Reserve, Source, Spec, Via, Window};
 use crate::figures::span;
 
@@ -100,7 +100,7 @@ impl<'a> Checker<'a> {
     }
 
     fn file(&self) -> String {
-        self.raw.lake.0.as_ref().map(|lake| lake.at.file.to_string()).unwrap_or_default()
+        self.raw.lake.0.as_ref().and_then(RawLake::url).map(|lake| lake.at.file.to_string()).unwrap_or_default()
     }
 
     fn used_collector(&self, name: &'a Name, raw: &'a RawDataset, dataset: &'a Dataset) -> Option<Use<'a>> {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Spec {
     pub name: String,
     pub lake: LakeUrl,
+    /// Of S3 Inventory reports of the lake's bucket: the folder that holds their dated folders.
+    pub reports: Option<LakeUrl>,
     pub state: StateUrl,
     /// Folder of the (first) config file; relative paths start here.
     pub folder: PathBuf,

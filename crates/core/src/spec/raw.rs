@@ -18,8 +18,9 @@ raw! {
         pub version: Option<Given<Positive>>,
         /// Shown everywhere; a state remembers it. Default: the name of the config's folder.
         pub name: Option<Text>,
-        /// Where the objects lie: a local folder (`./lake`) or `s3://bucket/prefix`. Credentials come from the usual chain.
-        pub lake: Needed<Text>,
+        /// Where the objects lie: a local folder (`./lake`) or `s3://bucket/prefix`; or a map with that and with what else tells what
+        /// lies there. Credentials come from the usual chain.
+        pub lake: Needed<RawLake>,
         /// adce's own database. Default: `sqlite:.adce/state.db`.
         pub state: Option<Text>,
         /// Upstreams, by name.
@@ -40,6 +41,15 @@ raw! {
         pub priority_weighting: Option<RawWeighting>,
     }
     later { jobs, guard, alerts, server, metrics, events, ignore, owns }
+
+    /// Where the objects lie, and what else tells of them.
+    pub struct RawLakeMap {
+        /// A local folder (`./lake`) or `s3://bucket/prefix`.
+        pub url: Needed<Text>,
+        /// S3 Inventory reports of the bucket, read instead of listing it: the folder that holds their dated folders
+        /// (`s3://reports/bucket/configuration/`, or a local one). Default: the lake is listed.
+        pub inventory: Option<Text>,
+    }
 
     /// An upstream: an API or a site.
     pub struct RawSource {
@@ -524,6 +534,44 @@ word_or_map!(RawDuplicates: DuplicatesWord | RawKeep, "`error`, or `{ keep: last
 word_or_map!(RawOutput: OutputWord | RawPickUp, "`staged`, `direct`, `stdout` or `{ pick_up: path }`");
 word_or_map!(RawPriority: PriorityLevel | RawPriorityLevels, "`critical`, `high`, `medium` or `low`, or an expression for each");
 word_or_map!(RawSurprise: Percent | RawSurprises, "a share (such as `20%`)");
+
+/// A place, or a map with it.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawLake {
+    Url(Text),
+    Map(RawLakeMap),
+}
+
+impl Decode for RawLake {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Value::Scalar(_) => Text::decode(node, trail, problems).map(RawLake::Url),
+            Value::Map(map) if map.template_in_braces().is_none() => RawLakeMap::decode(node, trail, problems).map(RawLake::Map),
+            _ => {
+                problems.push(unexpected(node, trail, "a folder, `s3://bucket/prefix`, or a map with `url` and `inventory`"));
+                None
+            }
+        }
+    }
+}
+
+impl RawLake {
+    /// Where the objects lie.
+    pub(super) fn url(&self) -> Option<&Text> {
+        match self {
+            RawLake::Url(url) => Some(url),
+            RawLake::Map(map) => map.url.0.as_ref(),
+        }
+    }
+
+    pub(super) fn inventory(&self) -> Option<&Text> {
+        match self {
+            RawLake::Url(_) => None,
+            RawLake::Map(map) => map.inventory.as_ref(),
+        }
+    }
+}
 
 /// `bracket` or a duration.
 #[derive(Clone, Debug, JsonSchema)]

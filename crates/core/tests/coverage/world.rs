@@ -349,6 +349,7 @@ impl World {
         Spec {
             name: "world".into(),
             lake: LakeUrl::Folder(PathBuf::from("/lake")),
+            reports: None,
             state: StateUrl::Sqlite(PathBuf::from("/state.db")),
             folder: PathBuf::from("/"),
             sources: IndexMap::new(),

@@ -24,7 +24,7 @@ use indexmap::IndexMap;
 use super::decode::{Decode, Name, Section, Text, Trail};
 use super::names::{DimensionNames, LanguageError};
 use super::problem::{Place, Problem};
-use super::raw::RawConfig;
+use super::raw::{RawConfig, RawLake};
 use super::yaml::{self, Node, SourceText, Value};
 use super::{Collector, LakeUrl, Spec, StateUrl, check};
 use crate::coverage::TableFiles;
@@ -152,7 +152,8 @@ impl<'a> Loader<'a> {
 
     fn load(mut self) -> Spec {
         self.version();
-        let lake = self.raw.lake.0.as_ref().and_then(|text| self.lake(text));
+        let lake = self.raw.lake.0.as_ref().and_then(RawLake::url).and_then(|text| self.place("lake", text));
+        let reports = self.reports(lake.as_ref());
         let state = self.state();
         let sources = self.sources();
         let dimensions = self.dimensions();
@@ -166,6 +167,7 @@ impl<'a> Loader<'a> {
         let spec = Spec {
             name: self.name(),
             lake: lake.unwrap_or_else(|| LakeUrl::Folder(self.folder.to_owned())),
+            reports,
             state: state.unwrap_or_else(|| self.default_state()),
             folder: self.folder.to_owned(),
             gateway: self.gateway(&sources),
@@ -213,10 +215,23 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn lake(&mut self, text: &Text) -> Option<LakeUrl> {
+    /// Reports tell of a bucket; with another lake they would be read and tell nothing.
+    fn reports(&mut self, lake: Option<&LakeUrl>) -> Option<LakeUrl> {
+        let text = self.raw.lake.0.as_ref().and_then(RawLake::inventory)?;
+        let reports = self.place("lake.inventory", text)?;
+        if matches!(lake, Some(LakeUrl::Folder(_))) {
+            let message = "`lake.inventory`: S3 Inventory tells of a bucket, and this lake is a folder";
+            self.error_with(&text.at, message, "leave it out, a folder is listed; or write `url: s3://bucket/prefix`");
+            return None;
+        }
+        Some(reports)
+    }
+
+    /// `what` is to lie there: `lake` or `lake.inventory`.
+    fn place(&mut self, what: &str, text: &Text) -> Option<LakeUrl> {
         let Some((scheme, rest)) = text.text.split_once("://") else {
             if text.text.is_empty() {
-                self.error(&text.at, "`lake` is empty: expected a folder or `s3://bucket/prefix`");
+                self.error(&text.at, format!("`{what}` is empty: expected a folder or `s3://bucket/prefix`"));
                 return None;
             }
             return Some(LakeUrl::Folder(absolute(self.folder, &text.text)));
@@ -233,19 +248,21 @@ impl<'a> Loader<'a> {
                 Some(LakeUrl::S3 { bucket: bucket.to_owned(), prefix })
             }
             "gs" | "az" | "abfs" | "gcs" => {
-                self.problems.push(
-                    super::decode::not_supported(&text.at, &format!("a lake at `{scheme}://`")).hint("use a folder or `s3://bucket`"),
-                );
+                let whatever = if what == "lake" { "a lake" } else { "reports" };
+                let wrong = super::decode::not_supported(&text.at, &format!("{whatever} at `{scheme}://`"));
+                self.problems.push(wrong.hint("use a folder or `s3://bucket`"));
                 None
             }
             "file" => {
-                self.error_with(&text.at, "a lake in a folder is given as a path", format!("write `lake: {}`", rest));
+                let whatever = if what == "lake" { "a lake in a folder is" } else { "reports in a folder are" };
+                let key = what.rsplit('.').next().unwrap_or(what);
+                self.error_with(&text.at, format!("{whatever} given as a path"), format!("write `{key}: {rest}`"));
                 None
             }
             _ => {
                 self.error_with(
                     &text.at,
-                    format!("`{scheme}://` is no kind of lake"),
+                    format!("`{scheme}://` is no kind of {}", if what == "lake" { "lake" } else { "place for reports" }),
                     "expected a folder (`./lake`) or `s3://bucket/prefix`",
                 );
                 None
