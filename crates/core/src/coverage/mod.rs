@@ -9,6 +9,7 @@ mod expected;
 mod gaps;
 mod inventory;
 mod known;
+mod nearest;
 mod picture;
 mod rows;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use expected::*;
 pub use gaps::{GapDiff, gaps};
 pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Unexpected};
 pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line};
+pub use nearest::{Miss, Wanted, misses, nearest};
 pub use picture::*;
 pub use select::Selection;
 pub use sketch::Sketch;
