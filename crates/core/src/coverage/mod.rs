@@ -11,6 +11,7 @@ mod inventory;
 mod known;
 mod nearest;
 mod picture;
+mod rollup;
 mod rows;
 #[cfg(test)]
 mod sample;
@@ -30,6 +31,7 @@ pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Une
 pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line};
 pub use nearest::{Miss, Wanted, misses, nearest};
 pub use picture::*;
+pub use rollup::{Axis, Counted, MOST_CELLS, Pace, Rolling, Rollup, RollupAxis, RollupError, rollup, usual_axes};
 pub use select::Selection;
 pub use sketch::Sketch;
 pub use state::{Due, EtagDigest, Facts, Found, Fresh, Sight, changes_at, reason_of, state_of};

@@ -83,7 +83,16 @@ impl Counts {
         }
     }
 
+    /// Whatever their state.
+    pub fn items(&self) -> u64 {
+        self.expected() + self.not_due + self.expired
+    }
+
     fn add(&mut self, state: ItemState) {
+        self.add_many(state, 1);
+    }
+
+    pub(super) fn add_many(&mut self, state: ItemState, items: u64) {
         *match state {
             ItemState::Present => &mut self.present,
             ItemState::Missing => &mut self.missing,
@@ -94,7 +103,7 @@ impl Counts {
             ItemState::NotDue => &mut self.not_due,
             ItemState::Expired => &mut self.expired,
             ItemState::Unknown => &mut self.unknown,
-        } += 1;
+        } += items;
     }
 }
 
@@ -182,6 +191,16 @@ impl Coverage {
 
     pub fn state(&self, item: ItemIx) -> ItemState {
         self.states.get(item.0 as usize).copied().unwrap_or(ItemState::Unknown)
+    }
+
+    /// Of some items in a row.
+    pub(super) fn states(&self, items: std::ops::Range<u32>) -> &[ItemState] {
+        &self.states[items.start as usize..items.end as usize]
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_states(states: Vec<ItemState>) -> Coverage {
+        Coverage { at: Timestamp::UNIX_EPOCH, datasets: Vec::new(), states, gaps: Vec::new(), changes_at: None }
     }
 
     /// In the order of the items.
