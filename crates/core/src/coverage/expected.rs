@@ -89,6 +89,16 @@ impl ExpectedDataset {
         &self.names
     }
 
+    /// Its part of all items.
+    pub(super) fn places(&self) -> std::ops::Range<u32> {
+        self.items.clone()
+    }
+
+    /// Values of each dimension, and the places in the product of those that `where` keeps, if it has one.
+    pub(super) fn shape(&self) -> (&[u32], Option<&[u32]>) {
+        (&self.sizes[..self.dimensions.len()], self.kept.as_deref())
+    }
+
     /// Place of each dimension's value; the last dimension changes fastest.
     fn digits(&self, item: ItemIx) -> Digits {
         let within = item.0 - self.items.start;
@@ -130,6 +140,11 @@ impl Expected {
     /// In the order of the config.
     pub fn datasets(&self) -> &[ExpectedDataset] {
         &self.datasets
+    }
+
+    /// The values of each dimension of its `for`, in that order.
+    pub(super) fn dimensions_of<'a>(&'a self, dataset: &'a ExpectedDataset) -> impl ExactSizeIterator<Item = &'a DimensionValues> {
+        dataset.dimensions.iter().map(|dimension| &self.dimensions[*dimension])
     }
 
     /// Of all datasets together.

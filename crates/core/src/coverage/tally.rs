@@ -85,7 +85,12 @@ impl Counts {
         }
     }
 
-    fn of(&mut self, state: ItemState) -> &mut u64 {
+    /// Whatever their state.
+    pub fn items(&self) -> u64 {
+        self.expected() + self.not_due + self.expired
+    }
+
+    pub(super) fn of(&mut self, state: ItemState) -> &mut u64 {
         match state {
             ItemState::Present => &mut self.present,
             ItemState::Missing => &mut self.missing,
@@ -234,6 +239,16 @@ impl Coverage {
 
     pub fn state(&self, item: ItemIx) -> ItemState {
         self.states.get(item.0 as usize).copied().unwrap_or(ItemState::Unknown)
+    }
+
+    /// Of some items in a row.
+    pub(super) fn states(&self, items: std::ops::Range<u32>) -> &[ItemState] {
+        &self.states[items.start as usize..items.end as usize]
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_states(states: Vec<ItemState>) -> Coverage {
+        Coverage { at: Timestamp::UNIX_EPOCH, datasets: Vec::new(), states, gaps: Vec::new(), timers: Timers::default() }
     }
 
     /// Of the look at all items, in their order; what was judged again since is not among them.

@@ -127,8 +127,7 @@ impl DimensionValues {
             }
             Shape::Table(rows) => {
                 let Value::Time(time) = rows.value(usize::from(column), at) else { return None };
-                let zone = rows.zone(usize::from(column)).cloned().unwrap_or(TimeZone::UTC);
-                Some(formatted(&time.to_zoned(zone), format))
+                Some(formatted(&time.to_zoned(self.zone(column)), format))
             }
         }
     }
@@ -136,6 +135,23 @@ impl DimensionValues {
     /// Is each value's text in this format worth keeping? Calendars have few values, and many items share them.
     pub(super) fn is_calendar(&self) -> bool {
         matches!(self.shape, Shape::Calendar { .. })
+    }
+
+    /// Of a calendar: what its spans are called by.
+    pub(super) fn civil_names(&self) -> Option<impl Iterator<Item = jiff::civil::DateTime>> {
+        match &self.shape {
+            Shape::Calendar { spans, .. } => Some(spans.iter().map(|span| span.civil)),
+            Shape::List(_) | Shape::Table(_) => None,
+        }
+    }
+
+    /// The zone that times of a column are told in.
+    pub(super) fn zone(&self, column: u16) -> TimeZone {
+        match &self.shape {
+            Shape::List(_) => TimeZone::UTC,
+            Shape::Calendar { zone, .. } => zone.clone(),
+            Shape::Table(rows) => rows.zone(usize::from(column)).cloned().unwrap_or(TimeZone::UTC),
+        }
     }
 
     /// `schedules/2024.csv:17` of a table's row.
