@@ -209,6 +209,13 @@ impl Expected {
         Some(text)
     }
 
+    /// When the span of its first calendar begins; `None`: it has none.
+    pub fn calendar_start(&self, item: ItemIx) -> Option<Timestamp> {
+        let dataset = &self.datasets[self.dataset_of(item)];
+        let at = dataset.dimensions.iter().position(|dimension| self.dimensions[*dimension].is_calendar())?;
+        self.dimensions[dataset.dimensions[at]].span(dataset.digits(item)[at] as usize).map(|(start, _)| start)
+    }
+
     /// The item whose key is exactly this one.
     pub fn find(&self, key: &str) -> Option<ItemIx> {
         let mut candidate = String::with_capacity(key.len());

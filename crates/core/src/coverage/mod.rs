@@ -11,6 +11,7 @@ mod inventory;
 mod known;
 mod picture;
 mod rows;
+mod rules;
 #[cfg(test)]
 mod sample;
 mod select;
@@ -30,7 +31,7 @@ pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line};
 pub use picture::*;
 pub use select::Selection;
 pub use sketch::Sketch;
-pub use state::{Due, EtagDigest, Facts, Found, Fresh, Sight, changes_at, reason_of, state_of};
+pub use state::{Due, Ends, EtagDigest, Facts, Found, Fresh, Instants, Sight, changes_at, reason_of, state_of};
 pub use surprise::{Surprise, Verdict, judge, surprises};
 pub use table::{TableError, TableFile, TableFiles, check_columns, header};
 pub use tally::{Counts, Coverage, DatasetCoverage, Evidence, GapItem, NextDue};

@@ -138,6 +138,14 @@ impl DimensionValues {
         matches!(self.shape, Shape::Calendar { .. })
     }
 
+    /// Begin and end of a calendar's span.
+    pub(super) fn span(&self, at: usize) -> Option<(Timestamp, Timestamp)> {
+        match &self.shape {
+            Shape::Calendar { spans, .. } => Some((spans[at].start, spans[at].end)),
+            Shape::List(_) | Shape::Table(_) => None,
+        }
+    }
+
     /// `schedules/2024.csv:17` of a table's row.
     pub(super) fn origin(&self, at: usize) -> Option<String> {
         self.rows().map(|rows| rows.origin(at))

@@ -539,7 +539,10 @@ pub struct Dataset {
     pub dimensions: Vec<String>,
     /// Typed against the dimensions above: true or false per item, never uses `now`.
     pub only: Option<super::expression::Expression>,
+    /// Of one instant for all items; older ones are out of scope.
+    pub since: Option<super::expression::Expression>,
     pub due: Option<super::expression::Expression>,
+    pub expires: Option<super::expression::Expression>,
     pub fresh: Option<Freshness>,
     /// Bytes; at least 1.
     pub min_size: u64,
@@ -558,11 +561,13 @@ pub struct Dataset {
     pub fingerprint: u64,
 }
 
-/// `within/until`: stale when now < until and now − confirmed > within, and once more past `until` if confirmed < until − within.
+/// When an object is too old.
 #[derive(Clone, Debug)]
-pub struct Freshness {
-    pub within: jiff::SignedDuration,
-    pub until: Option<super::expression::Expression>,
+pub enum Freshness {
+    /// Stale when now < until and now − confirmed > within, and once more past `until` if confirmed < until − within.
+    Within { within: jiff::SignedDuration, until: Option<super::expression::Expression> },
+    /// Stale when confirmed < the latest of these instants that has passed.
+    At(Vec<super::expression::Expression>),
 }
 
 #[derive(Clone, Debug)]

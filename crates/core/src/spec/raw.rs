@@ -177,8 +177,13 @@ raw! {
         pub r#for: Needed<OneOrMore<Text>>,
         /// Keeps the items for which this expression holds.
         pub r#where: Option<Text>,
+        /// Items whose `due` (without one: the begin of their calendar's span) lies before are out of scope: a date, `today` or
+        /// `now`, with durations: `now - 1y`. Default: all are in scope.
+        pub since: Option<Text>,
         /// Not expected before. Default: due at once.
         pub due: Option<Text>,
+        /// Not expected any more from then on; may use `due`: `due + 400d`. Default: never.
+        pub expires: Option<Text>,
         /// When an object is too old. Default: never.
         pub fresh: Option<RawFresh>,
         /// Smaller objects are gaps. Default: 1B.
@@ -192,16 +197,18 @@ raw! {
         /// A collector's name, or the collector itself. Without one, the dataset is only watched.
         pub collector: Option<RawCollectorUse>,
     }
-    later { since, expires, also, needs, done, owns, ignore }
+    later { also, needs, done, owns, ignore }
 
-    /// Stale when now < `until` and the last confirmation is older than `within`.
+    /// When an object is too old: `within`, or `at`.
     pub struct RawFresh {
-        /// Older is stale.
-        pub within: Needed<Given<Span>>,
-        /// Final from then on: an expression.
+        /// Stale when the last confirmation is older than this.
+        pub within: Option<Given<Span>>,
+        /// Final from then on: an expression; may use `due`.
         pub until: Option<Text>,
+        /// Stale when the last confirmation lies before the latest of these instants that has passed: `[ends_at + 6h, ends_at + 7d]`.
+        pub at: Option<OneOrMore<Text>>,
     }
-    later { at }
+    one_of { within, at }
 
     /// Texts that an object must or must not have.
     pub struct RawValidText {

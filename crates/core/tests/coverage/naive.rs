@@ -48,12 +48,23 @@ pub fn read(world: &World) -> Reading {
 
 fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
     let plan = &world.datasets[item.dataset];
+    let due = world.due(item);
+    if let (Some(since), Some(due)) = (plan.since, due)
+        && due < NOW - since
+    {
+        return ItemState::OutOfScope;
+    }
     if let Some(after) = plan.due_after {
         match item.ends {
             None => return ItemState::NotDue,
             Some(ends) if NOW < ends + after => return ItemState::NotDue,
             Some(_) => {}
         }
+    }
+    if let (Some(after), Some(ends)) = (plan.expires_after, item.ends)
+        && ends + after <= NOW
+    {
+        return ItemState::Expired;
     }
     let shown = world.was_shown(&item.key);
     if !shown && world.listing_failed(&item.key) {
@@ -78,6 +89,10 @@ fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
 
 fn stale(world: &World, item: &PlainItem<'_>, confirmed: i64) -> bool {
     let plan = &world.datasets[item.dataset];
+    if let Some(afters) = &plan.fresh_at {
+        let passed = afters.iter().filter_map(|after| Some(item.ends? + after)).filter(|at| *at <= NOW);
+        return passed.max().is_some_and(|latest| confirmed < latest);
+    }
     match (plan.within, plan.until_after, item.ends) {
         (None, _, _) => false,
         (Some(within), None, _) => NOW - confirmed > within,

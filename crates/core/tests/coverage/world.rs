@@ -57,6 +57,10 @@ pub struct Plan {
     pub due_after: Option<i64>,
     pub within: Option<i64>,
     pub until_after: Option<i64>,
+    /// Instead of `within`.
+    pub fresh_at: Option<Vec<i64>>,
+    pub since: Option<i64>,
+    pub expires_after: Option<i64>,
     pub min_size: u64,
     pub high_below: Option<i64>,
     pub fingerprint: u64,
@@ -97,11 +101,14 @@ prop_compose! {
         due_after in weighted(0.6, span()),
         within in weighted(0.6, span()),
         until_after in weighted(0.6, span()),
+        fresh_at in weighted(0.2, vec(span(), 1..4)),
+        since in weighted(0.2, span()),
+        expires_after in weighted(0.3, span()),
         min_size in 1u64..40,
         high_below in weighted(0.5, span()),
         fingerprint in 0u64..2,
     ) -> Plan {
-        Plan { parts, only_kind, due_after, within, until_after, min_size, high_below, fingerprint }
+        Plan { parts, only_kind, due_after, within, until_after, fresh_at, since, expires_after, min_size, high_below, fingerprint }
     }
 }
 
@@ -228,13 +235,21 @@ impl World {
         Some(item.ends? + self.datasets[item.dataset].due_after?)
     }
 
+    /// When it is over: it expires, or is older than what is of interest.
+    pub fn ends(&self, item: &PlainItem<'_>) -> Vec<i64> {
+        let plan = &self.datasets[item.dataset];
+        let expires = plan.expires_after.and_then(|after| Some(item.ends? + after));
+        let leaves = plan.since.and_then(|since| Some(self.due(item)? + since + 1));
+        expires.into_iter().chain(leaves).collect()
+    }
+
     /// It was present then, and nothing that happened since says otherwise.
     pub fn is_in_the_last_picture(&self, item: &PlainItem<'_>) -> bool {
         let Some(listed_at) = self.listed_at[item.dataset] else { return false };
         let fate = item.fate;
         let was_due = self.due(item).is_none_or(|due| due <= listed_at);
         let nothing_since = fate.open.is_none() && fate.absent_until.is_none() && fate.confirmed.is_none_or(|at| at < listed_at);
-        fate.was_present && was_due && nothing_since
+        fate.was_present && was_due && nothing_since && self.ends(item).iter().all(|end| *end > listed_at)
     }
 
     pub fn listing_failed(&self, key: &str) -> bool {
@@ -382,10 +397,15 @@ impl Plan {
             key: Template::parse(&key, Purpose::Key).unwrap(),
             only: self.only_kind.map(|kind| rule(format!("kind == 'k{kind}'"), Role::Where)),
             due: self.due_after.map(|after| rule(format!("ends + {after}s"), Role::Due)),
-            fresh: self.within.map(|within| Freshness {
-                within: SignedDuration::from_secs(within),
-                until: self.until_after.map(|after| rule(format!("ends + {after}s"), Role::Due)),
-            }),
+            since: self.since.map(|since| rule(format!("now - {since}s"), Role::Since)),
+            expires: self.expires_after.map(|after| rule(format!("ends + {after}s"), Role::After)),
+            fresh: match &self.fresh_at {
+                Some(afters) => Some(Freshness::At(afters.iter().map(|after| rule(format!("ends + {after}s"), Role::After)).collect())),
+                None => self.within.map(|within| Freshness::Within {
+                    within: SignedDuration::from_secs(within),
+                    until: self.until_after.map(|after| rule(format!("ends + {after}s"), Role::After)),
+                }),
+            },
             min_size: self.min_size,
             valid: None,
             absent: AbsentPolicy::default(),

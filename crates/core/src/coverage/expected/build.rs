@@ -18,7 +18,7 @@ use crate::figures::grouped;
 use crate::spec::expression::{Expression, Scope, Value, Var};
 use crate::spec::names::{LanguageError, Names, VarRef};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::{ColumnSource, Dataset, Dimension, DimensionKind, Limits, Priority, Spec};
+use crate::spec::{ColumnSource, Dataset, Dimension, DimensionKind, Freshness, Limits, Priority, Spec};
 use crate::time::Timestamp;
 
 /// Wrong items of one dataset are named up to so many.
@@ -310,7 +310,12 @@ fn expressions(dataset: &Dataset) -> Vec<(&'static str, &Expression)> {
     let mut all = Vec::new();
     all.extend(dataset.only.iter().map(|only| ("where", only)));
     all.extend(dataset.due.iter().map(|due| ("due", due)));
-    all.extend(dataset.fresh.iter().filter_map(|fresh| Some(("fresh.until", fresh.until.as_ref()?))));
+    all.extend(dataset.expires.iter().map(|expires| ("expires", expires)));
+    match &dataset.fresh {
+        None => {}
+        Some(Freshness::Within { until, .. }) => all.extend(until.iter().map(|until| ("fresh.until", until))),
+        Some(Freshness::At(instants)) => all.extend(instants.iter().map(|at| ("fresh.at", at))),
+    }
     if let Priority::When(rules) = &dataset.priority {
         all.extend(rules.iter().map(|(_, rule)| ("priority", rule)));
     }

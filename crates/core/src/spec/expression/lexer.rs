@@ -113,7 +113,7 @@ impl Lexer<'_> {
 
     fn date(&mut self, length: usize) {
         let date = self.text[self.at..self.at + length].to_string();
-        if self.role == Role::Bound {
+        if matches!(self.role, Role::Bound | Role::Since) {
             return self.push(Token::Date(date), length);
         }
         let hint = format!("write `time(\"{date}\")`; for a text, '{date}'");

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::{Collectors, Loader, entries};
+use crate::coverage::Instants;
 use crate::spec::decode::{Name, OneOrMore, Text, not_supported};
 use crate::spec::expression::{Expression, Role};
 use crate::spec::names::{Columns, DimensionNames, Names};
 use crate::spec::problem::{Place, Problem, known_names};
-use crate::spec::raw::{RawAbsent, RawCollector, RawCollectorUse, RawDataset, RawOutput, RawPriority, RawValid, RawValidText, ValidWord};
+use crate::spec::raw::{
+    RawAbsent, RawCollector, RawCollectorUse, RawDataset, RawDimension, RawFresh, RawOutput, RawPriority, RawValid, RawValidText, ValidWord,
+};
 use crate::spec::template::{Purpose, Template};
 use crate::spec::{
     AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, KnownFile, Output, Priority, PriorityLevel, Source, Validity,
@@ -74,12 +77,9 @@ impl Loader<'_> {
         let key = raw.key.0.as_ref().and_then(|text| self.key(&what, text, &names));
         let only = Part::of(raw.r#where.as_ref(), |text| self.expression(&format!("{what}: `where`"), text, &names, Role::Where));
         let due = Part::of(raw.due.as_ref(), |text| self.expression(&format!("{what}: `due`"), text, &names, Role::Due));
-        let fresh = raw.fresh.as_ref().and_then(|fresh| {
-            let until = fresh.until.as_ref();
-            let until = until.and_then(|text| self.expression(&format!("{what}: `fresh.until`"), text, &names, Role::Due));
-            let within = fresh.within.0.as_ref()?.value.0;
-            Some(Freshness { within: jiff::SignedDuration::try_from(within).unwrap_or(jiff::SignedDuration::MAX), until })
-        });
+        let since = raw.since.as_ref().and_then(|text| self.since(&what, text, raw, dimensions.as_deref(), &names));
+        let expires = raw.expires.as_ref().and_then(|text| self.after(&what, "expires", text, raw, &names));
+        let fresh = raw.fresh.as_ref().and_then(|fresh| self.freshness(&what, name, fresh, raw, &names));
         let priority = self.priority(&what, raw, &names);
         let valid = raw.valid.as_ref().and_then(|valid| self.validity(&what, name, valid));
         let collector = self.dataset_collector(&what, name, raw, &names, source.as_deref(), collectors);
@@ -97,7 +97,9 @@ impl Loader<'_> {
             key,
             dimensions,
             only,
+            since,
             due: due.right(),
+            expires,
             fresh,
             min_size: raw.min_size.as_ref().map_or(1, |given| given.value.0.max(1)),
             valid,
@@ -109,6 +111,63 @@ impl Loader<'_> {
             key_at: raw.key.0.as_ref().map(|text| text.at.clone()).unwrap_or_default(),
             fingerprint,
         })
+    }
+
+    /// A time of an item that may be counted from its `due`.
+    fn after(&mut self, what: &str, rule: &str, text: &Text, raw: &RawDataset, names: &Names) -> Option<Expression> {
+        let what = format!("{what}: `{rule}`");
+        let expression = self.expression(&what, text, names, Role::After)?;
+        if expression.mentions_due() && raw.due.is_none() {
+            self.error_with(
+                &text.at,
+                format!("{what} is counted from `due`, and this dataset has none"),
+                "say when its items are due: `due: …`",
+            );
+            return None;
+        }
+        Some(expression)
+    }
+
+    fn since(&mut self, what: &str, text: &Text, raw: &RawDataset, dimensions: Option<&[String]>, names: &Names) -> Option<Expression> {
+        let what = format!("{what}: `since`");
+        let expression = self.expression(&what, text, names, Role::Since)?;
+        if expression.anchored().is_none() {
+            let message = format!("{what} is one time for all items: a date, `today` or `now`, with durations added or taken away");
+            self.error_with(&text.at, message, "such as `now - 1y`; to leave out single items, use `where`");
+            return None;
+        }
+        let calendar = |name: &String| {
+            matches!(
+                entries(self.raw.dimensions.as_ref()).iter().find(|(known, _)| known.text == *name),
+                Some((_, Some(RawDimension::Calendar(_))))
+            )
+        };
+        if raw.due.is_none() && !dimensions.is_none_or(|dimensions| dimensions.iter().any(calendar)) {
+            let message = format!("{what}: nothing says how old an item is");
+            self.error_with(&text.at, message, "give the dataset a `due`, or a calendar in `for`");
+            return None;
+        }
+        Some(expression)
+    }
+
+    fn freshness(&mut self, what: &str, name: &Name, fresh: &RawFresh, raw: &RawDataset, names: &Names) -> Option<Freshness> {
+        let Some(at) = &fresh.at else {
+            let until = fresh.until.as_ref().and_then(|text| self.after(what, "fresh.until", text, raw, names));
+            let within = jiff::SignedDuration::try_from(fresh.within.as_ref()?.value.0).unwrap_or(jiff::SignedDuration::MAX);
+            return Some(Freshness::Within { within, until });
+        };
+        let beside = fresh.within.as_ref().map(|within| &within.at).or(fresh.until.as_ref().map(|until| &until.at));
+        if let Some(beside) = beside {
+            let message = format!("{what}: `fresh` has `within` and `until`, or `at`, and not both");
+            self.error_with(beside, message, "`at` names every instant after which the object is asked for once more");
+            return None;
+        }
+        let at = at.as_slice();
+        if at.is_empty() || at.len() > Instants::MOST {
+            self.error(at.first().map_or(&name.at, |text| &text.at), format!("{what}: `fresh.at` has 1 to {} instants", Instants::MOST));
+            return None;
+        }
+        Some(Freshness::At(at.iter().filter_map(|text| self.after(what, "fresh.at", text, raw, names)).collect()))
     }
 
     fn known_file(&mut self, what: &str, known: &Text) -> Option<KnownFile> {
