@@ -11,7 +11,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::contested::first_progress;
-use super::expected::{Expected, ItemIx};
+use super::expected::{Expected, ItemIx, Spot};
 use super::inventory::Inventory;
 use super::state::Sight;
 use super::tally::{Coverage, Evidence, GapItem, trusted};
@@ -101,6 +101,10 @@ struct ObjectThere {
 }
 
 fn object_at(inventory: &Inventory, item: &GapItem, record: Option<&ItemRecord>, before: Option<&Gap>) -> ObjectThere {
+    // What lies at an older place stays there: there is nothing at the key that publishing would replace.
+    if inventory.spot(item.item) != Spot::Key {
+        return ObjectThere { etag: None, last_modified: None };
+    }
     match trusted(inventory.sight(item.item), record, before) {
         Sight::There(found) => {
             let known = record.filter(|record| item.reason == Reason::Suspect && !record.is_in_doubt());

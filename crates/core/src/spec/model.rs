@@ -17,6 +17,8 @@ pub struct Spec {
     pub sources: IndexMap<String, Source>,
     /// All sources together.
     pub limits: Limits,
+    /// Objects that are not unexpected although no dataset expects them.
+    pub others: super::others::Others,
     pub gateway: GatewayRules,
     pub dimensions: IndexMap<String, Dimension>,
     pub datasets: IndexMap<String, Dataset>,
@@ -535,6 +537,8 @@ pub struct Dataset {
     pub name: String,
     pub source: Option<String>,
     pub key: super::template::Template,
+    /// Older places whose objects count where none is at the key.
+    pub also: Vec<OlderPlace>,
     /// Names of dimensions: the items are their product.
     pub dimensions: Vec<String>,
     /// Typed against the dimensions above: true or false per item, never uses `now`.
@@ -559,6 +563,20 @@ pub struct Dataset {
     pub key_at: super::problem::Place,
     /// Of key, for, where and the collector's argv or url: exhausted and absent marks are void when it changes.
     pub fingerprint: u64,
+}
+
+impl Dataset {
+    /// What the keys of its items begin with, and what their older places do, in the order in which they count.
+    pub fn literal_prefixes(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.key.literal_prefix()).chain(self.also.iter().map(|also| also.template.literal_prefix()))
+    }
+}
+
+/// One of a dataset's `also`.
+#[derive(Clone, Debug)]
+pub struct OlderPlace {
+    pub template: super::template::Template,
+    pub at: super::problem::Place,
 }
 
 /// When an object is too old.

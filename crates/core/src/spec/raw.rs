@@ -30,6 +30,8 @@ raw! {
         pub gateway: Option<RawGateway>,
         /// Named sets of values: a list, a calendar or a table.
         pub dimensions: Option<Section<RawDimension>>,
+        /// Objects that are of no dataset, and of which nobody needs to be told: `["tmp/**", "**/*.bak"]`.
+        pub ignore: Option<OneOrMore<Text>>,
         /// Families of objects that should exist.
         pub datasets: Needed<Section<RawDataset>>,
         /// How to fetch: commands and http requests, by name.
@@ -39,7 +41,7 @@ raw! {
         /// The order of work.
         pub priority_weighting: Option<RawWeighting>,
     }
-    later { jobs, guard, alerts, server, metrics, events, ignore, owns }
+    later { jobs, guard, alerts, server, metrics, events }
 
     /// An upstream: an API or a site.
     pub struct RawSource {
@@ -173,6 +175,13 @@ raw! {
         pub source: Option<Text>,
         /// Where an object lies: `espn/{season}/{game_id}.json`; dates as `{day:%Y%m%d}`.
         pub key: Needed<Text>,
+        /// Older places whose objects count where none is at the key: `["old/{season}/{game_id}.json"]`. What is collected goes to
+        /// the key.
+        pub also: Option<OneOrMore<Text>>,
+        /// Other objects that belong to this dataset, and are not unexpected: `[orders/**]`. `*` does not reach over a `/`.
+        pub owns: Option<OneOrMore<Text>>,
+        /// Objects of which nobody needs to be told: as `owns`, of whoever they are.
+        pub ignore: Option<OneOrMore<Text>>,
         /// The dimension whose values are the items; of several, the product.
         pub r#for: Needed<OneOrMore<Text>>,
         /// Keeps the items for which this expression holds.
@@ -197,7 +206,7 @@ raw! {
         /// A collector's name, or the collector itself. Without one, the dataset is only watched.
         pub collector: Option<RawCollectorUse>,
     }
-    later { also, needs, done, owns, ignore }
+    later { needs, done }
 
     /// When an object is too old: `within`, or `at`.
     pub struct RawFresh {

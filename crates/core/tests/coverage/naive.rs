@@ -70,11 +70,13 @@ fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
     if !shown && world.listing_failed(&item.key) {
         return before(world, item);
     }
-    let Some((size, modified)) = item.fate.object.filter(|_| shown) else {
+    let old = item.fate.old.filter(|_| plan.also);
+    let at_key = item.fate.object.filter(|_| shown);
+    let Some((size, modified)) = at_key.or(old) else {
         let absent = item.fate.absent_until.is_some_and(|until| NOW < until && item.fate.absent_fingerprint == plan.fingerprint);
         return if absent { ItemState::Absent } else { ItemState::Missing };
     };
-    if item.fate.suspect == 0 {
+    if item.fate.suspect == 0 && at_key.is_some() {
         return ItemState::Suspect;
     }
     if size < plan.min_size {

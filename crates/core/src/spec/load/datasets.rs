@@ -15,7 +15,7 @@ use crate::spec::raw::{
 };
 use crate::spec::template::{Purpose, Template};
 use crate::spec::{
-    AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, KnownFile, Output, Priority, PriorityLevel, Source, Validity,
+    AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, KnownFile, OlderPlace, Output, Priority, PriorityLevel, Source, Validity,
 };
 
 /// A part of a dataset that may be wrong.
@@ -75,6 +75,8 @@ impl Loader<'_> {
         let names = self.names_of(dimensions.as_deref());
         let source = self.dataset_source(&what, raw);
         let key = raw.key.0.as_ref().and_then(|text| self.key(&what, text, &names));
+        let also = raw.also.as_ref().map(OneOrMore::as_slice).unwrap_or_default();
+        let also = also.iter().filter_map(|text| self.older_place(&what, text, &names)).collect();
         let only = Part::of(raw.r#where.as_ref(), |text| self.expression(&format!("{what}: `where`"), text, &names, Role::Where));
         let due = Part::of(raw.due.as_ref(), |text| self.expression(&format!("{what}: `due`"), text, &names, Role::Due));
         let since = raw.since.as_ref().and_then(|text| self.since(&what, text, raw, dimensions.as_deref(), &names));
@@ -95,6 +97,7 @@ impl Loader<'_> {
             name: name.text.clone(),
             source: source.filter(|source| sources.contains_key(source)),
             key,
+            also,
             dimensions,
             only,
             since,
@@ -240,6 +243,19 @@ impl Loader<'_> {
         let right = errors.is_empty();
         self.language_errors(&what, text, errors);
         right.then_some(template)
+    }
+
+    fn older_place(&mut self, what: &str, text: &Text, names: &Names) -> Option<OlderPlace> {
+        let what = format!("{what}: `also`");
+        if without_variables(&text.text).contains('*') {
+            self.error_with(&text.at, format!("{what}: `{}` has a `*`", text.text), "an older place is the key of one object");
+            return None;
+        }
+        let template = self.template(&what, text, Purpose::Key)?;
+        let errors = template.check(names);
+        let right = errors.is_empty();
+        self.language_errors(&what, text, errors);
+        right.then(|| OlderPlace { template, at: text.at.clone() })
     }
 
     fn priority(&mut self, what: &str, raw: &RawDataset, names: &Names) -> Priority {
