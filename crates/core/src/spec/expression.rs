@@ -45,6 +45,8 @@ pub enum Role {
     Bound,
     /// `is` of a table's column: any value of the row; no `now`.
     Column,
+    /// `valid: { json: … }`: true or false; its names are paths (`$.header.status`); no `now`.
+    Claim,
     /// `--select`: true or false; may use everything, and `dataset`.
     Select,
 }
@@ -134,6 +136,7 @@ impl Role {
             Role::Priority => "a `priority` rule",
             Role::Bound => "a calendar's end",
             Role::Column => "a derived column",
+            Role::Claim => "`valid`",
             Role::Select => "`--select`",
         }
     }

@@ -8,6 +8,7 @@
 
 mod caps;
 mod check;
+mod claim;
 mod decode;
 mod difference;
 pub mod expression;
@@ -24,6 +25,7 @@ mod units;
 pub mod yaml;
 
 pub use caps::{Cap, Caps};
+pub use claim::Claim;
 pub use difference::differences;
 pub(crate) use load::absolute;
 pub use load::{ConfigFile, Loaded, host_matches, load};

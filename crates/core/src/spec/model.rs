@@ -499,11 +499,18 @@ impl Default for Environment {
 }
 
 /// What a collected file must look like.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Validity {
     Json,
+    /// JSON of which this holds.
+    JsonHolds(super::claim::Claim),
+    Csv,
+    Parquet,
     Gzip,
-    Text { starts: Option<String>, lacks: Option<String> },
+    Text {
+        starts: Option<String>,
+        lacks: Option<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -197,7 +197,8 @@ raw! {
         pub fresh: Option<RawFresh>,
         /// Smaller objects are gaps. Default: 1B.
         pub min_size: Option<Given<Size>>,
-        /// What an object must look like: `json`, `gzip`, or `{ starts: "<", lacks: "Access Denied" }`.
+        /// What an object must look like: `json`, `csv`, `parquet`, `gzip`, `{ json: "$.header.status == 'final'" }`, or
+        /// `{ starts: "<", lacks: "Access Denied" }`.
         pub valid: Option<RawValid>,
         /// When "no such thing" is believed. Default: after 3d, asked again 1h..30d.
         pub absent: Option<RawAbsent>,
@@ -219,14 +220,16 @@ raw! {
     }
     one_of { within, at }
 
-    /// Texts that an object must or must not have.
+    /// What an object must hold, or texts that it must or must not have.
     pub struct RawValidText {
+        /// JSON of which this holds: an expression over paths, `$.header.status == 'final'`.
+        pub json: Option<Text>,
         /// The object begins with this, behind blanks.
         pub starts: Option<Text>,
         /// The object does not contain this.
         pub lacks: Option<Text>,
     }
-    later { json, command }
+    later { command }
 
     /// When "no such thing" is believed, and how often it is asked again.
     pub struct RawAbsent {
@@ -529,7 +532,9 @@ word!(RawNotModified: "`counts` or `free`" { Counts = "counts", Free = "free" })
 word!(Keep: "`last`" { Last = "last" });
 word!(KeepWord: "`never`, `failed` or `always`" { Never = "never", Failed = "failed", Always = "always" });
 word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });
-word!(ValidWord: "`json`, `gzip`, or a map with `starts` and `lacks`" { Json = "json", Gzip = "gzip" });
+word!(ValidWord: "`json`, `csv`, `parquet`, `gzip`, or a map with `json`, or `starts` and `lacks`" {
+    Json = "json", Csv = "csv", Parquet = "parquet", Gzip = "gzip",
+});
 word!(RawVia: "`gateway` or `none`" { Gateway = "gateway", None = "none" });
 word!(RawEgress: "`gateway` or `open`" { Gateway = "gateway", Open = "open" });
 word!(OutputWord: "`staged`, `direct`, `stdout` or `{ pick_up: path }`" { Staged = "staged", Direct = "direct", Stdout = "stdout" });
@@ -569,16 +574,10 @@ pub enum RawValid {
 impl Decode for RawValid {
     fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
         match &node.value {
-            Value::Scalar(scalar) if matches!(scalar.text.as_str(), "parquet" | "csv") => {
-                problems.push(
-                    not_supported(&node.at, &format!("{trail}: `{}`", scalar.text)).hint("use `json`, `gzip` or `{ starts: …, lacks: … }`"),
-                );
-                None
-            }
             Value::Map(map) => {
                 let text = RawValidText::decode(node, trail, problems)?;
                 // A map of a later version has been refused already.
-                (!is_one_of(map, &["json", "command"])).then_some(RawValid::Text(text))
+                (!is_one_of(map, &["command"])).then_some(RawValid::Text(text))
             }
             _ => Given::decode(node, trail, problems).map(RawValid::Word),
         }

@@ -21,7 +21,7 @@ impl Checker<'_> {
             (Role::Due | Role::After | Role::Since | Role::Bound, Kind::Time) => return kind,
             (Role::Due | Role::After, Kind::Cell) => return Kind::Time,
             (Role::Due | Role::After, Kind::Span) => Some("add it to a time: `day.end + 2h`"),
-            (Role::Where | Role::Priority | Role::Select, Kind::Bool) => return kind,
+            (Role::Where | Role::Priority | Role::Claim | Role::Select, Kind::Bool) => return kind,
             (Role::Where | Role::Priority | Role::Select, Kind::Cell | Kind::Text) => Some("compare it: `is_final == 'true'`"),
             (Role::Priority, Kind::Span) => Some("compare it: `overdue < 7d`"),
             (Role::Bound | Role::Since, _) => Some("write a date, `today` or `now`, with durations added or taken away"),
@@ -29,7 +29,7 @@ impl Checker<'_> {
         };
         let needed = match role {
             Role::Due | Role::After | Role::Since | Role::Bound => Kind::Time,
-            Role::Where | Role::Priority | Role::Select => Kind::Bool,
+            Role::Where | Role::Priority | Role::Claim | Role::Select => Kind::Bool,
             Role::Column => Kind::Unknown,
         };
         let message = format!("{} must be {}, and this is {}", role.words(), needed.words(), kind.words());

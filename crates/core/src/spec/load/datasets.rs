@@ -15,7 +15,8 @@ use crate::spec::raw::{
 };
 use crate::spec::template::{Purpose, Template};
 use crate::spec::{
-    AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, KnownFile, OlderPlace, Output, Priority, PriorityLevel, Source, Validity,
+    AbsentPolicy, Claim, Collector, Dataset, Dimension, Freshness, How, KnownFile, OlderPlace, Output, Priority, PriorityLevel, Source,
+    Validity,
 };
 
 /// A part of a dataset that may be wrong.
@@ -282,13 +283,26 @@ impl Loader<'_> {
         match raw {
             RawValid::Word(given) => Some(match given.value {
                 ValidWord::Json => Validity::Json,
+                ValidWord::Csv => Validity::Csv,
+                ValidWord::Parquet => Validity::Parquet,
                 ValidWord::Gzip => Validity::Gzip,
             }),
-            RawValid::Text(RawValidText { starts: None, lacks: None }) => {
-                self.error(&name.at, format!("{what}: `valid`: expected `starts`, `lacks` or both"));
+            RawValid::Text(RawValidText { json: Some(text), starts: None, lacks: None }) => match Claim::parse(&text.text) {
+                Ok(claim) => Some(Validity::JsonHolds(claim)),
+                Err(errors) => {
+                    self.language_errors(&format!("{what}: `valid.json`"), text, errors);
+                    None
+                }
+            },
+            RawValid::Text(RawValidText { json: Some(text), .. }) => {
+                self.error(&text.at, format!("{what}: `valid`: `json` cannot stand beside `starts` or `lacks`"));
                 None
             }
-            RawValid::Text(RawValidText { starts, lacks }) => {
+            RawValid::Text(RawValidText { json: None, starts: None, lacks: None }) => {
+                self.error(&name.at, format!("{what}: `valid`: expected `json`, `starts` or `lacks`"));
+                None
+            }
+            RawValid::Text(RawValidText { json: None, starts, lacks }) => {
                 let text = |text: &Option<Text>| text.as_ref().map(|text| text.text.clone());
                 Some(Validity::Text { starts: text(starts), lacks: text(lacks) })
             }
