@@ -82,8 +82,9 @@ impl Survey {
     }
 
     fn listing_error(&self, dataset: &str) -> Option<String> {
-        let prefix = self.expected.prefix_of(self.spec.datasets.get(dataset)?);
-        let (_, error) = self.not_listed.iter().find(|(failed, _)| prefix.starts_with(failed.as_str()))?;
+        let dataset = self.spec.datasets.get(dataset)?;
+        let is_under = |failed: &str| dataset.literal_prefixes().any(|prefix| prefix.starts_with(failed));
+        let (_, error) = self.not_listed.iter().find(|(failed, _)| is_under(failed))?;
         Some(error.to_string())
     }
 

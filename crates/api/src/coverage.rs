@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// The items of one dataset, or of all of them, by state, and what lies there beside them.
 ///
 /// On the wire all figures stand side by side, and `expected` with them: `present` + `missing` + `stale` + `undersized` +
-/// `suspect` + `absent` (+ `unknown`). `not_due` and `expired` are outside of it, and so is `unexpected`, which counts
+/// `suspect` + `absent` (+ `unknown`). `not_due`, `expired` and `out_of_scope` are outside of it, and so is `unexpected`, which counts
 /// objects and not items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "CountsLine", into = "CountsLine")]

@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemState {
+    /// Older than the dataset's `since`.
+    OutOfScope,
     NotDue,
     Expired,
     Suspect,

@@ -10,6 +10,7 @@ pub mod failpoint;
 pub mod figures;
 pub mod gap;
 pub mod ids;
+pub mod json_path;
 pub mod kept;
 pub mod lease;
 pub mod limits;

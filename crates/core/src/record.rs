@@ -259,8 +259,11 @@ pub enum Closed {
     /// The listing shows it as it should be; nobody here did it.
     FoundFilled,
     Absent,
-    /// The config does not expect it any more, it expired, or it is not due now.
+    /// The config does not expect it any more, or it is not due now.
     NotExpected,
+    Expired,
+    /// The dataset's `since` has passed it.
+    OutOfScope,
 }
 
 impl Closed {
@@ -270,6 +273,8 @@ impl Closed {
             Closed::FoundFilled => "found filled",
             Closed::Absent => "absent",
             Closed::NotExpected => "not expected any more",
+            Closed::Expired => "expired",
+            Closed::OutOfScope => "out of scope: older than `since`",
         }
     }
 

@@ -168,7 +168,14 @@ fn datasets(status: &Status) -> Vec<String> {
             grouped(counts.present),
             grouped(wanted)
         );
-        let more = [(counts.unknown, "unknown"), (counts.absent, "absent"), (counts.not_due, "not due"), (unexpected, "unexpected")];
+        let more = [
+            (counts.unknown, "unknown"),
+            (counts.absent, "absent"),
+            (counts.not_due, "not due"),
+            (counts.expired, "expired"),
+            (counts.out_of_scope, "out of scope"),
+            (unexpected, "unexpected"),
+        ];
         for (count, word) in more {
             if count > 0 {
                 line.push_str(&format!("  {} {word}", grouped(count)));

@@ -72,6 +72,7 @@ fn coverage_table(plan: &Plan) -> Table {
         Column::Figure("COMPLETE"),
         Column::Figure("NOT DUE"),
         Column::Rare("EXPIRED"),
+        Column::Rare("OUT OF SCOPE"),
         Column::Text("NEXT DUE"),
     ]);
     let next_due = plan.datasets.values().filter_map(|dataset| dataset.next_due).min();
@@ -92,6 +93,7 @@ fn coverage_table(plan: &Plan) -> Table {
             share(counts),
             figure(counts.not_due),
             figure(counts.expired),
+            figure(counts.out_of_scope),
             when_due(dataset, plan.at),
         ]);
     }

@@ -44,6 +44,7 @@ fn state_words(state: ItemState) -> &'static str {
         ItemState::Absent => "absent upstream, and on record as such",
         ItemState::NotDue => "not due yet",
         ItemState::Expired => "expired",
+        ItemState::OutOfScope => "out of scope: older than its dataset's `since`",
         ItemState::Unknown => "unknown: its part of the lake could not be listed",
         ItemState::Suspect | ItemState::Undersized | ItemState::Stale | ItemState::Missing => "a gap that closes",
     }

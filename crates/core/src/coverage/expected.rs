@@ -7,6 +7,7 @@
 //!
 //! Dataset and dimension values alone make an item's id; the key template is no part of it.
 
+mod also;
 mod build;
 mod collisions;
 mod pick_ups;
@@ -18,6 +19,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
+pub use also::Spot;
 pub use build::{expand, expand_after};
 
 use super::known::Known;
@@ -25,7 +27,6 @@ use super::values::DimensionValues;
 use super::writer::{Digits, KeyWriter, MOST_DIMENSIONS};
 use crate::gap::Reason;
 use crate::ids::ItemId;
-use crate::spec::Dataset;
 use crate::spec::expression::{Scope, Value, Var};
 use crate::spec::names::{Names, VarRef};
 use crate::time::Timestamp;
@@ -44,6 +45,8 @@ pub struct Expected {
     prefixes: Vec<String>,
     /// Places of items, by the hash of their keys.
     by_key: HashTable<u32>,
+    /// Older places, too: of datasets that have some.
+    older: also::OlderPlaces,
     hasher: DefaultHashBuilder,
     pub(super) known: Known,
 }
@@ -60,6 +63,8 @@ pub struct ExpectedDataset {
     /// With a `where`: the places in the whole product of those that it keeps, ascending.
     kept: Option<Vec<u32>>,
     writer: KeyWriter,
+    /// Its `also`.
+    older: Vec<KeyWriter>,
     names: Names,
     /// Every name that an expression may use for a column, qualified or not.
     vars: HashMap<String, VarRef>,
@@ -224,6 +229,13 @@ impl Expected {
         Some(text)
     }
 
+    /// When the span of its first calendar begins; `None`: it has none.
+    pub fn calendar_start(&self, item: ItemIx) -> Option<Timestamp> {
+        let dataset = &self.datasets[self.dataset_of(item)];
+        let at = dataset.dimensions.iter().position(|dimension| self.dimensions[*dimension].is_calendar())?;
+        self.dimensions[dataset.dimensions[at]].span(dataset.digits(item)[at] as usize).map(|(start, _)| start)
+    }
+
     /// The item whose key is exactly this one.
     pub fn find(&self, key: &str) -> Option<ItemIx> {
         let mut candidate = String::with_capacity(key.len());
@@ -240,14 +252,9 @@ impl Expected {
         &self.table_rows
     }
 
-    /// What to list: the shortest set of prefixes under which every expected key lies.
+    /// What to list: the shortest set of prefixes under which every expected key lies, and every older place.
     pub fn prefixes(&self) -> &[String] {
         &self.prefixes
-    }
-
-    /// Of one dataset of the spec: no item's key begins otherwise.
-    pub fn prefix_of<'a>(&self, dataset: &'a Dataset) -> &'a str {
-        dataset.key.literal_prefix()
     }
 }
 

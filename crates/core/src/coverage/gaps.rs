@@ -11,7 +11,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::contested::first_progress;
-use super::expected::{Expected, ItemIx};
+use super::expected::{Expected, ItemIx, Spot};
 use super::inventory::Inventory;
 use super::state::Sight;
 use super::tally::{Coverage, Evidence, GapItem, trusted};
@@ -106,6 +106,10 @@ struct ObjectThere {
 }
 
 fn object_at(inventory: &Inventory, item: &GapItem, record: Option<&ItemRecord>, before: Option<&Gap>) -> ObjectThere {
+    // What lies at an older place stays there: there is nothing at the key that publishing would replace.
+    if inventory.spot(item.item) != Spot::Key {
+        return ObjectThere { etag: None, last_modified: None };
+    }
     match trusted(inventory.sight(item.item), record, before) {
         Sight::There(found) => {
             let known = record.filter(|record| item.reason == Reason::Suspect && !record.is_in_doubt());
@@ -158,16 +162,20 @@ fn why(state: ItemState) -> Closed {
     match state {
         ItemState::Present => Closed::FoundFilled,
         ItemState::Absent => Closed::Absent,
+        ItemState::Expired => Closed::Expired,
+        ItemState::OutOfScope => Closed::OutOfScope,
         _ => Closed::NotExpected,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Observation;
-    use super::super::sample::{Files, Sample, at};
+    use super::super::sample::{Files, Sample, at, zone};
+    use super::super::{Observation, Picture, surprises};
     use super::*;
     use crate::object::Object;
+    use crate::spec::Every;
+    use crate::spec::expression::Role;
 
     #[test]
     fn a_gap_that_is_due_between_two_microseconds_is_no_news_at_every_look() {
@@ -211,6 +219,58 @@ mod tests {
         // However it is named.
         assert_eq!(group("[customer.tier]", "customer.customer_id", true), ["gold", "acme"]);
         assert_eq!(group("[customer_id]", "tier", true), ["acme", "gold"]);
+    }
+
+    #[test]
+    fn what_is_over_closes_its_gap_as_such_and_surprises_nobody() {
+        let mut sample = Sample::new(Files::default())
+            .calendar("day", "2024-10-01", "2024-10-30", Every::Days(1), zone("UTC"))
+            .dataset("old", "old/{day}", &["day"])
+            .dataset("done", "done/{day}", &["day"]);
+        sample.spec.datasets["old"].since = Some(sample.expression(&["day"], "now - 20d", Role::Since));
+        let due = sample.expression(&["day"], "day.end", Role::Due);
+        sample.spec.datasets["done"].due = Some(due);
+        sample.spec.datasets["done"].expires = Some(sample.expression(&["day"], "due + 20d", Role::After));
+        let expected = sample.expand("2024-10-31T00:00:00Z").unwrap();
+        // Every other object is there, until all are cleared away.
+        let look = |now: &str, there: bool, open: &HashMap<ItemId, Gap>, accepted: Option<&Picture>| {
+            let now = at(now);
+            let mut look = Observation::new(&expected, &sample.spec);
+            for prefix in expected.prefixes() {
+                look.begin(prefix, now);
+                look.prefix_complete(prefix);
+            }
+            for item in expected.items().filter(|item| there && item.0 % 2 == 0) {
+                let mut key = String::new();
+                expected.key(item, &mut key);
+                look.object(&Object { key, size: 9, last_modified: now, etag: "e".into() });
+            }
+            let (inventory, records) = (look.finish(), HashMap::new());
+            let evidence = Evidence { spec: &sample.spec, expected: &expected, inventory: &inventory, records: &records, open, accepted };
+            let coverage = Coverage::of(&evidence, now).unwrap();
+            let diff = gaps(&evidence, &coverage, now);
+            let picture = Picture::of(&evidence, &coverage, &diff, now);
+            let surprises = surprises(accepted, &picture, &Default::default());
+            (coverage, diff, picture, surprises)
+        };
+        let mut open = HashMap::new();
+        let (coverage, diff, first, _) = look("2024-10-20T12:00:00Z", true, &open, None);
+        let counts = |coverage: &Coverage, name: &str| {
+            let counts = coverage.dataset(name).unwrap().counts;
+            (counts.expected(), counts.not_due, counts.expired, counts.out_of_scope)
+        };
+        assert_eq!((counts(&coverage, "old"), counts(&coverage, "done")), ((30, 0, 0, 0), (19, 11, 0, 0)));
+        assert_eq!(
+            coverage.changes_at(),
+            Some(at("2024-10-21T00:00:00Z")),
+            "one falls due; the oldest of the others leave a microsecond later"
+        );
+        diff.apply_to(&mut open);
+        let (coverage, diff, _, surprises) = look("2024-12-01T00:00:00Z", false, &open, Some(&first));
+        assert_eq!((counts(&coverage, "old"), counts(&coverage, "done")), ((0, 0, 0, 30), (0, 0, 30, 0)));
+        assert_eq!((coverage.changes_at(), surprises.as_slice()), (None, &[][..]));
+        let of = |why| diff.closed.iter().filter(|(_, closed)| *closed == why).count();
+        assert_eq!((of(Closed::OutOfScope), of(Closed::Expired), diff.closed.len()), (15, 9, open.len()));
     }
 
     #[test]

@@ -11,10 +11,10 @@
 
 use hashbrown::HashMap;
 
-use super::expected::{Expected, ItemIx};
+use super::expected::{Expected, ItemIx, Spot};
 use super::state::{EtagDigest, Found, Sight};
 use crate::object::Object;
-use crate::spec::Spec;
+use crate::spec::{Others, Spec};
 use crate::time::Timestamp;
 
 /// How many unexpected keys are kept by name for each dataset.
@@ -43,6 +43,8 @@ pub struct Unexpected {
 pub struct Inventory {
     cells: Vec<Cell>,
     etags: HashMap<ItemIx, Box<str>>,
+    /// Items whose cell tells of an object at this one of their older places.
+    older: HashMap<ItemIx, u8>,
     datasets: Vec<Shelf>,
     prefixes: Vec<(String, Completeness)>,
 }
@@ -59,9 +61,10 @@ enum Cell {
 struct Shelf {
     /// One past its last item; the items of all datasets are dense and in order.
     items_end: u32,
-    literal_prefix: String,
-    /// Place in `prefixes` of the listing that shows this dataset's objects.
-    listed_by: Option<usize>,
+    /// What the keys of its items begin with, and what their older places do.
+    literal_prefixes: Vec<String>,
+    /// Of each of them: place in `prefixes` of the listing that shows what lies there.
+    listed_by: Vec<Option<usize>>,
     /// Objects smaller than this, and all that can grow stale, keep their ETag: publishing must replace just those.
     min_size: u64,
     grows_stale: bool,
@@ -71,6 +74,8 @@ struct Shelf {
 impl Inventory {
     pub fn sight(&self, item: ItemIx) -> Sight {
         match self.cells.get(item.0 as usize) {
+            // What lies at the key, or at a better place, would count instead.
+            Some(Cell::There { .. }) if self.better_places_are_unseen(item) => Sight::NotSeen,
             Some(Cell::There { size, modified_micros, etag }) => {
                 let last_modified = Timestamp::from_microsecond(*modified_micros).unwrap_or(Timestamp::MIN);
                 Sight::There(Found { size: *size, last_modified, etag: *etag })
@@ -97,16 +102,58 @@ impl Inventory {
 
     /// By place of the dataset in [`Expected::datasets`].
     pub fn completeness(&self, dataset: usize) -> Completeness {
-        let listed_by = self.datasets.get(dataset).and_then(|shelf| shelf.listed_by);
-        listed_by.map_or(Completeness::Partial, |prefix| self.prefixes[prefix].1)
+        self.datasets.get(dataset).map_or(Completeness::Partial, |shelf| self.completeness_of_places(&shelf.listed_by))
+    }
+
+    /// As much as of the least known of them, and as old as the oldest.
+    fn completeness_of_places(&self, listed_by: &[Option<usize>]) -> Completeness {
+        let known = listed_by.iter().map(|listed_by| listed_by.map_or(Completeness::Partial, |prefix| self.prefixes[prefix].1));
+        let together = |a, b| match (a, b) {
+            (Completeness::Full { began: a }, Completeness::Full { began: b }) => Completeness::Full { began: a.min(b) },
+            _ => Completeness::Partial,
+        };
+        known.reduce(together).unwrap_or(Completeness::Partial)
+    }
+
+    /// Which of the item's places its object lies at, if there is one.
+    pub fn spot(&self, item: ItemIx) -> Spot {
+        // Nearly always there are no older places.
+        if self.older.is_empty() {
+            return Spot::Key;
+        }
+        self.older.get(&item).map_or(Spot::Key, |which| Spot::Older(*which))
+    }
+
+    fn better_places_are_unseen(&self, item: ItemIx) -> bool {
+        let Spot::Older(which) = self.spot(item) else { return false };
+        let listed_by = &self.datasets[self.dataset_of(item)].listed_by;
+        self.completeness_of_places(&listed_by[..=usize::from(which)]) == Completeness::Partial
     }
 
     pub fn unexpected(&self, dataset: usize) -> &Unexpected {
         &self.datasets[dataset].unexpected
     }
 
+    /// This lies at an older place of the item. It counts where nothing better does.
+    fn saw_older(&mut self, item: ItemIx, which: u8, object: &Object) {
+        let is_there = matches!(self.cells[item.0 as usize], Cell::There { .. });
+        let counts = match self.spot(item) {
+            Spot::Key => !is_there,
+            Spot::Older(known) => which <= known,
+        };
+        if counts {
+            self.older.insert(item, which);
+            self.cells[item.0 as usize] = Cell::of(object);
+        }
+    }
+
     /// An attempt or a HEAD found this at the item's key (`None`: nothing) after the listing began.
     pub fn saw(&mut self, item: ItemIx, object: Option<&Object>) {
+        if !self.older.is_empty() && object.is_some() {
+            self.older.remove(&item);
+        } else if self.spot(item) != Spot::Key {
+            return;
+        }
         let shelf = &self.datasets[self.dataset_of(item)];
         let keeps_etag = object.filter(|object| shelf.grows_stale || object.size < shelf.min_size);
         match keeps_etag {
@@ -136,6 +183,7 @@ impl Cell {
 pub struct Observation<'e> {
     expected: &'e Expected,
     inventory: Inventory,
+    others: Others,
     began: Vec<Option<Timestamp>>,
 }
 
@@ -146,19 +194,25 @@ impl<'e> Observation<'e> {
         let datasets = expected.datasets().iter().map(|of| {
             items_end += of.len() as u32;
             let dataset = &spec.datasets[of.name()];
-            let literal_prefix = expected.prefix_of(dataset).to_owned();
+            let literal_prefixes: Vec<String> = dataset.literal_prefixes().map(str::to_owned).collect();
+            let listed_by = |literal: &String| prefixes.iter().position(|(prefix, _)| literal.starts_with(prefix.as_str()));
             Shelf {
                 items_end,
-                listed_by: prefixes.iter().position(|(prefix, _)| literal_prefix.starts_with(prefix.as_str())),
-                literal_prefix,
+                listed_by: literal_prefixes.iter().map(listed_by).collect(),
+                literal_prefixes,
                 min_size: spec.least_bytes(dataset),
                 grows_stale: dataset.fresh.is_some(),
                 unexpected: Unexpected::default(),
             }
         });
-        let inventory =
-            Inventory { cells: vec![Cell::NotListed; expected.len()], etags: HashMap::new(), datasets: datasets.collect(), prefixes };
-        Observation { expected, began: vec![None; inventory.prefixes.len()], inventory }
+        let inventory = Inventory {
+            cells: vec![Cell::NotListed; expected.len()],
+            etags: HashMap::new(),
+            older: HashMap::new(),
+            datasets: datasets.collect(),
+            prefixes,
+        };
+        Observation { expected, others: spec.others.clone(), began: vec![None; inventory.prefixes.len()], inventory }
     }
 
     /// To be called before the listing of a prefix (one of [`Expected::prefixes`]) is asked for.
@@ -170,8 +224,10 @@ impl<'e> Observation<'e> {
 
     /// A listing shows this object.
     pub fn object(&mut self, object: &Object) {
-        match self.expected.find(&object.key) {
-            Some(item) => self.inventory.saw(item, Some(object)),
+        match self.expected.find_anywhere(&object.key) {
+            Some((item, Spot::Key)) => self.inventory.saw(item, Some(object)),
+            Some((item, Spot::Older(which))) => self.inventory.saw_older(item, which, object),
+            None if self.others.are_known(&object.key) => {}
             None => self.unexpected(object),
         }
     }
@@ -202,9 +258,12 @@ impl<'e> Observation<'e> {
 
     /// Counted for the dataset with the longest prefix that fits: the nearest neighbour.
     fn unexpected(&mut self, object: &Object) {
-        let near = self.inventory.datasets.iter_mut().filter(|shelf| object.key.starts_with(&shelf.literal_prefix));
+        let near = self.inventory.datasets.iter_mut().filter_map(|shelf| {
+            let prefixes = shelf.literal_prefixes.iter().filter(|prefix| object.key.starts_with(prefix.as_str()));
+            Some((prefixes.map(String::len).max()?, shelf))
+        });
         // `max_by_key` gives the last of equals; the first dataset of the config is the one to be named.
-        let Some(shelf) = near.rev().max_by_key(|shelf| shelf.literal_prefix.len()) else {
+        let Some((_, shelf)) = near.rev().max_by_key(|(length, _)| *length) else {
             return;
         };
         shelf.unexpected.objects += 1;

@@ -13,6 +13,7 @@ mod nearest;
 mod picture;
 mod rollup;
 mod rows;
+mod rules;
 #[cfg(test)]
 mod sample;
 mod select;
@@ -35,7 +36,7 @@ pub use picture::*;
 pub use rollup::{Axis, Counted, MOST_CELLS, Pace, Rolling, Rollup, RollupAxis, RollupError, rollup, usual_axes};
 pub use select::Selection;
 pub use sketch::Sketch;
-pub use state::{Due, EtagDigest, Facts, Found, Fresh, Sight, changes_at, reason_of, state_of};
+pub use state::{Due, Ends, EtagDigest, Facts, Found, Fresh, Instants, Sight, changes_at, reason_of, state_of};
 pub use surprise::{Surprise, Verdict, judge, surprises};
 pub use table::{TableError, TableFile, TableFiles, check_columns, header};
 pub use tally::{Counts, Coverage, DatasetCoverage, Evidence, GapItem, NextDue};

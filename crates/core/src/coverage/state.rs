@@ -37,6 +37,45 @@ pub enum Fresh {
     Always,
     Within(SignedDuration),
     WithinUntil(SignedDuration, Timestamp),
+    /// Confirmed before the latest of these that has passed is stale.
+    At(Instants),
+}
+
+/// A few instants, in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Instants {
+    sorted: [Timestamp; Instants::MOST],
+    count: u8,
+}
+
+impl Instants {
+    /// What a `fresh.at` has at most; an item's facts are worked out anew each time, and need no memory of their own.
+    pub const MOST: usize = 8;
+
+    fn as_slice(&self) -> &[Timestamp] {
+        &self.sorted[..usize::from(self.count)]
+    }
+}
+
+impl FromIterator<Timestamp> for Instants {
+    fn from_iter<I: IntoIterator<Item = Timestamp>>(instants: I) -> Self {
+        let mut all = Instants::default();
+        for instant in instants.into_iter().take(Instants::MOST) {
+            all.sorted[usize::from(all.count)] = instant;
+            all.count += 1;
+        }
+        all.sorted[..usize::from(all.count)].sort_unstable();
+        all
+    }
+}
+
+/// When an item stops being anybody's concern.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// From then on it has expired.
+    pub expires: Option<Timestamp>,
+    /// From then on it is older than the dataset's `since`.
+    pub leaves: Option<Timestamp>,
 }
 
 /// The object at an item's key.
@@ -73,6 +112,7 @@ impl EtagDigest {
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     pub due: Due,
+    pub ends: Ends,
     pub fresh: Fresh,
     pub min_size: u64,
     pub sight: Sight,
@@ -85,10 +125,17 @@ pub struct Facts<'a> {
 
 /// The first state that applies.
 pub fn state_of(facts: &Facts<'_>, now: Timestamp) -> ItemState {
+    let has_come = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+    if has_come(facts.ends.leaves) {
+        return ItemState::OutOfScope;
+    }
     match facts.due {
         Due::Unset => return ItemState::NotDue,
         Due::At(due) if due > now => return ItemState::NotDue,
         Due::At(_) | Due::AtOnce => {}
+    }
+    if has_come(facts.ends.expires) {
+        return ItemState::Expired;
     }
     match facts.sight {
         Sight::NotSeen => ItemState::Unknown,
@@ -104,7 +151,13 @@ pub fn state_of(facts: &Facts<'_>, now: Timestamp) -> ItemState {
 /// The next instant at which time alone gives the item another state; `None`: it never does.
 pub fn changes_at(facts: &Facts<'_>, now: Timestamp) -> Option<Timestamp> {
     let later = |at: Option<Timestamp>| at.filter(|at| *at > now);
-    match state_of(facts, now) {
+    let state = state_of(facts, now);
+    let ends = match state {
+        ItemState::OutOfScope => return None,
+        ItemState::NotDue | ItemState::Expired => later(facts.ends.leaves),
+        _ => earliest(later(facts.ends.expires), later(facts.ends.leaves)),
+    };
+    let within = match state {
         ItemState::NotDue => facts.due.instant(),
         ItemState::Absent if facts.known_absent => None,
         ItemState::Absent => later(facts.record.and_then(|record| record.absent.as_ref()).map(|mark| mark.recheck_at)),
@@ -113,6 +166,14 @@ pub fn changes_at(facts: &Facts<'_>, now: Timestamp) -> Option<Timestamp> {
             Sight::NotThere | Sight::NotSeen => None,
         },
         _ => None,
+    };
+    earliest(within, ends)
+}
+
+fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 
@@ -123,7 +184,9 @@ pub fn reason_of(state: ItemState) -> Option<Reason> {
         ItemState::Stale => Some(Reason::Stale),
         ItemState::Undersized => Some(Reason::Undersized),
         ItemState::Suspect => Some(Reason::Suspect),
-        ItemState::NotDue | ItemState::Expired | ItemState::Present | ItemState::Absent | ItemState::Unknown => None,
+        ItemState::OutOfScope | ItemState::NotDue | ItemState::Expired | ItemState::Present | ItemState::Absent | ItemState::Unknown => {
+            None
+        }
     }
 }
 
@@ -152,6 +215,7 @@ fn is_stale(fresh: Fresh, confirmed: Timestamp, now: Timestamp) -> bool {
         Fresh::WithinUntil(within, until) if now < until => now.duration_since(confirmed) > within,
         // Nobody looked in the last stretch before `until`, so what lies there may not be the final version.
         Fresh::WithinUntil(within, until) => until.duration_since(confirmed) > within,
+        Fresh::At(instants) => instants.as_slice().iter().rfind(|at| **at <= now).is_some_and(|passed| confirmed < *passed),
     }
 }
 
@@ -164,6 +228,7 @@ fn stale_from(fresh: Fresh, confirmed: Timestamp, now: Timestamp) -> Option<Time
         Fresh::Always => None,
         Fresh::Within(within) => past(within),
         Fresh::WithinUntil(_, until) if now >= until => None,
+        Fresh::At(instants) => instants.as_slice().iter().find(|at| **at > now.max(confirmed)).copied(),
         Fresh::WithinUntil(within, until) => past(within).filter(|at| *at < until),
     }
 }
@@ -187,6 +252,7 @@ mod tests {
 
     const MISSING: Facts<'static> = Facts {
         due: Due::AtOnce,
+        ends: Ends { expires: None, leaves: None },
         fresh: Fresh::Always,
         min_size: 1,
         sight: Sight::NotThere,
@@ -208,12 +274,17 @@ mod tests {
             fresh: Fresh::Within(seconds(1)),
             sight: object(0, 0),
             record: Some(&everything_wrong),
+            ends: Ends { expires: Some(at(100)), leaves: Some(at(100)) },
             ..MISSING
         };
+        assert_eq!(state_of(&facts, at(100)), ItemState::OutOfScope);
+        facts.ends.leaves = Some(at(101));
         assert_eq!(state_of(&facts, at(100)), ItemState::NotDue);
         facts.due = Due::Unset;
         assert_eq!(state_of(&facts, at(100)), ItemState::NotDue);
         facts.due = Due::At(at(100));
+        assert_eq!(state_of(&facts, at(100)), ItemState::Expired, "whatever lies there");
+        facts.ends.expires = Some(at(101));
         assert_eq!(state_of(&facts, at(100)), ItemState::Suspect);
         let absent_only = absent_until(500);
         facts.record = Some(&absent_only);
@@ -226,6 +297,7 @@ mod tests {
         assert_eq!(state_of(&facts, at(100)), ItemState::Absent);
         facts.record = None;
         facts.known_absent = true;
+        facts.ends = Ends::default();
         assert_eq!((state_of(&facts, at(100)), changes_at(&facts, at(100))), (ItemState::Absent, None), "and no time changes that");
         facts.sight = object(1, 0);
         assert_eq!(state_of(&facts, at(100)), ItemState::Present);
@@ -280,12 +352,36 @@ mod tests {
     }
 
     #[test]
+    fn each_instant_of_fresh_at_asks_for_one_more_confirmation() {
+        // In any order.
+        let rule = Fresh::At([at(50), at(20)].into_iter().collect());
+        for (confirmed, now, stale) in [
+            (0, 19, false),
+            (0, 20, true),
+            (19, 49, true),
+            (20, 49, false),
+            (20, 50, true),
+            (49, 5_000, true),
+            (50, 5_000, false),
+            // A store whose clock is ahead.
+            (60, 55, false),
+        ] {
+            assert_eq!(is_stale(rule, at(confirmed), at(now)), stale, "confirmed {confirmed}, now {now}");
+        }
+        assert!(!is_stale(Fresh::At(Instants::default()), at(0), at(9)), "none has passed where there is none");
+    }
+
+    #[test]
     fn a_confirmation_counts_like_a_new_object() {
         let record = ItemRecord { confirmed: Some(at(50)), ..ItemRecord::default() };
         let facts = Facts { fresh: Fresh::Within(seconds(10)), sight: object(5, 0), ..MISSING };
         assert_eq!(state_of(&facts, at(60)), ItemState::Stale);
         assert_eq!(state_of(&Facts { record: Some(&record), ..facts }, at(60)), ItemState::Present);
         assert_eq!(state_of(&Facts { record: Some(&record), sight: object(5, 100), ..facts }, at(110)), ItemState::Present);
+    }
+
+    fn ends(expires: Option<i64>, leaves: Option<i64>) -> Ends {
+        Ends { expires: expires.map(at), leaves: leaves.map(at) }
     }
 
     #[test]
@@ -300,6 +396,17 @@ mod tests {
             Facts { fresh: Fresh::WithinUntil(seconds(20), at(20)), sight: object(5, 3), ..MISSING },
             Facts { fresh: Fresh::WithinUntil(seconds(20), at(24)), sight: object(5, 3), ..MISSING },
             MISSING,
+            Facts { fresh: Fresh::At([at(20), at(9)].into_iter().collect()), sight: object(5, 3), ..MISSING },
+            Facts { fresh: Fresh::At([at(20), at(9)].into_iter().collect()), sight: object(5, 14), ..MISSING },
+            Facts { fresh: Fresh::At([at(9)].into_iter().collect()), sight: object(5, 14), ..MISSING },
+            Facts { ends: ends(Some(30), None), ..MISSING },
+            Facts { ends: ends(Some(30), Some(40)), sight: object(5, 3), ..MISSING },
+            Facts { ends: ends(Some(40), Some(30)), sight: Sight::NotSeen, ..MISSING },
+            Facts { ends: ends(Some(30), None), record: Some(&absent), ..MISSING },
+            Facts { ends: ends(Some(0), Some(30)), ..MISSING },
+            Facts { ends: ends(Some(20), None), due: Due::At(at(33)), ..MISSING },
+            Facts { ends: ends(None, Some(20)), due: Due::At(at(33)), ..MISSING },
+            Facts { ends: ends(None, Some(0)), ..MISSING },
         ] {
             let before = state_of(&facts, at(1));
             let micros = |offset: i64| at(0) + SignedDuration::from_micros(offset);

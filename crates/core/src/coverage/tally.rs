@@ -13,10 +13,11 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-use super::expected::{Expected, ItemIx, ItemScope};
+use super::expected::{Expected, ItemIx};
 use super::gaps::{GapDiff, difference};
 use super::inventory::{Completeness, Inventory};
 use super::picture::Picture;
+use super::rules::Rules;
 use super::sketch::Sketch;
 use super::state::{Due, Facts, Fresh, Sight, changes_at, reason_of, state_of};
 use super::timers::Timers;
@@ -24,7 +25,7 @@ use crate::figures::grouped;
 use crate::gap::{Gap, ItemState, Reason};
 use crate::ids::ItemId;
 use crate::record::ItemRecord;
-use crate::spec::expression::{EvalError, Expression};
+use crate::spec::expression::EvalError;
 use crate::spec::problem::{Problem, Severity};
 use crate::spec::{Dataset, Priority, PriorityLevel, Spec};
 use crate::time::Timestamp;
@@ -52,6 +53,9 @@ pub struct Counts {
     pub absent: u64,
     pub not_due: u64,
     pub expired: u64,
+    /// Older than the dataset's `since`.
+    #[serde(default)]
+    pub out_of_scope: u64,
     /// Their listing failed, and nothing older that could still hold is known of them.
     #[serde(default)]
     pub unknown: u64,
@@ -100,6 +104,7 @@ impl Counts {
             ItemState::Absent => &mut self.absent,
             ItemState::NotDue => &mut self.not_due,
             ItemState::Expired => &mut self.expired,
+            ItemState::OutOfScope => &mut self.out_of_scope,
             ItemState::Unknown => &mut self.unknown,
         }
     }
@@ -115,6 +120,7 @@ impl AddAssign for Counts {
         self.absent += other.absent;
         self.not_due += other.not_due;
         self.expired += other.expired;
+        self.out_of_scope += other.out_of_scope;
         self.unknown += other.unknown;
     }
 }
@@ -141,7 +147,8 @@ pub struct DatasetCoverage {
     pub listed: Completeness,
     /// When its part of the lake was last listed to its end, now or before.
     pub listed_at: Option<Timestamp>,
-    /// Objects at expected keys, whatever their state.
+    /// Objects at expected keys, whatever their state; an item that expired or left the scope counts as one, so that nobody is
+    /// surprised when it leaves or is cleared away.
     pub objects: u64,
 }
 
@@ -181,7 +188,7 @@ impl Coverage {
     /// Judges these items once more: something newer is known of them, or time has changed them. All others stay as they are.
     /// What that means for the gaps; `evidence` needs the open gaps of these items alone.
     ///
-    /// Of an item that nobody has seen in a listing that failed nothing new is known, unless it has fallen due.
+    /// Of an item that nobody has seen in a listing that failed nothing new is known but what time does to it.
     pub fn judge_again(&mut self, evidence: &Evidence<'_>, mut items: Vec<ItemIx>, now: Timestamp) -> Result<GapDiff, Vec<Problem>> {
         items.sort_unstable();
         items.dedup();
@@ -190,7 +197,9 @@ impl Coverage {
         for item in items {
             let before = self.state(item);
             let state = tally.alone(item);
-            let is_unseen = evidence.inventory.sight(item) == Sight::NotSeen && before != ItemState::NotDue;
+            let by_time =
+                [before, state].iter().any(|state| matches!(state, ItemState::NotDue | ItemState::Expired | ItemState::OutOfScope));
+            let is_unseen = evidence.inventory.sight(item) == Sight::NotSeen && !by_time;
             judged.push((item, if is_unseen { before } else { state }));
         }
         let Tally { gaps, timers, problems, .. } = tally;
@@ -216,14 +225,14 @@ impl Coverage {
 
     /// Every item that is to fall due has a timer.
     fn next_due(&self, evidence: &Evidence<'_>, dataset: usize, now: Timestamp) -> Option<NextDue> {
-        let mut tally = Tally::new(evidence, now);
-        let of = &evidence.spec.datasets[evidence.expected.datasets()[dataset].name()];
+        let rules = Rules::of(evidence.expected, &evidence.spec.datasets[evidence.expected.datasets()[dataset].name()], now);
         let mut waiting: Vec<ItemIx> = self.timers.items().filter(|item| self.state(*item) == ItemState::NotDue).collect();
         waiting.retain(|item| evidence.expected.dataset_of(*item) == dataset);
         waiting.sort_unstable();
         waiting.dedup();
         let mut next_due = EarliestDay::default();
-        waiting.into_iter().filter_map(|item| tally.due(of, item).instant()).for_each(|due| next_due.add(due));
+        // Whoever has no answer was told of when all were judged.
+        waiting.into_iter().filter_map(|item| rules.due(item, &mut |_, _| {}).instant()).for_each(|due| next_due.add(due));
         next_due.found
     }
 
@@ -320,8 +329,9 @@ impl<'a> Tally<'a> {
         let dataset = &spec.datasets[expected.datasets()[at].name()];
         self.before = Before::of(dataset, inventory.completeness(at), accepted);
         self.min_size = spec.least_bytes(dataset);
-        let due = self.due(dataset, item);
-        self.item(dataset, item, due)
+        let rules = Rules::of(expected, dataset, self.now);
+        let due = rules.due(item, &mut |rule, error| self.problems.add(dataset, rule, error));
+        self.item(&rules, dataset, item, due)
     }
 
     fn dataset(&mut self, at: usize) -> DatasetCoverage {
@@ -334,10 +344,13 @@ impl<'a> Tally<'a> {
         let mut counts = Counts::default();
         let mut next_due = EarliestDay::default();
         let mut objects = 0;
+        let rules = Rules::of(expected, dataset, self.now);
         for item in of.items() {
-            let due = self.due(dataset, item);
-            objects += u64::from(matches!(inventory.sight(item), Sight::There(_)));
-            let state = self.item(dataset, item, due);
+            let due = rules.due(item, &mut |rule, error| self.problems.add(dataset, rule, error));
+            let state = self.item(&rules, dataset, item, due);
+            // Whoever clears away what has expired has lost nothing.
+            let is_over = matches!(state, ItemState::Expired | ItemState::OutOfScope);
+            objects += u64::from(is_over || matches!(inventory.sight(item), Sight::There(_)));
             if let (ItemState::NotDue, Some(due)) = (state, due.instant()) {
                 next_due.add(due);
             }
@@ -370,7 +383,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn item(&mut self, dataset: &Dataset, item: ItemIx, due: Due) -> ItemState {
+    fn item(&mut self, rules: &Rules<'_>, dataset: &Dataset, item: ItemIx, due: Due) -> ItemState {
         let Evidence { expected, inventory, records, open, .. } = *self.evidence;
         let listed = inventory.sight(item);
         let needs_id = !records.is_empty() || self.before.is_asked() || (listed == Sight::NotSeen && !open.is_empty());
@@ -379,11 +392,12 @@ impl<'a> Tally<'a> {
         let gap = id.and_then(|id| open.get(&id));
         let sight = trusted(listed, record, gap);
         let fresh = match sight {
-            Sight::There(_) => self.fresh(dataset, item, due),
+            Sight::There(_) => rules.fresh(item, due, &mut |rule, error| self.problems.add(dataset, rule, error)),
             Sight::NotThere | Sight::NotSeen => Fresh::Always,
         };
+        let ends = rules.ends(item, due, &mut |rule, error| self.problems.add(dataset, rule, error));
         let known_absent = expected.known_absent(item).is_some();
-        let facts = Facts { due, fresh, min_size: self.min_size, sight, record, known_absent, fingerprint: dataset.fingerprint };
+        let facts = Facts { due, ends, fresh, min_size: self.min_size, sight, record, known_absent, fingerprint: dataset.fingerprint };
         let state = state_of(&facts, self.now);
         self.timers.extend(changes_at(&facts, self.now).map(|at| (micros_after(at), item)));
         let state = match (state, id) {
@@ -399,40 +413,17 @@ impl<'a> Tally<'a> {
             }
         };
         if let Some(reason) = reason_of(state) {
-            let priority = self.priority(dataset, item, due, reason);
+            let priority = self.priority(rules, dataset, item, due, reason);
             self.gaps.push(GapItem { item, reason, due: due.instant(), priority });
         }
         state
     }
 
-    fn due(&mut self, dataset: &Dataset, item: ItemIx) -> Due {
-        let Some(rule) = &dataset.due else {
-            return Due::AtOnce;
-        };
-        match self.instant(dataset, "due", rule, item, None) {
-            Some(at) => Due::At(at),
-            None => Due::Unset,
-        }
-    }
-
-    fn fresh(&mut self, dataset: &Dataset, item: ItemIx, due: Due) -> Fresh {
-        let Some(fresh) = &dataset.fresh else {
-            return Fresh::Always;
-        };
-        let Some(until) = &fresh.until else {
-            return Fresh::Within(fresh.within);
-        };
-        match self.instant(dataset, "fresh.until", until, item, due.instant()) {
-            Some(until) => Fresh::WithinUntil(fresh.within, until),
-            None => Fresh::Always,
-        }
-    }
-
-    fn priority(&mut self, dataset: &Dataset, item: ItemIx, due: Due, reason: Reason) -> PriorityLevel {
+    fn priority(&mut self, rules: &Rules<'_>, dataset: &Dataset, item: ItemIx, due: Due, reason: Reason) -> PriorityLevel {
         match &dataset.priority {
             Priority::Always(level) => *level,
             Priority::When(levels) => {
-                let scope = self.scope(item, due.instant()).with_reason(reason);
+                let scope = rules.scope(item, due.instant()).with_reason(reason);
                 for (level, rule) in levels {
                     match rule.holds(&scope) {
                         Ok(true) => return *level,
@@ -443,25 +434,6 @@ impl<'a> Tally<'a> {
                 PriorityLevel::Low
             }
         }
-    }
-
-    fn instant(
-        &mut self,
-        dataset: &Dataset,
-        rule: &str,
-        expression: &Expression,
-        item: ItemIx,
-        due: Option<Timestamp>,
-    ) -> Option<Timestamp> {
-        let found = expression.instant(&self.scope(item, due));
-        found.unwrap_or_else(|error| {
-            self.problems.add(dataset, rule, error);
-            None
-        })
-    }
-
-    fn scope(&self, item: ItemIx, due: Option<Timestamp>) -> ItemScope<'a> {
-        self.evidence.expected.scope(item, self.now).with_due(due)
     }
 }
 
@@ -543,7 +515,11 @@ impl<'a> Before<'a> {
     }
 
     fn may_have_been_present(&self, facts: &Facts<'_>) -> bool {
-        self.listed_at.is_some_and(|listed_at| facts.due.instant().is_none_or(|due| due <= listed_at))
+        let was_expected = |listed_at: Timestamp| {
+            let Facts { due, ends, .. } = facts;
+            due.instant().is_none_or(|due| due <= listed_at) && [ends.expires, ends.leaves].iter().flatten().all(|end| *end > listed_at)
+        };
+        self.listed_at.is_some_and(was_expected)
     }
 
     /// Taken for present, and among others now than then.

@@ -145,6 +145,14 @@ impl DimensionValues {
         }
     }
 
+    /// Begin and end of a calendar's span.
+    pub(super) fn span(&self, at: usize) -> Option<(Timestamp, Timestamp)> {
+        match &self.shape {
+            Shape::Calendar { spans, .. } => Some((spans[at].start, spans[at].end)),
+            Shape::List(_) | Shape::Table(_) => None,
+        }
+    }
+
     /// The zone that times of a column are told in.
     pub(super) fn zone(&self, column: u16) -> TimeZone {
         match &self.shape {

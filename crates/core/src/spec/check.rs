@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::absolute;
-use super::decode::{Name, Section, Text};
+use super::decode::{Name, OneOrMore, Section, Text};
 use super::load::{host_matches, literal_authority, without_variables};
 use super::problem::{Place, Problem};
 use super::raw::{RawCollector, RawCollectorUse, RawConfig, RawDataset, RawDimension, RawLake};
@@ -117,9 +117,15 @@ impl<'a> Checker<'a> {
 
     /// A folder cannot hold `a//b`, and a name cannot end in `/`.
     fn key(&self, raw: &RawDataset, dataset: &Dataset, problems: &mut Vec<Problem>) {
-        let Some(text) = &raw.key.0 else { return };
+        let keys = raw.key.0.iter().map(|text| ("key", text));
+        let older = raw.also.iter().flat_map(OneOrMore::as_slice).map(|text| ("also", text));
+        for (word, text) in keys.chain(older) {
+            self.place(&format!("dataset `{}`: `{word}`", dataset.name), text, problems);
+        }
+    }
+
+    fn place(&self, what: &str, text: &Text, problems: &mut Vec<Problem>) {
         let shape = without_variables(&text.text);
-        let what = format!("dataset `{}`: `key`", dataset.name);
         if matches!(self.spec.lake, LakeUrl::Folder(_)) {
             if shape.contains("//") || shape.starts_with('/') {
                 let problem = Problem::error(&text.at, format!("{what}: `{}` has an empty segment, which a folder cannot hold", text.text));

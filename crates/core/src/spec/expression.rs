@@ -33,14 +33,20 @@ pub use time::Fineness;
 pub enum Role {
     /// `where`: true or false per item; no `now`.
     Where,
-    /// `due`, `fresh.until`: a time.
+    /// `due`: a time.
     Due,
+    /// `expires`, `fresh.until`, `fresh.at`: a time; may use `due`.
+    After,
+    /// `since`: one time for the whole dataset: a date, `today` or `now`, with durations added or taken away.
+    Since,
     /// A level of `priority`: true or false; may use `overdue` and `reason`.
     Priority,
     /// `from` and `to` of a calendar: dates, `today`, `now` and durations; the zone is the calendar's.
     Bound,
     /// `is` of a table's column: any value of the row; no `now`.
     Column,
+    /// `valid: { json: … }`: true or false; its names are paths (`$.header.status`); no `now`.
+    Claim,
     /// `--select`: true or false; may use everything, and `dataset`.
     Select,
 }
@@ -85,6 +91,15 @@ pub struct EvalError {
     pub origin: Option<String>,
 }
 
+/// What a time is counted from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Anchor {
+    At(Timestamp),
+    Now,
+    /// The beginning of the day there.
+    Today(jiff::tz::TimeZone),
+}
+
 /// Where the values of names come from.
 pub trait Scope {
     /// The value of the expression's variable `at` (its place in [`Expression::vars`]).
@@ -115,10 +130,13 @@ impl Role {
     fn words(self) -> &'static str {
         match self {
             Role::Where => "`where`",
-            Role::Due => "a due or until time",
+            Role::Due => "a due time",
+            Role::After => "`expires` or `fresh`",
+            Role::Since => "`since`",
             Role::Priority => "a `priority` rule",
             Role::Bound => "a calendar's end",
             Role::Column => "a derived column",
+            Role::Claim => "`valid`",
             Role::Select => "`--select`",
         }
     }
@@ -175,6 +193,41 @@ impl Expression {
     /// Does its value change with time alone?
     pub fn moves(&self) -> bool {
         self.root.any(&|node| matches!(node, Node::Now | Node::Today(_) | Node::Overdue))
+    }
+
+    /// Is it counted from the item's `due`?
+    pub fn mentions_due(&self) -> bool {
+        self.root.any(&|node| matches!(node, Node::Due))
+    }
+
+    /// For a `since`: what it is counted from, and how much later it is. `None`: it is more than that.
+    pub fn anchored(&self) -> Option<(Anchor, SignedDuration)> {
+        let single = [(parser::Sign::Plus, self.root.clone())];
+        let parts = match &self.root.node {
+            Node::Sum(parts) => parts.as_slice(),
+            _ => &single,
+        };
+        let (mut anchor, mut shift) = (None, SignedDuration::ZERO);
+        for (sign, part) in parts {
+            let found = match (sign, &part.node) {
+                (parser::Sign::Plus, Node::Span(span)) => {
+                    shift = shift.checked_add(*span)?;
+                    continue;
+                }
+                (parser::Sign::Minus, Node::Span(span)) => {
+                    shift = shift.checked_sub(*span)?;
+                    continue;
+                }
+                (parser::Sign::Plus, Node::Time(at, _)) => Anchor::At(*at),
+                (parser::Sign::Plus, Node::Now) => Anchor::Now,
+                (parser::Sign::Plus, Node::Today(zone)) => Anchor::Today(zone.clone()),
+                _ => return None,
+            };
+            if anchor.replace(found).is_some() {
+                return None;
+            }
+        }
+        Some((anchor?, shift))
     }
 
     /// How much of the calendar a bound names: `today` and `2024-10-01 + 7d` are whole days.

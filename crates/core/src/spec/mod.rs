@@ -8,12 +8,14 @@
 
 mod caps;
 mod check;
+mod claim;
 mod decode;
 mod difference;
 pub mod expression;
 mod load;
 mod model;
 pub mod names;
+mod others;
 pub mod problem;
 mod raw;
 mod reserve;
@@ -23,11 +25,13 @@ mod units;
 pub mod yaml;
 
 pub use caps::{Cap, Caps};
+pub use claim::Claim;
 pub use difference::differences;
 pub(crate) use load::absolute;
 pub use load::{ConfigFile, Loaded, host_matches, load};
 pub use model::*;
 pub use names::{Columns, DimensionNames, LanguageError, Names};
+pub use others::Others;
 pub use reserve::Reserve;
 pub use schema::json_schema;
 pub use units::parse_duration;

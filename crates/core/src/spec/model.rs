@@ -19,6 +19,8 @@ pub struct Spec {
     pub sources: IndexMap<String, Source>,
     /// All sources together.
     pub limits: Limits,
+    /// Objects that are not unexpected although no dataset expects them.
+    pub others: super::others::Others,
     pub gateway: GatewayRules,
     pub dimensions: IndexMap<String, Dimension>,
     pub datasets: IndexMap<String, Dataset>,
@@ -499,11 +501,18 @@ impl Default for Environment {
 }
 
 /// What a collected file must look like.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Validity {
     Json,
+    /// JSON of which this holds.
+    JsonHolds(super::claim::Claim),
+    Csv,
+    Parquet,
     Gzip,
-    Text { starts: Option<String>, lacks: Option<String> },
+    Text {
+        starts: Option<String>,
+        lacks: Option<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -537,11 +546,16 @@ pub struct Dataset {
     pub name: String,
     pub source: Option<String>,
     pub key: super::template::Template,
+    /// Older places whose objects count where none is at the key.
+    pub also: Vec<OlderPlace>,
     /// Names of dimensions: the items are their product.
     pub dimensions: Vec<String>,
     /// Typed against the dimensions above: true or false per item, never uses `now`.
     pub only: Option<super::expression::Expression>,
+    /// Of one instant for all items; older ones are out of scope.
+    pub since: Option<super::expression::Expression>,
     pub due: Option<super::expression::Expression>,
+    pub expires: Option<super::expression::Expression>,
     pub fresh: Option<Freshness>,
     /// Bytes; at least 1.
     pub min_size: u64,
@@ -560,11 +574,27 @@ pub struct Dataset {
     pub fingerprint: u64,
 }
 
-/// `within/until`: stale when now < until and now − confirmed > within, and once more past `until` if confirmed < until − within.
+impl Dataset {
+    /// What the keys of its items begin with, and what their older places do, in the order in which they count.
+    pub fn literal_prefixes(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.key.literal_prefix()).chain(self.also.iter().map(|also| also.template.literal_prefix()))
+    }
+}
+
+/// One of a dataset's `also`.
 #[derive(Clone, Debug)]
-pub struct Freshness {
-    pub within: jiff::SignedDuration,
-    pub until: Option<super::expression::Expression>,
+pub struct OlderPlace {
+    pub template: super::template::Template,
+    pub at: super::problem::Place,
+}
+
+/// When an object is too old.
+#[derive(Clone, Debug)]
+pub enum Freshness {
+    /// Stale when now < until and now − confirmed > within, and once more past `until` if confirmed < until − within.
+    Within { within: jiff::SignedDuration, until: Option<super::expression::Expression> },
+    /// Stale when confirmed < the latest of these instants that has passed.
+    At(Vec<super::expression::Expression>),
 }
 
 #[derive(Clone, Debug)]

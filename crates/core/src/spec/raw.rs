@@ -31,6 +31,8 @@ raw! {
         pub gateway: Option<RawGateway>,
         /// Named sets of values: a list, a calendar or a table.
         pub dimensions: Option<Section<RawDimension>>,
+        /// Objects that are of no dataset, and of which nobody needs to be told: `["tmp/**", "**/*.bak"]`.
+        pub ignore: Option<OneOrMore<Text>>,
         /// Families of objects that should exist.
         pub datasets: Needed<Section<RawDataset>>,
         /// How to fetch: commands and http requests, by name.
@@ -40,7 +42,7 @@ raw! {
         /// The order of work.
         pub priority_weighting: Option<RawWeighting>,
     }
-    later { jobs, guard, alerts, server, metrics, events, ignore, owns }
+    later { jobs, guard, alerts, server, metrics, events }
 
     /// Where the objects lie, and what else tells of them.
     pub struct RawLakeMap {
@@ -183,17 +185,30 @@ raw! {
         pub source: Option<Text>,
         /// Where an object lies: `espn/{season}/{game_id}.json`; dates as `{day:%Y%m%d}`.
         pub key: Needed<Text>,
+        /// Older places whose objects count where none is at the key: `["old/{season}/{game_id}.json"]`. What is collected goes to
+        /// the key.
+        pub also: Option<OneOrMore<Text>>,
+        /// Other objects that belong to this dataset, and are not unexpected: `[orders/**]`. `*` does not reach over a `/`.
+        pub owns: Option<OneOrMore<Text>>,
+        /// Objects of which nobody needs to be told: as `owns`, of whoever they are.
+        pub ignore: Option<OneOrMore<Text>>,
         /// The dimension whose values are the items; of several, the product.
         pub r#for: Needed<OneOrMore<Text>>,
         /// Keeps the items for which this expression holds.
         pub r#where: Option<Text>,
+        /// Items whose `due` (without one: the begin of their calendar's span) lies before are out of scope: a date, `today` or
+        /// `now`, with durations: `now - 1y`. Default: all are in scope.
+        pub since: Option<Text>,
         /// Not expected before. Default: due at once.
         pub due: Option<Text>,
+        /// Not expected any more from then on; may use `due`: `due + 400d`. Default: never.
+        pub expires: Option<Text>,
         /// When an object is too old. Default: never.
         pub fresh: Option<RawFresh>,
         /// Smaller objects are gaps. Default: 1B.
         pub min_size: Option<Given<Size>>,
-        /// What an object must look like: `json`, `gzip`, or `{ starts: "<", lacks: "Access Denied" }`.
+        /// What an object must look like: `json`, `csv`, `parquet`, `gzip`, `{ json: "$.header.status == 'final'" }`, or
+        /// `{ starts: "<", lacks: "Access Denied" }`.
         pub valid: Option<RawValid>,
         /// When "no such thing" is believed. Default: after 3d, asked again 1h..30d.
         pub absent: Option<RawAbsent>,
@@ -202,25 +217,29 @@ raw! {
         /// A collector's name, or the collector itself. Without one, the dataset is only watched.
         pub collector: Option<RawCollectorUse>,
     }
-    later { since, expires, also, needs, done, owns, ignore }
+    later { needs, done }
 
-    /// Stale when now < `until` and the last confirmation is older than `within`.
+    /// When an object is too old: `within`, or `at`.
     pub struct RawFresh {
-        /// Older is stale.
-        pub within: Needed<Given<Span>>,
-        /// Final from then on: an expression.
+        /// Stale when the last confirmation is older than this.
+        pub within: Option<Given<Span>>,
+        /// Final from then on: an expression; may use `due`.
         pub until: Option<Text>,
+        /// Stale when the last confirmation lies before the latest of these instants that has passed: `[ends_at + 6h, ends_at + 7d]`.
+        pub at: Option<OneOrMore<Text>>,
     }
-    later { at }
+    one_of { within, at }
 
-    /// Texts that an object must or must not have.
+    /// What an object must hold, or texts that it must or must not have.
     pub struct RawValidText {
+        /// JSON of which this holds: an expression over paths, `$.header.status == 'final'`.
+        pub json: Option<Text>,
         /// The object begins with this, behind blanks.
         pub starts: Option<Text>,
         /// The object does not contain this.
         pub lacks: Option<Text>,
     }
-    later { json, command }
+    later { command }
 
     /// When "no such thing" is believed, and how often it is asked again.
     pub struct RawAbsent {
@@ -523,7 +542,9 @@ word!(RawNotModified: "`counts` or `free`" { Counts = "counts", Free = "free" })
 word!(Keep: "`last`" { Last = "last" });
 word!(KeepWord: "`never`, `failed` or `always`" { Never = "never", Failed = "failed", Always = "always" });
 word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });
-word!(ValidWord: "`json`, `gzip`, or a map with `starts` and `lacks`" { Json = "json", Gzip = "gzip" });
+word!(ValidWord: "`json`, `csv`, `parquet`, `gzip`, or a map with `json`, or `starts` and `lacks`" {
+    Json = "json", Csv = "csv", Parquet = "parquet", Gzip = "gzip",
+});
 word!(RawVia: "`gateway` or `none`" { Gateway = "gateway", None = "none" });
 word!(RawEgress: "`gateway` or `open`" { Gateway = "gateway", Open = "open" });
 word!(OutputWord: "`staged`, `direct`, `stdout` or `{ pick_up: path }`" { Staged = "staged", Direct = "direct", Stdout = "stdout" });
@@ -601,16 +622,10 @@ pub enum RawValid {
 impl Decode for RawValid {
     fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
         match &node.value {
-            Value::Scalar(scalar) if matches!(scalar.text.as_str(), "parquet" | "csv") => {
-                problems.push(
-                    not_supported(&node.at, &format!("{trail}: `{}`", scalar.text)).hint("use `json`, `gzip` or `{ starts: …, lacks: … }`"),
-                );
-                None
-            }
             Value::Map(map) => {
                 let text = RawValidText::decode(node, trail, problems)?;
                 // A map of a later version has been refused already.
-                (!is_one_of(map, &["json", "command"])).then_some(RawValid::Text(text))
+                (!is_one_of(map, &["command"])).then_some(RawValid::Text(text))
             }
             _ => Given::decode(node, trail, problems).map(RawValid::Word),
         }

@@ -3,24 +3,31 @@
 
 use std::io::{self, BufReader, Read};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::DeserializeSeed;
 use serde_json::error::Category;
 
 use super::{Problem, Watched};
+use crate::json_path::Picked;
+use crate::spec::Claim;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-pub(super) fn check(file: &mut Watched<'_>) -> Result<(), Problem> {
-    let found = walk(file);
+/// `claim`: what must hold of it.
+pub(super) fn check(claim: Option<&Claim>, file: &mut Watched<'_>) -> Result<(), Problem> {
+    let mut picked = Picked::new(claim.map_or(&[], Claim::paths));
+    let found = walk(file, &mut picked);
     let beginning = file.head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&file.head);
     match found {
         Err(_) if !begins_like_json(beginning) => Err(Problem::Begins("JSON".into())),
-        found => found,
+        Err(problem) => Err(problem),
+        Ok(()) => match claim.map(|claim| claim.judge(&picked.into_values())) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(why)) => Err(Problem::Inside(why)),
+        },
     }
 }
 
-fn walk(file: &mut Watched<'_>) -> Result<(), Problem> {
+fn walk(file: &mut Watched<'_>, picked: &mut Picked<'_>) -> Result<(), Problem> {
     let mut first = Vec::new();
     file.by_ref().take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut first).map_err(unreadable)?;
     let marked = first == BYTE_ORDER_MARK;
@@ -28,7 +35,7 @@ fn walk(file: &mut Watched<'_>) -> Result<(), Problem> {
     let start = if marked { &[] } else { first.as_slice() };
     let text = Utf8 { inner: start.chain(file), pending: Vec::new(), passed };
     let mut parser = serde_json::Deserializer::from_reader(BufReader::new(text));
-    IgnoredAny::deserialize(&mut parser).map_err(wrong)?;
+    picked.deserialize(&mut parser).map_err(wrong)?;
     parser.end().map_err(|error| match error.classify() {
         Category::Io => wrong(error),
         _ => Problem::Inside(format!("the JSON is followed by something else {}", place(&error))),

@@ -1,7 +1,8 @@
 //! Is this file what it claims to be? A block page with status 200, half a body and an empty answer all look like
 //! success to whoever only asks whether an object exists; here they are told apart from the real thing.
 //!
-//! Every check reads the file once, in chunks, and holds a few kilobytes at most whatever its size. What it finds is
+//! Every check reads the file once, in chunks, and holds a few kilobytes at most whatever its size (of a Parquet the last two
+//! megabytes, of JSON what its rule names). What it finds is
 //! said in words with numbers, because that message is all a person will see of the file.
 //!
 //! Always true: a rule that accepts a file accepts it whole, however the reads are cut
@@ -10,7 +11,9 @@
 //!
 //! Not done here: deciding what follows from it (an attempt fails, a direct object becomes suspect).
 
+mod csv;
 mod json;
+mod parquet;
 mod text;
 
 use std::borrow::Cow;
@@ -33,13 +36,19 @@ pub enum Invalid {
 /// Reads the whole file and says whether `rule` holds.
 ///
 /// * `json`: one JSON text in UTF-8 (RFC 8259) and nothing behind it but whitespace; a byte-order mark is passed over.
+/// * `json: "$.header.status == 'final'"`: such a text, of which the claim holds.
+/// * `csv`: records of as many fields as the first one, of which none ends within quotes.
+/// * `parquet`: its magic number at both ends, and a footer of the length that it says, which can be read.
 /// * `gzip`: one or more members, each whole, with right checksum and length, and nothing behind the last one.
 /// * `starts`: the text begins with these characters. A byte-order mark and whitespace before them are passed over,
 ///   unless `starts` itself begins with whitespace. `lacks`: these characters occur nowhere, compared byte by byte.
 pub fn check(rule: &Validity, reader: &mut dyn Read) -> Result<(), Invalid> {
     let mut file = Watched { inner: reader, head: Vec::with_capacity(HEAD), bytes: 0, failed: None };
     let found = match rule {
-        Validity::Json => json::check(&mut file),
+        Validity::Json => json::check(None, &mut file),
+        Validity::JsonHolds(claim) => json::check(Some(claim), &mut file),
+        Validity::Csv => csv::check(&mut file),
+        Validity::Parquet => parquet::check(&mut file),
         Validity::Gzip => gunzip(&mut file),
         Validity::Text { starts, lacks } => text::check(starts.as_deref(), lacks.as_deref(), &mut file),
     };
@@ -171,6 +180,16 @@ mod tests {
         writer.finish().unwrap()
     }
 
+    fn claim() -> Validity {
+        Validity::JsonHolds(crate::spec::Claim::parse("$.s.n == 4").unwrap())
+    }
+
+    /// A footer of version 2, an empty schema, no rows and no row groups, behind nothing.
+    fn parquet() -> Vec<u8> {
+        let footer = [0x15, 0x04, 0x19, 0x0c, 0x16, 0x00, 0x19, 0x0c, 0x28, 0x03, b'x', b'y', b'z', 0x00];
+        [b"PAR1data".as_slice(), &footer, &(footer.len() as u32).to_le_bytes(), b"PAR1"].concat()
+    }
+
     fn text(starts: &str, lacks: &str) -> Validity {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         Validity::Text { starts: given(starts), lacks: given(lacks) }
@@ -193,6 +212,17 @@ mod tests {
             (text("<", ""), b"{\"error\": 1}", "begins with `{\"error\": 1}`, expected `<`; 12 B"),
             (text("<", ""), b"", "is empty, expected `<`"),
             (text("", "Access Denied"), page.as_bytes(), "has `Access Denied` at byte 19; 54 B"),
+            (claim(), b"{\"s\": {\"n\": 3}}", "`$.s.n == 4` does not hold: `$.s.n` is 3; 15 B"),
+            (claim(), b"{\"s\": {\"n\": 4}", "the JSON ends early, in line 1, column 14; 14 B"),
+            (claim(), page.as_bytes(), "begins with `<html>`, expected JSON; 54 B"),
+            (Validity::Csv, b"a,b\n1,2\n3", "the CSV has 1 fields in line 3, and 2 in its first; 9 B"),
+            (Validity::Csv, b"a,b\n1,\"x\ny\"\n\n3,\"4", "the CSV ends within quotes that begin in the record of line 5; 17 B"),
+            (Validity::Csv, page.as_bytes(), "begins with `<html>`, expected CSV; 54 B"),
+            (Validity::Csv, b"", "is empty, expected CSV"),
+            (Validity::Parquet, page.as_bytes(), "begins with `<html>`, expected Parquet; 54 B"),
+            (Validity::Parquet, b"PAR1 half", "the Parquet ends early: it has no footer; 9 B"),
+            (Validity::Parquet, b"PAR1\x63\x00\x00\x00PAR1", "the Parquet says that its footer has 99 B; 12 B"),
+            (Validity::Parquet, b"PAR1junk\x04\x00\x00\x00PAR1", "the Parquet has a footer that cannot be read; 16 B"),
         ] {
             assert_eq!(verdict(&rule, content).unwrap_err(), message);
         }
@@ -203,6 +233,13 @@ mod tests {
         for content in ["{}", " [1, 2.5e3, null, \"\\u00e9 é\"]\r\n", "\u{feff}{\"a\": {\"b\": []}}", "0", "\"text\""] {
             assert_eq!(verdict(&Validity::Json, content.as_bytes()), Ok(()), "{content}");
         }
+        assert_eq!(verdict(&claim(), b" {\"s\": {\"x\": [1], \"n\": 4}, \"t\": {}}"), Ok(()));
+        for content in ["a", "a,b\r\n1,2\r\n\r\n", "\u{feff}a,\"b \"\"quoted\"\",\nx\"\n5\" pipe,2", "a,b\n,\n\"\",\"\""] {
+            assert_eq!(verdict(&Validity::Csv, content.as_bytes()), Ok(()), "{content}");
+        }
+        assert_eq!(verdict(&Validity::Parquet, &parquet()), Ok(()));
+        let long = [b"PAR1".as_slice(), &vec![7; 3 << 20], &parquet()[4..]].concat();
+        assert_eq!(verdict(&Validity::Parquet, &long), Ok(()));
         let two_members = [gzip(b"one"), gzip(b"")].concat();
         assert_eq!(verdict(&Validity::Gzip, &two_members), Ok(()));
         assert_eq!(verdict(&text("<?xml", "denied"), b"\xef\xbb\xbf\n  <?xml version='1.0'?>"), Ok(()));
@@ -237,6 +274,13 @@ mod tests {
         for cut in 0..json.len() {
             assert!(verdict(&Validity::Json, &json[..cut]).is_err(), "cut at {cut}");
         }
+        let (claimed, parquet) = (b"{\"s\": {\"n\": 4}}", parquet());
+        for cut in 0..claimed.len() {
+            assert!(verdict(&claim(), &claimed[..cut]).is_err(), "cut at {cut}");
+        }
+        for cut in 0..parquet.len() {
+            assert!(verdict(&Validity::Parquet, &parquet[..cut]).is_err(), "cut at {cut}");
+        }
         for cut in (0..packed.len()).filter(|&cut| cut != first_member) {
             assert!(verdict(&Validity::Gzip, &packed[..cut]).is_err(), "cut at {cut}");
         }
@@ -254,6 +298,9 @@ mod tests {
             (text("<html", "Access Denied"), b"  <html>Access Denie Access Denied".to_vec()),
             (text(" <html", ""), b"\xef\xbb\xbf <html>".to_vec()),
             (long_word, spread),
+            (claim(), b"{\"s\": {\"n\": 5}}".to_vec()),
+            (Validity::Csv, b"a,\"b\"\"\n\"\n1".to_vec()),
+            (Validity::Parquet, parquet()),
         ] {
             let whole = verdict(&rule, &content);
             for step in [1, 2, 3, 5, 4_096] {
@@ -285,7 +332,7 @@ mod tests {
                 Err(io::Error::other("disk on fire"))
             }
         }
-        for rule in [Validity::Json, Validity::Gzip, text("<", "")] {
+        for rule in [Validity::Json, Validity::Gzip, Validity::Csv, Validity::Parquet, claim(), text("<", "")] {
             assert!(matches!(check(&rule, &mut Broken), Err(Invalid::Unreadable(_))), "{rule:?}");
         }
     }

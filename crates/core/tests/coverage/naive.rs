@@ -48,6 +48,12 @@ pub fn read(world: &World) -> Reading {
 
 fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
     let plan = &world.datasets[item.dataset];
+    let due = world.due(item);
+    if let (Some(since), Some(due)) = (plan.since, due)
+        && due < NOW - since
+    {
+        return ItemState::OutOfScope;
+    }
     if let Some(after) = plan.due_after {
         match item.ends {
             None => return ItemState::NotDue,
@@ -55,15 +61,22 @@ fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
             Some(_) => {}
         }
     }
+    if let (Some(after), Some(ends)) = (plan.expires_after, item.ends)
+        && ends + after <= NOW
+    {
+        return ItemState::Expired;
+    }
     let shown = world.was_shown(&item.key);
     if !shown && world.listing_failed(&item.key) {
         return before(world, item);
     }
-    let Some((size, modified)) = item.fate.object.filter(|_| shown) else {
+    let old = item.fate.old.filter(|_| plan.also);
+    let at_key = item.fate.object.filter(|_| shown);
+    let Some((size, modified)) = at_key.or(old) else {
         let absent = item.fate.absent_until.is_some_and(|until| NOW < until && item.fate.absent_fingerprint == plan.fingerprint);
         return if absent { ItemState::Absent } else { ItemState::Missing };
     };
-    if item.fate.suspect == 0 {
+    if item.fate.suspect == 0 && at_key.is_some() {
         return ItemState::Suspect;
     }
     if size < plan.min_size {
@@ -78,6 +91,10 @@ fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
 
 fn stale(world: &World, item: &PlainItem<'_>, confirmed: i64) -> bool {
     let plan = &world.datasets[item.dataset];
+    if let Some(afters) = &plan.fresh_at {
+        let passed = afters.iter().filter_map(|after| Some(item.ends? + after)).filter(|at| *at <= NOW);
+        return passed.max().is_some_and(|latest| confirmed < latest);
+    }
     match (plan.within, plan.until_after, item.ends) {
         (None, _, _) => false,
         (Some(within), None, _) => NOW - confirmed > within,

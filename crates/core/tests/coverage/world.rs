@@ -14,8 +14,8 @@ use adce_core::spec::names::{DimensionNames, Names};
 use adce_core::spec::problem::Place;
 use adce_core::spec::template::{Purpose, Template};
 use adce_core::spec::{
-    AbsentPolicy, ColumnRule, ColumnSource, Dataset, Dimension, DimensionKind, Duplicates, Engine, Freshness, LakeUrl, Limits, Priority,
-    PriorityLevel, Spec, StateUrl, Table, TimeFormat, Weighting,
+    AbsentPolicy, ColumnRule, ColumnSource, Dataset, Dimension, DimensionKind, Duplicates, Engine, Freshness, LakeUrl, Limits, OlderPlace,
+    Priority, PriorityLevel, Spec, StateUrl, Table, TimeFormat, Weighting,
 };
 use adce_core::time::{SignedDuration, Timestamp};
 use indexmap::IndexMap;
@@ -53,10 +53,16 @@ pub struct Game {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub parts: u8,
+    /// Objects of an earlier layout count.
+    pub also: bool,
     pub only_kind: Option<u8>,
     pub due_after: Option<i64>,
     pub within: Option<i64>,
     pub until_after: Option<i64>,
+    /// Instead of `within`.
+    pub fresh_at: Option<Vec<i64>>,
+    pub since: Option<i64>,
+    pub expires_after: Option<i64>,
     pub min_size: u64,
     pub high_below: Option<i64>,
     pub fingerprint: u64,
@@ -66,6 +72,8 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub struct Fate {
     pub object: Option<(u64, i64)>,
+    /// At the item's older place.
+    pub old: Option<(u64, i64)>,
     pub confirmed: Option<i64>,
     pub absent_until: Option<i64>,
     pub absent_fingerprint: u64,
@@ -93,21 +101,26 @@ prop_compose! {
 prop_compose! {
     fn plan()(
         parts in 0u8..3,
+        also in prop::bool::weighted(0.3),
         only_kind in weighted(0.3, 0u8..3),
         due_after in weighted(0.6, span()),
         within in weighted(0.6, span()),
         until_after in weighted(0.6, span()),
+        fresh_at in weighted(0.2, vec(span(), 1..4)),
+        since in weighted(0.2, span()),
+        expires_after in weighted(0.3, span()),
         min_size in 1u64..40,
         high_below in weighted(0.5, span()),
         fingerprint in 0u64..2,
     ) -> Plan {
-        Plan { parts, only_kind, due_after, within, until_after, min_size, high_below, fingerprint }
+        Plan { parts, also, only_kind, due_after, within, until_after, fresh_at, since, expires_after, min_size, high_below, fingerprint }
     }
 }
 
 prop_compose! {
     fn fate()(
         object in weighted(0.6, (0u64..80, moment())),
+        old in weighted(0.4, (0u64..80, moment())),
         confirmed in weighted(0.3, moment()),
         absent_until in weighted(0.3, moment()),
         absent_fingerprint in 0u64..2,
@@ -115,7 +128,7 @@ prop_compose! {
         open in weighted(0.3, 0u8..4),
         was_present in prop::bool::weighted(0.7),
     ) -> Fate {
-        Fate { object, confirmed, absent_until, absent_fingerprint, suspect, open, was_present }
+        Fate { object, old, confirmed, absent_until, absent_fingerprint, suspect, open, was_present }
     }
 }
 
@@ -199,6 +212,10 @@ impl World {
     fn listings(&self) -> Vec<(Vec<Object>, Option<usize>)> {
         let mut objects = vec![BTreeMap::new(); self.datasets.len()];
         for item in self.items() {
+            if let Some((size, modified)) = item.fate.old.filter(|_| self.datasets[item.dataset].also) {
+                let object = Object { key: old_key(&item.key), size, last_modified: at(modified), etag: "old".into() };
+                objects[item.dataset].insert(object.key.clone(), object);
+            }
             if let Some((size, modified)) = item.fate.object {
                 let etag = World::etag(&item.key, (size, modified));
                 let object = Object { key: item.key.clone(), size, last_modified: at(modified), etag };
@@ -228,13 +245,21 @@ impl World {
         Some(item.ends? + self.datasets[item.dataset].due_after?)
     }
 
+    /// When it is over: it expires, or is older than what is of interest.
+    pub fn ends(&self, item: &PlainItem<'_>) -> Vec<i64> {
+        let plan = &self.datasets[item.dataset];
+        let expires = plan.expires_after.and_then(|after| Some(item.ends? + after));
+        let leaves = plan.since.and_then(|since| Some(self.due(item)? + since + 1));
+        expires.into_iter().chain(leaves).collect()
+    }
+
     /// It was present then, and nothing that happened since says otherwise.
     pub fn is_in_the_last_picture(&self, item: &PlainItem<'_>) -> bool {
         let Some(listed_at) = self.listed_at[item.dataset] else { return false };
         let fate = item.fate;
         let was_due = self.due(item).is_none_or(|due| due <= listed_at);
         let nothing_since = fate.open.is_none() && fate.absent_until.is_none() && fate.confirmed.is_none_or(|at| at < listed_at);
-        fate.was_present && was_due && nothing_since
+        fate.was_present && was_due && nothing_since && self.ends(item).iter().all(|end| *end > listed_at)
     }
 
     pub fn listing_failed(&self, key: &str) -> bool {
@@ -252,15 +277,14 @@ impl World {
     pub fn observe(&self, expected: &Expected, spec: &Spec) -> Inventory {
         let mut observation = coverage::Observation::new(expected, spec);
         for (dataset, (listing, broken)) in self.listings().into_iter().enumerate() {
-            let prefix = format!("d{dataset}/");
-            if !expected.prefixes().contains(&prefix) {
-                continue;
-            }
-            observation.begin(&prefix, at(NOW));
+            let prefixes = [format!("d{dataset}/"), format!("o{dataset}/")];
+            prefixes.iter().for_each(|prefix| observation.begin(prefix, at(NOW)));
             listing.iter().take(broken.unwrap_or(usize::MAX)).for_each(|object| observation.object(object));
-            match broken {
-                Some(_) => observation.prefix_failed(&prefix),
-                None => observation.prefix_complete(&prefix),
+            for prefix in &prefixes {
+                match broken {
+                    Some(_) => observation.prefix_failed(prefix),
+                    None => observation.prefix_complete(prefix),
+                }
             }
         }
         observation.finish()
@@ -354,6 +378,7 @@ impl World {
             folder: PathBuf::from("/"),
             sources: IndexMap::new(),
             limits: Limits::default(),
+            others: Default::default(),
             gateway: Default::default(),
             datasets: datasets.collect(),
             dimensions,
@@ -381,12 +406,18 @@ impl Plan {
             name: name.into(),
             source: None,
             key: Template::parse(&key, Purpose::Key).unwrap(),
+            also: self.also.then(|| older_place(&key)).into_iter().collect(),
             only: self.only_kind.map(|kind| rule(format!("kind == 'k{kind}'"), Role::Where)),
             due: self.due_after.map(|after| rule(format!("ends + {after}s"), Role::Due)),
-            fresh: self.within.map(|within| Freshness {
-                within: SignedDuration::from_secs(within),
-                until: self.until_after.map(|after| rule(format!("ends + {after}s"), Role::Due)),
-            }),
+            since: self.since.map(|since| rule(format!("now - {since}s"), Role::Since)),
+            expires: self.expires_after.map(|after| rule(format!("ends + {after}s"), Role::After)),
+            fresh: match &self.fresh_at {
+                Some(afters) => Some(Freshness::At(afters.iter().map(|after| rule(format!("ends + {after}s"), Role::After)).collect())),
+                None => self.within.map(|within| Freshness::Within {
+                    within: SignedDuration::from_secs(within),
+                    until: self.until_after.map(|after| rule(format!("ends + {after}s"), Role::After)),
+                }),
+            },
             min_size: self.min_size,
             valid: None,
             absent: AbsentPolicy::default(),
@@ -405,6 +436,15 @@ impl Plan {
             dimensions: over,
         }
     }
+}
+
+/// `o0/001.csv` of `d0/001.csv`.
+fn old_key(key: &str) -> String {
+    format!("o{}", &key[1..])
+}
+
+fn older_place(key: &str) -> OlderPlace {
+    OlderPlace { template: Template::parse(&old_key(key), Purpose::Key).unwrap(), at: Place::default() }
 }
 
 pub struct OneTable(String);

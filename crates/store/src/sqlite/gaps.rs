@@ -134,7 +134,7 @@ pub(super) fn close_gap(db: &Connection, gap: GapId, at: Timestamp, why: Closed)
     // The attempt that filled it tells that.
     let told = match why {
         Closed::Filled => Written::default(),
-        Closed::FoundFilled | Closed::Absent | Closed::NotExpected => {
+        Closed::FoundFilled | Closed::Absent | Closed::NotExpected | Closed::Expired | Closed::OutOfScope => {
             let task = task.map(|task| name_of(db, task)).transpose()?.flatten();
             put_event(db, &Event { at, task, gap: Some(gap), text: why.told() })?
         }

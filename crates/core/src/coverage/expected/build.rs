@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
+use super::also::{Indexed, OlderPlaces};
 use super::collisions::Collisions;
 use super::pick_ups;
 use super::{Across, Expected, ExpectedDataset, describe};
@@ -18,7 +19,7 @@ use crate::figures::grouped;
 use crate::spec::expression::{Expression, Scope, Value, Var};
 use crate::spec::names::{LanguageError, Names, VarRef};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::{ColumnSource, Dataset, Dimension, DimensionKind, Limits, Priority, Spec};
+use crate::spec::{ColumnSource, Dataset, Dimension, DimensionKind, Freshness, Limits, Priority, Spec};
 use crate::time::Timestamp;
 
 /// Wrong items of one dataset are named up to so many.
@@ -61,6 +62,11 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
             builder.add(spec, dataset, of, &mut problems);
         }
     }
+    let older = builder.older_places(spec);
+    let older = older.unwrap_or_else(|wrong| {
+        problems.extend(wrong);
+        OlderPlaces::default()
+    });
     problems.extend(builder.collisions.problems(spec, &builder.datasets, &builder.dimensions));
     problems.extend(pick_ups::problems(spec, &builder.datasets, &builder.dimensions));
     if !problems.is_empty() {
@@ -73,6 +79,7 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
         dimensions: builder.dimensions,
         datasets: builder.datasets,
         by_key: builder.by_key,
+        older,
         hasher: builder.hasher,
         known: Known::default(),
     };
@@ -94,7 +101,7 @@ fn table_rows(dimensions: &[DimensionValues]) -> BTreeMap<String, u64> {
 
 /// The shortest set of prefixes that covers every dataset's.
 fn prefixes(spec: &Spec) -> Vec<String> {
-    let mut all: Vec<&str> = spec.datasets.values().map(|dataset| dataset.key.literal_prefix()).collect();
+    let mut all: Vec<&str> = spec.datasets.values().flat_map(Dataset::literal_prefixes).collect();
     all.sort_unstable();
     let mut shortest: Vec<String> = Vec::new();
     for prefix in all {
@@ -132,6 +139,14 @@ impl Builder {
             Ok(writer) => writer,
             Err(errors) => return problems.extend(errors.into_iter().map(|error| wrong_name(dataset, "key", &dataset.key_at, error))),
         };
+        let older = dataset.also.iter().filter_map(|also| match KeyWriter::new(&also.template, &names, across.as_slice()) {
+            Ok(writer) => Some(writer),
+            Err(errors) => {
+                problems.extend(errors.into_iter().map(|error| wrong_name(dataset, "also", &also.at, error)));
+                None
+            }
+        });
+        let older = older.collect();
         if problems.len() > before {
             return;
         }
@@ -145,6 +160,7 @@ impl Builder {
             sizes,
             kept: None,
             writer,
+            older,
             names,
             vars,
             shown,
@@ -163,6 +179,11 @@ impl Builder {
         self.next = end;
         self.datasets.push(expected);
         problems.extend(self.index_last(dataset));
+    }
+
+    fn older_places(&self, spec: &Spec) -> Result<OlderPlaces, Vec<Problem>> {
+        let Builder { dimensions, datasets, by_key, hasher, .. } = self;
+        Indexed { spec, dimensions, datasets, by_key, hasher }.older_places()
     }
 
     /// A task has one value of what its source's limits are told apart by, so its items must have one.
@@ -192,6 +213,7 @@ impl Builder {
     /// would silently fall out.
     fn check_lacking(&self, spec: &Spec, dataset: &Dataset, of: &[usize], names: &Names, problems: &mut Vec<Problem>) {
         let mut used = KeyWriter::vars(&dataset.key, names);
+        used.extend(dataset.also.iter().flat_map(|also| KeyWriter::vars(&also.template, names)));
         let mentioned = |expression: &Expression, names: &Names| -> Vec<VarRef> {
             expression.vars().iter().filter_map(|var| names.resolve(&var.name).ok()?.var).collect()
         };
@@ -310,7 +332,12 @@ fn expressions(dataset: &Dataset) -> Vec<(&'static str, &Expression)> {
     let mut all = Vec::new();
     all.extend(dataset.only.iter().map(|only| ("where", only)));
     all.extend(dataset.due.iter().map(|due| ("due", due)));
-    all.extend(dataset.fresh.iter().filter_map(|fresh| Some(("fresh.until", fresh.until.as_ref()?))));
+    all.extend(dataset.expires.iter().map(|expires| ("expires", expires)));
+    match &dataset.fresh {
+        None => {}
+        Some(Freshness::Within { until, .. }) => all.extend(until.iter().map(|until| ("fresh.until", until))),
+        Some(Freshness::At(instants)) => all.extend(instants.iter().map(|at| ("fresh.at", at))),
+    }
     if let Priority::When(rules) = &dataset.priority {
         all.extend(rules.iter().map(|(_, rule)| ("priority", rule)));
     }

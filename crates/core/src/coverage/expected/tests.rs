@@ -6,8 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::coverage::sample::{Files, Sample, zone};
-use crate::spec::Every;
 use crate::spec::expression::Role;
+use crate::spec::problem::Place;
+use crate::spec::template::{Purpose, Template};
+use crate::spec::{Every, OlderPlace};
 
 fn key(expected: &Expected, item: ItemIx) -> String {
     let mut key = String::new();
@@ -50,6 +52,35 @@ fn a_cell_that_where_cannot_read_names_its_row() {
     let files = Files::of([("g.csv", "id,kind\n1,2\n2,x\n")]);
     let sample = Sample::new(files).table("game", "g.csv", "id", &[]).dataset_where("d", "{id}", &["game"], Some("kind > 2"));
     assert!(sample.problems().contains("dataset `d`: `where`: g.csv:3: `kind`: `x` cannot be read as a number"));
+}
+
+#[test]
+fn older_places_are_nobody_elses() {
+    let sample = |key: &str, also: &[&str], other: &str| {
+        let mut sample = Sample::new(Files::default()).list("n", &["a", "b"]).dataset("d", key, &["n"]).dataset("e", other, &["n"]);
+        let place = |text: &&str| OlderPlace { template: Template::parse(text, Purpose::Key).unwrap(), at: Place::default() };
+        sample.spec.datasets["d"].also = also.iter().map(place).collect();
+        sample
+    };
+    let expected = expanded(&sample("d/{n}", &["old/{n}", "older/{n}"], "e/{n}"));
+    assert_eq!(expected.find_anywhere("older/b"), Some((ItemIx(1), Spot::Older(1))));
+    assert_eq!(expected.find_anywhere("d/b"), Some((ItemIx(1), Spot::Key)));
+    assert_eq!(
+        (expected.find("older/b"), expected.find_anywhere("older/c"), expected.find_anywhere("e/a").unwrap().1),
+        (None, None, Spot::Key)
+    );
+    let mut key = String::new();
+    expected.write_place(ItemIx(0), Spot::Older(0), &mut key);
+    assert_eq!(key, "old/a");
+    for (key, also, other, message) in [
+        ("d/{n}", &["e/{n}"][..], "e/{n}", "the older place `e/a` of n=a is the key of n=a of dataset `e`"),
+        ("d/{n}", &["d/{n}"], "e/{n}", "the older place `d/a` of n=a is the key of the same item"),
+        ("d/{n}", &["old"], "e/{n}", "the older place `old` of n=b is an older place of n=a"),
+        ("d/{n}", &["o/{n}", "o/{n}"], "e/{n}", "the older place `o/a` of n=a is an older place of the same item"),
+    ] {
+        let problems = sample(key, also, other).problems();
+        assert!(problems.contains(message), "{problems}");
+    }
 }
 
 #[test]

@@ -18,18 +18,18 @@ impl Checker<'_> {
             (_, Kind::Unknown) => return kind,
             (Role::Column, Kind::Null) => Some("a column that is always null is of no use"),
             (Role::Column, _) => return kind,
-            (Role::Due | Role::Bound, Kind::Time) => return kind,
-            (Role::Due, Kind::Cell) => return Kind::Time,
-            (Role::Due, Kind::Span) => Some("add it to a time: `day.end + 2h`"),
-            (Role::Where | Role::Priority | Role::Select, Kind::Bool) => return kind,
+            (Role::Due | Role::After | Role::Since | Role::Bound, Kind::Time) => return kind,
+            (Role::Due | Role::After, Kind::Cell) => return Kind::Time,
+            (Role::Due | Role::After, Kind::Span) => Some("add it to a time: `day.end + 2h`"),
+            (Role::Where | Role::Priority | Role::Claim | Role::Select, Kind::Bool) => return kind,
             (Role::Where | Role::Priority | Role::Select, Kind::Cell | Kind::Text) => Some("compare it: `is_final == 'true'`"),
             (Role::Priority, Kind::Span) => Some("compare it: `overdue < 7d`"),
-            (Role::Bound, _) => Some("write a date, `today` or `now`, with durations added or taken away"),
+            (Role::Bound | Role::Since, _) => Some("write a date, `today` or `now`, with durations added or taken away"),
             _ => None,
         };
         let needed = match role {
-            Role::Due | Role::Bound => Kind::Time,
-            Role::Where | Role::Priority | Role::Select => Kind::Bool,
+            Role::Due | Role::After | Role::Since | Role::Bound => Kind::Time,
+            Role::Where | Role::Priority | Role::Claim | Role::Select => Kind::Bool,
             Role::Column => Kind::Unknown,
         };
         let message = format!("{} must be {}, and this is {}", role.words(), needed.words(), kind.words());
@@ -43,7 +43,7 @@ impl Checker<'_> {
             Node::Text(_) | Node::Reason | Node::Dataset => Kind::Text,
             Node::Number(_) => Kind::Number,
             Node::Span(_) | Node::Overdue => Kind::Span,
-            Node::Time(..) | Node::Now | Node::Today(_) => Kind::Time,
+            Node::Time(..) | Node::Now | Node::Today(_) | Node::Due => Kind::Time,
             Node::Var(at) => self.var(*at),
             Node::Sum(parts) => self.sum(parts),
             Node::Compare(how, left, right) => {

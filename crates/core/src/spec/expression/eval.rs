@@ -30,6 +30,7 @@ impl<'a> Evaluation<'a> {
                 (Some(now), Some(due)) => Value::Span(now.duration_since(due)),
                 _ => Value::Null,
             },
+            Node::Due => self.scope.due().map_or(Value::Null, Value::Time),
             Node::Reason => self.scope.reason().map_or(Value::Null, |reason| Value::Text(Cow::Borrowed(reason.word()))),
             Node::Dataset => self.scope.dataset().map_or(Value::Null, |dataset| Value::Text(Cow::Borrowed(dataset))),
             Node::Var(at) => self.scope.value(*at, &self.expression.vars[*at]),

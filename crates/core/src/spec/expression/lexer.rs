@@ -58,6 +58,8 @@ impl Lexer<'_> {
         } else if first.is_alphabetic() || first == '_' {
             let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
             self.push(Token::Word(rest[..length].to_string()), length);
+        } else if first == '$' && self.role == Role::Claim {
+            self.path();
         } else if matches!(first, '\'' | '"' | '`') {
             self.quoted(first);
         } else if let Some((foreign, ours)) = FOREIGN.iter().find(|(foreign, _)| rest.starts_with(foreign) && !self.is_symbol(foreign)) {
@@ -74,6 +76,25 @@ impl Lexer<'_> {
     fn is_symbol(&self, foreign: &str) -> bool {
         let rest = &self.text[self.at..];
         SYMBOLS.iter().any(|symbol| rest.starts_with(symbol) && symbol.len() > foreign.len())
+    }
+
+    /// A path in a JSON text, up to what can be in none; what is wrong within is told by whoever reads it.
+    fn path(&mut self) {
+        let rest = &self.text[self.at..];
+        let (mut length, mut bracket) = (1, None);
+        for c in rest[1..].chars() {
+            bracket = match (bracket, c) {
+                (None, '[') => Some(']'),
+                (Some(']'), '\'' | '"') => Some(c),
+                (Some(end), c) if end == c && c != ']' => Some(']'),
+                (Some(']'), ']') => None,
+                (Some(end), _) => Some(end),
+                (None, c) if c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '$') => None,
+                (None, _) => break,
+            };
+            length += c.len_utf8();
+        }
+        self.push(Token::Quoted(rest[..length].to_string()), length);
     }
 
     fn quoted(&mut self, quote: char) {
@@ -113,7 +134,7 @@ impl Lexer<'_> {
 
     fn date(&mut self, length: usize) {
         let date = self.text[self.at..self.at + length].to_string();
-        if self.role == Role::Bound {
+        if matches!(self.role, Role::Bound | Role::Since) {
             return self.push(Token::Date(date), length);
         }
         let hint = format!("write `time(\"{date}\")`; for a text, '{date}'");

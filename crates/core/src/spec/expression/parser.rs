@@ -26,6 +26,7 @@ pub(super) enum Node {
     /// Start of today in this zone.
     Today(TimeZone),
     Overdue,
+    Due,
     Reason,
     Dataset,
     /// Place in the expression's variables.
@@ -257,18 +258,19 @@ impl<'a> Parser<'a> {
     /// Words with a fixed meaning, where this role has them.
     fn builtin(&mut self, name: &str, word: &Word) -> Option<Node> {
         let (node, roles): (Node, &[Role]) = match name {
-            "now" => (Node::Now, &[Role::Due, Role::Priority, Role::Bound, Role::Select]),
+            "now" => (Node::Now, &[Role::Due, Role::After, Role::Since, Role::Priority, Role::Bound, Role::Select]),
             "today" => {
                 let zone = self.names.zone().cloned().unwrap_or(TimeZone::UTC);
-                (Node::Today(zone), &[Role::Due, Role::Priority, Role::Bound, Role::Select])
+                (Node::Today(zone), &[Role::Due, Role::After, Role::Since, Role::Priority, Role::Bound, Role::Select])
             }
+            "due" => (Node::Due, &[Role::After]),
             "overdue" => (Node::Overdue, &[Role::Priority, Role::Select]),
             "reason" => (Node::Reason, &[Role::Priority, Role::Select]),
             "dataset" => (Node::Dataset, &[Role::Select]),
             _ => return None,
         };
         if roles.contains(&self.role) {
-            if name == "today" && self.role != Role::Bound && self.names.zone().is_none() {
+            if name == "today" && !matches!(self.role, Role::Bound | Role::Since) && self.names.zone().is_none() {
                 let message = "`today` needs a zone, and nothing here has one".to_string();
                 let hint = "use `now`, or give a calendar or a typed column of this dataset a `zone:`";
                 self.errors.push(error(word, message, Some(hint.into())));
@@ -281,6 +283,7 @@ impl<'a> Parser<'a> {
         }
         let hint = match name {
             "now" | "today" => "what belongs to a dataset must not change with the time of day; use `due` or `priority` for that",
+            "due" => "`due` is known in `expires` and `fresh`; in `priority`, `overdue` is now − due",
             _ => "`overdue` and `reason` are known in `priority`",
         };
         self.errors.push(error(word, format!("`{name}` cannot be used in {}", self.role.words()), Some(hint.into())));
@@ -305,6 +308,7 @@ impl<'a> Parser<'a> {
     fn time(&mut self, text: &str, word: &Word) -> Node {
         let read = match self.role {
             Role::Bound => time::read_civil(text),
+            Role::Since => time::read(text, Some(self.names.zone().unwrap_or(&TimeZone::UTC))),
             _ => time::read(text, self.names.zone()),
         };
         match read {

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::{Collectors, Loader, entries};
+use crate::coverage::Instants;
 use crate::spec::decode::{Name, OneOrMore, Text, not_supported};
 use crate::spec::expression::{Expression, Role};
 use crate::spec::names::{Columns, DimensionNames, Names};
 use crate::spec::problem::{Place, Problem, known_names};
-use crate::spec::raw::{RawAbsent, RawCollector, RawCollectorUse, RawDataset, RawOutput, RawPriority, RawValid, RawValidText, ValidWord};
+use crate::spec::raw::{
+    RawAbsent, RawCollector, RawCollectorUse, RawDataset, RawDimension, RawFresh, RawOutput, RawPriority, RawValid, RawValidText, ValidWord,
+};
 use crate::spec::template::{Purpose, Template};
 use crate::spec::{
-    AbsentPolicy, Collector, Dataset, Dimension, Freshness, How, KnownFile, Output, Priority, PriorityLevel, Source, Validity,
+    AbsentPolicy, Claim, Collector, Dataset, Dimension, Freshness, How, KnownFile, OlderPlace, Output, Priority, PriorityLevel, Source,
+    Validity,
 };
 
 /// A part of a dataset that may be wrong.
@@ -72,14 +76,13 @@ impl Loader<'_> {
         let names = self.names_of(dimensions.as_deref());
         let source = self.dataset_source(&what, raw);
         let key = raw.key.0.as_ref().and_then(|text| self.key(&what, text, &names));
+        let also = raw.also.as_ref().map(OneOrMore::as_slice).unwrap_or_default();
+        let also = also.iter().filter_map(|text| self.older_place(&what, text, &names)).collect();
         let only = Part::of(raw.r#where.as_ref(), |text| self.expression(&format!("{what}: `where`"), text, &names, Role::Where));
         let due = Part::of(raw.due.as_ref(), |text| self.expression(&format!("{what}: `due`"), text, &names, Role::Due));
-        let fresh = raw.fresh.as_ref().and_then(|fresh| {
-            let until = fresh.until.as_ref();
-            let until = until.and_then(|text| self.expression(&format!("{what}: `fresh.until`"), text, &names, Role::Due));
-            let within = fresh.within.0.as_ref()?.value.0;
-            Some(Freshness { within: jiff::SignedDuration::try_from(within).unwrap_or(jiff::SignedDuration::MAX), until })
-        });
+        let since = raw.since.as_ref().and_then(|text| self.since(&what, text, raw, dimensions.as_deref(), &names));
+        let expires = raw.expires.as_ref().and_then(|text| self.after(&what, "expires", text, raw, &names));
+        let fresh = raw.fresh.as_ref().and_then(|fresh| self.freshness(&what, name, fresh, raw, &names));
         let priority = self.priority(&what, raw, &names);
         let valid = raw.valid.as_ref().and_then(|valid| self.validity(&what, name, valid));
         let collector = self.dataset_collector(&what, name, raw, &names, source.as_deref(), collectors);
@@ -95,9 +98,12 @@ impl Loader<'_> {
             name: name.text.clone(),
             source: source.filter(|source| sources.contains_key(source)),
             key,
+            also,
             dimensions,
             only,
+            since,
             due: due.right(),
+            expires,
             fresh,
             min_size: raw.min_size.as_ref().map_or(1, |given| given.value.0.max(1)),
             valid,
@@ -109,6 +115,63 @@ impl Loader<'_> {
             key_at: raw.key.0.as_ref().map(|text| text.at.clone()).unwrap_or_default(),
             fingerprint,
         })
+    }
+
+    /// A time of an item that may be counted from its `due`.
+    fn after(&mut self, what: &str, rule: &str, text: &Text, raw: &RawDataset, names: &Names) -> Option<Expression> {
+        let what = format!("{what}: `{rule}`");
+        let expression = self.expression(&what, text, names, Role::After)?;
+        if expression.mentions_due() && raw.due.is_none() {
+            self.error_with(
+                &text.at,
+                format!("{what} is counted from `due`, and this dataset has none"),
+                "say when its items are due: `due: …`",
+            );
+            return None;
+        }
+        Some(expression)
+    }
+
+    fn since(&mut self, what: &str, text: &Text, raw: &RawDataset, dimensions: Option<&[String]>, names: &Names) -> Option<Expression> {
+        let what = format!("{what}: `since`");
+        let expression = self.expression(&what, text, names, Role::Since)?;
+        if expression.anchored().is_none() {
+            let message = format!("{what} is one time for all items: a date, `today` or `now`, with durations added or taken away");
+            self.error_with(&text.at, message, "such as `now - 1y`; to leave out single items, use `where`");
+            return None;
+        }
+        let calendar = |name: &String| {
+            matches!(
+                entries(self.raw.dimensions.as_ref()).iter().find(|(known, _)| known.text == *name),
+                Some((_, Some(RawDimension::Calendar(_))))
+            )
+        };
+        if raw.due.is_none() && !dimensions.is_none_or(|dimensions| dimensions.iter().any(calendar)) {
+            let message = format!("{what}: nothing says how old an item is");
+            self.error_with(&text.at, message, "give the dataset a `due`, or a calendar in `for`");
+            return None;
+        }
+        Some(expression)
+    }
+
+    fn freshness(&mut self, what: &str, name: &Name, fresh: &RawFresh, raw: &RawDataset, names: &Names) -> Option<Freshness> {
+        let Some(at) = &fresh.at else {
+            let until = fresh.until.as_ref().and_then(|text| self.after(what, "fresh.until", text, raw, names));
+            let within = jiff::SignedDuration::try_from(fresh.within.as_ref()?.value.0).unwrap_or(jiff::SignedDuration::MAX);
+            return Some(Freshness::Within { within, until });
+        };
+        let beside = fresh.within.as_ref().map(|within| &within.at).or(fresh.until.as_ref().map(|until| &until.at));
+        if let Some(beside) = beside {
+            let message = format!("{what}: `fresh` has `within` and `until`, or `at`, and not both");
+            self.error_with(beside, message, "`at` names every instant after which the object is asked for once more");
+            return None;
+        }
+        let at = at.as_slice();
+        if at.is_empty() || at.len() > Instants::MOST {
+            self.error(at.first().map_or(&name.at, |text| &text.at), format!("{what}: `fresh.at` has 1 to {} instants", Instants::MOST));
+            return None;
+        }
+        Some(Freshness::At(at.iter().filter_map(|text| self.after(what, "fresh.at", text, raw, names)).collect()))
     }
 
     fn known_file(&mut self, what: &str, known: &Text) -> Option<KnownFile> {
@@ -183,6 +246,19 @@ impl Loader<'_> {
         right.then_some(template)
     }
 
+    fn older_place(&mut self, what: &str, text: &Text, names: &Names) -> Option<OlderPlace> {
+        let what = format!("{what}: `also`");
+        if without_variables(&text.text).contains('*') {
+            self.error_with(&text.at, format!("{what}: `{}` has a `*`", text.text), "an older place is the key of one object");
+            return None;
+        }
+        let template = self.template(&what, text, Purpose::Key)?;
+        let errors = template.check(names);
+        let right = errors.is_empty();
+        self.language_errors(&what, text, errors);
+        right.then(|| OlderPlace { template, at: text.at.clone() })
+    }
+
     fn priority(&mut self, what: &str, raw: &RawDataset, names: &Names) -> Priority {
         match &raw.priority {
             None => Priority::Always(PriorityLevel::default()),
@@ -207,13 +283,26 @@ impl Loader<'_> {
         match raw {
             RawValid::Word(given) => Some(match given.value {
                 ValidWord::Json => Validity::Json,
+                ValidWord::Csv => Validity::Csv,
+                ValidWord::Parquet => Validity::Parquet,
                 ValidWord::Gzip => Validity::Gzip,
             }),
-            RawValid::Text(RawValidText { starts: None, lacks: None }) => {
-                self.error(&name.at, format!("{what}: `valid`: expected `starts`, `lacks` or both"));
+            RawValid::Text(RawValidText { json: Some(text), starts: None, lacks: None }) => match Claim::parse(&text.text) {
+                Ok(claim) => Some(Validity::JsonHolds(claim)),
+                Err(errors) => {
+                    self.language_errors(&format!("{what}: `valid.json`"), text, errors);
+                    None
+                }
+            },
+            RawValid::Text(RawValidText { json: Some(text), .. }) => {
+                self.error(&text.at, format!("{what}: `valid`: `json` cannot stand beside `starts` or `lacks`"));
                 None
             }
-            RawValid::Text(RawValidText { starts, lacks }) => {
+            RawValid::Text(RawValidText { json: None, starts: None, lacks: None }) => {
+                self.error(&name.at, format!("{what}: `valid`: expected `json`, `starts` or `lacks`"));
+                None
+            }
+            RawValid::Text(RawValidText { json: None, starts, lacks }) => {
                 let text = |text: &Option<Text>| text.as_ref().map(|text| text.text.clone());
                 Some(Validity::Text { starts: text(starts), lacks: text(lacks) })
             }

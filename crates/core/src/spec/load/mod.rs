@@ -21,8 +21,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::decode::{Decode, Name, Section, Text, Trail};
+use super::decode::{Decode, Name, OneOrMore, Section, Text, Trail};
 use super::names::{DimensionNames, LanguageError};
+use super::others::{self, Others};
 use super::problem::{Place, Problem};
 use super::raw::{RawConfig, RawLake};
 use super::yaml::{self, Node, SourceText, Value};
@@ -170,6 +171,7 @@ impl<'a> Loader<'a> {
             reports,
             state: state.unwrap_or_else(|| self.default_state()),
             folder: self.folder.to_owned(),
+            others: self.others(),
             gateway: self.gateway(&sources),
             sources,
             limits,
@@ -197,6 +199,31 @@ impl<'a> Loader<'a> {
             let problem = Problem::error(&scalar.place_of(offset, length), format!("{what}: {message}"));
             self.problems.push(Problem { hint, ..problem });
         }
+    }
+
+    /// What `ignore` and the datasets' `owns` keep out of what is unexpected.
+    fn others(&mut self) -> Others {
+        let raw = self.raw;
+        let of_datasets = entries(raw.datasets.0.as_ref()).iter().filter_map(|(name, raw)| Some((name, raw.as_ref()?)));
+        let of_datasets = of_datasets.flat_map(|(name, raw)| {
+            let given = [("owns", &raw.owns), ("ignore", &raw.ignore)];
+            given.map(|(word, patterns)| (format!("dataset `{}`: `{word}`", name.text), patterns.as_ref()))
+        });
+        let all = of_datasets.chain([("`ignore`".to_string(), raw.ignore.as_ref())]);
+        let mut patterns = Vec::new();
+        for (what, text) in
+            all.flat_map(|(what, texts)| texts.into_iter().flat_map(OneOrMore::as_slice).map(move |text| (what.clone(), text)))
+        {
+            match others::pattern(&text.text) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(wrong) => self.error_with(
+                    &text.at,
+                    format!("{what}: `{}` is no pattern: {wrong}", text.text),
+                    "such as `orders/**` or `**/*.bak`",
+                ),
+            }
+        }
+        Others::of(patterns)
     }
 
     fn version(&mut self) {
