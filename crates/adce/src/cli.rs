@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     accept::AcceptArgs, completions::CompletionsArgs, demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs, man::ManArgs,
-    mark_absent::MarkAbsentArgs, retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, why::WhyArgs,
+    mark_absent::MarkAbsentArgs, retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, up::UpArgs,
+    why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -62,6 +63,12 @@ pub enum Command {
     /// Collect until nothing can be done.
     #[command(after_help = "Examples:\n  adce run\n  adce run --once\n  adce run --select \"season == '2024-25'\" --max-wait 1h")]
     Run(RunArgs),
+
+    /// Run for good: collect what is missing, look again, take in at once what changes. Ctrl-C ends it.
+    #[command(after_help = "Examples:\n  adce up\n  adce up --yes 2>> adce.log &\n\n\
+        Stays in the foreground. Ctrl-C or SIGTERM once: finish what runs, and end; twice: stop it.\n\
+        Between two full looks (`engine.reconcile_every`) it hears of changes: a lake in a folder is watched, a bucket by `lake.events`.")]
+    Up(UpArgs),
 
     /// One attempt for chosen items, into a folder of its own; the lake is left alone.
     #[command(
@@ -155,7 +162,7 @@ pub enum Command {
 impl Command {
     /// Whether it may start collectors.
     pub fn runs_an_engine(&self) -> bool {
-        matches!(self, Command::Run(_) | Command::Try(_) | Command::Demo(_))
+        matches!(self, Command::Run(_) | Command::Up(_) | Command::Try(_) | Command::Demo(_))
     }
 }
 

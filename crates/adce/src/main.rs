@@ -19,6 +19,7 @@ mod exit;
 #[cfg(debug_assertions)]
 mod failpoint;
 mod failure;
+mod feeds;
 mod guardian;
 mod interrupts;
 mod log;
@@ -106,6 +107,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Plan => commands::plan::run(config::spec(&config)?, format).await,
         Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,
         Command::Run(args) => commands::run::run(&args, config::Written::read(&config)?, format).await,
+        Command::Up(args) => commands::up::run(&args, config::Written::read(&config)?, format).await,
         Command::Try(args) => commands::try_one::run(&args, config::spec(&config)?, format).await,
         Command::Exec(args) => commands::exec::run(&args, config::Written::read(&config)?, format).await,
         Command::Doctor(args) => commands::doctor::run(&args, config::spec_if_there(&config)?, format).await,

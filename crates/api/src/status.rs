@@ -37,6 +37,25 @@ pub struct Status {
     pub held: Vec<String>,
 }
 
+/// A queue, a webhook, a watched folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeedStatus {
+    pub feed: String,
+    /// `listening`, `failing` (it tries again by itself) or `deaf` (it cannot tell anything here).
+    pub state: String,
+    /// Why it is failing or deaf.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Events since the engine started.
+    pub events: u64,
+    /// Of those, of keys that no dataset expects.
+    pub unexpected: u64,
+    /// When the latest of them happened, by the store's clock.
+    pub last_at: Option<Timestamp>,
+    /// From then until it was heard of here.
+    pub lag_seconds: Option<f64>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EngineStatus {
     pub pid: u32,
@@ -48,6 +67,9 @@ pub struct EngineStatus {
     pub config_changed_at: Option<Timestamp>,
     pub last_cycle: Option<CycleStatus>,
     pub next_cycle: Option<Timestamp>,
+    /// What tells it of changes in the lake between two full looks.
+    #[serde(default)]
+    pub feeds: Vec<FeedStatus>,
     /// Ctrl-C came: what runs is finished, nothing starts.
     #[serde(default)]
     pub stopping: bool,

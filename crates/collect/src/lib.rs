@@ -38,6 +38,7 @@ use crate::http::Fetches;
 pub use crate::http::Upstream;
 pub use crate::predecessor::{EndedGroup, end_predecessors};
 pub use crate::process::{Children, Followed};
+pub use crate::secret::resolve_secret;
 pub use crate::strays::{EndedStrays, end_strays};
 
 /// How attempts are run, apart from what the config says of each collector.

@@ -4,6 +4,11 @@ use std::ffi::OsString;
 
 use adce_core::spec::Secretive;
 
+/// From this process's environment, or a file.
+pub fn resolve_secret(value: &Secretive) -> Result<String, String> {
+    resolve(value, &std::env::vars_os().collect::<Vec<_>>())
+}
+
 /// `own`: the environment of this process.
 pub(crate) fn resolve(value: &Secretive, own: &[(OsString, OsString)]) -> Result<String, String> {
     match value {

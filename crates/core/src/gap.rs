@@ -24,6 +24,14 @@ pub enum ItemState {
     Unknown,
 }
 
+impl ItemState {
+    /// Each at its place (`state as usize`).
+    pub const ALL: [ItemState; 10] = {
+        use ItemState::*;
+        [OutOfScope, NotDue, Expired, Suspect, Undersized, Stale, Present, Absent, Missing, Unknown]
+    };
+}
+
 /// Why an item is a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::events::Event;
 use crate::gap::Reason;
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use crate::object::{Object, Precondition};
@@ -59,6 +60,38 @@ pub trait Lake: Send + Sync {
 
     /// Removes what a killed predecessor left half-done (temporary files). Returns how many.
     async fn sweep(&self) -> Result<u64, LakeError>;
+}
+
+/// Something that tells of objects that come and go: a queue, a webhook, a watched folder.
+#[async_trait]
+pub trait Feed: Send {
+    /// For people: `files of ./lake`, `queue nba-events`.
+    fn name(&self) -> String;
+
+    /// What it tells next; waits for it. Keys are those of the lake that it belongs to. Cancelling it loses nothing.
+    async fn next(&mut self) -> Result<Heard, FeedError>;
+
+    /// What [`Feed::next`] returned last was taken in, and what follows from it is on disk; or it was not, and is to be told again.
+    async fn settle(&mut self, taken: bool);
+}
+
+/// One message of a feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    pub told: Vec<Event>,
+    /// Something escaped it: only a look at everything can tell what.
+    pub missed: bool,
+}
+
+/// A feed tells nothing now. Whatever it is, full looks go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FeedError {
+    /// It may pass: ask again a little later.
+    #[error("{0}")]
+    Failing(String),
+    /// It will not pass without a person.
+    #[error("{0}")]
+    Deaf(String),
 }
 
 /// Variants by what the caller can do.

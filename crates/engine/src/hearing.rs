@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use adce_core::coverage::{ItemIx, Sight};
-use adce_core::events::Told;
+use adce_core::events::Event;
 use adce_core::gap::GapState;
 use adce_core::object::Object;
 use adce_core::ports::{Lake, LakeError};
@@ -36,7 +36,7 @@ const LOOKING_SHARE: u32 = 10;
 /// One feed's message.
 pub(crate) struct Heard {
     pub feed: String,
-    pub told: Vec<Told>,
+    pub told: Vec<Event>,
     pub reply: oneshot::Sender<Result<(), String>>,
 }
 
@@ -57,7 +57,7 @@ struct Asked {
 
 pub(crate) struct Hearing {
     pub feeds: IndexMap<String, FeedLine>,
-    /// Told before the first look is in.
+    /// Event before the first look is in.
     early: Vec<Heard>,
     /// Full looks that were taken in.
     looks: u64,

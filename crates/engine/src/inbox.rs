@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use adce_core::events::Told;
+use adce_core::events::Event;
 use adce_core::gap::Gap;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
@@ -191,7 +191,7 @@ impl Handle {
 
     /// An event feed tells of objects of this lake. `Ok`: it was taken in, and what follows from it is on disk; otherwise it is worth
     /// telling once more.
-    pub async fn heard(&self, feed: &str, told: Vec<Told>) -> Result<(), String> {
+    pub async fn heard(&self, feed: &str, told: Vec<Event>) -> Result<(), String> {
         let ended = |_| "the engine has ended".to_owned();
         let (reply, taken) = oneshot::channel();
         self.mail.send(Message::Heard(Heard { feed: feed.to_owned(), told, reply })).map_err(|_| ended(()))?;

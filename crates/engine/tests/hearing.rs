@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use adce_core::events::{Told, What};
+use adce_core::events::{Event, What};
 use adce_core::object::{Object, Precondition};
 use adce_core::ports::{Lake, LakeError, PublishError, Report};
 use adce_engine::{Handle, Interrupt, Phase, Query, StatusView};
@@ -88,11 +88,11 @@ fn put(place: &Place, keys: &[&str]) {
     }
 }
 
-fn told(key: &str, what: What) -> Told {
-    Told { bucket: None, key: key.into(), what, at: None }
+fn told(key: &str, what: What) -> Event {
+    Event { bucket: None, key: key.into(), what, at: None }
 }
 
-fn came(key: &str) -> Told {
+fn came(key: &str) -> Event {
     told(key, What::Came { size: None, etag: None })
 }
 

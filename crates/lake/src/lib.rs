@@ -12,6 +12,7 @@
 //!
 //! It does not decide what should lie in a lake, whether content is valid, or when to look again.
 
+pub mod feeds;
 pub mod files;
 pub mod local;
 pub mod s3;

@@ -10,7 +10,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cli::Format;
-use crate::commands::run::{collect, exit_of};
+use adce_engine::Options;
+
+use crate::commands::run::{collect, exit_of, options};
 use crate::config::Written;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -73,7 +75,7 @@ impl Stage {
             say!("429, 500, half a body, nothing, or a block page. A lake is half-filled.");
             say!("adce finds the gaps and fills them.\n");
         }
-        let ending = collect(spec.clone(), config, Duration::from_secs(60), None, None).await?;
+        let ending = collect(spec.clone(), config, Options { max_wait: Duration::from_secs(60), ..options(true) }).await?;
         let figures = self.upstream.figures();
         let mut summary = summary::of(&ending, &spec);
         summary.upstream = Some(counts(&figures, ending.longest_wait));

@@ -20,4 +20,5 @@ pub mod state;
 pub mod status;
 pub mod tasks;
 pub mod try_one;
+pub mod up;
 pub mod why;

@@ -15,6 +15,7 @@ use crate::display::Display;
 use crate::edits;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::feeds::Feeds;
 use crate::interrupts::Interrupts;
 use crate::summary;
 use crate::wiring::{self, Wired};
@@ -39,33 +40,34 @@ pub struct RunArgs {
 }
 
 /// More gaps than this, all to be started for the first time, are asked about on a terminal.
-pub const ASK_ABOVE_GAPS: u64 = 1_000;
+const ASK_ABOVE_GAPS: u64 = 1_000;
 
 pub async fn run(args: &RunArgs, config: Written, format: Format) -> Result<Exit, Failure> {
     let spec = config.spec()?;
     let max_wait = if args.once { Duration::ZERO } else { args.max_wait };
-    let ask_above = (!args.yes).then_some(ASK_ABOVE_GAPS);
-    let ending = collect(spec.clone(), config, max_wait, args.select.clone(), ask_above).await?;
+    let options = Options { max_wait, select: args.select.clone(), ..options(args.yes) };
+    let ending = collect(spec.clone(), config, options).await?;
     summary::print(&summary::of(&ending, &spec), &ending, format);
     Ok(exit_of(&ending))
 }
 
+/// `yes`: nobody is asked, however many gaps there are.
+pub fn options(yes: bool) -> Options {
+    let asks = !yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let confirm = asks.then(|| (ASK_ABOVE_GAPS, Arc::new(ask_on_terminal) as adce_engine::Confirm));
+    Options { seed: rand::random(), confirm, ..Options::default() }
+}
+
 /// Runs an engine to its end, with a display, a control socket, an ear for Ctrl-C, and an eye on the config's files.
-pub async fn collect(
-    spec: Arc<Spec>,
-    config: Written,
-    max_wait: Duration,
-    select: Option<String>,
-    ask_above: Option<u64>,
-) -> Result<Ending, Failure> {
-    let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    let confirm = ask_above.filter(|_| asks).map(|above| (above, Arc::new(ask_on_terminal) as adce_engine::Confirm));
-    let wired = wiring::wire(spec.clone(), Options { max_wait, select, attempts: None, seed: rand::random(), confirm }).await?;
+pub async fn collect(spec: Arc<Spec>, config: Written, options: Options) -> Result<Ending, Failure> {
+    let stays = options.stays;
+    let wired = wiring::wire(spec.clone(), options).await?;
+    let feeds = if stays { Some(Feeds::begin(&spec, &wired.handle).await?) } else { None };
     let control = control::serve(&spec, config.edition(), wired.handle.clone(), wired.store.clone())?;
     let following = tokio::spawn(edits::follow(config, spec.weighting.clone(), wired.handle.clone()));
     let ending = watch(wired, &format!("adce · {}", spec.name)).await;
     following.abort();
-    drop(control);
+    drop((feeds, control));
     ending
 }
 

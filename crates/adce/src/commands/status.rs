@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{Client, EngineStatus, GapCounts, RunningAttempt, Share, SourceStatus, Status};
+use adce_api::{Client, EngineStatus, FeedStatus, GapCounts, RunningAttempt, Share, SourceStatus, Status};
 use adce_core::figures::{counted, grouped, percent, progress, span};
 use adce_core::ports::Clock;
 use adce_core::spec::Spec;
@@ -97,11 +97,26 @@ fn screen(status: &Status) -> Vec<String> {
         lines.push(style(format!("RUNNING  slots {}", share(&status.slots))).dim().to_string());
         lines.extend(status.running.iter().map(|running| attempt(running, status.at)));
     }
+    if let Some(engine) = &status.engine {
+        lines.extend(engine.feeds.iter().map(|feed| feed_words(feed, status.at)));
+    }
     for (number, look) in status.look.iter().enumerate() {
         let command = look.command.as_ref().map(|command| format!(" → {command}")).unwrap_or_default();
         lines.push(format!("{} ({})  {}: {}{command}", style("LOOK").yellow().bold(), number + 1, look.what, look.text));
     }
     lines
+}
+
+/// `EVENTS  files of ./lake: 12 heard, the latest 3 s ago, after 0.02 s`
+fn feed_words(feed: &FeedStatus, at: Timestamp) -> String {
+    let mut line = format!("{}   {}: {}, {} heard", style("EVENTS").dim(), feed.feed, feed.state, grouped(feed.events));
+    if let Some(last) = feed.last_at {
+        line.push_str(&format!(", the latest {} ago", between(last, at)));
+    }
+    if let Some(lag) = feed.lag_seconds {
+        line.push_str(&format!(" after {lag:.2} s"));
+    }
+    line
 }
 
 fn header(status: &Status) -> String {

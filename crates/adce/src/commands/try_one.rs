@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use adce_core::figures::counted;
 use adce_core::ids::{FencingToken, TaskId};

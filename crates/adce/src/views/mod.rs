@@ -5,8 +5,8 @@ mod limits;
 mod reasons;
 
 use adce_api::{
-    Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, GuestHost, GuestReport, LookAt,
-    RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, WindowNow,
+    Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, FeedStatus, GapCounts, GapLine, GuestHost,
+    GuestReport, LookAt, RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, WindowNow,
 };
 use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
@@ -15,8 +15,8 @@ use adce_core::record::{ItemRecord, Lease, Remembered, SourceRecord};
 use adce_core::spec::{Spec, Window, group_names};
 use adce_core::time::{Boottime, Moment, Now, Timestamp};
 use adce_engine::{
-    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, GapView, Guest, GuestSource, GuestUse, Phase, Snapshot, SourceLine,
-    SourceState, TaskView, UncoveredLine,
+    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, FeedLine, FeedState, GapView, Guest, GuestSource, GuestUse, Phase,
+    Snapshot, SourceLine, SourceState, TaskView, UncoveredLine,
 };
 use indexmap::IndexMap;
 
@@ -53,6 +53,7 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
                 error: cycle.not_listed.first().map(|(prefix, error)| format!("`{prefix}`: {error}")),
             }),
             next_cycle,
+            feeds: snapshot.feeds.iter().map(feed_status).collect(),
             stopping: snapshot.phase == Phase::Draining,
         }),
         complete: coverage.items.is_complete() && cycle.not_listed.is_empty() && cycle.began.is_some() && snapshot.surprises.is_empty(),
@@ -263,6 +264,7 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         .chain(uncovered(&snapshot.uncovered))
         .chain(kept_for_next_look(&snapshot.held_back))
         .chain(guests(snapshot.guests as u64))
+        .chain(snapshot.feeds.iter().filter_map(feed_trouble))
         .collect()
 }
 
@@ -277,6 +279,33 @@ pub fn exhausted(gaps: u64) -> Option<LookAt> {
 fn guests(guests: u64) -> Option<LookAt> {
     let text = || format!("{} by hand: asks under the same limits, and the engine stays for it", counted(guests, "program"));
     (guests > 0).then(|| LookAt { what: "adce exec".into(), text: text(), command: None })
+}
+
+fn feed_status(line: &FeedLine) -> FeedStatus {
+    let (state, reason) = match &line.state {
+        FeedState::Listening => ("listening", None),
+        FeedState::Failing { error, .. } => ("failing", Some(error.clone())),
+        FeedState::Deaf { reason } => ("deaf", Some(reason.clone())),
+    };
+    FeedStatus {
+        feed: line.feed.clone(),
+        state: state.into(),
+        reason,
+        events: line.told,
+        unexpected: line.unexpected,
+        last_at: line.last_at,
+        lag_seconds: line.lag_seconds,
+    }
+}
+
+/// Full looks go on, so it is late and not wrong.
+fn feed_trouble(line: &FeedLine) -> Option<LookAt> {
+    let text = match &line.state {
+        FeedState::Listening => return None,
+        FeedState::Failing { error, since } => format!("it fails since {}: {error}", since.strftime("%H:%M:%S UTC")),
+        FeedState::Deaf { reason } => format!("{reason}; changes are seen at full looks only"),
+    };
+    Some(LookAt { what: line.feed.clone(), text, command: None })
 }
 
 /// Sources that may not be asked now, and why: what holds gaps of a state that no engine runs.

@@ -59,6 +59,7 @@ impl Sample {
             name: "sample".into(),
             lake: LakeUrl::Folder(PathBuf::from("/lake")),
             reports: None,
+            events: Default::default(),
             state: StateUrl::Sqlite(PathBuf::from("/state.db")),
             folder: PathBuf::from("/"),
             sources: Default::default(),

@@ -91,7 +91,7 @@ impl Counts {
 
     /// Whatever their state.
     pub fn items(&self) -> u64 {
-        self.expected() + self.not_due + self.expired
+        self.expected() + self.not_due + self.expired + self.out_of_scope
     }
 
     pub(super) fn of(&mut self, state: ItemState) -> &mut u64 {

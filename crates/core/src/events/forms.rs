@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::{Told, What};
+use super::{Event, What};
 use crate::time::Timestamp;
 
 /// The message is none of the known forms.
@@ -28,14 +28,14 @@ pub enum NotUnderstood {
 const DEEPEST: usize = 6;
 
 /// All that one message tells. A test message of S3 tells nothing, and neither do events that are no object's.
-pub fn read(message: &[u8]) -> Result<Vec<Told>, NotUnderstood> {
+pub fn read(message: &[u8]) -> Result<Vec<Event>, NotUnderstood> {
     let message: Value = serde_json::from_slice(message).map_err(|error| NotUnderstood::NoJson(error.to_string()))?;
     let mut told = Vec::new();
     any(&message, DEEPEST, &mut told)?;
     Ok(told)
 }
 
-fn any(message: &Value, depth: usize, told: &mut Vec<Told>) -> Result<(), NotUnderstood> {
+fn any(message: &Value, depth: usize, told: &mut Vec<Event>) -> Result<(), NotUnderstood> {
     if depth == 0 {
         return Err(NotUnderstood::Form);
     }
@@ -73,7 +73,7 @@ fn any(message: &Value, depth: usize, told: &mut Vec<Told>) -> Result<(), NotUnd
     Err(NotUnderstood::Form)
 }
 
-fn s3_record(record: &Value) -> Result<Told, NotUnderstood> {
+fn s3_record(record: &Value) -> Result<Event, NotUnderstood> {
     // MinIO says `s3:ObjectCreated:Put`, AWS leaves the first part out.
     let name = text(record, "eventName").ok_or(NotUnderstood::Field("eventName"))?;
     let name = name.strip_prefix("s3:").unwrap_or(name);
@@ -85,11 +85,11 @@ fn s3_record(record: &Value) -> Result<Told, NotUnderstood> {
         Some("ObjectRemoved" | "LifecycleExpiration") => What::Went,
         _ => What::Changed,
     };
-    Ok(Told { bucket: Some(bucket.to_owned()), key, what, at: instant(record, "eventTime") })
+    Ok(Event { bucket: Some(bucket.to_owned()), key, what, at: instant(record, "eventTime") })
 }
 
 /// `None`: it is about something else than an object of S3.
-fn event_bridge(kind: &str, message: &Value, detail: &Value) -> Result<Option<Told>, NotUnderstood> {
+fn event_bridge(kind: &str, message: &Value, detail: &Value) -> Result<Option<Event>, NotUnderstood> {
     if text(message, "source") != Some("aws.s3") || !kind.starts_with("Object ") {
         return Ok(None);
     }
@@ -101,7 +101,7 @@ fn event_bridge(kind: &str, message: &Value, detail: &Value) -> Result<Option<To
         "Object Deleted" => What::Went,
         _ => What::Changed,
     };
-    Ok(Some(Told { bucket: Some(bucket.to_owned()), key: key.to_owned(), what, at: instant(message, "time") }))
+    Ok(Some(Event { bucket: Some(bucket.to_owned()), key: key.to_owned(), what, at: instant(message, "time") }))
 }
 
 fn came(object: &Value, etag: &str) -> What {
@@ -179,7 +179,7 @@ mod tests {
             let at = "2025-02-06T01:04:31.998Z".parse().ok();
             for form in forms {
                 let told = read(form.to_string().as_bytes());
-                prop_assert_eq!(told, Ok(vec![Told { bucket: Some("lake".into()), key: key.clone(), what: what.clone(), at }]), "{}", form);
+                prop_assert_eq!(told, Ok(vec![Event { bucket: Some("lake".into()), key: key.clone(), what: what.clone(), at }]), "{}", form);
             }
         }
 

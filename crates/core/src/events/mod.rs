@@ -16,7 +16,7 @@ use crate::time::{SignedDuration, Timestamp};
 
 /// One object of which something is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct Event {
     /// `None`: there is only one, as for a folder.
     pub bucket: Option<String>,
     pub key: String,
@@ -39,7 +39,7 @@ pub enum What {
 /// An event's clock and that of the object's date may differ by so much.
 const SAME_INSTANT: SignedDuration = SignedDuration::from_secs(2);
 
-impl Told {
+impl Event {
     /// It tells nothing new: adce's own objects come back as events, and events come twice.
     pub fn is_known(&self, sight: Sight) -> bool {
         let (What::Came { size: Some(size), etag: Some(etag) }, Sight::There(found)) = (&self.what, sight) else { return false };
@@ -57,7 +57,7 @@ mod tests {
     fn only_what_tells_of_just_this_object_is_known() {
         let at = |seconds: i64| Timestamp::from_second(1_700_000_000 + seconds).unwrap();
         let there = Sight::There(Found { size: 3, last_modified: at(0), etag: EtagDigest::of("abc") });
-        let came = |size, etag: &str, seconds| Told {
+        let came = |size, etag: &str, seconds| Event {
             bucket: None,
             key: "k".into(),
             what: What::Came { size: Some(size), etag: Some(etag.into()) },
@@ -67,7 +67,7 @@ mod tests {
         assert!(!came(3, "abc", 60).is_known(there), "the same content, written once more");
         assert!(!came(4, "abc", 0).is_known(there) && !came(3, "abd", 0).is_known(there));
         assert!(!came(3, "abc", 0).is_known(Sight::NotThere) && !came(3, "abc", 0).is_known(Sight::NotSeen));
-        assert!(!Told { what: What::Went, ..came(3, "abc", 0) }.is_known(there));
-        assert!(!Told { at: None, ..came(3, "abc", 0) }.is_known(there));
+        assert!(!Event { what: What::Went, ..came(3, "abc", 0) }.is_known(there));
+        assert!(!Event { at: None, ..came(3, "abc", 0) }.is_known(there));
     }
 }

@@ -13,6 +13,7 @@ pub struct Spec {
     pub lake: LakeUrl,
     /// Of S3 Inventory reports of the lake's bucket: the folder that holds their dated folders.
     pub reports: Option<LakeUrl>,
+    pub events: Events,
     pub state: StateUrl,
     /// Folder of the (first) config file; relative paths start here.
     pub folder: PathBuf,
@@ -339,6 +340,29 @@ impl Compression {
             Compression::Gzip => 0,
         }
     }
+}
+
+/// What tells of objects of the lake that come and go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Events {
+    /// URL of a queue of Amazon SQS.
+    pub sqs: Option<String>,
+    pub webhook: Option<WebhookRule>,
+    /// A lake in a folder is watched.
+    pub watch: bool,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Events { sqs: None, webhook: None, watch: true }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookRule {
+    pub listen: std::net::SocketAddr,
+    /// What a post must show.
+    pub token: Secretive,
 }
 
 /// A text of the config, or the name of where a secret lies. Never printed.

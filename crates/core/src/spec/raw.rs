@@ -42,7 +42,7 @@ raw! {
         /// The order of work.
         pub priority_weighting: Option<RawWeighting>,
     }
-    later { jobs, guard, alerts, server, metrics, events }
+    later { jobs, guard, alerts, server, metrics }
 
     /// Where the objects lie, and what else tells of them.
     pub struct RawLakeMap {
@@ -51,6 +51,26 @@ raw! {
         /// S3 Inventory reports of the bucket, read instead of listing it: the folder that holds their dated folders
         /// (`s3://reports/bucket/configuration/`, or a local one). Default: the lake is listed.
         pub inventory: Option<Text>,
+        /// What tells of objects that come and go, so that `adce up` need not wait for its next full look.
+        pub events: Option<RawEvents>,
+        /// A lake in a folder is watched by `adce up`. Default: true.
+        pub watch: Option<Given<bool>>,
+    }
+
+    /// Notifications of the bucket: by a queue, or posted to adce.
+    pub struct RawEvents {
+        /// URL of an SQS queue: `https://sqs.us-east-1.amazonaws.com/123456789012/nba-events`. Credentials are those of the lake.
+        pub sqs: Option<Text>,
+        /// MinIO, EventBridge or whoever sends CloudEvents posts to adce.
+        pub webhook: Option<RawWebhook>,
+    }
+
+    /// Where events are posted to: `http://<listen>/events`, with the header `Authorization: Bearer <token>`.
+    pub struct RawWebhook {
+        /// `address:port`. Default: 127.0.0.1:7781.
+        pub listen: Option<Text>,
+        /// What a post must show.
+        pub token: Needed<RawSecret>,
     }
 
     /// An upstream: an API or a site.
@@ -570,7 +590,7 @@ impl Decode for RawLake {
             Value::Scalar(_) => Text::decode(node, trail, problems).map(RawLake::Url),
             Value::Map(map) if map.template_in_braces().is_none() => RawLakeMap::decode(node, trail, problems).map(RawLake::Map),
             _ => {
-                problems.push(unexpected(node, trail, "a folder, `s3://bucket/prefix`, or a map with `url` and `inventory`"));
+                problems.push(unexpected(node, trail, "a folder, `s3://bucket/prefix`, or a map with `url`, `inventory` and `events`"));
                 None
             }
         }
@@ -586,10 +606,10 @@ impl RawLake {
         }
     }
 
-    pub(super) fn inventory(&self) -> Option<&Text> {
+    pub(super) fn map(&self) -> Option<&RawLakeMap> {
         match self {
             RawLake::Url(_) => None,
-            RawLake::Map(map) => map.inventory.as_ref(),
+            RawLake::Map(map) => Some(map),
         }
     }
 }

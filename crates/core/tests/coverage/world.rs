@@ -374,6 +374,7 @@ impl World {
             name: "world".into(),
             lake: LakeUrl::Folder(PathBuf::from("/lake")),
             reports: None,
+            events: Default::default(),
             state: StateUrl::Sqlite(PathBuf::from("/state.db")),
             folder: PathBuf::from("/"),
             sources: IndexMap::new(),

@@ -25,6 +25,7 @@ use adce_core::time::Timestamp;
 use async_trait::async_trait;
 
 use crate::files::{Files, Kind, RealFiles, Stat};
+pub(crate) use place::is_reserved;
 use place::{TEMPORARY, at_key, doing, join, segments};
 pub use walk::LeftOut;
 
@@ -156,7 +157,7 @@ impl Shared {
         let (real, stat) = self.files.look_through(link)?;
         let (root, _) = self.files.look_through(&self.root)?;
         let inside = real.strip_prefix(&root).ok().and_then(|below| below.components().next());
-        let inside = inside.is_some_and(|first| !first.as_os_str().to_str().is_some_and(place::is_reserved));
+        let inside = inside.is_some_and(|first| !first.as_os_str().to_str().is_some_and(is_reserved));
         Ok((inside && stat.kind == Kind::File).then_some((real, stat)))
     }
 

@@ -15,7 +15,7 @@ pub(super) const TEMPORARY: &str = ".adce-tmp";
 const STATE: &str = ".adce";
 
 /// Names at the root that are never part of the lake.
-pub(super) fn is_reserved(first_segment: &str) -> bool {
+pub(crate) fn is_reserved(first_segment: &str) -> bool {
     first_segment == TEMPORARY || first_segment == STATE
 }
 

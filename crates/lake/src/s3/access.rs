@@ -10,7 +10,7 @@ use object_store::{BackoffConfig, RetryConfig};
 /// Fetching credentials from a metadata service must not outlast a person's patience when there is none.
 const CREDENTIALS_WITHIN: Duration = Duration::from_secs(5);
 
-pub(super) enum Access {
+pub(crate) enum Access {
     /// A public bucket: `AWS_SKIP_SIGNATURE=true`.
     Anonymous,
     Signed {
@@ -19,7 +19,7 @@ pub(super) enum Access {
 }
 
 impl Access {
-    pub(super) fn of(bucket: &str, settings: AmazonS3Builder) -> Result<Access, String> {
+    pub(crate) fn of(bucket: &str, settings: AmazonS3Builder) -> Result<Access, String> {
         let skip = settings.get_config_value(&AmazonS3ConfigKey::SkipSignature);
         if skip.is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1") {
             return Ok(Access::Anonymous);
@@ -30,8 +30,9 @@ impl Access {
     }
 
     /// Adds what proves who asks. `headers` must hold every header that matters, so that nobody can change one on the way.
-    pub(super) async fn sign(
+    pub(crate) async fn sign(
         &self,
+        service: &str,
         method: &Method,
         url: &str,
         headers: &mut HeaderMap,
@@ -44,7 +45,7 @@ impl Access {
         *request.method_mut() = method.clone();
         *request.uri_mut() = url.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
         std::mem::swap(request.headers_mut(), headers);
-        let signed = AwsAuthorizer::new(&credential, "s3", region).try_authorize(&mut request, Some(sha256));
+        let signed = AwsAuthorizer::new(&credential, service, region).try_authorize(&mut request, Some(sha256));
         std::mem::swap(request.headers_mut(), headers);
         signed.map_err(|error| error.to_string())
     }

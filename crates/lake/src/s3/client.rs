@@ -187,7 +187,7 @@ impl Client {
     async fn send(&self, ask: &Ask<'_>) -> Result<Response, Failed> {
         let url = self.place.url(ask.key, &ask.query);
         let mut headers: HeaderMap = ask.headers.iter().cloned().collect();
-        let signed = self.access.sign(&ask.method, &url, &mut headers, &ask.content.sha256(), &self.place.region).await;
+        let signed = self.access.sign("s3", &ask.method, &url, &mut headers, &ask.content.sha256(), &self.place.region).await;
         signed.map_err(Failed::NoCredentials)?;
         let size = ask.content.size();
         let mut request = self.http.request(ask.method.clone(), url).headers(headers);

@@ -40,6 +40,7 @@ use http::Method;
 use object_store::aws::AmazonS3Builder;
 use tokio::io::AsyncWriteExt;
 
+pub(crate) use access::Access;
 use answer::{Failed, object_of};
 pub use client::Patience;
 use client::{Ask, Client};
@@ -59,11 +60,15 @@ struct Shared {
     honesty: listing::Honesty,
 }
 
+/// Endpoint, region and credentials as the environment and the profile files say.
+pub(crate) fn settings_from_env() -> AmazonS3Builder {
+    profile::complete(AmazonS3Builder::from_env(), &|name| std::env::var(name).ok())
+}
+
 impl S3Lake {
     /// Endpoint, region, addressing style and credentials from the environment (`AWS_…`) and the profile files.
     pub fn from_env(bucket: &str, prefix: &str) -> Result<Self, LakeError> {
-        let settings = profile::complete(AmazonS3Builder::from_env(), &|name| std::env::var(name).ok());
-        Self::new(bucket, prefix, settings, Patience::default())
+        Self::new(bucket, prefix, settings_from_env(), Patience::default())
     }
 
     /// `prefix` is empty or ends in `/`; keys are what follows it.

@@ -7,7 +7,7 @@ use super::super::writer::{Digits, MOST_DIMENSIONS};
 use super::axis::Place;
 use crate::gap::ItemState;
 
-const STATES: usize = 9;
+const STATES: usize = ItemState::ALL.len();
 /// So many sums of one byte cannot run over.
 const IN_A_BYTE: usize = 255;
 /// Shorter rows of one cell are counted item by item.
@@ -38,25 +38,12 @@ impl Tallies {
 
     pub(super) fn add_to(&self, cells: &mut [Counts]) {
         for (counts, tally) in cells.iter_mut().zip(&self.0) {
-            for (state, count) in ALL_STATES.into_iter().zip(tally) {
+            for (state, count) in ItemState::ALL.into_iter().zip(tally) {
                 *counts.of(state) += u64::from(*count);
             }
         }
     }
 }
-
-/// By place.
-const ALL_STATES: [ItemState; STATES] = [
-    ItemState::NotDue,
-    ItemState::Expired,
-    ItemState::Suspect,
-    ItemState::Undersized,
-    ItemState::Stale,
-    ItemState::Present,
-    ItemState::Absent,
-    ItemState::Missing,
-    ItemState::Unknown,
-];
 
 /// One dataset's items, and what each digit of each dimension adds to the cell.
 pub(super) struct Lane<'e> {

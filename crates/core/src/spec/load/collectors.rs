@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Collectors, Loader, absolute, entries};
-use crate::spec::decode::{Given, Name, OneOrMore, Section, Text, as_list};
+use crate::spec::decode::{Given, OneOrMore, Section, Text, as_list};
 use crate::spec::problem::{Place, Problem};
 use crate::spec::raw::{KeepWord, OutputWord, RawCollector, RawEgress, RawHeader, RawHttp, RawOutput, RawResources, RawSecret, RawVia};
 use crate::spec::template::{Purpose, Template};
@@ -213,14 +213,14 @@ impl Loader<'_> {
                     None
                 }
                 Some(RawHeader::Text(text)) => Some(Secretive::Plain(text.text.clone())),
-                Some(RawHeader::Secret(raw)) => self.secret(&format!("{what}: header `{}`", name.text), name, raw),
+                Some(RawHeader::Secret(raw)) => self.secret_at(&format!("{what}: header `{}`", name.text), &name.at, raw),
             };
             headers.extend(value.map(|value| (name.text.clone(), value)));
         }
         headers
     }
 
-    fn secret(&mut self, what: &str, name: &Name, raw: &RawSecret) -> Option<Secretive> {
+    pub(super) fn secret_at(&mut self, what: &str, at: &Place, raw: &RawSecret) -> Option<Secretive> {
         match (&raw.secret, &raw.secret_file) {
             (Some(variable), None) if is_variable(&variable.text) => Some(Secretive::Variable(variable.text.clone())),
             (Some(variable), None) => {
@@ -233,7 +233,7 @@ impl Loader<'_> {
             }
             (None, Some(path)) => Some(Secretive::File(absolute(self.folder, &path.text))),
             _ => {
-                self.error(&name.at, format!("{what}: expected one of `secret` (a variable) and `secret_file` (a path)"));
+                self.error(at, format!("{what}: expected one of `secret` (a variable) and `secret_file` (a path)"));
                 None
             }
         }
@@ -257,7 +257,7 @@ impl Loader<'_> {
                 self.error(&name.at, message);
                 continue;
             }
-            let secret = raw.as_ref().and_then(|raw| self.secret(&format!("{what}: `secrets.{}`", name.text), name, raw));
+            let secret = raw.as_ref().and_then(|raw| self.secret_at(&format!("{what}: `secrets.{}`", name.text), &name.at, raw));
             environment.set.extend(secret.map(|secret| (name.text.clone(), secret)));
         }
         environment.lake_access = raw.lake_access.as_ref().is_some_and(|given| given.value);

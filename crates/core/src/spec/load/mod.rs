@@ -9,6 +9,7 @@
 mod collectors;
 mod datasets;
 mod dimensions;
+mod events;
 mod rest;
 mod sources;
 
@@ -155,6 +156,7 @@ impl<'a> Loader<'a> {
         self.version();
         let lake = self.raw.lake.0.as_ref().and_then(RawLake::url).and_then(|text| self.place("lake", text));
         let reports = self.reports(lake.as_ref());
+        let events = self.events(lake.as_ref());
         let state = self.state();
         let sources = self.sources();
         let dimensions = self.dimensions();
@@ -169,6 +171,7 @@ impl<'a> Loader<'a> {
             name: self.name(),
             lake: lake.unwrap_or_else(|| LakeUrl::Folder(self.folder.to_owned())),
             reports,
+            events,
             state: state.unwrap_or_else(|| self.default_state()),
             folder: self.folder.to_owned(),
             others: self.others(),
@@ -244,7 +247,7 @@ impl<'a> Loader<'a> {
 
     /// Reports tell of a bucket; with another lake they would be read and tell nothing.
     fn reports(&mut self, lake: Option<&LakeUrl>) -> Option<LakeUrl> {
-        let text = self.raw.lake.0.as_ref().and_then(RawLake::inventory)?;
+        let text = self.raw.lake.0.as_ref().and_then(RawLake::map)?.inventory.as_ref()?;
         let reports = self.place("lake.inventory", text)?;
         if matches!(lake, Some(LakeUrl::Folder(_))) {
             let message = "`lake.inventory`: S3 Inventory tells of a bucket, and this lake is a folder";

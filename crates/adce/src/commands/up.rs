@@ -1,0 +1,25 @@
+//! `adce up`: an engine that stays.
+
+use adce_engine::Options;
+use clap::Args;
+
+use crate::cli::Format;
+use crate::commands::run::{collect, exit_of, options};
+use crate::config::Written;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::summary;
+
+#[derive(Args, Debug)]
+pub struct UpArgs {
+    /// Start without asking, however many gaps there are.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+pub async fn run(args: &UpArgs, config: Written, format: Format) -> Result<Exit, Failure> {
+    let spec = config.spec()?;
+    let ending = collect(spec.clone(), config, Options { stays: true, ..options(args.yes) }).await?;
+    summary::print(&summary::of(&ending, &spec), &ending, format);
+    Ok(exit_of(&ending))
+}

@@ -1,0 +1,101 @@
+//! What tells a running engine of its lake: a watched folder, a queue, a webhook. Each is followed by a task of its own.
+//!
+//! Without them an engine that stays sees what others do in the lake at its next full look only. None of them can end it: one that
+//! fails says so, and is tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adce_core::ports::{Clock, Feed, FeedError, Heard};
+use adce_core::spec::{LakeUrl, Spec};
+use adce_engine::{FeedState, Handle};
+use adce_lake::feeds::{Queue, Watch, Webhook};
+use tokio::task::JoinSet;
+
+use crate::clock::MachineClock;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// A folder with so many folders that to watch them takes longer is looked at once more when it is watched.
+const FOLDERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// After a failure; it doubles.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Follows all feeds of the config for as long as it is kept.
+pub struct Feeds {
+    _following: JoinSet<()>,
+}
+
+impl Feeds {
+    /// Nothing that happens in a watched folder once it has returned escapes it, unless that takes very long.
+    pub async fn begin(spec: &Arc<Spec>, engine: &Handle) -> Result<Feeds, Failure> {
+        let mut following = JoinSet::new();
+        for feed in declared(spec).await? {
+            following.spawn(follow(feed, engine.clone()));
+        }
+        Ok(Feeds { _following: following })
+    }
+}
+
+async fn declared(spec: &Spec) -> Result<Vec<Box<dyn Feed>>, Failure> {
+    let mut feeds: Vec<Box<dyn Feed>> = Vec::new();
+    if let (LakeUrl::Folder(root), true) = (&spec.lake, spec.events.watch) {
+        let mut watch = Watch::new(root.clone());
+        // If it cannot be watched, whoever follows it is told.
+        let _ = tokio::time::timeout(FOLDERS_WITHIN, watch.begin()).await;
+        feeds.push(Box::new(watch));
+    }
+    if let Some(queue) = &spec.events.sqs {
+        feeds.push(Box::new(Queue::new(queue, spec.lake.clone()).map_err(|why| Failure::new(Exit::Unreachable, why))?));
+    }
+    if let Some(rule) = &spec.events.webhook {
+        let token = adce_collect::resolve_secret(&rule.token)
+            .map_err(|why| Failure::new(Exit::Config, format!("`lake.events.webhook.token`: {why}")))?;
+        let listening = Webhook::listen(rule.listen, &token, spec.lake.clone()).await.map_err(|error| {
+            let message = format!("the webhook cannot listen on `{}`: {error}", rule.listen);
+            Failure::new(Exit::Unfinished, message).hint("another address: `lake.events.webhook.listen`")
+        })?;
+        feeds.push(Box::new(listening));
+    }
+    Ok(feeds)
+}
+
+async fn follow(mut feed: Box<dyn Feed>, engine: Handle) {
+    let name = feed.name();
+    engine.feed_is(&name, FeedState::Listening);
+    let mut pause = PAUSE;
+    let mut failing = false;
+    loop {
+        match feed.next().await {
+            Ok(Heard { told, missed }) => {
+                if std::mem::take(&mut failing) {
+                    engine.feed_is(&name, FeedState::Listening);
+                }
+                if missed {
+                    engine.look_again();
+                }
+                let taken = engine.heard(&name, told).await;
+                feed.settle(taken.is_ok()).await;
+                match taken {
+                    Ok(()) => pause = PAUSE,
+                    Err(error) => {
+                        failing = true;
+                        engine.feed_is(&name, FeedState::Failing { error, since: MachineClock.now().wall });
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(PAUSE_MAX);
+                    }
+                }
+            }
+            Err(FeedError::Deaf(reason)) => return engine.feed_is(&name, FeedState::Deaf { reason }),
+            Err(FeedError::Failing(error)) => {
+                if !std::mem::replace(&mut failing, true) {
+                    engine.feed_is(&name, FeedState::Failing { error, since: MachineClock.now().wall });
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}
