@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use super::expected::{Expected, ItemIx};
 use super::state::{EtagDigest, Found, Sight};
 use crate::object::Object;
+use crate::report::ReportRow;
 use crate::spec::Spec;
 use crate::time::Timestamp;
 
@@ -50,8 +51,14 @@ pub struct Inventory {
 #[derive(Clone, Copy, Debug)]
 enum Cell {
     NotListed,
+    /// Whatever a listing or a report says, nobody knows.
+    NotSeen,
     NotThere,
-    There { size: u64, modified_micros: i64, etag: EtagDigest },
+    There {
+        size: u64,
+        modified_micros: i64,
+        etag: EtagDigest,
+    },
 }
 
 /// What the inventory needs to know of a dataset.
@@ -77,7 +84,7 @@ impl Inventory {
             }
             Some(Cell::NotThere) => Sight::NotThere,
             Some(Cell::NotListed) if self.completeness_of(item) != Completeness::Partial => Sight::NotThere,
-            Some(Cell::NotListed) | None => Sight::NotSeen,
+            Some(Cell::NotListed | Cell::NotSeen) | None => Sight::NotSeen,
         }
     }
 
@@ -114,6 +121,23 @@ impl Inventory {
             None => self.etags.remove(&item),
         };
         self.cells[item.0 as usize] = object.map_or(Cell::NotThere, Cell::of);
+    }
+
+    /// An attempt put an object there that is big enough, later than anything else that is known of the item's key.
+    pub fn put_there(&mut self, item: ItemIx, at: Timestamp) {
+        let least = self.datasets[self.dataset_of(item)].min_size;
+        let size = match self.cells[item.0 as usize] {
+            Cell::There { size, .. } => size.max(least),
+            _ => least,
+        };
+        self.etags.remove(&item);
+        self.cells[item.0 as usize] = Cell::There { size, modified_micros: at.as_microsecond(), etag: EtagDigest::of("") };
+    }
+
+    /// What was seen of the item may be out of date: nothing is known of it.
+    pub fn doubt(&mut self, item: ItemIx) {
+        self.etags.remove(&item);
+        self.cells[item.0 as usize] = Cell::NotSeen;
     }
 
     fn completeness_of(&self, item: ItemIx) -> Completeness {
@@ -161,6 +185,11 @@ impl<'e> Observation<'e> {
         Observation { expected, began: vec![None; inventory.prefixes.len()], inventory }
     }
 
+    /// Goes on with what was seen before.
+    pub fn resume(expected: &'e Expected, inventory: Inventory) -> Self {
+        Observation { expected, began: vec![None; inventory.prefixes.len()], inventory }
+    }
+
     /// To be called before the listing of a prefix (one of [`Expected::prefixes`]) is asked for.
     pub fn begin(&mut self, prefix: &str, now: Timestamp) {
         if let Some(at) = self.place(prefix) {
@@ -172,7 +201,38 @@ impl<'e> Observation<'e> {
     pub fn object(&mut self, object: &Object) {
         match self.expected.find(&object.key) {
             Some(item) => self.inventory.saw(item, Some(object)),
-            None => self.unexpected(object),
+            None => self.unexpected(&object.key, object.size),
+        }
+    }
+
+    /// A report shows this object; `item`: the one whose key it is. The lake's prefix is not part of the key.
+    pub fn row(&mut self, item: Option<ItemIx>, key: &str, row: &ReportRow<'_>) {
+        match item {
+            Some(item) => {
+                let shelf = &self.inventory.datasets[self.inventory.dataset_of(item)];
+                if let Some(etag) = row.etag.filter(|_| shelf.grows_stale || row.size < shelf.min_size) {
+                    self.inventory.etags.insert(item, etag.into());
+                }
+                let etag = EtagDigest::of(row.etag.unwrap_or_default());
+                self.inventory.cells[item.0 as usize] =
+                    Cell::There { size: row.size, modified_micros: row.modified_micros.unwrap_or(i64::MIN), etag };
+            }
+            None => self.unexpected(key, row.size),
+        }
+    }
+
+    /// What was seen under this prefix so far does not count.
+    pub fn forget(&mut self, prefix: &str) {
+        let Some(at) = self.place(prefix) else { return };
+        self.inventory.prefixes[at].1 = Completeness::Partial;
+        let mut begin = 0;
+        for shelf in &mut self.inventory.datasets {
+            if shelf.listed_by == Some(at) {
+                self.inventory.cells[begin..shelf.items_end as usize].fill(Cell::NotListed);
+                self.inventory.etags.retain(|item, _| (item.0 as usize) < begin || item.0 >= shelf.items_end);
+                shelf.unexpected = Unexpected::default();
+            }
+            begin = shelf.items_end as usize;
         }
     }
 
@@ -201,16 +261,16 @@ impl<'e> Observation<'e> {
     }
 
     /// Counted for the dataset with the longest prefix that fits: the nearest neighbour.
-    fn unexpected(&mut self, object: &Object) {
-        let near = self.inventory.datasets.iter_mut().filter(|shelf| object.key.starts_with(&shelf.literal_prefix));
+    fn unexpected(&mut self, key: &str, size: u64) {
+        let near = self.inventory.datasets.iter_mut().filter(|shelf| key.starts_with(&shelf.literal_prefix));
         // `max_by_key` gives the last of equals; the first dataset of the config is the one to be named.
         let Some(shelf) = near.rev().max_by_key(|shelf| shelf.literal_prefix.len()) else {
             return;
         };
         shelf.unexpected.objects += 1;
-        shelf.unexpected.bytes = shelf.unexpected.bytes.saturating_add(object.size);
+        shelf.unexpected.bytes = shelf.unexpected.bytes.saturating_add(size);
         if shelf.unexpected.sample.len() < UNEXPECTED_SAMPLE {
-            shelf.unexpected.sample.push(object.key.clone());
+            shelf.unexpected.sample.push(key.to_owned());
         }
     }
 }

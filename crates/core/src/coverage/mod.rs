@@ -10,6 +10,7 @@ mod gaps;
 mod inventory;
 mod known;
 mod picture;
+mod reported;
 mod rows;
 #[cfg(test)]
 mod sample;
@@ -28,6 +29,7 @@ pub use gaps::{GapDiff, gaps};
 pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Unexpected};
 pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line};
 pub use picture::*;
+pub use reported::{Aged, Covers, LookAgain, REPORT_SETTLES, later_than, look_again};
 pub use select::Selection;
 pub use sketch::Sketch;
 pub use state::{Due, EtagDigest, Facts, Found, Fresh, Sight, changes_at, reason_of, state_of};
