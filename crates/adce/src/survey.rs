@@ -16,11 +16,11 @@ use adce_core::record::{Lease, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::Now;
 use adce_engine::{EngineError, Known, Look, Records, Reported, Reporting, Why, look};
-use adce_lake::tables::ConfigFolder;
 use indexmap::IndexMap;
 
 use crate::clock::MachineClock;
 use crate::commands::ask;
+use crate::config::table_files;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{views, wiring};
@@ -53,7 +53,7 @@ impl Survey {
         let clock = MachineClock;
         let lake = adce_lake::open(&spec.lake)?;
         let remembered = ask::state(&spec)?.map(|state| state.remembered()).transpose()?.unwrap_or_default();
-        let tables = Arc::new(ConfigFolder::new(&spec.folder));
+        let tables = Arc::new(table_files(&spec.folder));
         let reporting = Reporting::of(wiring::reports(&spec)?, remembered.picture.as_ref(), &remembered.items);
         let look = look(spec.clone(), &*lake, tables, remembered.picture.clone(), reporting, &clock).await?;
         Ok(compare(spec, lake.identity(), look, remembered, &clock)?)

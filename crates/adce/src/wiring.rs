@@ -17,12 +17,12 @@ use adce_core::time::Timestamp;
 use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
 use adce_gateway::{Answers, Authority, Gateway, Route, Rules};
 use adce_inventory::{Deliveries, Shelf};
-use adce_lake::tables::ConfigFolder;
 use adce_store::Identity;
 use adce_store::sqlite::{self, Opening};
 use tokio::sync::mpsc;
 
 use crate::clock::MachineClock;
+use crate::config::table_files;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::logs::LogKeeper;
@@ -198,7 +198,7 @@ pub async fn assemble(
         store: store.clone(),
         collect: Arc::new(collectors),
         gate: gateway.clone(),
-        tables: Arc::new(ConfigFolder::new(&spec.folder)),
+        tables: Arc::new(table_files(&spec.folder)),
         reports: reports(&spec)?,
         attempts_folder: folders.attempts,
         logs_folder: folders.logs,

@@ -4,6 +4,7 @@
 
 pub(crate) mod orc;
 pub(crate) mod parquet;
+pub(crate) mod rows;
 
 use adce_core::report::{ReportRow, Rows};
 use arrow_array::cast::AsArray;

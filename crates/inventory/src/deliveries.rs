@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -274,7 +275,8 @@ impl Deliveries {
 
     /// A new file among the fetched ones, of this process alone.
     fn temporary(&self, name: &str) -> Result<PathBuf, LakeError> {
-        let made = fs::create_dir_all(&self.fetched);
+        // What lies beside the state is for nobody else.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.fetched);
         let what = || format!("folder `{}`", self.fetched.display());
         made.map_err(|error| LakeError::NoRoom { what: what(), detail: error.to_string() })?;
         Ok(self.fetched.join(format!("{name}.{}.part", std::process::id())))

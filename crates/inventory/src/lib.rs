@@ -6,7 +6,7 @@
 //! (`a_report_is_whole_or_refused_with_the_files_name`).
 //!
 //! `deliveries` finds the newest whole report and fetches its files; `manifest` is what it says of itself; `csv` and
-//! `columnar` read rows.
+//! `columnar` read rows. `tables` opens the files of table dimensions that are no plain text.
 //!
 //! Parquet, ORC and zstd are behind the feature `columnar`: the libraries that read them are a third of a release build.
 //!
@@ -18,6 +18,7 @@ mod csv;
 mod deliveries;
 mod manifest;
 mod reading;
+pub mod tables;
 mod times;
 
 pub use deliveries::{Deliveries, Shelf};

@@ -34,5 +34,5 @@ pub use select::Selection;
 pub use sketch::Sketch;
 pub use state::{Due, EtagDigest, Facts, Found, Fresh, Sight, changes_at, reason_of, state_of};
 pub use surprise::{Surprise, Verdict, judge, surprises};
-pub use table::{TableError, TableFile, TableFiles, check_columns, header};
+pub use table::{IN_LAKE, TableError, TableFile, TableFiles, check_columns, header};
 pub use tally::{Counts, Coverage, DatasetCoverage, Evidence, GapItem, NextDue};
