@@ -205,3 +205,24 @@ fn without_a_report_that_can_be_believed_the_lake_is_listed_and_it_is_said_why()
     let (missing, _) = world.missing(2);
     assert_eq!(missing, 1, "another state has no listing of its own");
 }
+
+#[test]
+fn a_table_in_the_bucket_is_read_from_there() {
+    let Some(server) = Server::moto() else { return };
+    let world = World::new(&server, "lake-tables");
+    let config = config("lake-tables").replace("table: numbers.csv", "table: lake:schedule/*.jsonl.gz");
+    world.place.write("adce.yaml", &config);
+    world.adce(&["plan"]).ends_with(78).says("no file matches `lake:schedule/*.jsonl.gz`");
+    let rows = |from: u32, to: u32| -> String {
+        (from..to).map(|number| format!("{{\"number\": \"{number:03}\", \"teams\": [1, 2]}}\n")).collect()
+    };
+    send(&server, "PUT", "lake-tables", "some/prefix/schedule/2024.jsonl.gz", &deliveries::gzip(rows(0, 40).as_bytes()));
+    send(&server, "PUT", "lake-tables", "some/prefix/schedule/2025.jsonl.gz", &deliveries::gzip(rows(40, 45).as_bytes()));
+    send(&server, "PUT", "lake-tables", "some/prefix/schedule/deep/2026.jsonl.gz", b"no gzip, and none of the table's");
+    world.put(7);
+    assert_eq!(world.missing(2).0, 44);
+    world.adce(&["check"]).ends_with(0).says("45 items");
+    // A row that is there twice is named as everybody would look for it.
+    send(&server, "PUT", "lake-tables", "some/prefix/schedule/2025.jsonl.gz", &deliveries::gzip(rows(39, 45).as_bytes()));
+    world.adce(&["plan"]).ends_with(78).says("lake:schedule/2025.jsonl.gz:1").says("lake:schedule/2024.jsonl.gz:40");
+}

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use adce_core::coverage::{Aged, Covers, Expected, Inventory, ItemIx, LookAgain, Observation, Picture, later_than, look_again};
+use adce_core::coverage::{Aged, Covers, EtagDigest, Expected, Inventory, ItemIx, LookAgain, Observation, Picture, later_than, look_again};
 use adce_core::ids::ItemId;
 use adce_core::object::Object;
 use adce_core::ports::{Lake, LakeError};
@@ -167,11 +167,12 @@ impl Heard<'_> {
     fn page(&self, page: &[ReportRow<'_>]) {
         let Some(first) = page.first() else { return };
         let mut common = first.key;
-        let mut matched: Vec<(Option<ItemIx>, &str, &ReportRow<'_>)> = Vec::with_capacity(page.len());
+        let mut matched: Vec<(Option<(ItemIx, EtagDigest)>, &str, &ReportRow<'_>)> = Vec::with_capacity(page.len());
         for row in page {
             common = beginning(common, row.key);
             if let Some(key) = row.key.strip_prefix(self.lake_prefix) {
-                matched.push((self.expected.find(key), key, row));
+                let item = self.expected.find(key).map(|item| (item, EtagDigest::of(row.etag.unwrap_or_default())));
+                matched.push((item, key, row));
             }
         }
         {
@@ -239,14 +240,4 @@ async fn ask(lake: &dyn Lake, item: ItemIx, key: String) -> (ItemIx, Result<Opti
 }
 
 #[cfg(test)]
-mod tests {
-    use super::beginning;
-
-    #[test]
-    fn keys_begin_alike_up_to_a_whole_character() {
-        assert_eq!(beginning("espn/a", "espn/b"), "espn/");
-        assert_eq!(beginning("espn", "espn/b"), "espn");
-        assert_eq!(beginning("é", "è"), "");
-        assert_eq!(beginning("", "x"), "");
-    }
-}
+mod tests;

@@ -205,15 +205,14 @@ impl<'e> Observation<'e> {
         }
     }
 
-    /// A report shows this object; `item`: the one whose key it is. The lake's prefix is not part of the key.
-    pub fn row(&mut self, item: Option<ItemIx>, key: &str, row: &ReportRow<'_>) {
+    /// A report shows this object; `item`: the one whose key it is, and the digest of its ETag. The lake's prefix is not part of the key.
+    pub fn row(&mut self, item: Option<(ItemIx, EtagDigest)>, key: &str, row: &ReportRow<'_>) {
         match item {
-            Some(item) => {
+            Some((item, etag)) => {
                 let shelf = &self.inventory.datasets[self.inventory.dataset_of(item)];
-                if let Some(etag) = row.etag.filter(|_| shelf.grows_stale || row.size < shelf.min_size) {
-                    self.inventory.etags.insert(item, etag.into());
+                if let Some(told) = row.etag.filter(|_| shelf.grows_stale || row.size < shelf.min_size) {
+                    self.inventory.etags.insert(item, told.into());
                 }
-                let etag = EtagDigest::of(row.etag.unwrap_or_default());
                 self.inventory.cells[item.0 as usize] =
                     Cell::There { size: row.size, modified_micros: row.modified_micros.unwrap_or(i64::MIN), etag };
             }

@@ -109,6 +109,7 @@ pub fn look_again(
     now: Timestamp,
 ) -> LookAgain {
     let settled = head.created.checked_sub(REPORT_SETTLES).unwrap_or(Timestamp::MIN);
+    let suspects = later.values().any(|record| record.suspect_etag.is_some());
     let mut again = LookAgain::default();
     for of in expected.datasets() {
         let dataset = &spec.datasets[of.name()];
@@ -117,9 +118,18 @@ pub fn look_again(
         }
         let least = spec.least_bytes(dataset);
         for item in of.items() {
-            let record = if later.is_empty() { None } else { later.get(&expected.id(item)) };
+            let sight = inventory.sight(item);
+            // Ids are digests: they are worked out only where a record could make a difference.
+            let matters = match sight {
+                Sight::NotThere => !later.is_empty(),
+                Sight::There(found) => {
+                    suspects || (!later.is_empty() && (found.size < least || may_be_stale(dataset, found.last_modified, now)))
+                }
+                Sight::NotSeen => false,
+            };
+            let record = if matters { later.get(&expected.id(item)) } else { None };
             let confirmed = record.and_then(|record| record.confirmed);
-            match (inventory.sight(item), confirmed) {
+            match (sight, confirmed) {
                 (Sight::NotThere, Some(at)) if at > head.created && !may_be_stale(dataset, at, now) => inventory.put_there(item, at),
                 (Sight::NotThere, Some(at)) if at > settled => again.known_otherwise.push(item),
                 (Sight::NotThere, _) if fell_due_within(expected, dataset, item, settled, now) => again.due_since.push(item),

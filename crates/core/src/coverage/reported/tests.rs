@@ -89,7 +89,7 @@ proptest! {
             if let Some(object) = object_at(&key(n), events, 0) {
                 let micros = Some(object.last_modified.as_microsecond());
                 let row = ReportRow { key: &object.key, size: 9, modified_micros: micros, etag: Some(&object.etag) };
-                seen.row(Some(item(n)), &object.key, &row);
+                seen.row(Some((item(n), EtagDigest::of(&object.etag))), &object.key, &row);
             }
             let filled = events.iter().filter_map(|event| if let Event::Filled(hour) = event { Some(*hour) } else { None }).max();
             if let Some(hour) = filled {
@@ -149,7 +149,7 @@ fn a_suspect_that_the_report_does_not_know_is_looked_at() {
     let mut seen = Observation::new(&expected, &sample.spec);
     seen.begin("d/", at(CREATED));
     for (item, key) in [(a, "d/a"), (b, "d/b")] {
-        seen.row(Some(item), key, &ReportRow { key, size: 9, modified_micros: Some(0), etag: Some("old") });
+        seen.row(Some((item, EtagDigest::of("old"))), key, &ReportRow { key, size: 9, modified_micros: Some(0), etag: Some("old") });
     }
     seen.prefix_complete("d/");
     let suspect = |etag: &str| ItemRecord { suspect_etag: Some(etag.into()), ..ItemRecord::default() };
