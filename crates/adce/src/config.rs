@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use adce_core::spec::{self, ConfigFile, Loaded, Spec};
 use adce_core::time::Timestamp;
+use adce_inventory::tables::Decoded;
 use adce_lake::tables::ConfigFolder;
 
 use crate::exit::Exit;
@@ -52,7 +53,7 @@ impl Written {
 
     /// What the files say, with everything that is wrong with them.
     pub fn load(&self) -> Loaded {
-        spec::load(&self.files, &self.folder, &variable, &ConfigFolder::new(&self.folder))
+        spec::load(&self.files, &self.folder, &variable, &table_files(&self.folder))
     }
 
     /// A config without errors, or all of them. Warnings are `adce check`'s.
@@ -74,6 +75,11 @@ impl Written {
         let changed = self.paths.iter().filter_map(|path| std::fs::metadata(path).ok()?.modified().ok()).max();
         Edition { id: digest.finalize().to_hex()[..16].to_owned(), changed_at: changed.and_then(|at| Timestamp::try_from(at).ok()) }
     }
+}
+
+/// Files of tables as the core reads them, from this folder on.
+pub fn table_files(folder: &Path) -> Decoded<ConfigFolder> {
+    Decoded(ConfigFolder::new(folder))
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -15,15 +15,15 @@ use adce_core::queue::{Dispatcher, GapNews, Rules};
 use adce_core::record::{Lease, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::Now;
-use adce_engine::{EngineError, Known, Look, Records, Why, look};
-use adce_lake::tables::ConfigFolder;
+use adce_engine::{EngineError, Known, Look, Records, Reported, Reporting, Why, look};
 use indexmap::IndexMap;
 
 use crate::clock::MachineClock;
 use crate::commands::ask;
+use crate::config::table_files;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::views;
+use crate::{views, wiring};
 
 /// Everything that one look tells.
 pub struct Survey {
@@ -42,6 +42,8 @@ pub struct Survey {
     /// Why it is not believed yet; empty: it is in force.
     pub surprises: Vec<String>,
     pub not_listed: Vec<(String, LakeError)>,
+    /// What was read instead of listing.
+    pub reported: Reported,
     /// What the last engine left under way.
     pub leases: Vec<Lease>,
 }
@@ -51,8 +53,9 @@ impl Survey {
         let clock = MachineClock;
         let lake = adce_lake::open(&spec.lake)?;
         let remembered = ask::state(&spec)?.map(|state| state.remembered()).transpose()?.unwrap_or_default();
-        let tables = Arc::new(ConfigFolder::new(&spec.folder));
-        let look = look(spec.clone(), &*lake, tables, remembered.picture.clone(), &clock).await?;
+        let tables = Arc::new(table_files(&spec.folder));
+        let reporting = Reporting::of(wiring::reports(&spec)?, remembered.picture.as_ref(), &remembered.items);
+        let look = look(spec.clone(), &*lake, tables, remembered.picture.clone(), reporting, &clock).await?;
         Ok(compare(spec, lake.identity(), look, remembered, &clock)?)
     }
 
@@ -109,7 +112,7 @@ impl Survey {
 }
 
 fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered, clock: &dyn Clock) -> Result<Survey, EngineError> {
-    let Look { began, expected, inventory, not_listed } = look;
+    let Look { began, expected, inventory, not_listed, reported } = look;
     let now = clock.now();
     let open: HashMap<ItemId, Gap> = remembered.gaps.iter().map(|gap| (gap.item(), gap.clone())).collect();
     let evidence = Evidence {
@@ -140,5 +143,6 @@ fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered
             surprises = held.surprises;
         }
     }
-    Ok(Survey { spec, lake, now, expected, coverage, dispatcher, records: remembered.items, held_back, surprises, not_listed, leases })
+    let records = remembered.items;
+    Ok(Survey { spec, lake, now, expected, coverage, dispatcher, records, held_back, surprises, not_listed, reported, leases })
 }

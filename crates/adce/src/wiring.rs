@@ -9,18 +9,20 @@ use adce_collect::{Collectors, Setting, Upstream, end_predecessors, end_strays};
 use adce_core::failpoint::{self, Failpoint};
 use adce_core::kept::KeptAnswers;
 use adce_core::pacing::Pacing;
-use adce_core::ports::{Clock, Lake, Store};
+use adce_core::ports::{Clock, Lake, LakeError, Store};
 use adce_core::record::Remembered;
+use adce_core::report::Reports;
 use adce_core::spec::{LakeUrl, Spec};
 use adce_core::time::Timestamp;
 use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
 use adce_gateway::{Answers, Authority, Gateway, Route, Rules};
-use adce_lake::tables::ConfigFolder;
+use adce_inventory::{Deliveries, Shelf};
 use adce_store::Identity;
 use adce_store::sqlite::{self, Opening};
 use tokio::sync::mpsc;
 
 use crate::clock::MachineClock;
+use crate::config::table_files;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::logs::LogKeeper;
@@ -49,6 +51,19 @@ pub fn lake_words(lake: &LakeUrl) -> String {
         LakeUrl::Folder(folder) => folder.display().to_string(),
         LakeUrl::S3 { bucket, prefix } => format!("s3://{bucket}/{prefix}").trim_end_matches('/').to_owned(),
     }
+}
+
+/// Where the store reports what lies in the lake, if the config says so.
+pub fn reports(spec: &Spec) -> Result<Option<Arc<dyn Reports>>, LakeError> {
+    let shelf = match &spec.reports {
+        None => return Ok(None),
+        Some(url @ LakeUrl::Folder(folder)) => Shelf::folder(adce_lake::open(url)?, folder),
+        // A manifest names its files from the root of the bucket.
+        Some(LakeUrl::S3 { bucket, prefix }) => {
+            Shelf::bucket(adce_lake::open(&LakeUrl::S3 { bucket: bucket.clone(), prefix: String::new() })?, prefix)
+        }
+    };
+    Ok(Some(Arc::new(Deliveries::new(shelf, StatePlace::of(spec).reports()))))
 }
 
 pub fn identity(spec: &Spec, lake: &dyn Lake) -> Identity {
@@ -183,7 +198,8 @@ pub async fn assemble(
         store: store.clone(),
         collect: Arc::new(collectors),
         gate: gateway.clone(),
-        tables: Arc::new(ConfigFolder::new(&spec.folder)),
+        tables: Arc::new(table_files(&spec.folder)),
+        reports: reports(&spec)?,
         attempts_folder: folders.attempts,
         logs_folder: folders.logs,
     };

@@ -11,13 +11,14 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("core", vec![]),
         ("demo", vec![]),
         ("store", vec!["core"]),
+        ("inventory", vec!["core"]),
         ("lake", vec!["core"]),
         ("collect", vec!["core"]),
         ("gateway", vec!["core"]),
         ("engine", vec!["core"]),
         ("api", vec!["core"]),
         ("sim", vec!["core"]),
-        ("adce", vec!["api", "collect", "core", "demo", "engine", "gateway", "lake", "store"]),
+        ("adce", vec!["api", "collect", "core", "demo", "engine", "gateway", "inventory", "lake", "store"]),
     ])
 }
 

@@ -13,6 +13,8 @@ use adce_core::time::Timestamp;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::report::InventoryReport;
+
 /// The items of one dataset, or of all of them, by state, and what lies there beside them.
 ///
 /// On the wire all figures stand side by side, and `expected` with them: `present` + `missing` + `stale` + `undersized` +
@@ -99,6 +101,9 @@ pub struct Plan {
     /// Gaps that no task will fill now, and why.
     #[serde(default)]
     pub left: Vec<LeftOut>,
+    /// By which inventory report this is known; `null`: the config names none.
+    #[serde(default)]
+    pub report: Option<InventoryReport>,
     /// Surprises that are held until a later cycle or `adce accept` confirms them.
     #[serde(default)]
     pub held: Vec<String>,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::coverage::{Counts, DatasetCoverage, GapLine};
 use crate::guest::GuestHost;
+use crate::report::InventoryReport;
 
 /// `adce status --format json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Status {
     pub slots: Share,
     /// What a person should look at.
     pub look: Vec<LookAt>,
+    /// By which inventory report this is known; `null`: the config names none.
+    #[serde(default)]
+    pub report: Option<InventoryReport>,
     /// Surprises that are held.
     #[serde(default)]
     pub held: Vec<String>,

@@ -86,6 +86,7 @@ impl Answers for Engine {
             running: vec![],
             slots: Share { used: 1, of: Some(5) },
             look: vec![],
+            report: None,
             held: vec![],
         })
     }

@@ -20,6 +20,7 @@ pub mod permit;
 pub mod ports;
 pub mod queue;
 pub mod record;
+pub mod report;
 pub mod spec;
 pub mod time;
 pub mod traffic;

@@ -39,6 +39,8 @@ pub struct Ports {
     pub collect: Arc<dyn Collect>,
     pub gate: Arc<dyn Gate>,
     pub tables: Arc<dyn adce_core::coverage::TableFiles + Send + Sync>,
+    /// Where the store says by itself what lies in the lake, if it does.
+    pub reports: Option<Arc<dyn adce_core::report::Reports>>,
     /// Folders of attempts and their logs go here.
     pub attempts_folder: PathBuf,
     pub logs_folder: PathBuf,

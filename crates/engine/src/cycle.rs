@@ -22,6 +22,7 @@ use futures::{FutureExt, StreamExt};
 
 use crate::attempt::Ports;
 use crate::engine::{Engine, EngineError};
+use crate::reported::{self, Reported, Reporting};
 use crate::selected::selection;
 use crate::snapshot::Notice;
 use crate::takeover::{Left, look_at};
@@ -37,6 +38,8 @@ pub struct Look {
     pub inventory: Inventory,
     /// Prefixes that could not be listed to their end.
     pub not_listed: Vec<(String, LakeError)>,
+    /// What was read instead of listing.
+    pub reported: Reported,
 }
 
 /// What came of the last cycle, for displays and the exit code.
@@ -48,6 +51,7 @@ pub struct CycleFigures {
     pub counts: Counts,
     pub complete: bool,
     pub not_listed: Vec<(String, String)>,
+    pub reported: Reported,
     pub surprises: Vec<String>,
 }
 
@@ -57,26 +61,37 @@ pub(crate) struct Observed {
     left: Vec<(Gap, Left)>,
 }
 
-pub(crate) async fn observe(spec: Arc<Spec>, ports: Ports, accepted: Option<Picture>, in_doubt: Vec<Gap>) -> Observed {
-    let look = look(spec, &*ports.lake, ports.tables.clone(), accepted, &*ports.clock).await;
+pub(crate) async fn observe(
+    spec: Arc<Spec>,
+    ports: Ports,
+    accepted: Option<Picture>,
+    reporting: Reporting,
+    in_doubt: Vec<Gap>,
+) -> Observed {
+    let look = look(spec, &*ports.lake, ports.tables.clone(), accepted, reporting, &*ports.clock).await;
     Observed { look, left: look_at(&*ports.lake, in_doubt).await }
 }
 
-/// Reads the tables and lists the lake. A prefix that fails leaves the others as they are; if nothing at all could be
+/// Reads the tables and what the store reports of the lake, and lists the rest. A prefix that fails leaves the others as they are; if nothing at all could be
 /// seen, the look fails. `accepted`: the picture in force, whose tables may have become empty.
 pub async fn look(
     spec: Arc<Spec>,
     lake: &dyn Lake,
     tables: Arc<dyn TableFiles + Send + Sync>,
     accepted: Option<Picture>,
+    reporting: Reporting,
     clock: &dyn Clock,
 ) -> Result<Look, EngineError> {
     let began = clock.now().wall;
-    let expected = Arc::new(expand(spec.clone(), tables, accepted, began).await?);
-    let observation = Mutex::new(Observation::new(&expected, &spec));
-    let listings: Vec<_> = expected.prefixes().iter().map(|prefix| list(prefix, lake, clock, &observation).boxed()).collect();
+    let expected = Arc::new(expand(spec.clone(), tables, accepted.clone(), began).await?);
+    let (reported, seen) = reported::newest(&reporting, &spec, &expected, accepted.as_ref(), began).await;
+    let observation = seen.map_or_else(|| Observation::new(&expected, &spec), |seen| Observation::resume(&expected, &spec, seen));
+    let observation = Mutex::new(observation);
+    let prefixes = expected.prefixes().iter().filter(|prefix| !reported.covers(prefix));
+    let listings: Vec<_> = prefixes.map(|prefix| list(prefix, lake, clock, &observation).boxed()).collect();
     let listed: Vec<Listed<'_>> = futures::stream::iter(listings).buffer_unordered(LISTINGS_AT_ONCE).collect().await;
-    let nothing_seen = !listed.is_empty() && listed.iter().all(|listed| listed.result.is_err() && !listed.saw_something);
+    let nothing_seen =
+        reported.prefixes.is_empty() && !listed.is_empty() && listed.iter().all(|listed| listed.result.is_err() && !listed.saw_something);
     let mut not_listed = Vec::new();
     for Listed { prefix, result, .. } in listed {
         match result {
@@ -93,8 +108,9 @@ pub async fn look(
     if nothing_seen {
         return Err(EngineError::NothingListed(not_listed.swap_remove(0).1));
     }
-    let inventory = observation.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish();
-    Ok(Look { began, expected, inventory, not_listed })
+    let mut inventory = observation.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish();
+    reported::bring_up_to_date(&reported, &reporting, lake, &spec, &expected, &mut inventory, clock.now().wall).await;
+    Ok(Look { began, expected, inventory, not_listed, reported })
 }
 
 /// Off the runtime's threads: a million rows take a while.
@@ -135,7 +151,8 @@ fn locked<'m, 'e>(observation: &'m Mutex<Observation<'e>>) -> std::sync::MutexGu
 impl Engine {
     /// Compares what was seen with the gaps that are known. A surprise is only remembered; anything else is in force.
     pub(crate) fn take_in(&mut self, observed: Observed, now: Now) -> Result<(), EngineError> {
-        let Look { began, expected, mut inventory, not_listed } = observed.look?;
+        let Look { began, expected, mut inventory, not_listed, reported } = observed.look?;
+        self.tell_of_reports(&reported);
         for (key, object) in self.cycle.seen_since.drain() {
             if let Some(item) = expected.find(&key) {
                 inventory.saw(item, object.as_ref());
@@ -158,6 +175,7 @@ impl Engine {
         let figures = CycleFigures {
             began: Some(began),
             not_listed: not_listed.iter().map(|(prefix, error)| (prefix.clone(), error.to_string())).collect(),
+            reported,
             surprises: surprises.iter().map(ToString::to_string).collect(),
             ..CycleFigures::default()
         };
@@ -184,6 +202,14 @@ impl Engine {
         }
         self.hear_what_came_early();
         Ok(())
+    }
+
+    /// Each once, for as long as it stays so: a report is the newest for a day.
+    fn tell_of_reports(&mut self, reported: &Reported) {
+        let before = std::mem::take(&mut self.cycle.figures.reported.refused);
+        for line in reported.refused.iter().filter(|line| !before.contains(line)) {
+            self.notice(Notice::ReportRefused(line.clone()));
+        }
     }
 
     fn believe(&mut self, diff: GapDiff, picture: Picture, now: Now) -> Result<(), EngineError> {

@@ -22,6 +22,7 @@ mod ledger;
 mod looking;
 mod mail;
 mod permits;
+mod reported;
 mod selected;
 mod snapshot;
 mod stop;
@@ -35,6 +36,7 @@ pub use engine::{Confirm, Ending, Engine, EngineError, Options};
 pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
 pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
+pub use reported::{Reported, Reporting};
 pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, FeedLine, FeedState, GapFigures, HeldBackLine, Notice,
     Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, UncoveredLine, ValuesLine, WindowLine, what,

@@ -18,6 +18,7 @@ use crate::cycle::{CycleFigures, Observed};
 use crate::engine::{Consent, Engine};
 use crate::hearing::Hearing;
 use crate::inbox::Message;
+use crate::reported::Reporting;
 use crate::snapshot::Notice;
 
 /// Worth a word before they are started.
@@ -54,7 +55,9 @@ impl Engine {
         self.cycle.seen_since.clear();
         self.cycle.hearing.look_again = false;
         self.cycle.attempts_since = 0;
-        let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), self.gaps_in_doubt());
+        let reporting = Reporting::of(self.ports.reports.clone(), self.accepted.as_ref(), &self.items);
+        let observing =
+            crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), reporting, self.gaps_in_doubt());
         let mail = self.mail.clone();
         tokio::spawn(async move {
             let message = match AssertUnwindSafe(observing).catch_unwind().await {

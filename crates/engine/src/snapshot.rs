@@ -330,6 +330,8 @@ pub enum Notice {
         prefix: String,
         error: String,
     },
+    /// An inventory report was not read, and why.
+    ReportRefused(String),
     Surprise(String),
     /// A source says of too many items at once that it has no such thing.
     Doubted {

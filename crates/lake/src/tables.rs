@@ -1,4 +1,4 @@
-//! The files of table dimensions, found below the config's folder by path or glob.
+//! The files of table dimensions, found by path or glob below the config's folder or in the lake.
 //!
 //! A glob that quietly matches nothing would declare that nothing should exist, and a complete lake; so no match is an
 //! error, and what a shell would not match (hidden files, such as an editor's lock) is not matched here either.
@@ -10,7 +10,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use adce_core::coverage::{TableError, TableFile, TableFiles};
+use adce_core::coverage::{IN_LAKE, TableError, TableFile, TableFiles};
+use adce_core::ports::{Lake, LakeError};
+use adce_core::spec::LakeUrl;
 use globset::{GlobBuilder, GlobMatcher};
 
 /// Relative patterns start here.
@@ -44,6 +46,64 @@ impl TableFiles for ConfigFolder {
         names.sort_unstable();
         names.into_iter().map(|name| self.read_one(name)).collect()
     }
+
+    fn read_lake(&self, lake: &LakeUrl, pattern: &str) -> Result<Vec<TableFile>, TableError> {
+        let found = match lake {
+            LakeUrl::Folder(root) => ConfigFolder::new(root).read(pattern),
+            LakeUrl::S3 { .. } => apart(|| objects(lake, pattern)),
+        };
+        found.map(|files| files.into_iter().map(in_lake).collect()).map_err(error_in_lake)
+    }
+}
+
+/// As messages show it.
+fn in_lake(file: TableFile) -> TableFile {
+    TableFile { name: format!("{IN_LAKE}{}", file.name), ..file }
+}
+
+fn error_in_lake(error: TableError) -> TableError {
+    let named = |name: String| format!("{IN_LAKE}{name}");
+    match error {
+        TableError::NoFile(pattern) => TableError::NoFile(named(pattern)),
+        TableError::Unreadable { file, detail } => TableError::Unreadable { file: named(file), detail },
+        TableError::BadPattern { pattern, detail } => TableError::BadPattern { pattern: named(pattern), detail },
+    }
+}
+
+/// Tables are read by whoever reads the config, with a runtime around or without; so this has one of its own.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked),
+    })
+}
+
+/// Objects of a store whose keys match, in order.
+fn objects(lake: &LakeUrl, pattern: &str) -> Result<Vec<TableFile>, TableError> {
+    let unreadable = |file: &str, error: &dyn std::fmt::Display| TableError::Unreadable { file: file.into(), detail: error.to_string() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| unreadable(pattern, &error))?;
+    let search = Search::of(pattern)?;
+    let lake = crate::open(lake).map_err(|error| unreadable(pattern, &error))?;
+    runtime.block_on(async {
+        let mut keys = match &search {
+            None => vec![pattern.to_owned()],
+            Some(search) => search.keys(&*lake).await.map_err(|error| unreadable(pattern, &error))?,
+        };
+        keys.sort_unstable();
+        let scratch = tempfile::tempdir().map_err(|error| unreadable(pattern, &error))?;
+        let mut files = Vec::new();
+        for key in keys {
+            let copy = scratch.path().join("object");
+            // Only what was listed is known to be there.
+            if search.is_none() && lake.head(&key).await.map_err(|error| unreadable(&key, &error))?.is_none() {
+                continue;
+            }
+            lake.download(&key, &copy).await.map_err(|error| unreadable(&key, &error))?;
+            let bytes = fs::read(&copy).map_err(|error| unreadable(&key, &error))?;
+            files.push(TableFile { name: key, bytes });
+        }
+        if files.is_empty() { Err(TableError::NoFile(pattern.to_owned())) } else { Ok(files) }
+    })
 }
 
 struct Search<'a> {
@@ -76,6 +136,20 @@ impl<'a> Search<'a> {
             depth: (!rest.contains("**") && !rest.contains('{')).then(|| rest.split('/').count()),
             hidden: if rest.split('/').any(|segment| segment.starts_with('.')) { Hidden::Named } else { Hidden::Skipped },
         }))
+    }
+
+    /// Keys that match, in no order.
+    async fn keys(&self, lake: &dyn Lake) -> Result<Vec<String>, LakeError> {
+        let mut keys = Vec::new();
+        let mut found = |object: adce_core::object::Object| {
+            let is_hidden = object.key[self.start.len()..].split('/').any(|segment| segment.starts_with('.'));
+            let is_shown = !is_hidden || self.hidden == Hidden::Named;
+            if is_shown && !object.key.ends_with('/') && self.whole.is_match(&object.key) {
+                keys.push(object.key);
+            }
+        };
+        lake.list(self.start, &mut found).await?;
+        Ok(keys)
     }
 
     /// `name` is the folder's, as the pattern would write it: empty or ends in `/`.
@@ -134,6 +208,16 @@ mod tests {
         assert_eq!(names(&files, "{s/a,top}.csv"), ["s/a.csv", "top.csv"]);
         assert_eq!(names(&files, "s/.~*"), ["s/.~lock.a.csv"]);
         assert_eq!(files.read("top.csv").unwrap()[0].bytes, b"top.csv");
+    }
+
+    #[test]
+    fn a_table_in_a_lake_of_files_is_found_there_and_named_so() {
+        let (kept, _) = folder(&["lake/s/b.csv", "lake/s/a.csv", "s/c.csv"]);
+        let files = ConfigFolder::new(kept.path());
+        let lake = LakeUrl::Folder(kept.path().join("lake"));
+        let found = files.read_lake(&lake, "s/*.csv").unwrap();
+        assert_eq!(found.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["lake:s/a.csv", "lake:s/b.csv"]);
+        assert_eq!(files.read_lake(&lake, "s/c.csv"), Err(TableError::NoFile("lake:s/c.csv".into())));
     }
 
     #[test]

@@ -11,11 +11,11 @@ use adce_core::spec::Spec;
 use adce_core::spec::names::nearest;
 use adce_core::time::Timestamp;
 use adce_engine::EngineError;
-use adce_lake::tables::ConfigFolder;
 
 use crate::cli::{Format, StateName, Which};
 use crate::clock::MachineClock;
 use crate::commands::ask;
+use crate::config::table_files;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::{self, Paper};
@@ -97,7 +97,7 @@ fn plain(line: &GapLine) -> Gap {
 fn expected(spec: &Spec, now: Timestamp) -> Result<Expected, Failure> {
     let remembered = ask::state(spec)?.map(|state| state.remembered()).transpose()?;
     let accepted = remembered.and_then(|remembered| remembered.picture);
-    expand_after(accepted.as_ref(), spec, &ConfigFolder::new(&spec.folder), now).map_err(Failure::Config)
+    expand_after(accepted.as_ref(), spec, &table_files(&spec.folder), now).map_err(Failure::Config)
 }
 
 fn known_datasets(spec: &Spec, named: &[String]) -> Result<(), Failure> {

@@ -46,7 +46,7 @@ fn plan(survey: Survey) -> Plan {
     let complete = survey.is_complete();
     let gaps: HashMap<GapId, Gap> = survey.dispatcher.gaps().into_iter().map(|gap| (gap.id, gap)).collect();
     let mut left = watched(&survey, &gaps);
-    let Survey { spec, lake, now, dispatcher, held_back, surprises, .. } = survey;
+    let Survey { spec, lake, now, dispatcher, held_back, surprises, reported, .. } = survey;
     let assumptions = Assumptions { a_cycle_every: spec.engine.reconcile_every, ..Assumptions::default() };
     let once_more = (!spec.engine.reserve.is_empty()).then(|| dispatcher.clone());
     let sources = dispatcher.figures(now);
@@ -71,6 +71,7 @@ fn plan(survey: Survey) -> Plan {
         }),
         bottleneck: foreseen.bottleneck.map(|bottleneck| pace(bottleneck, &spec)),
         left,
+        report: views::report(&reported),
         held: surprises,
         hints,
         tasks: foreseen.tasks.into_iter().map(|task| planned(task, &gaps)).collect(),

@@ -80,6 +80,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
             .chain(views::shut(&survey.dispatcher.figures(survey.now), survey.now))
             .chain(views::left_under_way(&survey.leases, &survey.dispatcher.moment(survey.now)))
             .collect(),
+        report: views::report(&survey.reported),
         held: survey.surprises,
     };
     Ok((status, partly))
@@ -88,6 +89,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
 fn screen(status: &Status) -> Vec<String> {
     let mut lines = vec![header(status), verdict(status)];
     lines.extend(status.held.iter().map(|surprise| format!("{} {surprise} → adce accept", style("HELD").red().bold())));
+    lines.extend(status.report.iter().flat_map(adce_api::InventoryReport::lines));
     lines.extend(datasets(status));
     if !status.sources.is_empty() {
         lines.push(String::new());

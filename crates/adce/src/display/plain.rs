@@ -56,6 +56,7 @@ fn said(notice: &Notice) -> Option<String> {
         Notice::Looked { complete: true, .. } => "looked: complete".into(),
         Notice::Looked { gaps, .. } => format!("looked: {}", counted(*gaps, "gap")),
         Notice::NotListed { prefix, error } => format!("could not list `{prefix}`: {error}; nothing is concluded from that"),
+        Notice::ReportRefused(why) => why.clone(),
         Notice::LookFailed(error) => format!("could not look again: {error}; what was seen before stays in force"),
         Notice::ManyGaps(gaps) => format!("{} gaps are started for the first time", grouped(*gaps)),
         Notice::ConfigEdited(edited) => {

@@ -21,6 +21,9 @@ use super::table::{Column, NOTHING, Table};
 /// The screen of the contract; `width` as in [`Table::write`].
 pub fn write(plan: &Plan, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{} · {} · {} · reads only, asks no upstream", plan.name, plan.lake, instant::full(plan.at))?;
+    for line in plan.report.iter().flat_map(adce_api::InventoryReport::lines) {
+        writeln!(out, "{line}")?;
+    }
     coverage_table(plan).write(width, out)?;
     for (name, dataset) in plan.datasets.iter().filter(|(_, dataset)| dataset.counts.unexpected > 0) {
         let example = dataset.unexpected_keys.first().map(|key| format!(", for example {key}")).unwrap_or_default();
@@ -338,6 +341,7 @@ mod tests {
             reserve: None,
             bottleneck: Some(Bottleneck { source: Some("basketball_reference".into()), value: None, text: "1 every 3 s".into() }),
             left: vec![LeftOut { gaps: 1, why: "`holidays` has no collector".into() }],
+            report: None,
             held: Vec::new(),
             hints: vec!["others derive from it".into()],
         };

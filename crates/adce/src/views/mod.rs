@@ -6,7 +6,7 @@ mod reasons;
 
 use adce_api::{
     Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, FeedStatus, GapCounts, GapLine, GuestHost,
-    GuestReport, LookAt, RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, WindowNow,
+    GuestReport, InventoryReport, LookAt, RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, WindowNow,
 };
 use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
@@ -16,7 +16,7 @@ use adce_core::spec::{Spec, Window, group_names};
 use adce_core::time::{Boottime, Moment, Now, Timestamp};
 use adce_engine::{
     CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, FeedLine, FeedState, GapView, Guest, GuestSource, GuestUse, Phase,
-    Snapshot, SourceLine, SourceState, TaskView, UncoveredLine,
+    Reported, Snapshot, SourceLine, SourceState, TaskView, UncoveredLine,
 };
 use indexmap::IndexMap;
 
@@ -72,8 +72,20 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
         running: snapshot.running.iter().map(running).collect(),
         slots: Share { used: snapshot.slots_used, of: Some(snapshot.slots) },
         look: look_at(snapshot, cycle),
+        report: report(&cycle.reported),
         held: snapshot.surprises.clone(),
     }
+}
+
+/// `None`: nobody asked for one.
+pub fn report(reported: &Reported) -> Option<InventoryReport> {
+    let head = reported.report.as_ref();
+    (head.is_some() || !reported.refused.is_empty()).then(|| InventoryReport {
+        created_at: head.map(|head| head.created),
+        name: head.map(|head| head.name.clone()),
+        prefixes: reported.prefixes.clone(),
+        refused: reported.refused.clone(),
+    })
 }
 
 /// By dataset: what the last cycle saw, and what landed since it began.

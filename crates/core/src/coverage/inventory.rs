@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use super::expected::{Expected, ItemIx, Spot};
 use super::state::{EtagDigest, Found, Sight};
 use crate::object::Object;
+use crate::report::ReportRow;
 use crate::spec::{Others, Spec};
 use crate::time::Timestamp;
 
@@ -52,8 +53,14 @@ pub struct Inventory {
 #[derive(Clone, Copy, Debug)]
 enum Cell {
     NotListed,
+    /// Whatever a listing or a report says, nobody knows.
+    NotSeen,
     NotThere,
-    There { size: u64, modified_micros: i64, etag: EtagDigest },
+    There {
+        size: u64,
+        modified_micros: i64,
+        etag: EtagDigest,
+    },
 }
 
 /// What the inventory needs to know of a dataset.
@@ -82,7 +89,7 @@ impl Inventory {
             }
             Some(Cell::NotThere) => Sight::NotThere,
             Some(Cell::NotListed) if self.completeness_of(item) != Completeness::Partial => Sight::NotThere,
-            Some(Cell::NotListed) | None => Sight::NotSeen,
+            Some(Cell::NotListed | Cell::NotSeen) | None => Sight::NotSeen,
         }
     }
 
@@ -163,6 +170,23 @@ impl Inventory {
         self.cells[item.0 as usize] = object.map_or(Cell::NotThere, Cell::of);
     }
 
+    /// An attempt put an object there that is big enough, later than anything else that is known of the item's key.
+    pub fn put_there(&mut self, item: ItemIx, at: Timestamp) {
+        let least = self.datasets[self.dataset_of(item)].min_size;
+        let size = match self.cells[item.0 as usize] {
+            Cell::There { size, .. } => size.max(least),
+            _ => least,
+        };
+        self.etags.remove(&item);
+        self.cells[item.0 as usize] = Cell::There { size, modified_micros: at.as_microsecond(), etag: EtagDigest::of("") };
+    }
+
+    /// What was seen of the item may be out of date: nothing is known of it.
+    pub fn doubt(&mut self, item: ItemIx) {
+        self.etags.remove(&item);
+        self.cells[item.0 as usize] = Cell::NotSeen;
+    }
+
     fn completeness_of(&self, item: ItemIx) -> Completeness {
         self.completeness(self.dataset_of(item))
     }
@@ -215,6 +239,11 @@ impl<'e> Observation<'e> {
         Observation { expected, others: spec.others.clone(), began: vec![None; inventory.prefixes.len()], inventory }
     }
 
+    /// Goes on with what was seen before.
+    pub fn resume(expected: &'e Expected, spec: &Spec, inventory: Inventory) -> Self {
+        Observation { expected, others: spec.others.clone(), began: vec![None; inventory.prefixes.len()], inventory }
+    }
+
     /// To be called before the listing of a prefix (one of [`Expected::prefixes`]) is asked for.
     pub fn begin(&mut self, prefix: &str, now: Timestamp) {
         if let Some(at) = self.place(prefix) {
@@ -228,7 +257,40 @@ impl<'e> Observation<'e> {
             Some((item, Spot::Key)) => self.inventory.saw(item, Some(object)),
             Some((item, Spot::Older(which))) => self.inventory.saw_older(item, which, object),
             None if self.others.are_known(&object.key) => {}
-            None => self.unexpected(object),
+            None => self.unexpected(&object.key, object.size),
+        }
+    }
+
+    /// A report shows this object; `item`: the one whose key it is, and the digest of its ETag. The lake's prefix is not part of the key.
+    pub fn row(&mut self, item: Option<(ItemIx, EtagDigest)>, key: &str, row: &ReportRow<'_>) {
+        match item {
+            Some((item, etag)) => {
+                let shelf = &self.inventory.datasets[self.inventory.dataset_of(item)];
+                if let Some(told) = row.etag.filter(|_| shelf.grows_stale || row.size < shelf.min_size) {
+                    self.inventory.etags.insert(item, told.into());
+                }
+                self.inventory.cells[item.0 as usize] =
+                    Cell::There { size: row.size, modified_micros: row.modified_micros.unwrap_or(i64::MIN), etag };
+            }
+            None if self.others.are_known(key) => {}
+            None => self.unexpected(key, row.size),
+        }
+    }
+
+    /// What was seen under this prefix so far does not count.
+    pub fn forget(&mut self, prefix: &str) {
+        let Some(at) = self.place(prefix) else { return };
+        self.inventory.prefixes[at].1 = Completeness::Partial;
+        let mut begin = 0;
+        for shelf in &mut self.inventory.datasets {
+            if shelf.listed_by.contains(&Some(at)) {
+                self.inventory.cells[begin..shelf.items_end as usize].fill(Cell::NotListed);
+                let is_elsewhere = |item: &ItemIx| (item.0 as usize) < begin || item.0 >= shelf.items_end;
+                self.inventory.etags.retain(|item, _| is_elsewhere(item));
+                self.inventory.older.retain(|item, _| is_elsewhere(item));
+                shelf.unexpected = Unexpected::default();
+            }
+            begin = shelf.items_end as usize;
         }
     }
 
@@ -257,9 +319,9 @@ impl<'e> Observation<'e> {
     }
 
     /// Counted for the dataset with the longest prefix that fits: the nearest neighbour.
-    fn unexpected(&mut self, object: &Object) {
+    fn unexpected(&mut self, key: &str, size: u64) {
         let near = self.inventory.datasets.iter_mut().filter_map(|shelf| {
-            let prefixes = shelf.literal_prefixes.iter().filter(|prefix| object.key.starts_with(prefix.as_str()));
+            let prefixes = shelf.literal_prefixes.iter().filter(|prefix| key.starts_with(prefix.as_str()));
             Some((prefixes.map(String::len).max()?, shelf))
         });
         // `max_by_key` gives the last of equals; the first dataset of the config is the one to be named.
@@ -267,9 +329,9 @@ impl<'e> Observation<'e> {
             return;
         };
         shelf.unexpected.objects += 1;
-        shelf.unexpected.bytes = shelf.unexpected.bytes.saturating_add(object.size);
+        shelf.unexpected.bytes = shelf.unexpected.bytes.saturating_add(size);
         if shelf.unexpected.sample.len() < UNEXPECTED_SAMPLE {
-            shelf.unexpected.sample.push(object.key.clone());
+            shelf.unexpected.sample.push(key.to_owned());
         }
     }
 }

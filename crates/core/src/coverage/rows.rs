@@ -21,6 +21,8 @@ pub(super) struct Rows {
     kept: Option<Vec<u32>>,
     /// Columns that a file has not, and others of the table have: null there.
     pub(super) lacking: Vec<(usize, String)>,
+    /// Columns that hold an object or a list somewhere, and where first: null there.
+    pub(super) nested: Vec<(usize, Place)>,
 }
 
 #[derive(Debug)]
@@ -132,8 +134,8 @@ impl Filed {
 }
 
 impl Rows {
-    pub(super) fn new(columns: Vec<Column>, filed: Filed, lacking: Vec<(usize, String)>) -> Self {
-        Rows { columns, filed, kept: None, lacking }
+    pub(super) fn new(columns: Vec<Column>, filed: Filed, lacking: Vec<(usize, String)>, nested: Vec<(usize, Place)>) -> Self {
+        Rows { columns, filed, kept: None, lacking, nested }
     }
 
     pub(super) fn len(&self) -> usize {

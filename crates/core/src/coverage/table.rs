@@ -1,4 +1,4 @@
-//! Rows of CSV files: the values of a table dimension.
+//! Rows of CSV and JSON Lines files: the values of a table dimension.
 //!
 //! Cells are text and stay it, byte by byte: `0011600001` keeps its zeros. Only columns that the config types are
 //! read, here and once, so that a bad date is found with file and line before anything is asked of an upstream. Every
@@ -13,20 +13,39 @@ use jiff::Timestamp;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
 
+use self::json_lines::Cell;
 use super::rows::{Column, Filed, Plain, Rows};
 use super::texts::Texts;
 use crate::figures::grouped;
 use crate::spec::expression::{Expression, Scope, Value, Var};
 use crate::spec::names::{DimensionNames, Names, nearest};
 use crate::spec::problem::{Place, Problem};
-use crate::spec::{ColumnRule, ColumnSource, Dimension, Duplicates, Table, TimeFormat};
+use crate::spec::{ColumnRule, ColumnSource, Dimension, Duplicates, LakeUrl, Table, TimeFormat};
 
 /// One file of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFile {
-    /// As messages show it: relative to the config's folder.
+    /// As messages show it: relative to the config's folder, or `lake:` and the key. Its end says how it is to be read: JSON Lines
+    /// (`.jsonl`, `.ndjson`), or else CSV.
     pub name: String,
+    /// Text. What the name says is packed (`.gz`, `.zst`) was unpacked, and a `.parquet` file comes as JSON Lines, a line a row.
     pub bytes: Vec<u8>,
+}
+
+/// How the text of a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    Csv,
+    JsonLines,
+}
+
+impl TableFile {
+    fn layout(&self) -> Layout {
+        let packed = [".gz", ".zst", ".zstd"].into_iter().find_map(|end| self.name.strip_suffix(end));
+        let name = packed.unwrap_or(&self.name);
+        let is_json = [".jsonl", ".ndjson", ".parquet"].into_iter().any(|end| name.ends_with(end));
+        if is_json { Layout::JsonLines } else { Layout::Csv }
+    }
 }
 
 /// Why a table's files cannot be read.
@@ -44,6 +63,22 @@ pub enum TableError {
 pub trait TableFiles {
     /// All files that match, sorted by name; at least one.
     fn read(&self, pattern: &str) -> Result<Vec<TableFile>, TableError>;
+
+    /// All objects of the lake whose keys match, sorted by key; at least one.
+    fn read_lake(&self, lake: &LakeUrl, pattern: &str) -> Result<Vec<TableFile>, TableError> {
+        let _ = lake;
+        Err(TableError::Unreadable { file: format!("{IN_LAKE}{pattern}"), detail: "nothing here reads the lake".into() })
+    }
+}
+
+/// Begins the path of a table that lies in the lake.
+pub const IN_LAKE: &str = "lake:";
+
+fn files_of(table: &Table, files: &dyn TableFiles) -> Result<Vec<TableFile>, TableError> {
+    match (&table.lake, table.path.strip_prefix(IN_LAKE)) {
+        (Some(lake), Some(pattern)) => files.read_lake(lake, pattern),
+        _ => files.read(&table.path),
+    }
 }
 
 /// So many problems are listed for a table; of the others, the number.
@@ -52,7 +87,7 @@ pub const MOST_PROBLEMS: usize = 20;
 /// The columns in a table's files, for [`DimensionNames::of`]; what is wrong with them otherwise, at a line of the file
 /// or, if that concerns none, without a place.
 pub fn header(table: &Table, files: &dyn TableFiles) -> Result<Vec<String>, Vec<Problem>> {
-    let files = files.read(&table.path).map_err(|error| vec![Problem { at: None, ..unreadable(&error, &Place::default()) }])?;
+    let files = files_of(table, files).map_err(|error| vec![Problem { at: None, ..unreadable(&error, &Place::default()) }])?;
     let mut problems = Complaints::default();
     let headers = read_headers(&files, &mut problems);
     problems.into_result(union(&headers))
@@ -100,7 +135,7 @@ fn check_against_files(dimension: &Dimension, table: &Table, header: &[String]) 
 
 /// All rows, or all that is wrong with the files. The columns are those of `names`, in that order.
 pub(super) fn read(dimension: &Dimension, table: &Table, files: &dyn TableFiles) -> Result<(DimensionNames, Rows), Vec<Problem>> {
-    let files = files.read(&table.path).map_err(|error| vec![unreadable(&error, &dimension.at)])?;
+    let files = files_of(table, files).map_err(|error| vec![unreadable(&error, &dimension.at)])?;
     let mut problems = Complaints::default();
     let headers = read_headers(&files, &mut problems);
     let header = union(&headers);
@@ -129,6 +164,9 @@ pub(super) fn read(dimension: &Dimension, table: &Table, files: &dyn TableFiles)
 fn unreadable(error: &TableError, at: &Place) -> Problem {
     let problem = Problem::error(at, error.to_string());
     match error {
+        TableError::NoFile(pattern) if pattern.starts_with(IN_LAKE) => {
+            problem.hint("keys are those of the lake; `*` stands for any name between two `/`")
+        }
         TableError::NoFile(_) => problem.hint("paths are relative to the config file; `*` stands for any name in a folder"),
         _ => problem,
     }
@@ -154,6 +192,11 @@ pub(super) struct Complaints {
 impl Complaints {
     pub(super) fn add(&mut self, problem: Problem) {
         if self.named.len() < MOST_PROBLEMS { self.named.push(problem) } else { self.more += 1 }
+    }
+
+    fn add_all(&mut self, others: Complaints) {
+        others.named.into_iter().for_each(|problem| self.add(problem));
+        self.more += others.more;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -195,7 +238,11 @@ pub(super) fn reader(bytes: &[u8]) -> csv::Reader<&[u8]> {
 
 /// Column names of each file; an unnamed column stays in its place without a name.
 fn read_headers(files: &[TableFile], problems: &mut Complaints) -> Vec<Vec<String>> {
-    files.iter().map(|file| read_header(file, problems)).collect()
+    let header = |file: &TableFile| match file.layout() {
+        Layout::Csv => read_header(file, problems),
+        Layout::JsonLines => json_lines::columns(file, problems),
+    };
+    files.iter().map(header).collect()
 }
 
 pub(super) fn read_header(file: &TableFile, problems: &mut Complaints) -> Vec<String> {
@@ -262,6 +309,8 @@ struct Reading<'t> {
     filed: Filed,
     /// Columns that a file has not, and others of the table have.
     lacking: Vec<(usize, String)>,
+    /// Columns that hold an object or a list somewhere: the first such row of each.
+    nested: Vec<(usize, Place)>,
 }
 
 impl<'t> Reading<'t> {
@@ -275,7 +324,7 @@ impl<'t> Reading<'t> {
                 None => (column.name.clone(), Filling::Cells(Texts::default())),
             }
         });
-        Reading { table, columns: columns.collect(), filed: Filed::new(files), lacking: Vec::new() }
+        Reading { table, columns: columns.collect(), filed: Filed::new(files), lacking: Vec::new(), nested: Vec::new() }
     }
 
     fn is_derived(&self, column: usize) -> bool {
@@ -283,11 +332,41 @@ impl<'t> Reading<'t> {
     }
 
     fn file(&mut self, at: usize, file: &TableFile, header: &[String], problems: &mut Complaints) {
+        // Without a row there is no column either.
+        if file.layout() == Layout::JsonLines && header.is_empty() {
+            return;
+        }
         let places: Vec<Option<usize>> = self.columns.iter().map(|(name, _)| header.iter().position(|known| known == name)).collect();
         self.check_places(file, header, &places, problems);
         let lacking = places.iter().enumerate().filter(|(at, place)| place.is_none() && !self.is_derived(*at));
         let lacking: Vec<_> = lacking.map(|(at, _)| (at, file.name.clone())).collect();
         self.lacking.extend(lacking);
+        match file.layout() {
+            Layout::Csv => self.csv_rows(at, file, header, &places, problems),
+            Layout::JsonLines => self.json_rows(at, file, header, &places, problems),
+        }
+    }
+
+    fn json_rows(&mut self, at: usize, file: &TableFile, header: &[String], places: &[Option<usize>], problems: &mut Complaints) {
+        let mut of_rows = Complaints::default();
+        let mut row = |line: u64, cells: &[Cell<'_>]| {
+            for (column, _) in places.iter().enumerate().filter(|(_, place)| place.is_some_and(|place| cells[place] == Cell::Nested)) {
+                if !self.nested.iter().any(|(known, _)| *known == column) {
+                    let line = u32::try_from(line).unwrap_or(u32::MAX);
+                    self.nested.push((column, Place { file: file.name.as_str().into(), line, column: 1, length: 1 }));
+                }
+            }
+            let text = |place: usize| match &cells[place] {
+                Cell::Text(text) => text.as_ref(),
+                Cell::Null | Cell::Nested => "",
+            };
+            self.row(at, file, line, &text, places, &mut of_rows);
+        };
+        json_lines::each_row(file, header, &mut row, problems);
+        problems.add_all(of_rows);
+    }
+
+    fn csv_rows(&mut self, at: usize, file: &TableFile, header: &[String], places: &[Option<usize>], problems: &mut Complaints) {
         let skipped = file.bytes.len() - file.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&file.bytes).len();
         let mut reader = reader(&file.bytes);
         let mut record = csv::StringRecord::new();
@@ -302,7 +381,10 @@ impl<'t> Reading<'t> {
                     let message = format!("this row has {} fields, and the header has {}", record.len(), header.len());
                     problems.add(at_line(&file.name, &file.bytes, line, message).hint("a comma inside a field needs quotes around it"));
                 }
-                Ok(true) => self.row(at, file, line, &record, &places, problems),
+                Ok(true) => {
+                    let text = |place: usize| record.get(place).unwrap_or_default();
+                    self.row(at, file, line, &text, places, problems);
+                }
                 Err(error) => problems.add(at_line(&file.name, &file.bytes, line, unreadable_record(&error))),
             }
         }
@@ -322,18 +404,18 @@ impl<'t> Reading<'t> {
         }
     }
 
-    fn row(
+    fn row<'c>(
         &mut self,
         at: usize,
         file: &TableFile,
         line: u64,
-        record: &csv::StringRecord,
+        cell: &dyn Fn(usize) -> &'c str,
         places: &[Option<usize>],
         problems: &mut Complaints,
     ) {
         self.filed.push(at, line);
         for ((name, filling), place) in self.columns.iter_mut().zip(places) {
-            let cell = place.and_then(|place| record.get(place)).unwrap_or_default();
+            let cell = place.map(cell).unwrap_or_default();
             match filling {
                 Filling::Derived => {}
                 Filling::Cells(texts) => {
@@ -359,7 +441,7 @@ impl<'t> Reading<'t> {
             Filling::Times { format, times } => Column::Times { micros: times, zone: format.zone.clone().unwrap_or(TimeZone::UTC) },
             Filling::Derived => Column::Plain(Vec::new()),
         });
-        Rows::new(columns.collect(), self.filed, self.lacking)
+        Rows::new(columns.collect(), self.filed, self.lacking, self.nested)
     }
 }
 
@@ -554,5 +636,6 @@ fn resolve_duplicates(dimension: &Dimension, table: &Table, names: &DimensionNam
     }
 }
 
+mod json_lines;
 #[cfg(test)]
 mod tests;

@@ -789,8 +789,10 @@ pub enum Every {
 /// Rows of CSV files.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// A path or glob, relative to the config's folder.
+    /// A path or glob, relative to the config's folder; with `lake:` in front, of keys in the lake.
     pub path: String,
+    /// The lake, if it lies there.
+    pub lake: Option<LakeUrl>,
     pub id: String,
     pub columns: Vec<ColumnRule>,
     pub duplicates: Duplicates,

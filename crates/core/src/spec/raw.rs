@@ -168,7 +168,8 @@ raw! {
 
     /// Rows of CSV files.
     pub struct RawTable {
-        /// A path or glob, relative to this file.
+        /// A path or glob, relative to this file; or of objects in the lake, `lake:schedules/*.csv`. CSV, JSON Lines (`.jsonl`) or Parquet
+        /// (`.parquet`), the first two also packed (`.gz`, `.zst`).
         pub table: Needed<Text>,
         /// The column whose values are the dimension's values.
         pub id: Needed<Text>,

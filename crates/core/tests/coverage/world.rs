@@ -347,6 +347,7 @@ impl World {
             name: "game".into(),
             kind: DimensionKind::Table(Table {
                 path: "games.csv".into(),
+                lake: None,
                 id: "game_id".into(),
                 columns: vec![ColumnRule {
                     name: "ends".into(),

@@ -154,6 +154,7 @@ impl Place {
             collect: Arc::new(collect),
             gate: Arc::new(NoGate),
             tables: Arc::new(ConfigFolder::new(self.folder.path())),
+            reports: None,
             attempts_folder: self.folder.path().join("attempts"),
             logs_folder: self.folder.path().join("logs"),
         };

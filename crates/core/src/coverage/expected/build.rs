@@ -220,7 +220,7 @@ impl Builder {
         used.extend(expressions(dataset).iter().flat_map(|(_, expression)| mentioned(expression, names)));
         for (at, dimension) in of.iter().enumerate() {
             let values = &self.dimensions[*dimension];
-            let Some(rows) = values.rows().filter(|rows| !rows.lacking.is_empty()) else { continue };
+            let Some(rows) = values.rows().filter(|rows| !rows.lacking.is_empty() || !rows.nested.is_empty()) else { continue };
             let mut columns: Vec<u16> = used.iter().filter(|var| usize::from(var.dimension) == at).map(|var| var.column).collect();
             if let Some(DimensionKind::Table(table)) = spec.dimensions.get(values.names.name()).map(|dimension| &dimension.kind) {
                 let own = Names::row(values.names.clone());
@@ -229,6 +229,11 @@ impl Builder {
                         columns.extend(mentioned(expression, &own).iter().map(|var| var.column));
                     }
                 }
+            }
+            for (column, place) in rows.nested.iter().filter(|(column, _)| columns.iter().any(|used| usize::from(*used) == *column)) {
+                let name = &values.names.columns()[*column].name;
+                let message = format!("column `{name}` holds an object or a list here, and dataset `{}` uses it", dataset.name);
+                problems.push(Problem::error(place, message).hint("a cell is a text, a number, true, false or null"));
             }
             for (column, file) in rows.lacking.iter().filter(|(column, _)| columns.iter().any(|used| usize::from(*used) == *column)) {
                 let name = &values.names.columns()[*column].name;

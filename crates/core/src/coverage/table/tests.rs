@@ -158,3 +158,36 @@ fn headers_are_known_before_rows_are_read() {
     assert_eq!(header(table, &sample.files).unwrap(), ["id", "Home Team"], "a column without a name cannot be used");
     assert_eq!(keys(&sample), ["y"]);
 }
+
+/// As [`games`], of files in JSON Lines.
+fn lines(files: &[(&str, &str)], key: &str) -> Sample {
+    let mut known = Files::default();
+    files.iter().for_each(|(name, text)| drop(known.0.insert(name.to_string(), text.as_bytes().to_vec())));
+    Sample::new(known).table("game", "g/*.jsonl", "id", &[]).dataset("plays", key, &["game"])
+}
+
+#[test]
+fn json_lines_are_rows_and_their_numbers_keep_their_digits() {
+    let one = "{\"id\": \"0011\", \"week\": 07.50}\n".replace("07.50", "7.50") + "\n{\"week\": 8, \"id\": 12}\n";
+    let sample =
+        lines(&[("g/a.jsonl", &one), ("g/b.jsonl", "{\"id\":\"13\",\"week\":\"9\",\"more\":{}}\n"), ("g/c.jsonl", "")], "{id}/{week}");
+    assert_eq!(keys(&sample), ["0011/7.50", "12/8", "13/9"]);
+}
+
+#[test]
+fn json_lines_that_are_no_rows_are_named_with_their_line() {
+    let told = |text: &str| lines(&[("g/a.jsonl", text)], "{id}").problems();
+    assert!(told("{\"id\":1}\n{\"id\":\n").starts_with("g/a.jsonl:2: this row is no JSON: EOF"));
+    assert!(told("{\"id\":1}\n\n[1]\n").starts_with("g/a.jsonl:3: this row is no JSON object"));
+    assert!(told("{\"id\":1}\n{\"n\":2}\n").starts_with("g/a.jsonl:2: this row has no `id`"));
+    assert!(told("{\"id\":1}\n{\"id\":\"1\"}\n").starts_with("g/a.jsonl:2: `id` `1` is the id of an earlier row too: g/a.jsonl:1"));
+    assert!(told("").contains("have no column `id`"));
+}
+
+#[test]
+fn an_object_in_a_cell_is_wrong_only_where_somebody_uses_it() {
+    let text = "{\"id\":1,\"teams\":null}\n{\"id\":2,\"teams\":{\"home\":\"x\"}}\n";
+    assert_eq!(keys(&lines(&[("g/a.jsonl", text)], "{id}")), ["1", "2"]);
+    let used = lines(&[("g/a.jsonl", text)], "{id}/{teams}").problems();
+    assert!(used.contains("g/a.jsonl:2: column `teams` holds an object or a list here, and dataset `plays` uses it"), "{used}");
+}

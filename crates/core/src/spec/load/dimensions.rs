@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use jiff::tz::TimeZone;
 
 use super::{Loader, entries};
-use crate::coverage::{check_columns, header};
-use crate::spec::decode::{Name, Text, not_supported};
+use crate::coverage::{IN_LAKE, check_columns, header};
+use crate::spec::decode::{Name, Text};
 use crate::spec::expression::{Expression, Role};
 use crate::spec::names::{ColumnName, Columns, DimensionNames, Kind, Names};
 use crate::spec::problem::{Problem, known_names};
@@ -143,12 +143,18 @@ impl Loader<'_> {
         let columns = self.columns(&what, raw);
         let path = raw.table.0.as_ref()?;
         let id = raw.id.0.as_ref()?;
-        if path.text.starts_with("lake:") {
-            self.problems.push(not_supported(&path.at, &format!("{what}: a table in the lake")).hint("use a path relative to this file"));
-            return None;
-        }
+        let lake = if path.text.starts_with(IN_LAKE) {
+            if path.text == IN_LAKE {
+                self.error_with(&path.at, format!("{what}: `lake:` is followed by a key"), "write `table: lake:schedules/*.csv`");
+                return None;
+            }
+            // What is wrong with the lake was said.
+            Some(self.lake.clone()?)
+        } else {
+            None
+        };
         let complete = columns.len() == entries(raw.columns.as_ref()).len();
-        let mut table = Table { path: path.text.clone(), id: id.text.clone(), columns: Vec::new(), duplicates: duplicates(raw) };
+        let mut table = Table { path: path.text.clone(), lake, id: id.text.clone(), columns: Vec::new(), duplicates: duplicates(raw) };
         let header = self.header(&what, path, &table);
         let named = self.check_named_columns(&what, raw, header.as_deref());
         let names = self.names_of_row(name, raw, &columns, header.as_deref());

@@ -143,13 +143,15 @@ struct Loader<'a> {
     folder: &'a Path,
     tables: &'a dyn TableFiles,
     problems: &'a mut Vec<Problem>,
+    /// `None`: something is wrong with it.
+    lake: Option<LakeUrl>,
     /// What each dimension calls its values, also of those that are not quite right.
     names: IndexMap<String, DimensionNames>,
 }
 
 impl<'a> Loader<'a> {
     fn new(raw: &'a RawConfig, folder: &'a Path, tables: &'a dyn TableFiles, problems: &'a mut Vec<Problem>) -> Self {
-        Loader { raw, folder, tables, problems, names: IndexMap::new() }
+        Loader { raw, folder, tables, problems, lake: None, names: IndexMap::new() }
     }
 
     fn load(mut self) -> Spec {
@@ -157,6 +159,7 @@ impl<'a> Loader<'a> {
         let lake = self.raw.lake.0.as_ref().and_then(RawLake::url).and_then(|text| self.place("lake", text));
         let reports = self.reports(lake.as_ref());
         let events = self.events(lake.as_ref());
+        self.lake.clone_from(&lake);
         let state = self.state();
         let sources = self.sources();
         let dimensions = self.dimensions();

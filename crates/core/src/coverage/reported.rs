@@ -1,0 +1,182 @@
+//! What a report says, beside what is known that is later than it.
+//!
+//! A report is one or two days old when the next one comes, and adce works all the time. Taken as it is, it would open the
+//! gap of everything that was filled since, at each look anew. So what is on record of an item outranks a report that is
+//! older than the record, and where the record alone does not tell what lies there now, somebody looks
+//! (`a_report_never_reopens_what_was_filled_since`).
+//!
+//! A report also leaves things out without saying so: its configuration may have a prefix, which stands nowhere in it. All
+//! keys that it shows begin with that prefix, so what they have in common tells where it is the whole truth
+//! (`a_report_is_believed_only_where_its_filter_cannot_have_hidden_anything`).
+
+use std::collections::HashMap;
+
+use super::expected::{Expected, ItemIx};
+use super::inventory::Inventory;
+use super::picture::Picture;
+use super::state::{EtagDigest, Found, Sight};
+use crate::ids::ItemId;
+use crate::record::ItemRecord;
+use crate::report::ReportHead;
+use crate::spec::{Dataset, Freshness, Spec};
+use crate::time::{SignedDuration, Timestamp};
+
+/// An inventory is a rolling picture: what changed so shortly before it was begun may not be in it.
+pub const REPORT_SETTLES: SignedDuration = SignedDuration::from_hours(24);
+
+/// A weekly one and a day. An older one says that deliveries have ended, and not what lies there.
+const OLDEST: SignedDuration = SignedDuration::from_hours(8 * 24);
+
+/// Why a report's date alone makes it no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aged {
+    TooOld,
+    /// A later listing is in force already: knowledge never goes back.
+    ListedSince,
+}
+
+/// Which prefixes a report is the whole truth of.
+pub struct Covers<'a> {
+    pub head: &'a ReportHead,
+    pub spec: &'a Spec,
+    pub expected: &'a Expected,
+    /// The picture in force.
+    pub accepted: Option<&'a Picture>,
+}
+
+impl Covers<'_> {
+    /// Whether it is worth reading at all.
+    pub fn any(&self, now: Timestamp) -> Result<(), Aged> {
+        if now.duration_since(self.head.created) > OLDEST {
+            return Err(Aged::TooOld);
+        }
+        match self.expected.prefixes().iter().any(|prefix| self.is_news_of(prefix)) {
+            true => Ok(()),
+            false => Err(Aged::ListedSince),
+        }
+    }
+
+    /// `common`: what all keys of the report begin with, as the bucket knows them; `None`: it has none. `lake`: what the lake's own keys
+    /// begin with.
+    pub fn is_whole(&self, prefix: &str, lake: &str, common: Option<&str>) -> bool {
+        let whole = format!("{lake}{prefix}");
+        // Whatever filter there was is a beginning of `common`; if that is one of `prefix`, so is the filter.
+        common.is_some_and(|common| whole.starts_with(common)) && self.is_news_of(prefix) && self.tells_enough_of(prefix)
+    }
+
+    fn is_news_of(&self, prefix: &str) -> bool {
+        let listed_at = |dataset: &Dataset| self.accepted?.listed_at(&dataset.name);
+        self.datasets_under(prefix).all(|dataset| listed_at(dataset).is_none_or(|listed_at| listed_at <= self.head.created))
+    }
+
+    /// Without dates nobody knows how fresh an object is, and without ETags none can be replaced for certain.
+    fn tells_enough_of(&self, prefix: &str) -> bool {
+        let tells_all = self.head.tells_modified && self.head.tells_etag;
+        // Of an item with older places a report would have to tell all of them or none.
+        let mut datasets = self.datasets_under(prefix);
+        datasets.all(|dataset| (tells_all || dataset.fresh.is_none()) && dataset.also.is_empty())
+    }
+
+    fn datasets_under<'b>(&'b self, prefix: &'b str) -> impl Iterator<Item = &'b Dataset> {
+        self.spec.datasets.values().filter(move |dataset| dataset.literal_prefixes().any(|literal| literal.starts_with(prefix)))
+    }
+}
+
+/// Records that may know more than any report that [`Covers`] lets pass: those of attempts later than `accepted`, and those of
+/// suspects.
+pub fn later_than(accepted: Option<&Picture>, records: &HashMap<ItemId, ItemRecord>) -> HashMap<ItemId, ItemRecord> {
+    let oldest = accepted.and_then(|picture| picture.listed_at.values().map(|at| at.unwrap_or(Timestamp::MIN)).min());
+    let from = oldest.and_then(|at| at.checked_sub(REPORT_SETTLES).ok()).unwrap_or(Timestamp::MIN);
+    let is_later = |record: &ItemRecord| record.confirmed.is_some_and(|at| at > from) || record.suspect_etag.is_some();
+    records.iter().filter(|(_, record)| is_later(record)).map(|(item, record)| (*item, record.clone())).collect()
+}
+
+/// Items whose objects somebody must look at, because the report cannot know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LookAgain {
+    /// An attempt knows them otherwise than the report does. Until somebody looked, they are what they were before.
+    pub known_otherwise: Vec<ItemIx>,
+    /// They fell due about when the report was made, or since, and it does not have them.
+    pub due_since: Vec<ItemIx>,
+}
+
+/// Lays what is on record over what a report has shown; `reported`: the prefixes of which it is the whole truth.
+pub fn look_again(
+    spec: &Spec,
+    expected: &Expected,
+    inventory: &mut Inventory,
+    head: &ReportHead,
+    reported: &[String],
+    later: &HashMap<ItemId, ItemRecord>,
+    now: Timestamp,
+) -> LookAgain {
+    let settled = head.created.checked_sub(REPORT_SETTLES).unwrap_or(Timestamp::MIN);
+    let suspects = later.values().any(|record| record.suspect_etag.is_some());
+    let mut again = LookAgain::default();
+    for of in expected.datasets() {
+        let dataset = &spec.datasets[of.name()];
+        if !reported.iter().any(|prefix| dataset.literal_prefixes().any(|literal| literal.starts_with(prefix.as_str()))) {
+            continue;
+        }
+        let least = spec.least_bytes(dataset);
+        for item in of.items() {
+            let sight = inventory.sight(item);
+            // Ids are digests: they are worked out only where a record could make a difference.
+            let matters = match sight {
+                Sight::NotThere => !later.is_empty(),
+                Sight::There(found) => {
+                    suspects || (!later.is_empty() && (found.size < least || may_be_stale(dataset, found.last_modified, now)))
+                }
+                Sight::NotSeen => false,
+            };
+            let record = if matters { later.get(&expected.id(item)) } else { None };
+            let confirmed = record.and_then(|record| record.confirmed);
+            match (sight, confirmed) {
+                (Sight::NotThere, Some(at)) if at > head.created && !may_be_stale(dataset, at, now) => inventory.put_there(item, at),
+                (Sight::NotThere, Some(at)) if at > settled => again.known_otherwise.push(item),
+                (Sight::NotThere, _) if fell_due_within(expected, dataset, item, settled, now) => again.due_since.push(item),
+                (Sight::There(found), _) if is_known_otherwise(dataset, head, record, found, least, settled, now) => {
+                    again.known_otherwise.push(item);
+                }
+                _ => {}
+            }
+        }
+    }
+    again
+}
+
+/// An item without a rule, or with one that has no answer, is what the report says; whoever judges it says what is wrong.
+fn fell_due_within(expected: &Expected, dataset: &Dataset, item: ItemIx, from: Timestamp, now: Timestamp) -> bool {
+    let due = dataset.due.as_ref().and_then(|due| due.instant(&expected.scope(item, now)).ok().flatten());
+    due.is_some_and(|due| due > from && due <= now)
+}
+
+/// The object that the report shows may not be the one that is there, and it matters which one is.
+fn is_known_otherwise(
+    dataset: &Dataset,
+    head: &ReportHead,
+    record: Option<&ItemRecord>,
+    found: Found,
+    least: u64,
+    settled: Timestamp,
+    now: Timestamp,
+) -> bool {
+    let is_small = found.size < least;
+    let suspect = record.filter(|record| !record.is_in_doubt()).and_then(|record| record.suspect_etag.as_deref());
+    let was_suspected = suspect.is_some_and(|etag| !head.tells_etag || EtagDigest::of(etag) != found.etag);
+    let confirmed = record.and_then(|record| record.confirmed).filter(|at| *at > settled && *at >= found.last_modified);
+    let is_stale = confirmed.is_some_and(|at| may_be_stale(dataset, at, now));
+    was_suspected || (is_small && (confirmed.is_some() || !head.tells_etag)) || is_stale
+}
+
+/// If it is, an attempt will replace just the object that is there, so its ETag must be known.
+fn may_be_stale(dataset: &Dataset, confirmed: Timestamp, now: Timestamp) -> bool {
+    match &dataset.fresh {
+        None => false,
+        Some(Freshness::Within { within, .. }) => now.duration_since(confirmed) > *within,
+        Some(Freshness::At(_)) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;
