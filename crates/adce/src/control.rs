@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adce_api::{
-    Accepted, Admitted, Answers, Bounds, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Server, Status, TaskDetail, TaskLine, Why,
+    Accepted, Admitted, Answers, Bounds, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Server,
+    Status, TaskDetail, TaskLine, Why,
 };
+use adce_core::coverage::RollupError;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Clock, Store};
 use adce_core::record::{AttemptRecord, History};
@@ -59,6 +61,32 @@ impl Answers for EngineAnswers {
     async fn gaps(&self) -> Result<Box<dyn Iterator<Item = GapLine> + Send>, Refusal> {
         let gaps = self.ask(Query::Gaps).await?;
         Ok(Box::new(gaps.into_iter().map(|view| views::gap_line(&view))))
+    }
+
+    async fn coverage(&self, ask: &CoverageAsk) -> Result<CoverageReport, Refusal> {
+        let view = self.ask(Query::Coverage).await?;
+        let Some(coverage) = view.coverage else {
+            return Err(Refusal::failed("the engine has not looked at the lake yet").with_hint("its first look is under way: ask again"));
+        };
+        let (spec, ask) = (self.spec.clone(), ask.clone());
+        // Off the runtime's threads: millions of items take some milliseconds, and a table of millions of rows more.
+        let told = tokio::task::spawn_blocking(move || {
+            let seen = views::Seen {
+                spec: &spec,
+                lake: lake_words(&spec.lake),
+                at: coverage.at,
+                expected: &view.expected,
+                coverage: &coverage,
+                datasets: views::coverage_then(&view.cycle, &spec),
+                held: view.surprises,
+            };
+            views::coverage(seen, &ask)
+        });
+        match told.await {
+            Ok(Ok(report)) => Ok(report),
+            Ok(Err(RollupError { message, hint })) => Err(Refusal { hint, ..Refusal::usage(message) }),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
     }
 
     async fn tasks(&self) -> Result<Box<dyn Iterator<Item = TaskLine> + Send>, Refusal> {

@@ -2,8 +2,10 @@
 //! decision is ever made on a half-changed picture.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use adce_core::coverage::{Coverage, Expected};
 use adce_core::gap::Gap;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
@@ -97,6 +99,7 @@ pub enum Interrupt {
 pub enum Query {
     Status(oneshot::Sender<StatusView>),
     Gaps(oneshot::Sender<Vec<GapView>>),
+    Coverage(oneshot::Sender<CoverageView>),
     Tasks(oneshot::Sender<Vec<TaskView>>),
     /// What a task has waited for, and how many that scored higher started meanwhile ([`adce_core::queue::Dispatcher::waited`]).
     Waits(TaskId, oneshot::Sender<Option<(Vec<Waited>, u64)>>),
@@ -135,6 +138,16 @@ pub struct LimitsView {
     pub settle: HashMap<String, Duration>,
     /// By source: what it was asked since the engine started, if anything.
     pub traffic: HashMap<String, Traffic>,
+}
+
+/// Everything that `coverage` is worked out from.
+#[derive(Clone, Debug)]
+pub struct CoverageView {
+    pub expected: Arc<Expected>,
+    /// As of the last judgement; `None`: nobody has looked yet.
+    pub coverage: Option<Coverage>,
+    pub cycle: CycleFigures,
+    pub surprises: Vec<String>,
 }
 
 /// Everything that `status` shows.

@@ -31,7 +31,7 @@ pub use attempt::Ports;
 pub use cycle::{CycleFigures, Look, look};
 pub use engine::{Confirm, Ending, Engine, EngineError, Options};
 pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
-pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView};
+pub use inbox::{CoverageView, Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
 pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, GapFigures, HeldBackLine, Notice, Phase, RunningLine,

@@ -21,25 +21,12 @@ use super::table::{Column, NOTHING, Table};
 /// The screen of the contract; `width` as in [`Table::write`].
 pub fn write(plan: &Plan, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{} · {} · {} · reads only, asks no upstream", plan.name, plan.lake, instant::full(plan.at))?;
-    coverage_table(plan).write(width, out)?;
+    coverage_table(&plan.datasets, &plan.coverage.items, plan.at).write(width, out)?;
     for (name, dataset) in plan.datasets.iter().filter(|(_, dataset)| dataset.counts.unexpected > 0) {
         let example = dataset.unexpected_keys.first().map(|key| format!(", for example {key}")).unwrap_or_default();
         writeln!(out, "{} near {name} that no dataset expects{example}", counted(dataset.counts.unexpected, "object"))?;
     }
-    for (name, dataset) in &plan.datasets {
-        if let Some(error) = &dataset.listing_error {
-            match dataset.listed_at {
-                Some(at) => writeln!(out, "not listed: {name}: {error}; what is known of it is as of {}", instant::full(at))?,
-                None => writeln!(out, "not listed: {name}: {error}; it never was, and what was not seen is unknown")?,
-            }
-        }
-    }
-    for surprise in &plan.held {
-        writeln!(out, "held: {surprise}")?;
-    }
-    if !plan.held.is_empty() {
-        writeln!(out, "hint: a later cycle confirms it, or `adce accept` does; until then nothing of it is collected")?;
-    }
+    reservations(&plan.datasets, &plan.held, out)?;
     if !plan.tasks.is_empty() {
         writeln!(out)?;
         let bundles = bundles(plan);
@@ -58,7 +45,27 @@ pub fn write(plan: &Plan, width: Option<usize>, out: &mut dyn Write) -> io::Resu
     plan.hints.iter().try_for_each(|hint| writeln!(out, "hint: {hint}"))
 }
 
-fn coverage_table(plan: &Plan) -> Table {
+/// Why the figures may not be taken for what is there now.
+pub(super) fn reservations(datasets: &IndexMap<String, DatasetCoverage>, held: &[String], out: &mut dyn Write) -> io::Result<()> {
+    for (name, dataset) in datasets {
+        if let Some(error) = &dataset.listing_error {
+            match dataset.listed_at {
+                Some(at) => writeln!(out, "not listed: {name}: {error}; what is known of it is as of {}", instant::full(at))?,
+                None => writeln!(out, "not listed: {name}: {error}; it never was, and what was not seen is unknown")?,
+            }
+        }
+    }
+    for surprise in held {
+        writeln!(out, "held: {surprise}")?;
+    }
+    if !held.is_empty() {
+        writeln!(out, "hint: a later cycle confirms it, or `adce accept` does; until then nothing of it is collected")?;
+    }
+    Ok(())
+}
+
+/// Where each dataset stands, and all of them together.
+pub fn coverage_table(datasets: &IndexMap<String, DatasetCoverage>, all: &Counts, now: Timestamp) -> Table<'static> {
     let mut table = Table::new([
         Column::Text("DATASET"),
         Column::Figure("EXPECTED"),
@@ -74,10 +81,10 @@ fn coverage_table(plan: &Plan) -> Table {
         Column::Rare("EXPIRED"),
         Column::Text("NEXT DUE"),
     ]);
-    let next_due = plan.datasets.values().filter_map(|dataset| dataset.next_due).min();
+    let next_due = datasets.values().filter_map(|dataset| dataset.next_due).min();
     let together = DatasetCoverage { next_due, ..DatasetCoverage::default() };
-    let all = (plan.datasets.len() > 1).then_some(("all", &plan.coverage.items, &together));
-    let each = plan.datasets.iter().map(|(name, dataset)| (name.as_str(), &dataset.counts.items, dataset));
+    let all = (datasets.len() > 1).then_some(("all", all, &together));
+    let each = datasets.iter().map(|(name, dataset)| (name.as_str(), &dataset.counts.items, dataset));
     for (name, counts, dataset) in each.chain(all) {
         table.row([
             name.to_string(),
@@ -92,14 +99,14 @@ fn coverage_table(plan: &Plan) -> Table {
             share(counts),
             figure(counts.not_due),
             figure(counts.expired),
-            when_due(dataset, plan.at),
+            when_due(dataset, now),
         ]);
     }
     table
 }
 
 /// Nothing to expect is complete.
-fn share(counts: &Counts) -> String {
+pub(super) fn share(counts: &Counts) -> String {
     percent(counts.present, counts.wanted()).unwrap_or_else(|| "100 %".into())
 }
 
@@ -111,7 +118,7 @@ fn when_due(dataset: &DatasetCoverage, now: Timestamp) -> String {
     if dataset.next_due_items > 1 { format!("{when} ({} that day)", grouped(dataset.next_due_items)) } else { when }
 }
 
-fn figure(count: u64) -> String {
+pub(super) fn figure(count: u64) -> String {
     if count == 0 { NOTHING.into() } else { grouped(count) }
 }
 
@@ -154,7 +161,7 @@ fn bundles(plan: &Plan) -> Vec<Bundle<'_>> {
     bundles
 }
 
-fn work_table(plan: &Plan, bundles: &[Bundle<'_>]) -> Table {
+fn work_table(plan: &Plan, bundles: &[Bundle<'_>]) -> Table<'static> {
     let mut table = Table::new([
         Column::Figure("#"),
         Column::Figure("SCORE"),

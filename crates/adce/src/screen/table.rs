@@ -7,17 +7,17 @@ use std::io::{self, Write};
 
 /// How a column is set, and what may happen to it when there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
+pub enum Column<'t> {
     /// To the left; may be cut down to a few characters and an ellipsis.
-    Text(&'static str),
+    Text(&'t str),
     /// To the right; never cut, but left out where it says nothing in any row.
-    Figure(&'static str),
+    Figure(&'t str),
     /// As `Figure`, and shown only where some row has something to say.
-    Rare(&'static str),
+    Rare(&'t str),
 }
 
-impl Column {
-    fn title(self) -> &'static str {
+impl<'t> Column<'t> {
+    fn title(self) -> &'t str {
         match self {
             Column::Text(title) | Column::Figure(title) | Column::Rare(title) => title,
         }
@@ -30,13 +30,13 @@ pub const NOTHING: &str = "-";
 const NARROW_TEXT: usize = 12;
 const NARROWEST_TEXT: usize = 8;
 
-pub struct Table {
-    columns: Vec<Column>,
+pub struct Table<'t> {
+    columns: Vec<Column<'t>>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
-    pub fn new(columns: impl IntoIterator<Item = Column>) -> Self {
+impl<'t> Table<'t> {
+    pub fn new(columns: impl IntoIterator<Item = Column<'t>>) -> Self {
         Table { columns: columns.into_iter().collect(), rows: Vec::new() }
     }
 
@@ -150,13 +150,13 @@ fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
-    fn lines(table: &Table, width: Option<usize>) -> Vec<String> {
+    fn lines(table: &Table<'_>, width: Option<usize>) -> Vec<String> {
         let mut out = Vec::new();
         table.write(width, &mut out).unwrap();
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
 
-    fn table(rows: &[[&str; 5]]) -> Table {
+    fn table(rows: &[[&str; 5]]) -> Table<'static> {
         let columns =
             [Column::Text("DATASET"), Column::Figure("MISSING"), Column::Figure("STALE"), Column::Rare("SUSPECT"), Column::Text("NEXT")];
         let mut table = Table::new(columns);

@@ -1,6 +1,7 @@
 //! From the engine's own words to the wire's: what `status`, `gaps`, `tasks`, `limits` and `why` answer with, alike from a
 //! running engine and from a state that nobody runs.
 
+mod coverage;
 mod limits;
 mod reasons;
 
@@ -22,6 +23,7 @@ use indexmap::IndexMap;
 
 use crate::config::Edition;
 
+pub use coverage::{Seen, coverage};
 use limits::values_now;
 pub use limits::{declared_limits, limits};
 use reasons::breaker_words;
@@ -77,14 +79,21 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
 
 /// By dataset: what the last cycle saw, and what landed since it began.
 pub fn coverage_now(snapshot: &Snapshot, cycle: &CycleFigures, spec: &Spec) -> indexmap::IndexMap<String, DatasetCoverage> {
-    let datasets = cycle.datasets.iter().map(|dataset| {
-        let mut coverage = dataset_coverage(dataset);
-        let failed = cycle.not_listed.iter().find(|(prefix, _)| key_prefix(spec, &dataset.name).starts_with(prefix.as_str()));
-        coverage.listing_error = failed.map(|(_, error)| error.clone());
-        if let Some(live) = snapshot.datasets.iter().find(|live| live.name == dataset.name) {
-            catch_up(&mut coverage, live);
+    let mut datasets = coverage_then(cycle, spec);
+    for live in &snapshot.datasets {
+        if let Some(coverage) = datasets.get_mut(&live.name) {
+            catch_up(coverage, live);
         }
-        (dataset.name.clone(), coverage)
+    }
+    datasets
+}
+
+/// By dataset: what the last cycle saw.
+pub fn coverage_then(cycle: &CycleFigures, spec: &Spec) -> indexmap::IndexMap<String, DatasetCoverage> {
+    let datasets = cycle.datasets.iter().map(|dataset| {
+        let failed = cycle.not_listed.iter().find(|(prefix, _)| key_prefix(spec, &dataset.name).starts_with(prefix.as_str()));
+        let listing_error = failed.map(|(_, error)| error.clone());
+        (dataset.name.clone(), DatasetCoverage { listing_error, ..dataset_coverage(dataset) })
     });
     datasets.collect()
 }

@@ -193,6 +193,12 @@ impl Coverage {
         self.states.get(item.0 as usize).copied().unwrap_or(ItemState::Unknown)
     }
 
+    /// All that rollups need: a byte an item.
+    pub fn without_gaps(&self) -> Coverage {
+        let Coverage { at, ref datasets, ref states, changes_at, .. } = *self;
+        Coverage { at, datasets: datasets.clone(), states: states.clone(), gaps: Vec::new(), changes_at }
+    }
+
     /// Of some items in a row.
     pub(super) fn states(&self, items: std::ops::Range<u32>) -> &[ItemState] {
         &self.states[items.start as usize..items.end as usize]
