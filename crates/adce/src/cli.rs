@@ -226,7 +226,7 @@ pub struct Which {
     pub state: Option<StateName>,
 
     /// Only those for which this holds, for example `overdue < 7d and season == '2024-25'`.
-    #[arg(long, value_name = "EXPRESSION")]
+    #[arg(long, alias = "where", value_name = "EXPRESSION")]
     pub select: Option<String>,
 
     /// All of them; a table stops after 50 otherwise.
