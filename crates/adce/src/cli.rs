@@ -104,7 +104,8 @@ pub enum Command {
 
     /// Where the holes are: each dataset, or one of them by season, team, month, …; as a table, a heat map or a picture.
     #[command(after_help = "Examples:\n  adce coverage\n  adce coverage box_scores --by season,team\n  \
-        adce coverage play_by_play --by tip:week --format svg -o coverage.svg\n  adce coverage --by dataset,month --format csv\n\n\
+        adce coverage play_by_play --by tip:week --format svg -o coverage.svg\n  adce coverage --by dataset,month --format csv\n  \
+        adce coverage --trend\n  adce coverage box_scores --unexpected\n\n\
         Formats: text (or table), json, csv, svg, png. A heat map has colours where the terminal has them, letters elsewhere.\n\
         Exit codes: 0 complete · 1 part of the lake could not be listed · 2 gaps remain · 64 no such dataset or name")]
     Coverage(CoverageArgs),

@@ -78,6 +78,60 @@ fn all_datasets_are_told_together_and_who_does_not_know_a_name_is_left_out() {
 }
 
 #[test]
+fn each_full_look_of_a_run_leaves_a_point_of_the_trend() {
+    let place = Place::new(
+        "version: 1\nname: growing\nlake: ./lake\ndimensions:\n  letter: [a, b, c, d]\ndatasets:\n  letters:\n    key: letters/{letter}.txt\n    for: \
+         letter\n    collector:\n      command: [sh, -c, 'echo {letter} > {out}']\n  watched: { key: \"watched/{letter}\", for: letter }\n",
+    );
+    place.adce(&["coverage", "--trend"]).ends_with(2).says("no trend yet");
+    place.adce(&["run"]).ends_with(2);
+    let report = place.adce(&["coverage", "--trend", "--format", "json"]).ends_with(2).json();
+    let points = |dataset: &str| {
+        let points = report["trend"][dataset].as_array().unwrap().iter();
+        points.map(|point| (point["present"].as_u64().unwrap(), point["wanted"].as_u64().unwrap())).collect::<Vec<_>>()
+    };
+    // The look at the beginning and the one at the end, if a minute did not end meanwhile only one of them is kept.
+    assert_eq!(points("letters").last(), Some(&(4, 4)));
+    assert_eq!(points("watched").last(), Some(&(0, 4)));
+    let only = place.adce(&["coverage", "letters", "--trend", "--format", "csv"]);
+    assert!(only.ends_with(0).out.lines().skip(1).all(|line| line.starts_with("letters,")), "{}", only.out);
+    place.adce(&["coverage", "--trend", "--format", "svg"]).ends_with(2).says("completeness over time").says(">letters 100 %</text>");
+    place.adce(&["coverage", "--trend"]).ends_with(2).says("DATASET").says("█");
+}
+
+#[test]
+fn objects_that_nobody_expects_are_told_by_folder() {
+    let place = league();
+    (0..30).for_each(|at| place.write(&format!("lake/rosters/old/{at}.csv"), "x"));
+    place.write("lake/rosters/readme.md", "x");
+    let said = place.adce(&["coverage", "rosters", "--unexpected"]);
+    let lines: Vec<&str> = said.ends_with(2).out.lines().skip(1).collect();
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["DATASET", "OBJECTS", "FOLDER", "FOR", "EXAMPLE"]);
+    assert!(lines[1].starts_with("rosters       30  rosters/old/  rosters/old/"), "{}", lines[1]);
+    assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["rosters", "1", "rosters/", "rosters/readme.md"]);
+    let plan = place.adce(&["plan", "--format", "json"]).json();
+    assert_eq!(
+        plan["datasets"]["rosters"]["unexpected_folders"][0],
+        serde_json::json!({ "folder": "rosters/old/", "objects": 30, "over": 0 })
+    );
+    place.adce(&["coverage", "news", "--unexpected"]).says("all objects near the datasets are expected");
+}
+
+#[test]
+fn gaps_are_told_where_something_holds() {
+    let place = league();
+    let keys = |args: &[&str]| {
+        let said = place.adce(&[&["gaps", "--format", "json"], args].concat());
+        let keys = said.ends_with(0).out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["key"].to_string());
+        keys.collect::<Vec<_>>()
+    };
+    let of_atlanta = keys(&["--where", "team == 'ATL'"]);
+    assert_eq!(of_atlanta.len(), 3);
+    assert_eq!(of_atlanta, keys(&["--select", "team == 'ATL'"]));
+    assert_eq!(keys(&["--dataset", "rosters", "--where", "team == 'ATL' and season == '2024-25'"]), ["\"rosters/2024-25/ATL.csv\""]);
+}
+
+#[test]
 fn what_does_not_exist_is_refused_with_what_does() {
     let place = league();
     place.adce(&["coverage", "roster"]).ends_with(64).says("no dataset is called `roster`").says("did you mean `rosters`?");

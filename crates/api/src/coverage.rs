@@ -68,12 +68,25 @@ pub struct DatasetCoverage {
     /// Some keys that nobody expects, not all of them.
     #[serde(default)]
     pub unexpected_keys: Vec<String>,
+    /// The folders in which most of those lie, the fullest first; 64 of them at most.
+    #[serde(default)]
+    pub unexpected_folders: Vec<UnexpectedFolder>,
     /// Why figures of this dataset may be older than this call: a prefix that could not be listed.
     #[serde(default)]
     pub listing_error: Option<String>,
     /// When its part of the lake was last listed to its end.
     #[serde(default)]
     pub listed_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnexpectedFolder {
+    /// With its slash; empty: the top of the lake.
+    pub folder: String,
+    pub objects: u64,
+    /// So many of them at most may lie elsewhere: where there are very many folders not all are counted at a time.
+    #[serde(default)]
+    pub over: u64,
 }
 
 /// `adce plan --format json`.

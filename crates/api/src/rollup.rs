@@ -44,6 +44,20 @@ pub struct CoverageReport {
     /// Surprises that are held until a later cycle or `adce accept` confirms them.
     #[serde(default)]
     pub held: Vec<String>,
+    /// With `--trend`: how complete each dataset was at the looks of `adce run`, oldest first; of each hour the last after a day, of
+    /// each day after a month.
+    #[serde(default)]
+    pub trend: IndexMap<String, Vec<TrendLine>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrendLine {
+    pub at: Timestamp,
+    pub present: u64,
+    /// Expected − absent.
+    pub wanted: u64,
+    /// From 0 to 1; where nothing was wanted 1.
+    pub completeness: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

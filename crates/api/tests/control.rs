@@ -108,6 +108,7 @@ impl Answers for Engine {
             cells: vec![CoverageCell { values, items: Default::default() }],
             left_out: vec![],
             held: vec![],
+            trend: Default::default(),
         })
     }
 

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_core::coverage::{
-    self, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, Observation, Picture, TableFiles, Verdict,
+    self, Completeness, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, Observation, Picture, TableFiles,
+    TrendPoint, Verdict,
 };
 use adce_core::gap::{Gap, GapState, Reason, Standing};
 use adce_core::ids::ItemId;
@@ -174,6 +175,11 @@ impl Engine {
         for (prefix, error) in &self.cycle.figures.not_listed {
             self.notice(Notice::NotListed { prefix: prefix.clone(), error: error.clone() });
         }
+        // Also of a picture that is held: it is what was seen.
+        // Of what could not be listed nobody knows how complete it is.
+        let listed = self.cycle.figures.datasets.iter().filter(|dataset| dataset.listed != Completeness::Partial);
+        let trend = listed.map(|dataset| (dataset.name.clone(), TrendPoint::of(&dataset.counts, now.wall)));
+        self.ledger.record(vec![Change::PutTrend(trend.collect())]);
         match verdict {
             Verdict::Hold(held) => {
                 held.surprises.iter().for_each(|surprise| self.notice(Notice::Surprise(surprise.clone())));

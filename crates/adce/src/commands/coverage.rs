@@ -5,10 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use adce_api::{CoverageAsk, CoverageReport};
-use adce_core::coverage::RollupError;
+use adce_api::{CoverageAsk, CoverageReport, TrendLine, UnexpectedFolder};
+use adce_core::coverage::{RollupError, TrendPoint};
 use adce_core::spec::Spec;
 use clap::Args;
+use indexmap::IndexMap;
 
 use crate::cli::AnyFormat;
 use crate::commands::ask;
@@ -33,6 +34,14 @@ pub struct CoverageArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
+    /// How complete each dataset was over time, as `adce run` saw it.
+    #[arg(long, conflicts_with = "by")]
+    pub trend: bool,
+
+    /// Objects that no dataset expects, by folder.
+    #[arg(long, conflicts_with_all = ["by", "trend"])]
+    pub unexpected: bool,
+
     /// Each value, however many there are; a screen or picture puts neighbours together otherwise.
     #[arg(long)]
     pub all: bool,
@@ -40,16 +49,19 @@ pub struct CoverageArgs {
 
 pub async fn run(args: &CoverageArgs, spec: Arc<Spec>, format: AnyFormat) -> Result<Exit, Failure> {
     let asked = CoverageAsk { dataset: args.dataset.clone(), by: args.by.clone() };
-    let report = match ask::engine(&spec)? {
+    let mut report = match ask::engine(&spec)? {
         Some(mut engine) => ask::answered(engine.coverage(&asked))?,
-        None => looked(spec, &asked).await?,
+        None => looked(spec.clone(), &asked).await?,
     };
+    if args.trend {
+        report.trend = trend(&spec, args.dataset.as_deref())?;
+    }
     match &args.output {
-        Some(path) => write_file(path, &printed(&report, format, args.all, Some(screen::WIDE), false)?)?,
+        Some(path) => write_file(path, &printed(&report, args, format, Some(screen::WIDE), false)?)?,
         None => {
             let mut paper = Paper::stdout();
             let (width, colours) = (paper.width(), console::colors_enabled());
-            let printed = printed(&report, format, args.all, width, colours)?;
+            let printed = printed(&report, args, format, width, colours)?;
             paper.write(|out| out.write_all(&printed))?;
             paper.finish()?;
         }
@@ -82,7 +94,26 @@ async fn looked(spec: Arc<Spec>, asked: &CoverageAsk) -> Result<CoverageReport, 
     })
 }
 
-fn printed(report: &CoverageReport, format: AnyFormat, all: bool, width: Option<usize>, colours: bool) -> Result<Vec<u8>, Failure> {
+/// As the state has it, whoever writes it: readers shut nobody out.
+fn trend(spec: &Spec, dataset: Option<&str>) -> Result<IndexMap<String, Vec<TrendLine>>, Failure> {
+    let mut points = ask::state(spec)?.map(|state| state.trend()).transpose()?.unwrap_or_default();
+    let line = |point: TrendPoint| {
+        let TrendPoint { at, present, wanted } = point;
+        TrendLine { at, present, wanted, completeness: point.completeness() }
+    };
+    // In the order of the config; what it does not have any more is history.
+    let named = spec.datasets.keys().filter(|name| dataset.is_none_or(|dataset| dataset == name.as_str()));
+    let trend = named.filter_map(|name| Some((name.clone(), points.remove(name)?.into_iter().map(line).collect())));
+    Ok(trend.collect())
+}
+
+fn printed(
+    report: &CoverageReport,
+    args: &CoverageArgs,
+    format: AnyFormat,
+    width: Option<usize>,
+    colours: bool,
+) -> Result<Vec<u8>, Failure> {
     let mut out = Vec::new();
     let unfinished = |error: &dyn std::error::Error| Failure::caused(Exit::Unfinished, error);
     match format {
@@ -90,10 +121,17 @@ fn printed(report: &CoverageReport, format: AnyFormat, all: bool, width: Option<
             serde_json::to_writer(&mut out, report).map_err(|error| unfinished(&error))?;
             out.push(b'\n');
         }
-        AnyFormat::Text => screen::coverage::write(report, width, colours, all, &mut out).map_err(|error| unfinished(&error))?,
+        AnyFormat::Text if args.trend => screen::trend::write(report, width, &mut out).map_err(|error| unfinished(&error))?,
+        AnyFormat::Text if args.unexpected => screen::coverage::unexpected(report, width, &mut out).map_err(|error| unfinished(&error))?,
+        AnyFormat::Text => screen::coverage::write(report, width, colours, args.all, &mut out).map_err(|error| unfinished(&error))?,
+        AnyFormat::Csv if args.trend => trend_csv(report, &mut out).map_err(|error| unfinished(&error))?,
+        AnyFormat::Csv if args.unexpected => unexpected_csv(report, &mut out).map_err(|error| unfinished(&error))?,
         AnyFormat::Csv => csv(report, &mut out).map_err(|error| unfinished(&error))?,
-        AnyFormat::Svg => out.extend(picture::svg(report, all).into_bytes()),
-        AnyFormat::Png => out = picture::png(report, all).map_err(|error| unfinished(&error))?,
+        AnyFormat::Svg | AnyFormat::Png if args.unexpected => {
+            return Err(Failure::new(Exit::Usage, "there is no picture of unexpected objects").hint("text, json or csv tell of them"));
+        }
+        AnyFormat::Svg => out.extend(picture::svg(report, args.trend, args.all).into_bytes()),
+        AnyFormat::Png => out = picture::png(report, args.trend, args.all).map_err(|error| unfinished(&error))?,
     }
     Ok(out)
 }
@@ -128,6 +166,30 @@ fn csv(report: &CoverageReport, out: &mut Vec<u8>) -> Result<(), csv::Error> {
         let share = if items.wanted() > 0 { items.completeness().to_string() } else { String::new() };
         let figures = figures.iter().map(u64::to_string).chain([share]);
         table.write_record(values.into_iter().chain(figures))?;
+    }
+    table.flush()?;
+    Ok(())
+}
+
+fn trend_csv(report: &CoverageReport, out: &mut Vec<u8>) -> Result<(), csv::Error> {
+    let mut table = csv::Writer::from_writer(out);
+    table.write_record(["dataset", "at", "present", "wanted", "completeness"])?;
+    for (dataset, points) in &report.trend {
+        for TrendLine { at, present, wanted, completeness } in points {
+            table.write_record([dataset, &at.to_string(), &present.to_string(), &wanted.to_string(), &completeness.to_string()])?;
+        }
+    }
+    table.flush()?;
+    Ok(())
+}
+
+fn unexpected_csv(report: &CoverageReport, out: &mut Vec<u8>) -> Result<(), csv::Error> {
+    let mut table = csv::Writer::from_writer(out);
+    table.write_record(["dataset", "folder", "objects", "over"])?;
+    for (dataset, coverage) in &report.datasets {
+        for UnexpectedFolder { folder, objects, over } in &coverage.unexpected_folders {
+            table.write_record([dataset, folder, &objects.to_string(), &over.to_string()])?;
+        }
     }
     table.flush()?;
     Ok(())

@@ -23,6 +23,8 @@ pub trait Canvas {
 
     /// From this corner, below on the left, upwards.
     fn text_up(&mut self, x: f64, y: f64, text: &str, paint: Paint);
+
+    fn line(&mut self, points: &[(f64, f64)], paint: Paint);
 }
 
 pub fn text_width<C: Canvas>(text: &str) -> f64 {

@@ -244,6 +244,7 @@ pub mod tests {
             cells,
             left_out: Vec::new(),
             held: Vec::new(),
+            trend: Default::default(),
         }
     }
 

@@ -250,7 +250,9 @@ mod tests {
         for report in
             [report(&[], &[]), report(&["a"], &[]), report(&["a"], &many), report(&many, &["x", "y"]), report(&many, &[]), days(1_000)]
         {
-            let drawn = svg(&report, false);
+            let drawn = svg(&report, false, false);
+            let no_trend = svg(&report, true, false);
+            assert!(no_trend.contains("no trend yet"), "{no_trend}");
             let mut reader = quick_xml::Reader::from_str(&drawn);
             loop {
                 match reader.read_event() {
@@ -259,7 +261,7 @@ mod tests {
                     Err(error) => panic!("{error}: {drawn}"),
                 }
             }
-            let file = png(&report, false).unwrap();
+            let file = png(&report, false, false).unwrap();
             let decoder = ::png::Decoder::new(std::io::Cursor::new(&file));
             let info = decoder.read_info().unwrap();
             let (width, height) = (info.info().width, info.info().height);
@@ -269,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_picture_tells_what_each_cell_is() {
-        let drawn = svg(&report(&["2023-24"], &["ATL", "BOS"]), false);
+        let drawn = svg(&report(&["2023-24"], &["ATL", "BOS"]), false, false);
         assert!(drawn.contains("<title>2023-24, BOS: 90.00 % of 1,000, 100 missing</title>"), "{drawn}");
         assert!(drawn.contains(">box_scores by season and team · 95.00 % of 2,000</text>"), "{drawn}");
     }

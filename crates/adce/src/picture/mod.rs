@@ -7,16 +7,22 @@ mod layout;
 mod png;
 mod shade;
 mod svg;
+mod trend;
 
 pub use chart::*;
 pub use shade::Shade;
 
 use adce_api::CoverageReport;
 
-pub fn svg(report: &CoverageReport, all: bool) -> String {
-    layout::draw(report, all, svg::Svg::new()).finish()
+/// `trend`: of the report's trend.
+pub fn svg(report: &CoverageReport, trend: bool, all: bool) -> String {
+    drawn(report, trend, all, svg::Svg::new()).finish()
 }
 
-pub fn png(report: &CoverageReport, all: bool) -> Result<Vec<u8>, ::png::EncodingError> {
-    layout::draw(report, all, png::Raster::new()).finish()
+pub fn png(report: &CoverageReport, trend: bool, all: bool) -> Result<Vec<u8>, ::png::EncodingError> {
+    drawn(report, trend, all, png::Raster::new()).finish()
+}
+
+fn drawn<C: canvas::Canvas>(report: &CoverageReport, trend: bool, all: bool, canvas: C) -> C {
+    if trend { trend::draw(report, canvas) } else { layout::draw(report, all, canvas) }
 }

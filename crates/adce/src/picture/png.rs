@@ -98,4 +98,18 @@ impl Canvas for Raster {
         let (x, y) = (pixel(x), pixel(y));
         Self::letters(text, |right, down, share| self.blend(x + down, y - 1 - right, colour(paint), share));
     }
+
+    fn line(&mut self, points: &[(f64, f64)], paint: Paint) {
+        for pair in points.windows(2) {
+            let [(x0, y0), (x1, y1)] = [pair[0], pair[1]];
+            let steps = ((x1 - x0).abs().max((y1 - y0).abs()) * SCALE).ceil().max(1.0) as i64;
+            for step in 0..=steps {
+                let part = step as f64 / steps as f64;
+                let (x, y) = (pixel(x0 + (x1 - x0) * part), pixel(y0 + (y1 - y0) * part));
+                for (right, down) in [(0, 0), (1, 0), (0, 1), (1, 1), (2, 1), (1, 2)] {
+                    self.blend(x + right - 1, y + down - 1, colour(paint), 255);
+                }
+            }
+        }
+    }
 }

@@ -22,7 +22,7 @@ impl Svg {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
              <style>text{{font:{SIZE}px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;fill:#24292f;white-space:pre}}.f{{fill:#6e7781}}\
-             rect.l{{fill:#6e7781}}\
+             polyline{{fill:none;stroke-width:1.5}}.l{{stroke:#6e7781}}rect.l{{fill:#6e7781;stroke:none}}\
              @media(prefers-color-scheme:dark){{text{{fill:#e6edf3}}.f{{fill:#8d96a0}}}}</style>\n{body}</svg>\n"
         )
     }
@@ -66,6 +66,15 @@ impl Canvas for Svg {
     fn text_up(&mut self, x: f64, y: f64, text: &str, paint: Paint) {
         let (x, y) = (round(x + SIZE), round(y));
         self.words(&format!("transform=\"translate({x} {y}) rotate(-90)\""), text, paint);
+    }
+
+    fn line(&mut self, points: &[(f64, f64)], paint: Paint) {
+        let points: Vec<String> = points.iter().map(|(x, y)| format!("{},{}", round(*x), round(*y))).collect();
+        let paint = match paint {
+            Paint::Of([red, green, blue]) => format!("style=\"stroke:#{red:02x}{green:02x}{blue:02x}\""),
+            Paint::Letters | Paint::Faint => "class=\"l\"".into(),
+        };
+        let _ = writeln!(self.body, "<polyline {paint} points=\"{}\"/>", points.join(" "));
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use adce_api::CoverageReport;
 use adce_core::coverage::Counts;
+use adce_core::figures::grouped;
 
 use super::heat::{self, Ink};
 use super::instant;
@@ -46,6 +47,44 @@ pub fn write(report: &CoverageReport, width: Option<usize>, colours: bool, all: 
         writeln!(out, "not counted, for they do not know what is counted by: {}", report.left_out.join(", "))?;
     }
     reservations(&report.datasets, &report.held, out)
+}
+
+/// Folders with objects that nobody expects, the fullest first.
+pub fn unexpected(report: &CoverageReport, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{} · {} · {}", report.name, report.lake, instant::full(report.at))?;
+    let mut table = Table::new([
+        Column::Text("DATASET"),
+        Column::Figure("OBJECTS"),
+        Column::Rare("AT LEAST"),
+        Column::Text("FOLDER"),
+        Column::Text("FOR EXAMPLE"),
+    ]);
+    let mut counted = 0;
+    let mut all = 0;
+    for (name, dataset) in &report.datasets {
+        all += dataset.counts.unexpected;
+        for folder in &dataset.unexpected_folders {
+            counted += folder.objects - folder.over;
+            let example = dataset
+                .unexpected_keys
+                .iter()
+                .find(|key| key.rsplit_once('/').map_or("", |(ahead, _)| ahead) == folder.folder.trim_end_matches('/'));
+            table.row([
+                name.clone(),
+                grouped(folder.objects),
+                if folder.over > 0 { grouped(folder.objects - folder.over) } else { NOTHING.into() },
+                if folder.folder.is_empty() { "the top of the lake".into() } else { folder.folder.clone() },
+                example.cloned().unwrap_or_else(|| NOTHING.into()),
+            ]);
+        }
+    }
+    match all {
+        0 => writeln!(out, "all objects near the datasets are expected"),
+        _ => table.write(width, out).and_then(|()| match all.saturating_sub(counted) {
+            0 => Ok(()),
+            more => writeln!(out, "… and {} more in other folders", grouped(more)),
+        }),
+    }
 }
 
 fn bars<'t>(name: &'t str, rows: &[(String, Counts)], width: Option<usize>) -> Table<'t> {

@@ -8,6 +8,7 @@ pub mod instant;
 mod paper;
 pub mod plan;
 pub mod table;
+pub mod trend;
 
 pub use coverage::WIDE;
 pub use paper::{Paper, say_line, say_line_aside, something_is_unsaid};

@@ -43,6 +43,7 @@ pub fn coverage(seen: Seen<'_>, ask: &CoverageAsk) -> Result<CoverageReport, Rol
         cells: told.cells,
         left_out: told.left_out,
         held: seen.held,
+        trend: IndexMap::new(),
     })
 }
 

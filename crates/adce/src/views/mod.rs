@@ -7,7 +7,7 @@ mod reasons;
 
 use adce_api::{
     Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, GuestHost, GuestReport, LookAt,
-    RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, WindowNow,
+    RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, UnexpectedFolder, WindowNow,
 };
 use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
@@ -124,9 +124,14 @@ pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> Datas
         next_due: dataset.next_due.map(|next| next.at),
         next_due_items: dataset.next_due.map_or(0, |next| next.items_that_day),
         unexpected_keys: dataset.unexpected_sample.clone(),
+        unexpected_folders: dataset.unexpected_folders.iter().map(unexpected_folder).collect(),
         listing_error: None,
         listed_at: dataset.listed_at,
     }
+}
+
+fn unexpected_folder((folder, counted): &(String, adce_core::coverage::Folder)) -> UnexpectedFolder {
+    UnexpectedFolder { folder: folder.clone(), objects: counted.keys, over: counted.over }
 }
 
 fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {

@@ -6,6 +6,7 @@
 mod calendar;
 mod contested;
 mod expected;
+mod folders;
 mod gaps;
 mod inventory;
 mod known;
@@ -22,10 +23,12 @@ mod surprise;
 mod table;
 mod tally;
 mod texts;
+mod trend;
 mod values;
 mod writer;
 
 pub use expected::*;
+pub use folders::{Folder, Folders, MOST_FOLDERS};
 pub use gaps::{GapDiff, gaps};
 pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Unexpected};
 pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line};
@@ -38,3 +41,4 @@ pub use state::{Due, EtagDigest, Facts, Found, Fresh, Sight, changes_at, reason_
 pub use surprise::{Surprise, Verdict, judge, surprises};
 pub use table::{TableError, TableFile, TableFiles, check_columns, header};
 pub use tally::{Counts, Coverage, DatasetCoverage, Evidence, GapItem, NextDue};
+pub use trend::{TrendPoint, thinned_out};

@@ -14,6 +14,7 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 
 use super::expected::{Expected, ItemIx, ItemScope};
+use super::folders::Folder;
 use super::inventory::{Completeness, Inventory};
 use super::picture::Picture;
 use super::sketch::Sketch;
@@ -139,6 +140,8 @@ pub struct DatasetCoverage {
     pub unexpected: u64,
     /// The first few of them by name.
     pub unexpected_sample: Vec<String>,
+    /// Folders in which most of them lie, the fullest first.
+    pub unexpected_folders: Vec<(String, Folder)>,
     /// Its part of the listing.
     pub listed: Completeness,
     /// When its part of the lake was last listed to its end, now or before.
@@ -280,6 +283,7 @@ impl<'a> Tally<'a> {
             next_due: next_due.found,
             unexpected: unexpected.objects,
             unexpected_sample: unexpected.sample.clone(),
+            unexpected_folders: unexpected.folders.sorted().into_iter().map(|(name, folder)| (name.to_owned(), folder)).collect(),
             listed,
             listed_at: match listed {
                 Completeness::Full { began } => Some(began),
