@@ -121,8 +121,8 @@ impl Answers for EngineAnswers {
     }
 
     async fn why(&self, what: &str) -> Result<Why, Refusal> {
-        let why = self.ask(|reply| Query::Why(what.to_owned(), reply)).await?;
-        Ok(views::why(what, &why, MachineClock.now()))
+        let (why, about) = self.ask(|reply| Query::Why(what.to_owned(), reply)).await?;
+        Ok(views::why(what, &why, about, MachineClock.now()))
     }
 
     async fn accept(&self, what: Option<&str>) -> Result<Accepted, Refusal> {

@@ -132,6 +132,97 @@ fn gaps_are_told_where_something_holds() {
 }
 
 #[test]
+fn a_key_is_told_whose_it_is_what_was_seen_of_it_and_by_whom() {
+    let place = league();
+    let why = place.adce(&["why", "rosters/2023-24/ATL.csv", "--format", "json"]).ends_with(0).json();
+    assert_eq!((&why["dataset"], &why["item"]), (&"rosters".into(), &"season=2023-24, team=ATL".into()));
+    let facts = |why: &serde_json::Value| {
+        let facts = why["facts"].as_array().unwrap().iter();
+        facts.map(|fact| fact.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let told = facts(&why);
+    assert_eq!(told[..2], ["item season=2023-24, team=ATL of `rosters`", "expected at once: the dataset has no `due`"]);
+    assert!(told[2].starts_with("there: 1 B, of 20") && told[2].contains("; seen by the listing of 20"), "{told:?}");
+    let missing = facts(&place.adce(&["why", "rosters/2024-25/ATL.csv", "--format", "json"]).json());
+    assert!(missing[0].starts_with("missing since"), "{missing:?}");
+    assert!(missing.iter().any(|fact| fact.starts_with("not there, by the listing of 20")), "{missing:?}");
+    assert!(facts(&place.adce(&["why", "rosters", "--format", "json"]).json()).iter().all(|fact| !fact.contains("like")));
+}
+
+#[test]
+fn what_an_attempt_saw_is_told_as_its_sight() {
+    let place = Place::new(
+        "version: 1\nname: one\nlake: ./lake\ndimensions:\n  letter: [a]\ndatasets:\n  letters:\n    key: letters/{letter}.txt\n    for: letter\n    \
+         due: time(\"2024-10-01T05:00Z\")\n    fresh: { within: 24h }\n    collector:\n      command: [sh, -c, 'echo {letter} > {out}']\n",
+    );
+    place.adce(&["run"]).ends_with(0);
+    let said = place.adce(&["why", "letters/a.txt"]);
+    said.ends_with(0).says("it is present").says("due 2024-10-01T05:00:00Z").says("there: 2 B").says("last confirmed by an attempt: 20");
+    said.says("`fresh`: confirmed anew within 1 d");
+}
+
+#[test]
+fn a_key_that_nobody_expects_is_told_where_it_stops_being_like_others() {
+    let place = league();
+    let why = place.adce(&["why", "rosters/2024-25/LAL.csv", "--format", "json"]).ends_with(0).json();
+    assert_eq!(
+        why["near"][0],
+        serde_json::json!({ "dataset": "rosters", "template": "rosters/{season}/{team}.csv", "at": 16, "wanted":
+            "a `team` should follow, the nearest is `BOS`" })
+    );
+    place
+        .adce(&["why", "rosters/2023-24/ATL.csv.gz"])
+        .says("like `rosters` (rosters/{season}/{team}.csv) up to `rosters/2023-24/ATL.csv`: instead of the `.` there, the key should end");
+    place.adce(&["why", "rosters/2023-24/ATL"]).says("up to `rosters/2023-24/ATL`: instead of its end there, `.csv` should follow");
+    place.adce(&["why", "xyz"]).says("`xyz` is no key that a dataset expects, no dataset and no task");
+}
+
+#[test]
+fn strange_sizes_are_warned_of_and_make_no_gap() {
+    let place = Place::new(
+        "version: 1\nname: sizes\nlake: ./lake\ndimensions:\n  n: [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23]\ndatasets:\n  \
+         files: { key: \"files/{n}\", for: n, max_size: 50kB }\n",
+    );
+    (0..22).for_each(|at| place.write(&format!("lake/files/{at}"), &"x".repeat(1_000 + at)));
+    place.write("lake/files/22", &"x".repeat(9_000));
+    place.write("lake/files/23", &"x".repeat(60_000));
+    let said = place.adce(&["plan"]);
+    said.ends_with(0).says("warning: 1 object of files above `max_size`, for example files/23 (60 kB)");
+    said.says("warning: 1 object of files far from the usual 1.0 kB, for example files/22 (9.0 kB)");
+    let files = &place.adce(&["status", "--format", "json"]).ends_with(0).json()["datasets"]["files"];
+    assert_eq!(files["oversized"], serde_json::json!({ "objects": 1, "named": [{ "key": "files/23", "bytes": 60_000 }] }));
+    assert_eq!(files["unusual"]["named"][0]["key"], "files/22");
+    place.adce(&["coverage"]).ends_with(0).says("far from the usual");
+}
+
+#[test]
+fn what_is_required_decides_health_and_nothing_else() {
+    let place = |required: &str| {
+        let place = Place::new(&format!(
+            "version: 1\nname: health\nlake: ./lake\ndimensions:\n  n: [1, 2, 3, 4]\ndatasets:\n  files: {{ key: \"files/{{n}}\", for: n{required} }}\n  \
+             all: {{ key: \"all/{{n}}\", for: n }}\n"
+        ));
+        ["files/1", "files/2", "files/3", "all/1"].iter().for_each(|key| place.write(&format!("lake/{key}"), "x"));
+        place
+    };
+    for (required, healthy, of_files) in [
+        ("", serde_json::Value::Null, serde_json::Value::Null),
+        (", require: 75%", true.into(), true.into()),
+        (", require: 75.1%", false.into(), false.into()),
+    ] {
+        let place = place(required);
+        for command in ["plan", "status", "coverage"] {
+            let told = place.adce(&[command, "--format", "json"]).ends_with(2).json();
+            assert_eq!((&told["healthy"], &told["datasets"]["files"]["healthy"]), (&healthy, &of_files), "{command}{required}");
+            assert_eq!((&told["datasets"]["all"]["healthy"], &told["complete"]), (&serde_json::Value::Null, &false.into()));
+        }
+        let words = place.adce(&["status"]).out.contains("below the 75.1 % it requires");
+        assert_eq!(words, healthy == false, "{required}");
+    }
+    place(", require: 75.1%").adce(&["plan"]).ends_with(2).says("REQUIRED").says("< 75.1 %");
+}
+
+#[test]
 fn what_does_not_exist_is_refused_with_what_does() {
     let place = league();
     place.adce(&["coverage", "roster"]).ends_with(64).says("no dataset is called `roster`").says("did you mean `rosters`?");

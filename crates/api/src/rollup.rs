@@ -29,6 +29,9 @@ pub struct CoverageReport {
     pub dataset: Option<String>,
     /// Nothing of what was asked for is missing, stale, undersized, suspect or unknown, and nothing is held.
     pub complete: bool,
+    /// Whether each dataset has as much as its `require` asks for; `null`: none asks for anything.
+    #[serde(default)]
+    pub healthy: Option<bool>,
     /// Of what was asked for.
     pub coverage: Counts,
     pub datasets: IndexMap<String, DatasetCoverage>,

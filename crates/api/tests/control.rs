@@ -77,6 +77,7 @@ impl Answers for Engine {
             at: Timestamp::UNIX_EPOCH,
             engine: None,
             complete: false,
+            healthy: None,
             coverage: Counts { items: adce_core::coverage::Counts { present: 8, missing: 1, ..Default::default() }, unexpected: 0 },
             datasets: Default::default(),
             gaps: GapCounts::default(),
@@ -102,6 +103,7 @@ impl Answers for Engine {
             at: Timestamp::UNIX_EPOCH,
             dataset: ask.dataset.clone(),
             complete: true,
+            healthy: None,
             coverage: Counts::default(),
             datasets: Default::default(),
             by: ask.by.iter().map(|by| CoverageAxis { name: by.clone(), pace: None, values: values.clone() }).collect(),
@@ -136,7 +138,7 @@ impl Answers for Engine {
     }
 
     async fn why(&self, what: &str) -> Result<Why, Refusal> {
-        Ok(Why { what: what.into(), answer: "it waits for a permit".into(), facts: vec![], next: vec![] })
+        Ok(Why { what: what.into(), answer: "it waits for a permit".into(), ..Why::default() })
     }
 
     async fn accept(&self, key: Option<&str>) -> Result<Accepted, Refusal> {

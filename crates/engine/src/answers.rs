@@ -67,7 +67,8 @@ impl Engine {
             }
             Query::Why(what, reply) => {
                 let aside = self.gaps_aside().find(|view| view.gap.key == what).map(Why::Gap);
-                let _ = reply.send(aside.unwrap_or_else(|| self.known().why(&what, now)));
+                let about = self.known().about(&what, now);
+                let _ = reply.send((aside.unwrap_or_else(|| self.known().why(&what, now)), about));
             }
             Query::Accept(reply) => {
                 let _ = reply.send(self.accept());
@@ -92,6 +93,8 @@ impl Engine {
 
     fn known(&self) -> Known<'_> {
         Known {
+            spec: &self.spec,
+            inventory: self.cycle.inventory.as_ref(),
             dispatcher: &self.dispatcher,
             records: &self.items,
             expected: &self.cycle.expected,

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_core::coverage::{
-    self, Completeness, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, Observation, Picture, TableFiles,
-    TrendPoint, Verdict,
+    self, Completeness, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, Observation, Picture, Quality,
+    TableFiles, TrendPoint, Verdict,
 };
 use adce_core::gap::{Gap, GapState, Reason, Standing};
 use adce_core::ids::ItemId;
@@ -48,6 +48,8 @@ pub struct CycleFigures {
     pub began: Option<Timestamp>,
     pub took: Duration,
     pub datasets: Vec<DatasetCoverage>,
+    /// Strange sizes that the look saw, in the order of the datasets.
+    pub quality: Vec<Quality>,
     pub counts: Counts,
     pub complete: bool,
     pub not_listed: Vec<(String, String)>,
@@ -165,6 +167,7 @@ impl Engine {
             began: Some(began),
             not_listed: not_listed.iter().map(|(prefix, error)| (prefix.clone(), error.to_string())).collect(),
             surprises: surprises.iter().map(ToString::to_string).collect(),
+            quality: coverage::quality(&expected, &self.spec, &inventory),
             ..CycleFigures::default()
         };
         self.cycle.figures = figures.of(&coverage);

@@ -22,7 +22,7 @@ use crate::guests::{Guest, GuestUse, NotAdmitted};
 use crate::mail::Mail;
 use crate::permits::{Granted, PermitDesk};
 use crate::snapshot::{Edited, Snapshot};
-use crate::why::{GapView, TaskView, Why};
+use crate::why::{About, GapView, TaskView, Why};
 
 pub(crate) enum Message {
     /// A full cycle has looked at everything.
@@ -105,7 +105,7 @@ pub enum Query {
     Waits(TaskId, oneshot::Sender<Option<(Vec<Waited>, u64)>>),
     Limits(oneshot::Sender<LimitsView>),
     /// A key, a task id or a dataset.
-    Why(String, oneshot::Sender<Why>),
+    Why(String, oneshot::Sender<(Why, About)>),
     /// A person believes the held picture; the surprises that were accepted.
     Accept(oneshot::Sender<Vec<String>>),
     /// A person wants contested objects fetched: those of a task or a dataset, or the one at a key. The gaps that were

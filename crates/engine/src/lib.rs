@@ -37,4 +37,4 @@ pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, GapFigures, HeldBackLine, Notice, Phase, RunningLine,
     Snapshot, SourceLine, SourceState, Totals, UncoveredLine, ValuesLine, WindowLine, what,
 };
-pub use why::{GapView, Known, Records, TaskView, Why, task_view};
+pub use why::{About, GapView, ItemView, Known, Records, TaskView, Why, task_view};

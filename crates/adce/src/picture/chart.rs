@@ -238,6 +238,7 @@ pub mod tests {
             at: "2025-03-09T14:00:00Z".parse().unwrap(),
             dataset: Some("box_scores".into()),
             complete: all.is_complete(),
+            healthy: None,
             coverage: adce_api::Counts { items: all, unexpected: 0 },
             datasets: Default::default(),
             by,

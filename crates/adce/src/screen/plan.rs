@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use adce_api::{DatasetCoverage, Plan, PlannedItem, PlannedTask, ReservePrice};
+use adce_api::{DatasetCoverage, Plan, PlannedItem, PlannedTask, ReservePrice, StrangeSizes};
 use adce_core::coverage::Counts;
-use adce_core::figures::{grouped, percent, span};
+use adce_core::figures::{bytes, grouped, percent, span};
 use adce_core::gap::Reason;
 use adce_core::ids::TaskId;
 use adce_core::spec::PriorityLevel;
@@ -45,8 +45,36 @@ pub fn write(plan: &Plan, width: Option<usize>, out: &mut dyn Write) -> io::Resu
     plan.hints.iter().try_for_each(|hint| writeln!(out, "hint: {hint}"))
 }
 
+/// `95 %`, as the config has it.
+pub fn required(share: f64) -> String {
+    format!("{} %", (share * 1_000.0).round() / 10.0)
+}
+
+/// Sizes that look wrong, by name: warnings, and no gaps.
+fn strange_sizes(datasets: &IndexMap<String, DatasetCoverage>, out: &mut dyn Write) -> io::Result<()> {
+    for (name, dataset) in datasets {
+        let example = |strange: &StrangeSizes| {
+            strange.named.first().map(|of| format!(", for example {} ({})", of.key, bytes(of.bytes))).unwrap_or_default()
+        };
+        if dataset.oversized.objects > 0 {
+            writeln!(
+                out,
+                "warning: {} of {name} above `max_size`{}",
+                counted(dataset.oversized.objects, "object"),
+                example(&dataset.oversized)
+            )?;
+        }
+        if let (true, Some(usual)) = (dataset.unusual.objects > 0, dataset.usual_bytes) {
+            let objects = counted(dataset.unusual.objects, "object");
+            writeln!(out, "warning: {objects} of {name} far from the usual {}{}", bytes(usual), example(&dataset.unusual))?;
+        }
+    }
+    Ok(())
+}
+
 /// Why the figures may not be taken for what is there now.
 pub(super) fn reservations(datasets: &IndexMap<String, DatasetCoverage>, held: &[String], out: &mut dyn Write) -> io::Result<()> {
+    strange_sizes(datasets, out)?;
     for (name, dataset) in datasets {
         if let Some(error) = &dataset.listing_error {
             match dataset.listed_at {
@@ -79,6 +107,7 @@ pub fn coverage_table(datasets: &IndexMap<String, DatasetCoverage>, all: &Counts
         Column::Figure("COMPLETE"),
         Column::Figure("NOT DUE"),
         Column::Rare("EXPIRED"),
+        Column::Rare("REQUIRED"),
         Column::Text("NEXT DUE"),
     ]);
     let next_due = datasets.values().filter_map(|dataset| dataset.next_due).min();
@@ -99,6 +128,7 @@ pub fn coverage_table(datasets: &IndexMap<String, DatasetCoverage>, all: &Counts
             share(counts),
             figure(counts.not_due),
             figure(counts.expired),
+            dataset.require.filter(|_| dataset.healthy == Some(false)).map_or(NOTHING.into(), |share| format!("< {}", required(share))),
             when_due(dataset, now),
         ]);
     }
@@ -329,6 +359,7 @@ mod tests {
             lake: "s3://nba-raw-data".into(),
             at: at("14:00:00"),
             complete: false,
+            healthy: None,
             coverage: Default::default(),
             datasets: IndexMap::new(),
             tasks: vec![

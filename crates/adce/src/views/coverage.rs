@@ -1,6 +1,6 @@
 //! Coverage as it is told to whoever asks, from a running engine or after one look alike.
 
-use adce_api::{Counts, CoverageAsk, CoverageAxis, CoverageCell, CoverageReport, DatasetCoverage};
+use adce_api::{Counts, CoverageAsk, CoverageAxis, CoverageCell, CoverageReport, DatasetCoverage, health};
 use adce_core::coverage::{Axis, Coverage, Expected, Rollup, RollupAxis, RollupError, rollup, usual_axes};
 use adce_core::spec::Spec;
 use adce_core::spec::names::nearest;
@@ -37,6 +37,7 @@ pub fn coverage(seen: Seen<'_>, ask: &CoverageAsk) -> Result<CoverageReport, Rol
         at: seen.at,
         dataset: ask.dataset.clone(),
         complete: all.items.is_complete() && listed && seen.held.is_empty(),
+        healthy: health(datasets.values()),
         coverage: all,
         datasets,
         by: told.by,

@@ -7,8 +7,9 @@ mod reasons;
 
 use adce_api::{
     Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, GuestHost, GuestReport, LookAt,
-    RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, UnexpectedFolder, WindowNow,
+    RetryLine, RunningAttempt, Share, SizeOf, SourceStatus, Status, StrangeSizes, TaskLine, UnexpectedFolder, WindowNow, health,
 };
+use adce_core::coverage::{Quality, Strange};
 use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
 use adce_core::queue::{Asked, Came, Gate, SourceFigures};
@@ -57,6 +58,7 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
             next_cycle,
             stopping: snapshot.phase == Phase::Draining,
         }),
+        healthy: health(datasets.values()),
         complete: coverage.items.is_complete() && cycle.not_listed.is_empty() && cycle.began.is_some() && snapshot.surprises.is_empty(),
         coverage,
         datasets,
@@ -90,10 +92,10 @@ pub fn coverage_now(snapshot: &Snapshot, cycle: &CycleFigures, spec: &Spec) -> i
 
 /// By dataset: what the last cycle saw.
 pub fn coverage_then(cycle: &CycleFigures, spec: &Spec) -> indexmap::IndexMap<String, DatasetCoverage> {
-    let datasets = cycle.datasets.iter().map(|dataset| {
+    let datasets = cycle.datasets.iter().enumerate().map(|(at, dataset)| {
         let failed = cycle.not_listed.iter().find(|(prefix, _)| key_prefix(spec, &dataset.name).starts_with(prefix.as_str()));
         let listing_error = failed.map(|(_, error)| error.clone());
-        (dataset.name.clone(), DatasetCoverage { listing_error, ..dataset_coverage(dataset) })
+        (dataset.name.clone(), DatasetCoverage { listing_error, ..dataset_coverage(dataset, cycle.quality.get(at), spec) })
     });
     datasets.collect()
 }
@@ -115,10 +117,17 @@ fn catch_up(coverage: &mut DatasetCoverage, live: &adce_engine::DatasetLine) {
         gone -= taken;
     }
     coverage.completeness = counts.completeness();
+    coverage.judge_health();
 }
 
-pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> DatasetCoverage {
+pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage, quality: Option<&Quality>, spec: &Spec) -> DatasetCoverage {
+    let require = spec.datasets.get(&dataset.name).and_then(|rules| rules.require);
     DatasetCoverage {
+        require: require.map(|permille| f64::from(permille) / 1_000.0),
+        healthy: require.map(|permille| dataset.counts.meets(permille)),
+        usual_bytes: quality.and_then(|quality| quality.usual_bytes),
+        oversized: quality.map(|quality| strange_sizes(&quality.oversized)).unwrap_or_default(),
+        unusual: quality.map(|quality| strange_sizes(&quality.unusual)).unwrap_or_default(),
         completeness: dataset.counts.completeness(),
         counts: adce_api::Counts { items: dataset.counts, unexpected: dataset.unexpected },
         next_due: dataset.next_due.map(|next| next.at),
@@ -128,6 +137,11 @@ pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> Datas
         listing_error: None,
         listed_at: dataset.listed_at,
     }
+}
+
+fn strange_sizes(strange: &Strange) -> StrangeSizes {
+    let named = strange.named.iter().map(|(key, bytes)| SizeOf { key: key.clone(), bytes: *bytes });
+    StrangeSizes { objects: strange.objects, named: named.collect() }
 }
 
 fn unexpected_folder((folder, counted): &(String, adce_core::coverage::Folder)) -> UnexpectedFolder {

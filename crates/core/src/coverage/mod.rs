@@ -12,6 +12,7 @@ mod inventory;
 mod known;
 mod nearest;
 mod picture;
+mod quality;
 mod rollup;
 mod rows;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Une
 pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line};
 pub use nearest::{Miss, Wanted, misses, nearest};
 pub use picture::*;
+pub use quality::{NAMED, Quality, Strange, quality};
 pub use rollup::{Axis, Counted, MOST_CELLS, Pace, Rolling, Rollup, RollupAxis, RollupError, rollup, usual_axes};
 pub use select::Selection;
 pub use sketch::Sketch;

@@ -126,6 +126,8 @@ impl Sample {
             due: None,
             fresh: None,
             min_size: 1,
+            max_size: None,
+            require: None,
             valid: None,
             absent: AbsentPolicy::default(),
             known: None,

@@ -84,6 +84,12 @@ impl Counts {
         }
     }
 
+    /// Whether so many parts per thousand of what is wanted are present.
+    pub fn meets(&self, permille: u32) -> bool {
+        // In whole numbers: nothing is rounded up to a threshold.
+        u128::from(self.present) * 1_000 >= u128::from(self.wanted()) * u128::from(permille)
+    }
+
     /// Whatever their state.
     pub fn items(&self) -> u64 {
         self.expected() + self.not_due + self.expired

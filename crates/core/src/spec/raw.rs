@@ -183,6 +183,10 @@ raw! {
         pub fresh: Option<RawFresh>,
         /// Smaller objects are gaps. Default: 1B.
         pub min_size: Option<Given<Size>>,
+        /// Larger objects are warned of, and are no gaps.
+        pub max_size: Option<Given<Size>>,
+        /// So much of it must be present for the dataset to be called healthy: `95%`. What is missing is a gap all the same.
+        pub require: Option<Given<Percent>>,
         /// What an object must look like: `json`, `gzip`, or `{ starts: "<", lacks: "Access Denied" }`.
         pub valid: Option<RawValid>,
         /// When "no such thing" is believed. Default: after 3d, asked again 1h..30d.

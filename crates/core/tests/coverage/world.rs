@@ -387,6 +387,8 @@ impl Plan {
                 until: self.until_after.map(|after| rule(format!("ends + {after}s"), Role::Due)),
             }),
             min_size: self.min_size,
+            max_size: None,
+            require: None,
             valid: None,
             absent: AbsentPolicy::default(),
             known: None,
