@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    accept::AcceptArgs, completions::CompletionsArgs, demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs, man::ManArgs,
-    mark_absent::MarkAbsentArgs, retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, up::UpArgs,
-    why::WhyArgs,
+    accept::AcceptArgs, completions::CompletionsArgs, coverage::CoverageArgs, demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs,
+    man::ManArgs, mark_absent::MarkAbsentArgs, retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs,
+    up::UpArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -24,17 +24,59 @@ pub struct Cli {
 
     /// Tables are for people, JSON is a contract.
     #[arg(long, global = true, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: AnyFormat,
 
     #[command(subcommand)]
     pub command: Command,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// What every command can print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     #[default]
     Text,
     Json,
+}
+
+/// What some command can print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum AnyFormat {
+    #[default]
+    #[value(alias = "table")]
+    Text,
+    Json,
+    /// Of `coverage`, as are the next two.
+    #[value(hide = true)]
+    Csv,
+    #[value(hide = true)]
+    Svg,
+    #[value(hide = true)]
+    Png,
+}
+
+impl AnyFormat {
+    pub fn of_every_command(self) -> Option<Format> {
+        match self {
+            AnyFormat::Text => Some(Format::Text),
+            AnyFormat::Json => Some(Format::Json),
+            AnyFormat::Csv | AnyFormat::Svg | AnyFormat::Png => None,
+        }
+    }
+
+    /// An error is never a picture.
+    pub fn for_errors(self) -> Format {
+        self.of_every_command().unwrap_or_default()
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            AnyFormat::Text => "text",
+            AnyFormat::Json => "json",
+            AnyFormat::Csv => "csv",
+            AnyFormat::Svg => "svg",
+            AnyFormat::Png => "png",
+        }
+    }
 }
 
 #[derive(Subcommand, Debug)]
@@ -59,6 +101,14 @@ pub enum Command {
     #[command(after_help = "Examples:\n  adce gaps --dataset box_scores --state exhausted\n  \
         adce gaps --select \"season == '2024-25' and reason == 'stale'\"\n  adce gaps --format json | jq -r .key")]
     Gaps(Which),
+
+    /// Where the holes are: each dataset, or one of them by season, team, month, …; as a table, a heat map or a picture.
+    #[command(after_help = "Examples:\n  adce coverage\n  adce coverage box_scores --by season,team\n  \
+        adce coverage play_by_play --by tip:week --format svg -o coverage.svg\n  adce coverage --by dataset,month --format csv\n  \
+        adce coverage --trend\n  adce coverage box_scores --unexpected\n\n\
+        Formats: text (or table), json, csv, svg, png. A heat map has colours where the terminal has them, letters elsewhere.\n\
+        Exit codes: 0 complete · 1 part of the lake could not be listed · 2 gaps remain · 64 no such dataset or name")]
+    Coverage(CoverageArgs),
 
     /// Collect until nothing can be done.
     #[command(after_help = "Examples:\n  adce run\n  adce run --once\n  adce run --select \"season == '2024-25'\" --max-wait 1h")]
@@ -183,7 +233,7 @@ pub struct Which {
     pub state: Option<StateName>,
 
     /// Only those for which this holds, for example `overdue < 7d and season == '2024-25'`.
-    #[arg(long, value_name = "EXPRESSION")]
+    #[arg(long, alias = "where", value_name = "EXPRESSION")]
     pub select: Option<String>,
 
     /// All of them; a table stops after 50 otherwise.

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adce_api::{
-    Accepted, Admitted, Answers, Bounds, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Server, Status, TaskDetail, TaskLine, Why,
+    Accepted, Admitted, Answers, Bounds, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Server,
+    Status, TaskDetail, TaskLine, Why,
 };
+use adce_core::coverage::RollupError;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::ports::{Clock, Store};
 use adce_core::record::{AttemptRecord, History};
@@ -61,6 +63,32 @@ impl Answers for EngineAnswers {
         Ok(Box::new(gaps.into_iter().map(|view| views::gap_line(&view))))
     }
 
+    async fn coverage(&self, ask: &CoverageAsk) -> Result<CoverageReport, Refusal> {
+        let view = self.ask(Query::Coverage).await?;
+        let Some(coverage) = view.coverage else {
+            return Err(Refusal::failed("the engine has not looked at the lake yet").with_hint("its first look is under way: ask again"));
+        };
+        let (spec, ask) = (self.spec.clone(), ask.clone());
+        // Off the runtime's threads: millions of items take some milliseconds, and a table of millions of rows more.
+        let told = tokio::task::spawn_blocking(move || {
+            let seen = views::Seen {
+                spec: &spec,
+                lake: lake_words(&spec.lake),
+                at: coverage.at,
+                expected: &view.expected,
+                coverage: &coverage,
+                datasets: views::coverage_then(&view.cycle, &spec),
+                held: view.surprises,
+            };
+            views::coverage(seen, &ask)
+        });
+        match told.await {
+            Ok(Ok(report)) => Ok(report),
+            Ok(Err(RollupError { message, hint })) => Err(Refusal { hint, ..Refusal::usage(message) }),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
     async fn tasks(&self) -> Result<Box<dyn Iterator<Item = TaskLine> + Send>, Refusal> {
         let tasks = self.ask(Query::Tasks).await?;
         Ok(Box::new(tasks.into_iter().map(|view| views::task_line(&view))))
@@ -93,8 +121,8 @@ impl Answers for EngineAnswers {
     }
 
     async fn why(&self, what: &str) -> Result<Why, Refusal> {
-        let why = self.ask(|reply| Query::Why(what.to_owned(), reply)).await?;
-        Ok(views::why(what, &why, MachineClock.now()))
+        let (why, about) = self.ask(|reply| Query::Why(what.to_owned(), reply)).await?;
+        Ok(views::why(what, &why, about, MachineClock.now()))
     }
 
     async fn accept(&self, what: Option<&str>) -> Result<Accepted, Refusal> {

@@ -24,6 +24,7 @@ mod guardian;
 mod interrupts;
 mod log;
 mod logs;
+mod picture;
 mod problems;
 mod program;
 mod relay;
@@ -84,11 +85,11 @@ fn start(cli: Cli) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => {
             let failure = Failure::new(Exit::Unfinished, format!("no runtime: {error}"));
-            failure.print(cli.format);
+            failure.print(cli.format.for_errors());
             return failure.exit();
         }
     };
-    let format = cli.format;
+    let format = cli.format.for_errors();
     let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(|failure| {
         failure.print(format);
         failure.exit()
@@ -100,11 +101,17 @@ fn start(cli: Cli) -> Exit {
 }
 
 async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
-    let Cli { config, format, command } = cli;
+    let Cli { config, format: any, command } = cli;
+    let format = match (&command, any.of_every_command()) {
+        (_, Some(format)) => format,
+        (Command::Coverage(_), None) => cli::Format::Text,
+        (_, None) => return Err(Failure::new(Exit::Usage, format!("`--format {}` is for `adce coverage`", any.word()))),
+    };
     match command {
         Command::Init => commands::init::run(&config, format),
         Command::Check => commands::check::run(&config, format, adce_core::time::Timestamp::now()),
         Command::Plan => commands::plan::run(config::spec(&config)?, format).await,
+        Command::Coverage(args) => commands::coverage::run(&args, config::spec(&config)?, any).await,
         Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,
         Command::Run(args) => commands::run::run(&args, config::Written::read(&config)?, format).await,
         Command::Up(args) => commands::up::run(&args, config::Written::read(&config)?, format).await,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use adce_api::{DatasetCoverage, GapLine};
-use adce_core::coverage::{self, Coverage, Evidence, Expected, Picture, Verdict};
+use adce_core::coverage::{self, Coverage, Evidence, Expected, Inventory, Picture, Quality, Verdict, quality};
 use adce_core::gap::Gap;
 use adce_core::ids::ItemId;
 use adce_core::ports::{Clock, LakeError};
@@ -15,7 +15,7 @@ use adce_core::queue::{Dispatcher, GapNews, Rules};
 use adce_core::record::{Lease, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::Now;
-use adce_engine::{EngineError, Known, Look, Records, Reported, Reporting, Why, look};
+use adce_engine::{About, EngineError, Known, Look, Records, Reported, Reporting, Why, look};
 use indexmap::IndexMap;
 
 use crate::clock::MachineClock;
@@ -33,6 +33,10 @@ pub struct Survey {
     pub now: Now,
     pub expected: Arc<Expected>,
     pub coverage: Coverage,
+    /// What was seen of each item, if that was asked for.
+    pub inventory: Option<Inventory>,
+    /// Strange sizes, in the order of the datasets.
+    pub quality: Vec<Quality>,
     /// Tasks and gaps as the next `run` would have them after its first cycle.
     pub dispatcher: Dispatcher,
     /// What the state has on record about items.
@@ -50,6 +54,11 @@ pub struct Survey {
 
 impl Survey {
     pub async fn of(spec: Arc<Spec>) -> Result<Survey, Failure> {
+        // What was seen of each item takes as much as all the rest, and only `why` asks for it.
+        Ok(Survey { inventory: None, ..Survey::with_sights(spec).await? })
+    }
+
+    pub async fn with_sights(spec: Arc<Spec>) -> Result<Survey, Failure> {
         let clock = MachineClock;
         let lake = adce_lake::open(&spec.lake)?;
         let remembered = ask::state(&spec)?.map(|state| state.remembered()).transpose()?.unwrap_or_default();
@@ -77,9 +86,9 @@ impl Survey {
 
     /// Where each dataset stands, with the reason if that is older than this look.
     pub fn datasets(&self) -> IndexMap<String, DatasetCoverage> {
-        let datasets = self.coverage.datasets.iter().map(|dataset| {
+        let datasets = self.coverage.datasets.iter().zip(&self.quality).map(|(dataset, quality)| {
             let listing_error = self.listing_error(&dataset.name);
-            (dataset.name.clone(), DatasetCoverage { listing_error, ..views::dataset_coverage(dataset) })
+            (dataset.name.clone(), DatasetCoverage { listing_error, ..views::dataset_coverage(dataset, Some(quality), &self.spec) })
         });
         datasets.collect()
     }
@@ -96,12 +105,14 @@ impl Survey {
         self.known().gaps(self.now).map(|gap| views::gap_line(&gap)).collect()
     }
 
-    pub fn why(&self, what: &str) -> Why {
-        self.known().why(what, self.now)
+    pub fn why(&self, what: &str) -> (Why, About) {
+        (self.known().why(what, self.now), self.known().about(what, self.now))
     }
 
     fn known(&self) -> Known<'_> {
         Known {
+            spec: &self.spec,
+            inventory: self.inventory.as_ref(),
             dispatcher: &self.dispatcher,
             records: &self.records,
             expected: &self.expected,
@@ -130,6 +141,7 @@ fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered
     let surprises = coverage::surprises(remembered.picture.as_ref(), &picture, policy);
     let verdict = coverage::judge(remembered.held.as_ref(), &picture, &surprises, policy, spec.engine.reconcile_every);
     let leases = remembered.leases.clone();
+    let quality = quality(&expected, &spec, &inventory);
     let (mut dispatcher, _) = Dispatcher::new(Rules::of(&spec), &mut remembered, clock.boot_id(), now);
     let mut held_back = Vec::new();
     let mut surprises = Vec::new();
@@ -143,6 +155,22 @@ fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered
             surprises = held.surprises;
         }
     }
+    let inventory = Some(inventory);
     let records = remembered.items;
-    Ok(Survey { spec, lake, now, expected, coverage, dispatcher, records, held_back, surprises, not_listed, reported, leases })
+    Ok(Survey {
+        spec,
+        lake,
+        now,
+        expected,
+        coverage,
+        inventory,
+        quality,
+        dispatcher,
+        records,
+        held_back,
+        surprises,
+        not_listed,
+        reported,
+        leases,
+    })
 }

@@ -69,6 +69,18 @@ fn published(data: &Path) -> BTreeMap<String, BTreeMap<Part, [u64; 3]>> {
     moments
 }
 
+/// Per part: expected, present, missing; as `adce coverage` counts them.
+fn counted(folder: &Path) -> BTreeMap<Part, [u64; 3]> {
+    let asked = ["coverage", "--by", "dataset,season_end_year", "--format", "json"];
+    let output = Command::new(env!("CARGO_BIN_EXE_adce")).args(asked).current_dir(folder).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}"));
+    let cells = report["cells"].as_array().unwrap().iter().map(|cell| {
+        let figures = ["expected", "present", "missing"].map(|field| cell[field].as_u64().unwrap());
+        ((text(&cell["values"][0]), text(&cell["values"][1])), figures)
+    });
+    cells.collect()
+}
+
 fn plan(folder: &Path) -> (Value, Option<i32>) {
     let output = Command::new(env!("CARGO_BIN_EXE_adce")).args(["plan", "--format", "json"]).current_dir(folder).output().unwrap();
     let json = serde_json::from_slice(&output.stdout);
@@ -142,6 +154,7 @@ fn plan_agrees_with_a_real_lake_at_five_moments() {
         collection.write_lake(&lake, &changed.map(|(key, size)| (key.clone(), *size)).collect());
         let (plan, code) = plan(folder.path());
         agrees(&plan, &objects, &expected, published);
+        assert_eq!(&counted(folder.path()), published, "coverage and the published figures differ");
         assert_eq!(code, Some(if plan["complete"] == true { 0 } else { 2 }));
         last = Some(plan);
         before = objects;

@@ -7,13 +7,15 @@ use adce_core::ids::TaskId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::Refusal;
+use crate::{CoverageAsk, Refusal};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
     Status,
     Gaps,
+    /// Where items stand, counted by what they are of.
+    Coverage(CoverageAsk),
     Tasks,
     Task {
         id: TaskId,

@@ -12,7 +12,10 @@ use serde::de::DeserializeOwned;
 
 use crate::ask::{Line, Request, read_line};
 use crate::place::Reachable;
-use crate::{Accepted, Admitted, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine, Why};
+use crate::{
+    Accepted, Admitted, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine,
+    Why,
+};
 
 /// A connection to a running engine.
 pub struct Client {
@@ -57,6 +60,10 @@ impl Client {
     /// Hands over each gap as it arrives.
     pub fn gaps(&mut self, each: impl FnMut(GapLine)) -> Result<(), AskError> {
         self.ask(&Request::Gaps, each)
+    }
+
+    pub fn coverage(&mut self, ask: &CoverageAsk) -> Result<CoverageReport, AskError> {
+        self.one(&Request::Coverage(ask.clone()))
     }
 
     /// Hands over each task as it arrives, in the order in which they would start.

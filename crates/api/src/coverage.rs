@@ -70,12 +70,67 @@ pub struct DatasetCoverage {
     /// Some keys that nobody expects, not all of them.
     #[serde(default)]
     pub unexpected_keys: Vec<String>,
+    /// The folders in which most of those lie, the fullest first; 64 of them at most.
+    #[serde(default)]
+    pub unexpected_folders: Vec<UnexpectedFolder>,
+    /// `require` of the config, from 0 to 1.
+    #[serde(default)]
+    pub require: Option<f64>,
+    /// Whether so much is present; `null`: nothing is required.
+    #[serde(default)]
+    pub healthy: Option<bool>,
+    /// What half of its objects have at most; `null`: there are too few to tell.
+    #[serde(default)]
+    pub usual_bytes: Option<u64>,
+    /// Objects above `max_size`: warned of, and no gaps.
+    #[serde(default)]
+    pub oversized: StrangeSizes,
+    /// Objects whose size is far from the others': warned of, and no gaps.
+    #[serde(default)]
+    pub unusual: StrangeSizes,
     /// Why figures of this dataset may be older than this call: a prefix that could not be listed.
     #[serde(default)]
     pub listing_error: Option<String>,
     /// When its part of the lake was last listed to its end.
     #[serde(default)]
     pub listed_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrangeSizes {
+    pub objects: u64,
+    /// The first few of them.
+    #[serde(default)]
+    pub named: Vec<SizeOf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeOf {
+    pub key: String,
+    pub bytes: u64,
+}
+
+impl DatasetCoverage {
+    /// For those that have a `require`, after its figures have changed.
+    pub fn judge_health(&mut self) {
+        let permille = self.require.map(|share| (share * 1_000.0).round() as u32);
+        self.healthy = permille.map(|permille| self.counts.items.meets(permille));
+    }
+}
+
+/// Whether all datasets have as much as they require; `None`: none of them requires anything.
+pub fn health<'a>(datasets: impl IntoIterator<Item = &'a DatasetCoverage>) -> Option<bool> {
+    datasets.into_iter().filter_map(|dataset| dataset.healthy).reduce(|all, one| all && one)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnexpectedFolder {
+    /// With its slash; empty: the top of the lake.
+    pub folder: String,
+    pub objects: u64,
+    /// So many of them at most may lie elsewhere: where there are very many folders not all are counted at a time.
+    #[serde(default)]
+    pub over: u64,
 }
 
 /// `adce plan --format json`.
@@ -86,6 +141,9 @@ pub struct Plan {
     /// The instant for which all of this holds.
     pub at: Timestamp,
     pub complete: bool,
+    /// Whether each dataset has as much as its `require` asks for; `null`: none asks for anything.
+    #[serde(default)]
+    pub healthy: Option<bool>,
     pub coverage: Counts,
     pub datasets: IndexMap<String, DatasetCoverage>,
     /// In the order in which they would start.

@@ -22,7 +22,10 @@ use adce_core::ids::{AttemptId, TaskId};
 
 use crate::ask::{Line, Request, write_line};
 use crate::place::Reachable;
-use crate::{Accepted, Admitted, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine, Why};
+use crate::{
+    Accepted, Admitted, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine,
+    Why,
+};
 
 /// What an engine knows how to answer. Each call sees one moment of the engine.
 #[async_trait]
@@ -31,6 +34,9 @@ pub trait Answers: Send + Sync + 'static {
 
     /// Made as they are sent, so that a million gaps are not held twice in memory.
     async fn gaps(&self) -> Result<Box<dyn Iterator<Item = GapLine> + Send>, Refusal>;
+
+    /// Where items stand, counted by what they are of.
+    async fn coverage(&self, ask: &CoverageAsk) -> Result<CoverageReport, Refusal>;
 
     /// In the order in which they would start.
     async fn tasks(&self) -> Result<Box<dyn Iterator<Item = TaskLine> + Send>, Refusal>;
@@ -242,6 +248,7 @@ async fn answer_one(request: &Request, answers: &dyn Answers, to: &mut Answer) -
     match request {
         Request::Status => to.one(answers.status().await).await,
         Request::Gaps => to.many(answers.gaps().await).await,
+        Request::Coverage(ask) => to.one(answers.coverage(ask).await).await,
         Request::Tasks => to.many(answers.tasks().await).await,
         Request::Task { id } => to.one(answers.task(*id).await).await,
         Request::Limits => to.one(answers.limits().await).await,

@@ -21,6 +21,9 @@ pub struct Status {
     /// `null`: no engine runs, and the rest is what the state remembers.
     pub engine: Option<EngineStatus>,
     pub complete: bool,
+    /// Whether each dataset has as much as its `require` asks for; `null`: none asks for anything.
+    #[serde(default)]
+    pub healthy: Option<bool>,
     pub coverage: Counts,
     pub datasets: IndexMap<String, DatasetCoverage>,
     pub gaps: GapCounts,
@@ -528,7 +531,7 @@ pub struct CollectorStatus {
 }
 
 /// `adce why … --format json`: the first gate that holds it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
     pub what: String,
     /// One sentence.
@@ -537,6 +540,26 @@ pub struct Why {
     pub facts: Vec<String>,
     /// What a person could type next.
     pub next: Vec<String>,
+    /// Of a key that is expected: whose it is.
+    #[serde(default)]
+    pub dataset: Option<String>,
+    /// `game=401, quarter=q1`
+    #[serde(default)]
+    pub item: Option<String>,
+    /// Of a key that nobody expects: where it stops being like the keys of a dataset, the closest first.
+    #[serde(default)]
+    pub near: Vec<NearMiss>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NearMiss {
+    pub dataset: String,
+    /// The dataset's key, as the config has it.
+    pub template: String,
+    /// Bytes of the key that are as they should be.
+    pub at: u64,
+    /// For a person: `` `.json` should follow ``.
+    pub wanted: String,
 }
 
 /// What `adce accept` took over.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Admitted, Answers, AskError, Bounds, Client, Counts, GapCounts, GapLine, GuestReport, LimitsReport, Refusal, RetryLine,
-    Server, Share, Status, TaskDetail, TaskLine, Why,
+    Accepted, Admitted, Answers, AskError, Bounds, Client, Counts, CoverageAsk, CoverageAxis, CoverageCell, CoverageReport, GapCounts,
+    GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Server, Share, Status, TaskDetail, TaskLine, Why,
 };
 use adce_core::gap::{GapState, Reason};
 use adce_core::ids::{AttemptId, GapId, ItemId, TaskId, Uuid};
@@ -77,6 +77,7 @@ impl Answers for Engine {
             at: Timestamp::UNIX_EPOCH,
             engine: None,
             complete: false,
+            healthy: None,
             coverage: Counts { items: adce_core::coverage::Counts { present: 8, missing: 1, ..Default::default() }, unexpected: 0 },
             datasets: Default::default(),
             gaps: GapCounts::default(),
@@ -93,6 +94,25 @@ impl Answers for Engine {
 
     async fn gaps(&self) -> Result<Box<dyn Iterator<Item = GapLine> + Send>, Refusal> {
         Ok(Box::new((0..self.gaps).map(gap)))
+    }
+
+    async fn coverage(&self, ask: &CoverageAsk) -> Result<CoverageReport, Refusal> {
+        let values = vec![ask.dataset.clone(), None];
+        Ok(CoverageReport {
+            name: "prod".into(),
+            lake: "/lake".into(),
+            at: Timestamp::UNIX_EPOCH,
+            dataset: ask.dataset.clone(),
+            complete: true,
+            healthy: None,
+            coverage: Counts::default(),
+            datasets: Default::default(),
+            by: ask.by.iter().map(|by| CoverageAxis { name: by.clone(), pace: None, values: values.clone() }).collect(),
+            cells: vec![CoverageCell { values, items: Default::default() }],
+            left_out: vec![],
+            held: vec![],
+            trend: Default::default(),
+        })
     }
 
     async fn tasks(&self) -> Result<Box<dyn Iterator<Item = TaskLine> + Send>, Refusal> {
@@ -119,7 +139,7 @@ impl Answers for Engine {
     }
 
     async fn why(&self, what: &str) -> Result<Why, Refusal> {
-        Ok(Why { what: what.into(), answer: "it waits for a permit".into(), facts: vec![], next: vec![] })
+        Ok(Why { what: what.into(), answer: "it waits for a permit".into(), ..Why::default() })
     }
 
     async fn accept(&self, key: Option<&str>) -> Result<Accepted, Refusal> {
@@ -186,6 +206,9 @@ async fn every_question_gets_its_answer_over_one_connection() {
         let mut gaps = Vec::new();
         client.gaps(|gap| gaps.push(gap)).unwrap();
         assert_eq!(gaps, [gap(0), gap(1), gap(2)]);
+        let ask = CoverageAsk { dataset: Some("box".into()), by: vec!["season".into(), "team".into()] };
+        let report = client.coverage(&ask).unwrap();
+        assert_eq!((report.by[1].name.as_str(), &report.cells[0].values), ("team", &vec![Some("box".into()), None]));
         let mut tasks = Vec::new();
         client.tasks(|task| tasks.push(task)).unwrap();
         assert_eq!(tasks, [task(1), task(2)]);

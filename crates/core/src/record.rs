@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::coverage::Picture;
+use crate::coverage::{Picture, TrendPoint};
 use crate::gap::{Gap, Outcome, Reason, Standing, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use crate::queue::{Gate, Score};
@@ -206,6 +206,8 @@ pub enum Change {
     PutItem(ItemId, ItemRecord),
     PutPicture(Picture),
     PutHeldPicture(Option<HeldPicture>),
+    /// Where datasets stood at one look. Older points that need not be kept go.
+    PutTrend(Vec<(String, TrendPoint)>),
     PutSource(String, SourceRecord),
     /// `None`: there is nothing to be remembered of it any more.
     PutValue {

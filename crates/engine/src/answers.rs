@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use adce_core::coverage::Coverage;
 use adce_core::gap::Gap;
 use adce_core::queue::{CollectorFigures, Dispatcher, Gate, Idle, Meant, SourceFigures, Waiting};
 use adce_core::record::Change;
@@ -9,7 +10,7 @@ use adce_core::time::Now;
 use adce_core::traffic::Traffic;
 
 use crate::engine::{Consent, Engine};
-use crate::inbox::{LimitsView, Query, Retried, StatusView};
+use crate::inbox::{CoverageView, LimitsView, Query, Retried, StatusView};
 use crate::snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, Phase, Snapshot, SourceLine, SourceState, ValuesLine,
     WindowLine,
@@ -30,6 +31,16 @@ impl Engine {
             }
             Query::Gaps(reply) => {
                 let _ = reply.send(self.known().gaps(now).chain(self.gaps_aside()).collect());
+            }
+            Query::Coverage(reply) => {
+                let coverage = self.cycle.coverage.as_ref().map(Coverage::without_gaps);
+                let surprises = self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default();
+                let _ = reply.send(CoverageView {
+                    expected: self.cycle.expected.clone(),
+                    coverage,
+                    cycle: self.cycle.figures.clone(),
+                    surprises,
+                });
             }
             Query::Tasks(reply) => {
                 let tasks = self.dispatcher.tasks();
@@ -56,7 +67,8 @@ impl Engine {
             }
             Query::Why(what, reply) => {
                 let aside = self.gaps_aside().find(|view| view.gap.key == what).map(Why::Gap);
-                let _ = reply.send(aside.unwrap_or_else(|| self.known().why(&what, now)));
+                let about = self.known().about(&what, now);
+                let _ = reply.send((aside.unwrap_or_else(|| self.known().why(&what, now)), about));
             }
             Query::Accept(reply) => {
                 let _ = reply.send(self.accept());
@@ -81,6 +93,8 @@ impl Engine {
 
     fn known(&self) -> Known<'_> {
         Known {
+            spec: &self.spec,
+            inventory: self.cycle.inventory.as_ref(),
             dispatcher: &self.dispatcher,
             records: &self.items,
             expected: &self.cycle.expected,

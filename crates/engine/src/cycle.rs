@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_core::coverage::{
-    self, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, Observation, Picture, TableFiles, Verdict,
+    self, Completeness, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, Observation, Picture, Quality,
+    TableFiles, TrendPoint, Verdict,
 };
 use adce_core::gap::{Gap, GapState, Reason, Standing};
 use adce_core::ids::ItemId;
@@ -48,6 +49,8 @@ pub struct CycleFigures {
     pub began: Option<Timestamp>,
     pub took: Duration,
     pub datasets: Vec<DatasetCoverage>,
+    /// Strange sizes that the look saw, in the order of the datasets.
+    pub quality: Vec<Quality>,
     pub counts: Counts,
     pub complete: bool,
     pub not_listed: Vec<(String, String)>,
@@ -177,6 +180,7 @@ impl Engine {
             not_listed: not_listed.iter().map(|(prefix, error)| (prefix.clone(), error.to_string())).collect(),
             reported,
             surprises: surprises.iter().map(ToString::to_string).collect(),
+            quality: coverage::quality(&expected, &self.spec, &inventory),
             ..CycleFigures::default()
         };
         self.cycle.figures = figures.of(&coverage);
@@ -186,6 +190,11 @@ impl Engine {
         for (prefix, error) in &self.cycle.figures.not_listed {
             self.notice(Notice::NotListed { prefix: prefix.clone(), error: error.clone() });
         }
+        // Also of a picture that is held: it is what was seen.
+        // Of what could not be listed nobody knows how complete it is.
+        let listed = self.cycle.figures.datasets.iter().filter(|dataset| dataset.listed != Completeness::Partial);
+        let trend = listed.map(|dataset| (dataset.name.clone(), TrendPoint::of(&dataset.counts, now.wall)));
+        self.ledger.record(vec![Change::PutTrend(trend.collect())]);
         match verdict {
             Verdict::Hold(held) => {
                 held.surprises.iter().for_each(|surprise| self.notice(Notice::Surprise(surprise.clone())));

@@ -2,8 +2,10 @@
 //! decision is ever made on a half-changed picture.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use adce_core::coverage::{Coverage, Expected};
 use adce_core::events::Event;
 use adce_core::gap::Gap;
 use adce_core::ids::{AttemptId, TaskId};
@@ -22,7 +24,7 @@ use crate::hearing::{Heard, Sighted};
 use crate::mail::Mail;
 use crate::permits::{Granted, PermitDesk};
 use crate::snapshot::{Edited, FeedState, Snapshot};
-use crate::why::{GapView, TaskView, Why};
+use crate::why::{About, GapView, TaskView, Why};
 
 pub(crate) enum Message {
     /// A full cycle has looked at everything.
@@ -109,12 +111,13 @@ pub enum Interrupt {
 pub enum Query {
     Status(oneshot::Sender<StatusView>),
     Gaps(oneshot::Sender<Vec<GapView>>),
+    Coverage(oneshot::Sender<CoverageView>),
     Tasks(oneshot::Sender<Vec<TaskView>>),
     /// What a task has waited for, and how many that scored higher started meanwhile ([`adce_core::queue::Dispatcher::waited`]).
     Waits(TaskId, oneshot::Sender<Option<(Vec<Waited>, u64)>>),
     Limits(oneshot::Sender<LimitsView>),
     /// A key, a task id or a dataset.
-    Why(String, oneshot::Sender<Why>),
+    Why(String, oneshot::Sender<(Why, About)>),
     /// A person believes the held picture; the surprises that were accepted.
     Accept(oneshot::Sender<Vec<String>>),
     /// A person wants contested objects fetched: those of a task or a dataset, or the one at a key. The gaps that were
@@ -147,6 +150,16 @@ pub struct LimitsView {
     pub settle: HashMap<String, Duration>,
     /// By source: what it was asked since the engine started, if anything.
     pub traffic: HashMap<String, Traffic>,
+}
+
+/// Everything that `coverage` is worked out from.
+#[derive(Clone, Debug)]
+pub struct CoverageView {
+    pub expected: Arc<Expected>,
+    /// As of the last judgement; `None`: nobody has looked yet.
+    pub coverage: Option<Coverage>,
+    pub cycle: CycleFigures,
+    pub surprises: Vec<String>,
 }
 
 /// Everything that `status` shows.

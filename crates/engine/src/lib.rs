@@ -34,11 +34,11 @@ pub use attempt::Ports;
 pub use cycle::{CycleFigures, Look, look};
 pub use engine::{Confirm, Ending, Engine, EngineError, Options};
 pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
-pub use inbox::{Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView};
+pub use inbox::{CoverageView, Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
 pub use reported::{Reported, Reporting};
 pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, FeedLine, FeedState, GapFigures, HeldBackLine, Notice,
     Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, UncoveredLine, ValuesLine, WindowLine, what,
 };
-pub use why::{GapView, Known, Records, TaskView, Why, task_view};
+pub use why::{About, GapView, ItemView, Known, Records, TaskView, Why, task_view};

@@ -4,13 +4,15 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::mem::Discriminant;
 
-use adce_core::coverage::{Coverage, Expected, KnownAbsent};
+use adce_core::coverage::{Completeness, Coverage, Due, Expected, Inventory, ItemIx, KnownAbsent, Miss, Sight, misses};
 use adce_core::gap::{Gap, GapState, ItemState, Task};
 use adce_core::ids::{ItemId, TaskId};
 use adce_core::ports::Progress;
 use adce_core::queue::{Dispatcher, Gate, Score};
 use adce_core::record::ItemRecord;
-use adce_core::time::{Now, Timestamp};
+use adce_core::spec::expression::Expression;
+use adce_core::spec::{Freshness, Spec};
+use adce_core::time::{Now, SignedDuration, Timestamp};
 use indexmap::IndexMap;
 
 /// A gap, and the first gate that holds it.
@@ -64,8 +66,39 @@ pub enum Why {
     Unknown,
 }
 
+/// What is known of a key, whatever holds it.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The item whose key it is.
+    pub item: Option<ItemView>,
+    /// Nobody expects it: where it stops being like the keys of each dataset, the closest first.
+    pub near: Vec<Miss>,
+}
+
+/// An expected item: when it is expected, what was seen of it, and what attempts left on record.
+#[derive(Clone, Debug)]
+pub struct ItemView {
+    pub dataset: String,
+    /// `game=401, quarter=q1`
+    pub item: String,
+    /// `None`: its rule has no answer.
+    pub due: Option<Due>,
+    pub fresh: Option<(SignedDuration, Option<Timestamp>)>,
+    /// Instants at which it is asked for once more.
+    pub fresh_at: Vec<Timestamp>,
+    pub min_size: u64,
+    /// `None`: nobody looked yet.
+    pub sight: Option<Sight>,
+    /// Of its part of the lake.
+    pub listed: Completeness,
+    pub record: Option<ItemRecord>,
+}
+
 /// What an engine knows, or would know after its first look.
 pub struct Known<'a> {
+    pub spec: &'a Spec,
+    /// What the last look saw, and attempts since.
+    pub inventory: Option<&'a Inventory>,
     pub dispatcher: &'a Dispatcher,
     pub records: &'a Records,
     pub expected: &'a Expected,
@@ -109,6 +142,44 @@ impl Known<'_> {
             }
             None => Why::Unknown,
         }
+    }
+
+    /// What is known of a key. Of a task or a dataset, nothing.
+    pub fn about(&self, key: &str, now: Now) -> About {
+        let is_dataset = || self.expected.datasets().iter().any(|dataset| dataset.name() == key);
+        match self.expected.find(key) {
+            Some(item) => About { item: self.item(item, now), near: Vec::new() },
+            None if key.parse::<TaskId>().is_ok() || is_dataset() => About::default(),
+            None => About { item: None, near: misses(self.expected, self.spec, key) },
+        }
+    }
+
+    fn item(&self, item: ItemIx, now: Now) -> Option<ItemView> {
+        let at = self.expected.dataset_of(item);
+        let dataset = self.spec.datasets.get(self.expected.datasets()[at].name())?;
+        let scope = self.expected.scope(item, now.wall);
+        let due = match &dataset.due {
+            None => Some(Due::AtOnce),
+            Some(rule) => rule.instant(&scope).ok().map(|due| due.map_or(Due::Unset, Due::At)),
+        };
+        let scope = scope.with_due(due.and_then(Due::instant));
+        let instant = |rule: &Expression| rule.instant(&scope).ok().flatten();
+        let (fresh, fresh_at) = match &dataset.fresh {
+            None => (None, Vec::new()),
+            Some(Freshness::Within { within, until }) => (Some((*within, until.as_ref().and_then(instant))), Vec::new()),
+            Some(Freshness::At(rules)) => (None, rules.iter().filter_map(instant).collect()),
+        };
+        Some(ItemView {
+            dataset: dataset.name.clone(),
+            item: self.expected.describe(item),
+            due,
+            fresh,
+            fresh_at,
+            min_size: self.spec.least_bytes(dataset),
+            sight: self.inventory.map(|inventory| inventory.sight(item)),
+            listed: self.inventory.map_or(Completeness::Partial, |inventory| inventory.completeness(at)),
+            record: self.records.get(&self.expected.id(item)).cloned(),
+        })
     }
 
     fn believed(&self, gap: Gap, now: Now) -> GapView {

@@ -83,7 +83,12 @@ impl Disk {
                 }
             }
             Change::ForgetReservation(id) => drop(self.reservations.remove(id)),
-            Change::PutPicture(_) | Change::PutHeldPicture(_) | Change::Started(_) | Change::Publishing { .. } | Change::Event(_) => {}
+            Change::PutPicture(_)
+            | Change::PutHeldPicture(_)
+            | Change::PutTrend(_)
+            | Change::Started(_)
+            | Change::Publishing { .. }
+            | Change::Event(_) => {}
             Change::Renew { .. } | Change::Lapse { .. } => {}
         }
     }

@@ -17,6 +17,7 @@ fn recorded_at(change: &Change) -> Option<Timestamp> {
         Change::Reserve(reservation) => Some(reservation.first_sent_wall),
         Change::Event(event) => Some(event.at),
         Change::Lapse { now, .. } => Some(now.wall),
+        Change::PutTrend(points) => points.iter().map(|(_, point)| point.at).max(),
         Change::PutTask(_)
         | Change::RemoveTask(_)
         | Change::PutItem(..)

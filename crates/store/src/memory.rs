@@ -143,6 +143,8 @@ impl State {
             }
             Change::PutPicture(picture) => self.picture = Some(picture),
             Change::PutHeldPicture(held) => self.held = held,
+            // Only people read it, from a file.
+            Change::PutTrend(_) => {}
             Change::PutCollector(name, record) => {
                 self.collectors.insert(name, record);
             }

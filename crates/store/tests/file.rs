@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use adce_core::coverage::Picture;
+use adce_core::coverage::{Picture, TrendPoint};
 use adce_core::gap::{Gap, Progress};
 use adce_core::ids::FencingToken;
 use adce_core::ports::{Store, StoreError};
@@ -275,6 +275,13 @@ fn left_by_format_5() -> Remembered {
     left
 }
 
+/// What format 6 could say in addition.
+fn left_by_format_6() -> Remembered {
+    let mut left = left_by_format_5();
+    left.values = [("espn".into(), [("customer=acme".into(), left.sources["espn"].clone())].into())].into();
+    left
+}
+
 #[tokio::test]
 async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
     let formats = [
@@ -283,6 +290,7 @@ async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
         (3, include_str!("formats/0003.sql"), left_by_format_2()),
         (4, include_str!("formats/0004.sql"), left_by_format_2()),
         (5, include_str!("formats/0005.sql"), left_by_format_5()),
+        (6, include_str!("formats/0006.sql"), left_by_format_6()),
     ];
     assert_eq!(formats.len(), sqlite::FORMAT as usize - 1, "one for each older format");
     for (format, dump, expected) in formats {
@@ -308,6 +316,31 @@ async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
         assert_eq!(place.figure("SELECT history_bytes FROM meta"), written, "of format {format}");
         assert_eq!(place.open().unwrap().load().await.unwrap(), expected, "once more, as what it is now");
     }
+}
+
+#[tokio::test]
+async fn a_trend_is_kept_by_dataset_and_thinned_out_as_it_grows() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let point = |second: i64, present: u64| TrendPoint { at: at(second), present, wanted: 10 };
+    // A look every twenty minutes for two days and a half.
+    for look in 0..180 {
+        let points = vec![("box".to_owned(), point(look * 1_200, look as u64)), ("play".to_owned(), point(look * 1_200, 1))];
+        store.apply(vec![Change::PutTrend(points)]).await.unwrap();
+    }
+    // The same instant once more is in its place.
+    store.apply(vec![Change::PutTrend(vec![("box".to_owned(), point(179 * 1_200, 7))])]).await.unwrap();
+    let reader = sqlite::open_to_read(&place.path(), &identity("prod", "/lake")).unwrap().unwrap();
+    let trend = reader.trend().unwrap();
+    assert_eq!(trend.keys().collect::<Vec<_>>(), ["box", "play"]);
+    let of_box = &trend["box"];
+    assert_eq!(of_box.last(), Some(&point(179 * 1_200, 7)));
+    let whole = of_box.iter().filter(|point| point.at >= at(179 * 1_200 - 86_400 + 3_600)).count();
+    assert!((68..=72).contains(&whole), "each look of the last day: {whole}");
+    assert!(of_box.len() < whole + 45 && of_box.len() > whole + 30, "one an hour before: {}", of_box.len());
+    assert!(of_box.is_sorted_by_key(|point| point.at));
+    store.close();
+    assert_eq!(place.figure("SELECT count(DISTINCT dataset) FROM trend"), 2);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod ask;
 pub mod check;
 pub mod completions;
+pub mod coverage;
 pub mod demo;
 pub mod doctor;
 pub mod exec;

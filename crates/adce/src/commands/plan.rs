@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{Bottleneck, Counts, LeftOut, Plan, PlannedItem, PlannedTask, ReservePrice};
+use adce_api::{Bottleneck, Counts, LeftOut, Plan, PlannedItem, PlannedTask, ReservePrice, health};
 use adce_core::figures::{counted, grouped, span};
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::GapId;
@@ -60,6 +60,7 @@ fn plan(survey: Survey) -> Plan {
         lake,
         at: now.wall,
         complete,
+        healthy: health(datasets.values()),
         coverage: all,
         datasets,
         requests: foreseen.requests,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adce_api::{Client, EngineStatus, FeedStatus, GapCounts, RunningAttempt, Share, SourceStatus, Status};
+use adce_api::{Client, EngineStatus, FeedStatus, GapCounts, RunningAttempt, Share, SourceStatus, Status, health};
 use adce_core::figures::{counted, grouped, percent, progress, span};
 use adce_core::ports::Clock;
 use adce_core::spec::Spec;
@@ -18,6 +18,7 @@ use crate::commands::limits::values_words;
 use crate::display::bar;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::screen::plan::required;
 use crate::survey::Survey;
 use crate::views;
 use crate::wiring::lake_words;
@@ -58,6 +59,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
         lake: lake_words(&spec.lake),
         at: MachineClock.now().wall,
         engine: None,
+        healthy: health(datasets.values()),
         complete: survey.coverage.is_complete() && survey.not_listed.is_empty() && survey.surprises.is_empty(),
         coverage,
         datasets,
@@ -197,6 +199,9 @@ fn datasets(status: &Status) -> Vec<String> {
             if count > 0 {
                 line.push_str(&format!("  {} {word}", grouped(count)));
             }
+        }
+        if let (Some(false), Some(require)) = (dataset.healthy, dataset.require) {
+            line.push_str(&format!("  {}", style(format!("below the {} it requires", required(require))).red()));
         }
         if let Some(error) = &dataset.listing_error {
             let since = dataset.listed_at.map_or_else(|| "never".into(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());

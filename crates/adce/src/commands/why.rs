@@ -1,4 +1,4 @@
-//! `adce why KEY|TASK|DATASET`: the first gate that holds it.
+//! `adce why KEY|TASK|DATASET`: the first gate that holds it; of a key also whose it is and what was seen of it.
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ pub async fn run(args: &WhyArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
     let why = match ask::engine(&spec)? {
         Some(mut engine) => ask::answered(engine.why(&args.what))?,
         None => {
-            let survey = Survey::of(spec).await?;
-            let why = survey.why(&args.what);
-            views::why(&args.what, &why, survey.now)
+            let survey = Survey::with_sights(spec).await?;
+            let (why, about) = survey.why(&args.what);
+            views::why(&args.what, &why, about, survey.now)
         }
     };
     match format {

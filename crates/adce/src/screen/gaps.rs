@@ -17,7 +17,7 @@ pub fn write(gaps: &[GapLine], now: Timestamp, at_most: usize, width: Option<usi
     if gaps.is_empty() {
         return writeln!(out, "no gaps");
     }
-    let mut table = Table::new([
+    let table = Table::new([
         Column::Text("DATASET"),
         Column::Text("KEY"),
         Column::Text("REASON"),
@@ -26,9 +26,10 @@ pub fn write(gaps: &[GapLine], now: Timestamp, at_most: usize, width: Option<usi
         Column::Text("SINCE"),
         Column::Figure("ATTEMPTS"),
         Column::Text("NEXT TRY"),
+        Column::Spare("TASK"),
     ]);
-    for gap in gaps.iter().take(at_most) {
-        table.row([
+    let row = |gap: &GapLine| {
+        [
             gap.dataset.clone(),
             gap.key.clone(),
             if gap.in_doubt { format!("{}, in doubt", gap.reason.word()) } else { gap.reason.word().into() },
@@ -37,9 +38,10 @@ pub fn write(gaps: &[GapLine], now: Timestamp, at_most: usize, width: Option<usi
             instant::clock(gap.detected_at, now),
             attempts(gap),
             gap.next_try.map_or(NOTHING.into(), |at| instant::clock(at, now)),
-        ]);
-    }
-    table.write(width, out)?;
+            gap.task.map_or(NOTHING.into(), |task| task.to_string()),
+        ]
+    };
+    table.stream(|| gaps.iter().take(at_most).map(row), width, out)?;
     match gaps.len().saturating_sub(at_most) {
         0 => Ok(()),
         more => writeln!(out, "… and {} more (`--all` shows them)", grouped(more as u64)),

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use adce_api::{DatasetCoverage, Plan, PlannedItem, PlannedTask, ReservePrice};
+use adce_api::{DatasetCoverage, Plan, PlannedItem, PlannedTask, ReservePrice, StrangeSizes};
 use adce_core::coverage::Counts;
-use adce_core::figures::{grouped, percent, span};
+use adce_core::figures::{bytes, grouped, percent, span};
 use adce_core::gap::Reason;
 use adce_core::ids::TaskId;
 use adce_core::spec::PriorityLevel;
@@ -24,25 +24,12 @@ pub fn write(plan: &Plan, width: Option<usize>, out: &mut dyn Write) -> io::Resu
     for line in plan.report.iter().flat_map(adce_api::InventoryReport::lines) {
         writeln!(out, "{line}")?;
     }
-    coverage_table(plan).write(width, out)?;
+    coverage_table(&plan.datasets, &plan.coverage.items, plan.at).write(width, out)?;
     for (name, dataset) in plan.datasets.iter().filter(|(_, dataset)| dataset.counts.unexpected > 0) {
         let example = dataset.unexpected_keys.first().map(|key| format!(", for example {key}")).unwrap_or_default();
         writeln!(out, "{} near {name} that no dataset expects{example}", counted(dataset.counts.unexpected, "object"))?;
     }
-    for (name, dataset) in &plan.datasets {
-        if let Some(error) = &dataset.listing_error {
-            match dataset.listed_at {
-                Some(at) => writeln!(out, "not listed: {name}: {error}; what is known of it is as of {}", instant::full(at))?,
-                None => writeln!(out, "not listed: {name}: {error}; it never was, and what was not seen is unknown")?,
-            }
-        }
-    }
-    for surprise in &plan.held {
-        writeln!(out, "held: {surprise}")?;
-    }
-    if !plan.held.is_empty() {
-        writeln!(out, "hint: a later cycle confirms it, or `adce accept` does; until then nothing of it is collected")?;
-    }
+    reservations(&plan.datasets, &plan.held, out)?;
     if !plan.tasks.is_empty() {
         writeln!(out)?;
         let bundles = bundles(plan);
@@ -61,7 +48,55 @@ pub fn write(plan: &Plan, width: Option<usize>, out: &mut dyn Write) -> io::Resu
     plan.hints.iter().try_for_each(|hint| writeln!(out, "hint: {hint}"))
 }
 
-fn coverage_table(plan: &Plan) -> Table {
+/// `95 %`, as the config has it.
+pub fn required(share: f64) -> String {
+    format!("{} %", (share * 1_000.0).round() / 10.0)
+}
+
+/// Sizes that look wrong, by name: warnings, and no gaps.
+fn strange_sizes(datasets: &IndexMap<String, DatasetCoverage>, out: &mut dyn Write) -> io::Result<()> {
+    for (name, dataset) in datasets {
+        let example = |strange: &StrangeSizes| {
+            strange.named.first().map(|of| format!(", for example {} ({})", of.key, bytes(of.bytes))).unwrap_or_default()
+        };
+        if dataset.oversized.objects > 0 {
+            writeln!(
+                out,
+                "warning: {} of {name} above `max_size`{}",
+                counted(dataset.oversized.objects, "object"),
+                example(&dataset.oversized)
+            )?;
+        }
+        if let (true, Some(usual)) = (dataset.unusual.objects > 0, dataset.usual_bytes) {
+            let objects = counted(dataset.unusual.objects, "object");
+            writeln!(out, "warning: {objects} of {name} far from the usual {}{}", bytes(usual), example(&dataset.unusual))?;
+        }
+    }
+    Ok(())
+}
+
+/// Why the figures may not be taken for what is there now.
+pub(super) fn reservations(datasets: &IndexMap<String, DatasetCoverage>, held: &[String], out: &mut dyn Write) -> io::Result<()> {
+    strange_sizes(datasets, out)?;
+    for (name, dataset) in datasets {
+        if let Some(error) = &dataset.listing_error {
+            match dataset.listed_at {
+                Some(at) => writeln!(out, "not listed: {name}: {error}; what is known of it is as of {}", instant::full(at))?,
+                None => writeln!(out, "not listed: {name}: {error}; it never was, and what was not seen is unknown")?,
+            }
+        }
+    }
+    for surprise in held {
+        writeln!(out, "held: {surprise}")?;
+    }
+    if !held.is_empty() {
+        writeln!(out, "hint: a later cycle confirms it, or `adce accept` does; until then nothing of it is collected")?;
+    }
+    Ok(())
+}
+
+/// Where each dataset stands, and all of them together.
+pub fn coverage_table(datasets: &IndexMap<String, DatasetCoverage>, all: &Counts, now: Timestamp) -> Table<'static> {
     let mut table = Table::new([
         Column::Text("DATASET"),
         Column::Figure("EXPECTED"),
@@ -76,12 +111,13 @@ fn coverage_table(plan: &Plan) -> Table {
         Column::Figure("NOT DUE"),
         Column::Rare("EXPIRED"),
         Column::Rare("OUT OF SCOPE"),
+        Column::Rare("REQUIRED"),
         Column::Text("NEXT DUE"),
     ]);
-    let next_due = plan.datasets.values().filter_map(|dataset| dataset.next_due).min();
+    let next_due = datasets.values().filter_map(|dataset| dataset.next_due).min();
     let together = DatasetCoverage { next_due, ..DatasetCoverage::default() };
-    let all = (plan.datasets.len() > 1).then_some(("all", &plan.coverage.items, &together));
-    let each = plan.datasets.iter().map(|(name, dataset)| (name.as_str(), &dataset.counts.items, dataset));
+    let all = (datasets.len() > 1).then_some(("all", all, &together));
+    let each = datasets.iter().map(|(name, dataset)| (name.as_str(), &dataset.counts.items, dataset));
     for (name, counts, dataset) in each.chain(all) {
         table.row([
             name.to_string(),
@@ -97,14 +133,15 @@ fn coverage_table(plan: &Plan) -> Table {
             figure(counts.not_due),
             figure(counts.expired),
             figure(counts.out_of_scope),
-            when_due(dataset, plan.at),
+            dataset.require.filter(|_| dataset.healthy == Some(false)).map_or(NOTHING.into(), |share| format!("< {}", required(share))),
+            when_due(dataset, now),
         ]);
     }
     table
 }
 
 /// Nothing to expect is complete.
-fn share(counts: &Counts) -> String {
+pub(super) fn share(counts: &Counts) -> String {
     percent(counts.present, counts.wanted()).unwrap_or_else(|| "100 %".into())
 }
 
@@ -116,7 +153,7 @@ fn when_due(dataset: &DatasetCoverage, now: Timestamp) -> String {
     if dataset.next_due_items > 1 { format!("{when} ({} that day)", grouped(dataset.next_due_items)) } else { when }
 }
 
-fn figure(count: u64) -> String {
+pub(super) fn figure(count: u64) -> String {
     if count == 0 { NOTHING.into() } else { grouped(count) }
 }
 
@@ -159,7 +196,7 @@ fn bundles(plan: &Plan) -> Vec<Bundle<'_>> {
     bundles
 }
 
-fn work_table(plan: &Plan, bundles: &[Bundle<'_>]) -> Table {
+fn work_table(plan: &Plan, bundles: &[Bundle<'_>]) -> Table<'static> {
     let mut table = Table::new([
         Column::Figure("#"),
         Column::Figure("SCORE"),
@@ -327,6 +364,7 @@ mod tests {
             lake: "s3://nba-raw-data".into(),
             at: at("14:00:00"),
             complete: false,
+            healthy: None,
             coverage: Default::default(),
             datasets: IndexMap::new(),
             tasks: vec![

@@ -1,13 +1,16 @@
 //! From the engine's own words to the wire's: what `status`, `gaps`, `tasks`, `limits` and `why` answer with, alike from a
 //! running engine and from a state that nobody runs.
 
+mod coverage;
 mod limits;
 mod reasons;
 
 use adce_api::{
     Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, FeedStatus, GapCounts, GapLine, GuestHost,
-    GuestReport, InventoryReport, LookAt, RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, WindowNow,
+    GuestReport, InventoryReport, LookAt, RetryLine, RunningAttempt, Share, SizeOf, SourceStatus, Status, StrangeSizes, TaskLine,
+    UnexpectedFolder, WindowNow, health,
 };
+use adce_core::coverage::{Quality, Strange};
 use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
 use adce_core::queue::{Asked, Came, Gate, SourceFigures};
@@ -22,6 +25,7 @@ use indexmap::IndexMap;
 
 use crate::config::Edition;
 
+pub use coverage::{Seen, coverage};
 use limits::values_now;
 pub use limits::{declared_limits, limits};
 use reasons::breaker_words;
@@ -56,6 +60,7 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
             feeds: snapshot.feeds.iter().map(feed_status).collect(),
             stopping: snapshot.phase == Phase::Draining,
         }),
+        healthy: health(datasets.values()),
         complete: coverage.items.is_complete() && cycle.not_listed.is_empty() && cycle.began.is_some() && snapshot.surprises.is_empty(),
         coverage,
         datasets,
@@ -90,14 +95,21 @@ pub fn report(reported: &Reported) -> Option<InventoryReport> {
 
 /// By dataset: what the last cycle saw, and what landed since it began.
 pub fn coverage_now(snapshot: &Snapshot, cycle: &CycleFigures, spec: &Spec) -> indexmap::IndexMap<String, DatasetCoverage> {
-    let datasets = cycle.datasets.iter().map(|dataset| {
-        let mut coverage = dataset_coverage(dataset);
-        let failed = cycle.not_listed.iter().find(|(prefix, _)| key_prefix(spec, &dataset.name).starts_with(prefix.as_str()));
-        coverage.listing_error = failed.map(|(_, error)| error.clone());
-        if let Some(live) = snapshot.datasets.iter().find(|live| live.name == dataset.name) {
-            catch_up(&mut coverage, live);
+    let mut datasets = coverage_then(cycle, spec);
+    for live in &snapshot.datasets {
+        if let Some(coverage) = datasets.get_mut(&live.name) {
+            catch_up(coverage, live);
         }
-        (dataset.name.clone(), coverage)
+    }
+    datasets
+}
+
+/// By dataset: what the last cycle saw.
+pub fn coverage_then(cycle: &CycleFigures, spec: &Spec) -> indexmap::IndexMap<String, DatasetCoverage> {
+    let datasets = cycle.datasets.iter().enumerate().map(|(at, dataset)| {
+        let failed = cycle.not_listed.iter().find(|(prefix, _)| key_prefix(spec, &dataset.name).starts_with(prefix.as_str()));
+        let listing_error = failed.map(|(_, error)| error.clone());
+        (dataset.name.clone(), DatasetCoverage { listing_error, ..dataset_coverage(dataset, cycle.quality.get(at), spec) })
     });
     datasets.collect()
 }
@@ -119,18 +131,35 @@ fn catch_up(coverage: &mut DatasetCoverage, live: &adce_engine::DatasetLine) {
         gone -= taken;
     }
     coverage.completeness = counts.completeness();
+    coverage.judge_health();
 }
 
-pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> DatasetCoverage {
+pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage, quality: Option<&Quality>, spec: &Spec) -> DatasetCoverage {
+    let require = spec.datasets.get(&dataset.name).and_then(|rules| rules.require);
     DatasetCoverage {
+        require: require.map(|permille| f64::from(permille) / 1_000.0),
+        healthy: require.map(|permille| dataset.counts.meets(permille)),
+        usual_bytes: quality.and_then(|quality| quality.usual_bytes),
+        oversized: quality.map(|quality| strange_sizes(&quality.oversized)).unwrap_or_default(),
+        unusual: quality.map(|quality| strange_sizes(&quality.unusual)).unwrap_or_default(),
         completeness: dataset.counts.completeness(),
         counts: adce_api::Counts { items: dataset.counts, unexpected: dataset.unexpected },
         next_due: dataset.next_due.map(|next| next.at),
         next_due_items: dataset.next_due.map_or(0, |next| next.items_that_day),
         unexpected_keys: dataset.unexpected_sample.clone(),
+        unexpected_folders: dataset.unexpected_folders.iter().map(unexpected_folder).collect(),
         listing_error: None,
         listed_at: dataset.listed_at,
     }
+}
+
+fn strange_sizes(strange: &Strange) -> StrangeSizes {
+    let named = strange.named.iter().map(|(key, bytes)| SizeOf { key: key.clone(), bytes: *bytes });
+    StrangeSizes { objects: strange.objects, named: named.collect() }
+}
+
+fn unexpected_folder((folder, counted): &(String, adce_core::coverage::Folder)) -> UnexpectedFolder {
+    UnexpectedFolder { folder: folder.clone(), objects: counted.keys, over: counted.over }
 }
 
 fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {

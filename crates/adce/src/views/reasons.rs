@@ -2,19 +2,98 @@
 
 use std::time::Duration;
 
-use adce_api::{ItemStory, LookAt, StoryLine, WaitedLine};
-use adce_core::figures::{counted, grouped, span};
+use adce_api::{ItemStory, LookAt, NearMiss, StoryLine, WaitedLine};
+use adce_core::coverage::{Completeness, Due, Miss, Sight};
+use adce_core::figures::{bytes, counted, grouped, span};
 use adce_core::gap::{GapState, ItemState, Standing};
 use adce_core::limits::{Because, Reach};
 use adce_core::queue::{Gate, whose_breaker};
 use adce_core::record::{Story, Waited};
 use adce_core::spec::PriorityLevel;
 use adce_core::time::{Boottime, Now, Timestamp};
-use adce_engine::{GapView, HeldBackLine, TaskView, Why};
+use adce_engine::{About, GapView, HeldBackLine, ItemView, TaskView, Why};
 
 use super::clock;
 
-pub fn why(what: &str, why: &Why, now: Now) -> adce_api::Why {
+/// What holds it, and of a key what is known of it.
+pub fn why(what: &str, why: &Why, about: About, now: Now) -> adce_api::Why {
+    let mut said = held(what, why, now);
+    said.facts.extend(about.item.iter().flat_map(|item| about_item(item)));
+    said.facts.extend(about.near.iter().take(NEAR).map(|miss| near_words(what, miss)));
+    said.near = about.near.into_iter().map(near_miss).collect();
+    if let Some(item) = about.item {
+        (said.dataset, said.item) = (Some(item.dataset), Some(item.item));
+    }
+    said
+}
+
+/// So many datasets that a key is like are told.
+const NEAR: usize = 3;
+
+fn near_miss(miss: Miss) -> NearMiss {
+    let Miss { dataset, template, at, wanted } = miss;
+    NearMiss { dataset, template, at: at as u64, wanted: wanted.to_string() }
+}
+
+/// `` like `box_scores` (bbref/{season}/{game_id}.html) up to `bbref/2024-25/401.`, where `html` should follow ``
+fn near_words(key: &str, miss: &Miss) -> String {
+    let Miss { dataset, template, at, wanted } = miss;
+    let stop = key.get(*at..).and_then(|rest| rest.chars().next()).map_or("its end".to_owned(), |letter| format!("the `{letter}`"));
+    format!("like `{dataset}` ({template}) up to `{}`: instead of {stop} there, {wanted}", key.get(..*at).unwrap_or(key))
+}
+
+/// Whose it is, when it is expected, what was seen and by whom, and what is on record.
+fn about_item(view: &ItemView) -> Vec<String> {
+    let mut facts = vec![format!("item {} of `{}`", view.item, view.dataset)];
+    facts.push(match view.due {
+        Some(Due::AtOnce) => "expected at once: the dataset has no `due`".into(),
+        Some(Due::At(at)) => format!("due {at}"),
+        Some(Due::Unset) => "its `due` is null: not expected until its row says otherwise".into(),
+        None => "its `due` has no answer".into(),
+    });
+    let began = match view.listed {
+        Completeness::Full { began } => Some(began),
+        Completeness::Partial => None,
+    };
+    let confirmed = view.record.as_ref().and_then(|record| record.confirmed);
+    let listing = began.map_or_else(|| "a listing that did not come to its end".into(), |began| format!("the listing of {began}"));
+    match view.sight {
+        None => {}
+        Some(Sight::There(found)) => {
+            let seen_by = match confirmed.filter(|at| began.is_none_or(|began| *at >= began)) {
+                Some(at) => format!("an attempt, {at}"),
+                None => listing,
+            };
+            facts.push(format!("there: {}, of {}; seen by {seen_by}", bytes(found.size), found.last_modified));
+            if found.size < view.min_size {
+                facts.push(format!("smaller than {}, its `min_size`", bytes(view.min_size)));
+            }
+        }
+        Some(Sight::NotThere) => facts.push(format!("not there, by {listing}")),
+        Some(Sight::NotSeen) => facts.push("nobody could look: its part of the lake could not be listed".into()),
+    }
+    if let (Some((within, until)), Some(Sight::There(_))) = (view.fresh, view.sight) {
+        let until = until.map(|until| format!(", until {until}")).unwrap_or_default();
+        facts.push(format!("`fresh`: confirmed anew within {}{until}", span(within.unsigned_abs())));
+    }
+    if let (false, Some(Sight::There(_))) = (view.fresh_at.is_empty(), view.sight) {
+        let instants: Vec<String> = view.fresh_at.iter().map(ToString::to_string).collect();
+        facts.push(format!("`fresh`: asked for once more at {}", instants.join(", ")));
+    }
+    if let Some(at) = confirmed {
+        facts.push(format!("last confirmed by an attempt: {at}"));
+    }
+    if let Some(mark) = view.record.as_ref().and_then(|record| record.absent.as_ref()) {
+        let asked = counted(mark.confirmed.into(), "answer");
+        facts.push(format!("absent by {asked} of upstream since {}; asked again {}", mark.since, mark.recheck_at));
+    }
+    if let Some(episodes) = view.record.as_ref().map(|record| record.episodes).filter(|episodes| *episodes > 1) {
+        facts.push(format!("it has been a gap {episodes} times"));
+    }
+    facts
+}
+
+fn held(what: &str, why: &Why, now: Now) -> adce_api::Why {
     match why {
         Why::Gap(view) => why_gap(what, view, now),
         Why::Task(view) => why_task(what, view, now),
@@ -114,7 +193,7 @@ fn held_by(gate: Option<&Gate>, behind: Option<&Gate>, now: Now) -> String {
 }
 
 fn answer(what: &str, answer: String, facts: Vec<String>, next: Vec<String>) -> adce_api::Why {
-    adce_api::Why { what: what.to_owned(), answer, facts, next }
+    adce_api::Why { what: what.to_owned(), answer, facts, next, ..adce_api::Why::default() }
 }
 
 /// One sentence for a person.

@@ -12,6 +12,7 @@
 use hashbrown::HashMap;
 
 use super::expected::{Expected, ItemIx, Spot};
+use super::folders::Folders;
 use super::state::{EtagDigest, Found, Sight};
 use crate::object::Object;
 use crate::report::ReportRow;
@@ -37,6 +38,8 @@ pub struct Unexpected {
     pub bytes: u64,
     /// The first of them, in the order of the listing.
     pub sample: Vec<String>,
+    /// Where most of them lie.
+    pub folders: Folders,
 }
 
 /// What is known of the lake.
@@ -330,6 +333,7 @@ impl<'e> Observation<'e> {
         };
         shelf.unexpected.objects += 1;
         shelf.unexpected.bytes = shelf.unexpected.bytes.saturating_add(size);
+        shelf.unexpected.folders.add(key);
         if shelf.unexpected.sample.len() < UNEXPECTED_SAMPLE {
             shelf.unexpected.sample.push(key.to_owned());
         }

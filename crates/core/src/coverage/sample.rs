@@ -132,6 +132,8 @@ impl Sample {
             expires: None,
             fresh: None,
             min_size: 1,
+            max_size: None,
+            require: None,
             valid: None,
             absent: AbsentPolicy::default(),
             known: None,

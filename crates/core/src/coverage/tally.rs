@@ -14,6 +14,7 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 
 use super::expected::{Expected, ItemIx};
+use super::folders::Folder;
 use super::gaps::{GapDiff, difference};
 use super::inventory::{Completeness, Inventory};
 use super::picture::Picture;
@@ -89,6 +90,12 @@ impl Counts {
         }
     }
 
+    /// Whether so many parts per thousand of what is wanted are present.
+    pub fn meets(&self, permille: u32) -> bool {
+        // In whole numbers: nothing is rounded up to a threshold.
+        u128::from(self.present) * 1_000 >= u128::from(self.wanted()) * u128::from(permille)
+    }
+
     /// Whatever their state.
     pub fn items(&self) -> u64 {
         self.expected() + self.not_due + self.expired + self.out_of_scope
@@ -143,6 +150,8 @@ pub struct DatasetCoverage {
     pub unexpected: u64,
     /// The first few of them by name.
     pub unexpected_sample: Vec<String>,
+    /// Folders in which most of them lie, the fullest first.
+    pub unexpected_folders: Vec<(String, Folder)>,
     /// Its part of the listing.
     pub listed: Completeness,
     /// When its part of the lake was last listed to its end, now or before.
@@ -248,6 +257,12 @@ impl Coverage {
 
     pub fn state(&self, item: ItemIx) -> ItemState {
         self.states.get(item.0 as usize).copied().unwrap_or(ItemState::Unknown)
+    }
+
+    /// All that rollups need: a byte an item.
+    pub fn without_gaps(&self) -> Coverage {
+        let Coverage { at, ref datasets, ref states, .. } = *self;
+        Coverage { at, datasets: datasets.clone(), states: states.clone(), gaps: Vec::new(), timers: Timers::default() }
     }
 
     /// Of some items in a row.
@@ -365,6 +380,7 @@ impl<'a> Tally<'a> {
             next_due: next_due.found,
             unexpected: unexpected.objects,
             unexpected_sample: unexpected.sample.clone(),
+            unexpected_folders: unexpected.folders.sorted().into_iter().map(|(name, folder)| (name.to_owned(), folder)).collect(),
             listed,
             listed_at: match listed {
                 Completeness::Full { began } => Some(began),

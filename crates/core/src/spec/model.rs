@@ -583,6 +583,10 @@ pub struct Dataset {
     pub fresh: Option<Freshness>,
     /// Bytes; at least 1.
     pub min_size: u64,
+    /// Bytes; what is larger is warned of.
+    pub max_size: Option<u64>,
+    /// Parts per thousand that must be present for it to be healthy.
+    pub require: Option<u32>,
     pub valid: Option<Validity>,
     pub absent: AbsentPolicy,
     /// `absent.known`: items that a person knows to be absent.

@@ -228,6 +228,10 @@ raw! {
         pub fresh: Option<RawFresh>,
         /// Smaller objects are gaps. Default: 1B.
         pub min_size: Option<Given<Size>>,
+        /// Larger objects are warned of, and are no gaps.
+        pub max_size: Option<Given<Size>>,
+        /// So much of it must be present for the dataset to be called healthy: `95%`. What is missing is a gap all the same.
+        pub require: Option<Given<Percent>>,
         /// What an object must look like: `json`, `csv`, `parquet`, `gzip`, `{ json: "$.header.status == 'final'" }`, or
         /// `{ starts: "<", lacks: "Access Denied" }`.
         pub valid: Option<RawValid>,

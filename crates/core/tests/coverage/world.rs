@@ -421,6 +421,8 @@ impl Plan {
                 }),
             },
             min_size: self.min_size,
+            max_size: None,
+            require: None,
             valid: None,
             absent: AbsentPolicy::default(),
             known: None,

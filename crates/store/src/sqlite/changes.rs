@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use adce_core::coverage::{TrendPoint, thinned_out};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId};
 use adce_core::record::{
     AttemptRecord, BreakerRecord, Change, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
@@ -123,6 +124,7 @@ fn make<'a>(db: &Connection, change: &'a Change, rest: &mut Rest<'a>) -> Result<
         Change::PutPicture(picture) => put_picture(db, "accepted", &json(picture)),
         Change::PutHeldPicture(Some(held)) => put_picture(db, "held", &json(held)),
         Change::PutHeldPicture(None) => run(db, "DELETE FROM picture WHERE standing = 'held'", []).map(drop),
+        Change::PutTrend(points) => points.iter().try_for_each(|(dataset, point)| put_trend(db, dataset, point)),
         Change::PutSource(name, record) => put_source(db, name, record),
         Change::PutValue { source, value, record } => put_value(db, source, value, record.as_ref()),
         Change::PutCollector(name, record) => put_collector(db, name, record),
@@ -138,6 +140,26 @@ fn make<'a>(db: &Connection, change: &'a Change, rest: &mut Rest<'a>) -> Result<
         Change::ForgetReservation(id) => run(db, "DELETE FROM reservation WHERE id = ?", [signed(*id)]).map(drop),
     }?;
     Ok(Written::default())
+}
+
+// --------------------------------------------------------------------------------------------------------------- trend
+
+fn put_trend(db: &Connection, dataset: &str, point: &TrendPoint) -> Result<(), Trouble> {
+    let at = point.at.as_microsecond();
+    run(
+        db,
+        "INSERT OR REPLACE INTO trend (dataset, at, present, wanted) VALUES (?, ?, ?, ?)",
+        params![dataset, at, signed(point.present), signed(point.wanted)],
+    )?;
+    let points = {
+        let mut statement = db.prepare_cached("SELECT at FROM trend WHERE dataset = ? ORDER BY at")?;
+        let points = statement.query_map([dataset], |row| row.get(0))?;
+        points.collect::<Result<Vec<i64>, _>>()?
+    };
+    for gone in thinned_out(&points, point.at) {
+        run(db, "DELETE FROM trend WHERE dataset = ? AND at = ?", params![dataset, gone])?;
+    }
+    Ok(())
 }
 
 // ------------------------------------------------------------------------------------------------------------ attempts

@@ -1,9 +1,9 @@
 //! Reading a state, beside the engine that writes it or after its end. Readers see whole commits and change nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use adce_core::coverage::Picture;
+use adce_core::coverage::{Picture, TrendPoint};
 use adce_core::gap::{Gap, Progress, Task};
 use adce_core::ids::{FencingToken, GapId, ItemId, TaskId};
 use adce_core::ports::StoreError;
@@ -55,6 +55,19 @@ impl Reader {
             recent.attempts.reverse();
             recent.events.reverse();
             Ok(recent)
+        })
+    }
+
+    /// How complete each dataset was, oldest point first.
+    pub fn trend(&self) -> Result<BTreeMap<String, Vec<TrendPoint>>, StoreError> {
+        self.at_one_moment(|db| {
+            let mut trend: BTreeMap<String, Vec<TrendPoint>> = BTreeMap::new();
+            each(db, "SELECT dataset, at, present, wanted FROM trend ORDER BY dataset, at", [], |row| {
+                let (at, present, wanted) = (Columns("trend").instant(row.get(1)?)?, unsigned(row.get(2)?), unsigned(row.get(3)?));
+                trend.entry(row.get(0)?).or_default().push(TrendPoint { at, present, wanted });
+                Ok(())
+            })?;
+            Ok(trend)
         })
     }
 

@@ -146,21 +146,21 @@ const MANY: usize = 62;
 const FEW: usize = 40;
 
 /// What a person would want to see a dataset by who has not said it: its time, by the month if that is long, and beside it what
-/// has a few values.
+/// has a few values; without a time two that have.
 pub fn usual_axes(expected: &Expected, of: &ExpectedDataset) -> Vec<Axis> {
     let time = time_of(expected, of).map(|var| {
         let values = expected.dimensions_of(of).nth(usize::from(var.dimension)).expect("it was found there");
         let pace = (!values.is_calendar() || values.len() > MANY).then_some(Pace::Month);
         (Axis::Named(of.names().display(var), pace), var)
     });
-    let few = expected.dimensions_of(of).enumerate().find_map(|(dimension, values)| {
+    let few = expected.dimensions_of(of).enumerate().filter_map(|(dimension, values)| {
         // A row's id is a name of its own.
         let tells = |column: &usize| values.rows().is_none() || *column != usize::from(values.names.main());
         let columns = (0..values.names.columns().len()).filter(|_| !values.is_calendar()).filter(tells);
         let column = columns.into_iter().find(|column| has_few(values, *column as u16))?;
         Some(Axis::Named(of.names().display(VarRef { dimension: dimension as u16, column: column as u16 }), None))
     });
-    let all: Vec<Axis> = few.into_iter().chain(time.map(|(axis, _)| axis)).collect();
+    let all: Vec<Axis> = few.take(if time.is_some() { 1 } else { 2 }).chain(time.map(|(axis, _)| axis)).collect();
     match (all.is_empty(), of.names().dimensions().first()) {
         (true, Some(first)) => vec![Axis::Named(of.names().display(VarRef { dimension: 0, column: first.main() }), None)],
         _ => all,

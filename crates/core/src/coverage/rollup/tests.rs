@@ -200,8 +200,11 @@ fn who_names_nothing_sees_few_values_over_time() {
     let sample = sample();
     let expected = sample.expand("2024-12-01T00:00:00Z").unwrap_or_else(|problems| panic!("{problems:#?}"));
     let usual = |dataset: usize| usual_axes(&expected, &expected.datasets()[dataset]);
+    let plain = Sample::new(Files::default()).list("a", &["1", "2"]).list("b", &["1", "2"]).dataset("d", "{a}/{b}", &["a", "b"]);
+    let of_lists = plain.expand("2024-12-01T00:00:00Z").unwrap_or_else(|problems| panic!("{problems:#?}"));
     let named = |name: &str, pace| Axis::Named(name.into(), pace);
     assert_eq!(usual(0), [named("season", None), named("tip", Some(Pace::Month))]);
     assert_eq!(usual(1), [named("team", None), named("day", None)]);
+    assert_eq!(usual_axes(&of_lists, &of_lists.datasets()[0]), [named("a", None), named("b", None)]);
     assert_eq!(usual(2), [named("quarter", None), named("hour", None)]);
 }

@@ -86,6 +86,11 @@ impl Loader<'_> {
         let priority = self.priority(&what, raw, &names);
         let valid = raw.valid.as_ref().and_then(|valid| self.validity(&what, name, valid));
         let collector = self.dataset_collector(&what, name, raw, &names, source.as_deref(), collectors);
+        let min_size = raw.min_size.as_ref().map_or(1, |given| given.value.0.max(1));
+        if let Some(given) = raw.max_size.as_ref().filter(|given| given.value.0 < min_size) {
+            let message = format!("{what}: `max_size` is smaller than `min_size`, {}", crate::figures::size(min_size));
+            self.error_with(&given.at, message, "no object could be as it should");
+        }
         // Without its filter a dataset would expect what nobody wants.
         if matches!(only, Part::Wrong) {
             return None;
@@ -105,7 +110,9 @@ impl Loader<'_> {
             due: due.right(),
             expires,
             fresh,
-            min_size: raw.min_size.as_ref().map_or(1, |given| given.value.0.max(1)),
+            min_size,
+            max_size: raw.max_size.as_ref().map(|given| given.value.0),
+            require: raw.require.as_ref().map(|given| given.value.permille),
             valid,
             absent: absent(raw.absent.as_ref()),
             known: raw.absent.as_ref().and_then(|raw| raw.known.as_ref()).and_then(|known| self.known_file(&what, known)),
