@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use support::place::said;
+use support::place::{Place, said};
 
 #[test]
 fn every_example_passes_the_check() {
@@ -23,4 +23,31 @@ fn every_example_passes_the_check() {
         seen += 1;
     }
     assert!(seen >= 3, "only {seen} examples");
+}
+
+/// Puts an example into a place of its own, with `over` on top of its config.
+fn example(name: &str, over: &str) -> Place {
+    let place = Place::new("");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
+    let copied = Command::new("cp").arg("-r").arg(from.join(".")).arg(place.folder()).status().expect("cp runs");
+    assert!(copied.success());
+    place.write("over.yaml", over);
+    place
+}
+
+#[test]
+fn the_archive_makes_a_day_from_its_hours_and_knows_that_some_were_never_published() {
+    let day = "from: 2015-01-01, to: 2015-01-01";
+    let place = example(
+        "archive",
+        &format!("dimensions:\n  hour: {{ {day} }}\n  day: {{ {day} }}\ndatasets:\n  events: {{ absent: {{ known: holes.csv }} }}\n"),
+    );
+    place.write("holes.csv", "key,reason,date,by\nevents/2015/01/01/7.json.gz,never published,,\n");
+    let hours = "import gzip, hashlib, json, os\nos.makedirs('lake/events/2015/01/01')\nfor hour in range(24):\n  if hour == 7: continue\n  \
+                 with gzip.open(f'lake/events/2015/01/01/{hour}.json.gz', 'wt') as out:\n    for n in range(99):\n      \
+                 out.write(json.dumps({'type': 'PushEvent' if n else 'ForkEvent', 'id': hashlib.sha256(str(n).encode()).hexdigest()}) + '\\n')\n";
+    assert!(Command::new("python3").args(["-c", hours]).current_dir(place.folder()).status().expect("python3 runs").success());
+    let with = ["-c", "adce.yaml", "-c", "over.yaml"];
+    place.adce(&[&["run"], &with[..]].concat()).ends_with(0);
+    assert_eq!(place.read("lake/daily/2015/01/2015-01-01.csv"), "type,events\nForkEvent,23\nPushEvent,2254\n");
 }

@@ -170,6 +170,7 @@ impl Engine {
         self.cycle.expected = expected;
         self.cycle.inventory = Some(inventory);
         self.cycle.coverage = Some(coverage);
+        self.cycle.inputs_changed = false;
         self.figures.since_cycle.clear();
         for (prefix, error) in &self.cycle.figures.not_listed {
             self.notice(Notice::NotListed { prefix: prefix.clone(), error: error.clone() });
@@ -271,17 +272,20 @@ impl Engine {
         open
     }
 
-    /// When time alone gives some item another state: it falls due, grows stale, or an absence is asked for again.
+    /// When time alone gives some item another state: it falls due, grows stale, or an absence is asked for again; or what
+    /// it is made from has come.
     /// `None`: never, or a whole look must come first.
     pub(crate) fn renews_at(&self, now: Now) -> Option<Boottime> {
         let stands = self.cycle.inventory.is_some() && self.held.is_none();
-        let changes_at = self.cycle.coverage.as_ref().filter(|_| stands)?.changes_at?;
-        Some(now.boot_at(changes_at).max(self.cycle.renews_not_before))
+        let coverage = self.cycle.coverage.as_ref().filter(|_| stands)?;
+        let changes_at = if self.cycle.inputs_changed { now.boot } else { now.boot_at(coverage.changes_at?) };
+        Some(changes_at.max(self.cycle.renews_not_before))
     }
 
     /// Judges the last look once more, as of now, with everything that attempts put in place since. Nothing is listed, no
     /// table is read, and there is nothing to be surprised at: only time has passed.
     pub(crate) fn renew(&mut self, now: Now) -> Result<(), EngineError> {
+        self.cycle.inputs_changed = false;
         let Some(inventory) = self.cycle.inventory.take() else { return Ok(()) };
         let (expected, open) = (self.cycle.expected.clone(), self.open_gaps());
         let evidence = self.evidence(&expected, &inventory, &open);
@@ -305,9 +309,18 @@ impl CycleState {
         if let (Some(inventory), Some(item)) = (&mut self.inventory, self.expected.find(&object.key)) {
             inventory.saw(item, Some(&object));
         }
+        self.input_changed(&object.key);
         if self.under_way {
             self.landed.insert(object.key.clone(), object);
         }
+    }
+}
+
+impl CycleState {
+    /// Something is known of this key that was not known before: what is made from it may be due now.
+    pub(crate) fn input_changed(&mut self, key: &str) {
+        let is_needed = |expected: &Expected| expected.find(key).is_some_and(|item| expected.is_needed(expected.dataset_of(item)));
+        self.inputs_changed |= is_needed(&self.expected);
     }
 }
 

@@ -459,6 +459,10 @@ impl Engine {
         if self.has_had_its_attempts() || self.consent == Consent::Declined || self.closing || self.held.is_some() {
             return true;
         }
+        // What just landed may be what others wait for.
+        if self.cycle.inputs_changed && self.next_renewal(self.now()).is_some() {
+            return false;
+        }
         if idle.is_none() {
             return false;
         }

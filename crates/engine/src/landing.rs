@@ -91,6 +91,7 @@ impl Engine {
             let closed = |change: &Change| matches!(change, Change::CloseGap { gap: closed, why: Closed::Absent, .. } if *closed == gap.id);
             if changes.iter().any(closed) {
                 self.figures.outcome(gap, &Outcome::Absent, now);
+                self.cycle.input_changed(&gap.key);
                 self.notice(Notice::Absent { key: gap.key.clone() });
             }
         }

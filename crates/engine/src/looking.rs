@@ -33,6 +33,8 @@ pub(crate) struct CycleState {
     pub unbelieved: Vec<Gap>,
     /// What the last look saw, and attempts put in place since.
     pub inventory: Option<Inventory>,
+    /// Something that other items are made from was put in place, or is known to be absent, since the last look was judged.
+    pub inputs_changed: bool,
     /// Looking at the same once more may not take all of the loop's time.
     pub renews_not_before: Boottime,
     pub began: Boottime,

@@ -23,6 +23,7 @@ pub use also::Spot;
 pub use build::{expand, expand_after};
 
 use super::known::Known;
+use super::needs::Need;
 use super::values::DimensionValues;
 use super::writer::{Digits, KeyWriter, MOST_DIMENSIONS};
 use crate::gap::Reason;
@@ -47,6 +48,8 @@ pub struct Expected {
     by_key: HashTable<u32>,
     /// Older places, too: of datasets that have some.
     older: also::OlderPlaces,
+    /// What items of one dataset need of another.
+    pub(super) needs: Vec<Need>,
     hasher: DefaultHashBuilder,
     pub(super) known: Known,
 }
@@ -55,13 +58,13 @@ pub struct Expected {
 #[derive(Debug)]
 pub struct ExpectedDataset {
     name: String,
-    items: std::ops::Range<u32>,
+    pub(super) items: std::ops::Range<u32>,
     /// Its `for`: places in [`Expected::dimensions`].
-    dimensions: Vec<usize>,
+    pub(super) dimensions: Vec<usize>,
     /// Values of each.
-    sizes: Digits,
+    pub(super) sizes: Digits,
     /// With a `where`: the places in the whole product of those that it keeps, ascending.
-    kept: Option<Vec<u32>>,
+    pub(super) kept: Option<Vec<u32>>,
     writer: KeyWriter,
     /// Its `also`.
     older: Vec<KeyWriter>,
@@ -95,7 +98,7 @@ impl ExpectedDataset {
     }
 
     /// Place of each dimension's value; the last dimension changes fastest.
-    fn digits(&self, item: ItemIx) -> Digits {
+    pub(super) fn digits(&self, item: ItemIx) -> Digits {
         let within = item.0 - self.items.start;
         let rank = self.kept.as_ref().map_or(within, |kept| kept[within as usize]);
         self.digits_of_rank(rank)

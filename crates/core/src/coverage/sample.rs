@@ -129,6 +129,7 @@ impl Sample {
             due: None,
             expires: None,
             fresh: None,
+            needs: Vec::new(),
             min_size: 1,
             valid: None,
             absent: AbsentPolicy::default(),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::expected::{Expected, ItemIx};
 use super::inventory::{Completeness, Inventory};
+use super::needs::Inputs;
 use super::picture::Picture;
 use super::rules::Rules;
 use super::sketch::Sketch;
@@ -172,15 +173,22 @@ impl Coverage {
         let mut tally = Tally {
             evidence,
             now,
-            states: Vec::with_capacity(evidence.expected.len()),
+            states: vec![ItemState::Unknown; evidence.expected.len()],
             gaps: Vec::new(),
             changes_at: None,
             before: Before::default(),
+            inputs: Memo::default(),
             min_size: 1,
             problems: Problems::default(),
         };
-        let datasets: Vec<_> = (0..evidence.expected.datasets().len()).map(|dataset| tally.dataset(dataset)).collect();
-        let Tally { states, gaps, changes_at, problems, .. } = tally;
+        let order = evidence.expected.in_order_of_needs();
+        let mut datasets: Vec<_> = order.iter().map(|dataset| (*dataset, tally.dataset(*dataset))).collect();
+        let Tally { states, mut gaps, changes_at, problems, .. } = tally;
+        if !order.is_sorted() {
+            datasets.sort_by_key(|(dataset, _)| *dataset);
+            gaps.sort_by_key(|gap| gap.item);
+        }
+        let datasets = datasets.into_iter().map(|(_, coverage)| coverage).collect();
         match problems.all.is_empty() {
             true => Ok(Coverage { at: now, datasets, states, gaps, changes_at }),
             false => Err(problems.into_list()),
@@ -221,6 +229,17 @@ impl Coverage {
     }
 }
 
+/// By dataset, its need, and what tells those apart that have the same inputs.
+type Memo = HashMap<(usize, usize, u64), Inputs>;
+
+/// What is known of all that an item is made from.
+#[derive(Clone, Copy, Default)]
+struct MadeFrom {
+    awaited: bool,
+    unknown: bool,
+    newest: Option<Timestamp>,
+}
+
 struct Tally<'a> {
     evidence: &'a Evidence<'a>,
     now: Timestamp,
@@ -229,6 +248,7 @@ struct Tally<'a> {
     changes_at: Option<Timestamp>,
     /// Of the dataset whose turn it is.
     before: Before<'a>,
+    inputs: Memo,
     min_size: u64,
     problems: Problems,
 }
@@ -247,15 +267,16 @@ impl<'a> Tally<'a> {
         let rules = Rules::of(expected, dataset, self.now);
         for item in of.items() {
             let due = rules.due(item, &mut |rule, error| self.problems.add(dataset, rule, error));
-            let state = self.item(&rules, dataset, item, due);
+            let made = self.made_from(at, item);
+            let state = self.item(&rules, dataset, item, (due, made));
             // Whoever clears away what has expired has lost nothing.
             let is_over = matches!(state, ItemState::Expired | ItemState::OutOfScope);
             objects += u64::from(is_over || matches!(inventory.sight(item), Sight::There(_)));
-            if let (ItemState::NotDue, Some(due)) = (state, due.instant()) {
+            if let (ItemState::NotDue, Some(due)) = (state, due.instant().filter(|due| *due > self.now)) {
                 next_due.add(due);
             }
             counts.add(state);
-            self.states.push(state);
+            self.states[item.0 as usize] = state;
         }
         self.forget_what_changed(&mut counts);
         let unexpected = inventory.unexpected(at);
@@ -274,6 +295,31 @@ impl<'a> Tally<'a> {
         }
     }
 
+    /// How the items stand that this one is made from; their datasets were judged before.
+    fn made_from(&mut self, dataset: usize, item: ItemIx) -> MadeFrom {
+        let Evidence { expected, inventory, .. } = *self.evidence;
+        let mut made = MadeFrom::default();
+        for (at, need) in expected.needs_of(dataset).enumerate() {
+            let states = &self.states;
+            let mut state = |parent: ItemIx| {
+                let date = match inventory.sight(parent) {
+                    Sight::There(found) => Some(found.last_modified),
+                    Sight::NotThere | Sight::NotSeen => None,
+                };
+                (states[parent.0 as usize], date)
+            };
+            // Where many items are made from the same ones, those are looked at once.
+            let inputs = match expected.shared_needs(need, item) {
+                None => expected.inputs_of(need, item, &mut state),
+                Some(which) => *self.inputs.entry((dataset, at, which)).or_insert_with(|| expected.inputs_of(need, item, &mut state)),
+            };
+            made.awaited |= inputs.are_awaited();
+            made.unknown |= inputs.unknown > 0;
+            made.newest = made.newest.max(inputs.newest);
+        }
+        made
+    }
+
     /// What was taken for present because it is no gap is so only if it was among the present items then.
     fn forget_what_changed(&mut self, counts: &mut Counts) {
         for item in self.before.changed() {
@@ -283,9 +329,13 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn item(&mut self, rules: &Rules<'_>, dataset: &Dataset, item: ItemIx, due: Due) -> ItemState {
+    fn item(&mut self, rules: &Rules<'_>, dataset: &Dataset, item: ItemIx, (due, made): (Due, MadeFrom)) -> ItemState {
         let Evidence { expected, inventory, records, open, .. } = *self.evidence;
-        let listed = inventory.sight(item);
+        let listed = match inventory.sight(item) {
+            // Is it due? Nobody knows, so nothing opens.
+            Sight::NotThere if made.unknown => Sight::NotSeen,
+            listed => listed,
+        };
         let needs_id = !records.is_empty() || self.before.is_asked() || (listed == Sight::NotSeen && !open.is_empty());
         let id = needs_id.then(|| expected.id(item));
         let record = id.and_then(|id| records.get(&id));
@@ -297,7 +347,18 @@ impl<'a> Tally<'a> {
         };
         let ends = rules.ends(item, due, &mut |rule, error| self.problems.add(dataset, rule, error));
         let known_absent = expected.known_absent(item).is_some();
-        let facts = Facts { due, ends, fresh, min_size: self.min_size, sight, record, known_absent, fingerprint: dataset.fingerprint };
+        let facts_due = if made.awaited { Due::Awaits } else { due };
+        let facts = Facts {
+            due: facts_due,
+            made_from: made.newest,
+            ends,
+            fresh,
+            min_size: self.min_size,
+            sight,
+            record,
+            known_absent,
+            fingerprint: dataset.fingerprint,
+        };
         let state = state_of(&facts, self.now);
         if let Some(at) = changes_at(&facts, self.now) {
             self.changes_at = Some(self.changes_at.map_or(at, |earlier| earlier.min(at)));

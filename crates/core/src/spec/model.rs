@@ -555,6 +555,8 @@ pub struct Dataset {
     pub due: Option<super::expression::Expression>,
     pub expires: Option<super::expression::Expression>,
     pub fresh: Option<Freshness>,
+    /// Items of other datasets that its items are made from.
+    pub needs: Vec<Needed>,
     /// Bytes; at least 1.
     pub min_size: u64,
     pub valid: Option<Validity>,
@@ -577,6 +579,15 @@ impl Dataset {
     pub fn literal_prefixes(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.key.literal_prefix()).chain(self.also.iter().map(|also| also.template.literal_prefix()))
     }
+}
+
+/// One of a dataset's `needs`.
+#[derive(Clone, Debug)]
+pub struct Needed {
+    pub dataset: String,
+    /// Of two calendars: the other dataset's, of which those spans are needed that begin within the own one's.
+    pub within: Vec<(String, String)>,
+    pub at: super::problem::Place,
 }
 
 /// One of a dataset's `also`.

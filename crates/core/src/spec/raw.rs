@@ -195,6 +195,9 @@ raw! {
         pub expires: Option<Text>,
         /// When an object is too old. Default: never.
         pub fresh: Option<RawFresh>,
+        /// Datasets whose items these are made from: due when those are there, stale when one of them is newer. Dimensions of one name
+        /// match by themselves; periods within a period are written out: `{ events: hour in day }`.
+        pub needs: Option<RawNeeds>,
         /// Smaller objects are gaps. Default: 1B.
         pub min_size: Option<Given<Size>>,
         /// What an object must look like: `json`, `csv`, `parquet`, `gzip`, `{ json: "$.header.status == 'final'" }`, or
@@ -207,7 +210,7 @@ raw! {
         /// A collector's name, or the collector itself. Without one, the dataset is only watched.
         pub collector: Option<RawCollectorUse>,
     }
-    later { needs, done }
+    later { done }
 
     /// When an object is too old: `within`, or `at`.
     pub struct RawFresh {
@@ -580,6 +583,23 @@ impl Decode for RawValid {
                 (!is_one_of(map, &["command"])).then_some(RawValid::Text(text))
             }
             _ => Given::decode(node, trail, problems).map(RawValid::Word),
+        }
+    }
+}
+
+/// Names of datasets, or a period in a period for each.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawNeeds {
+    Names(OneOrMore<Text>),
+    Map(Section<Text>),
+}
+
+impl Decode for RawNeeds {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => Section::decode(node, trail, problems).map(RawNeeds::Map),
+            _ => OneOrMore::decode(node, trail, problems).map(RawNeeds::Names),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::collisions::Collisions;
 use super::pick_ups;
 use super::{Across, Expected, ExpectedDataset, describe};
 use crate::coverage::known::Known;
+use crate::coverage::needs::Need;
 use crate::coverage::picture::Picture;
 use crate::coverage::table::TableFiles;
 use crate::coverage::values::DimensionValues;
@@ -73,6 +74,7 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
         return Err(problems);
     }
     let table_rows = table_rows(&builder.dimensions);
+    let needs = builder.needs(spec);
     let expected = Expected {
         table_rows,
         prefixes: prefixes(spec),
@@ -80,6 +82,7 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
         datasets: builder.datasets,
         by_key: builder.by_key,
         older,
+        needs,
         hasher: builder.hasher,
         known: Known::default(),
     };
@@ -179,6 +182,18 @@ impl Builder {
         self.next = end;
         self.datasets.push(expected);
         problems.extend(self.index_last(dataset));
+    }
+
+    fn needs(&self, spec: &Spec) -> Vec<Need> {
+        let place = |name: &str| self.datasets.iter().position(|dataset| dataset.name == name);
+        let needs = self.datasets.iter().enumerate().flat_map(|(child, dataset)| {
+            spec.datasets[&dataset.name].needs.iter().filter_map(move |needed| Some((child, place(&needed.dataset)?, needed)))
+        });
+        let needs = needs.map(|(child, parent, needed)| {
+            let of = (self.datasets[child].dimensions.as_slice(), self.datasets[parent].dimensions.as_slice());
+            Need::of((child, parent), &needed.within, &self.dimensions, of)
+        });
+        needs.collect()
     }
 
     fn older_places(&self, spec: &Spec) -> Result<OlderPlaces, Vec<Problem>> {

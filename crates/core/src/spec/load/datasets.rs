@@ -61,6 +61,7 @@ impl Loader<'_> {
                 }
             }
         }
+        self.needs(dimensions, &mut datasets);
         datasets
     }
 
@@ -105,6 +106,7 @@ impl Loader<'_> {
             due: due.right(),
             expires,
             fresh,
+            needs: Vec::new(),
             min_size: raw.min_size.as_ref().map_or(1, |given| given.value.0.max(1)),
             valid,
             absent: absent(raw.absent.as_ref()),

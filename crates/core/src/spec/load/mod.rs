@@ -9,6 +9,7 @@
 mod collectors;
 mod datasets;
 mod dimensions;
+mod needs;
 mod rest;
 mod sources;
 
