@@ -47,6 +47,11 @@ impl StatePlace {
         self.beside("answers")
     }
 
+    /// Rows of objects that are collected, for tables that are derived from them.
+    pub fn rows(&self) -> PathBuf {
+        self.beside("rows")
+    }
+
     /// Where the engine that runs on this state is asked.
     pub fn socket(&self) -> PathBuf {
         self.beside("control.sock")
@@ -75,7 +80,7 @@ impl StatePlace {
 mod tests {
     use super::*;
 
-    fn names(state: &str) -> [PathBuf; 7] {
+    fn names(state: &str) -> [PathBuf; 8] {
         let place = StatePlace { state: state.into() };
         [
             place.state().to_owned(),
@@ -85,12 +90,13 @@ mod tests {
             place.guests_socket(),
             place.authority(),
             place.answers(),
+            place.rows(),
         ]
     }
 
     #[test]
     fn the_usual_state_gets_short_names() {
-        let names_there = ["state.db", "attempts", "logs", "control.sock", "guests.sock", "authority", "answers"];
+        let names_there = ["state.db", "attempts", "logs", "control.sock", "guests.sock", "authority", "answers", "rows"];
         let expected = names_there.map(|name| Path::new("/x/.adce").join(name));
         assert_eq!(names("/x/.adce/state.db"), expected);
     }

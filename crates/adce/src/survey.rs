@@ -16,7 +16,7 @@ use adce_core::record::{Lease, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::Now;
 use adce_engine::{EngineError, Known, Look, Records, Why, look};
-use adce_lake::tables::ConfigFolder;
+use adce_lake::rows::Keeping;
 use indexmap::IndexMap;
 
 use crate::clock::MachineClock;
@@ -24,6 +24,7 @@ use crate::commands::ask;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::views;
+use crate::wiring::tables;
 
 /// Everything that one look tells.
 pub struct Survey {
@@ -51,7 +52,7 @@ impl Survey {
         let clock = MachineClock;
         let lake = adce_lake::open(&spec.lake)?;
         let remembered = ask::state(&spec)?.map(|state| state.remembered()).transpose()?.unwrap_or_default();
-        let tables = Arc::new(ConfigFolder::new(&spec.folder));
+        let tables = Arc::new(tables(&spec, Keeping::InMemory));
         let look = look(spec.clone(), &*lake, tables, remembered.picture.clone(), &clock).await?;
         Ok(compare(spec, lake.identity(), look, remembered, &clock)?)
     }

@@ -15,6 +15,7 @@ use adce_core::spec::{LakeUrl, Spec};
 use adce_core::time::Timestamp;
 use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
 use adce_gateway::{Answers, Authority, Gateway, Route, Rules};
+use adce_lake::rows::{Keeping, RowsKept};
 use adce_lake::tables::ConfigFolder;
 use adce_store::Identity;
 use adce_store::sqlite::{self, Opening};
@@ -41,6 +42,11 @@ pub struct Wired {
     pub gateway: Arc<Gateway>,
     /// Ends with the run. `None`: the logs are whoever's who asked for them.
     pub logs: Option<LogKeeper>,
+}
+
+/// Tables beside the config, and what is known of those that are derived from collected objects.
+pub fn tables(spec: &Spec, keeping: Keeping) -> ConfigFolder {
+    ConfigFolder::new(&spec.folder).with_rows(RowsKept::new(StatePlace::of(spec).rows(), keeping))
 }
 
 /// The lake as the config names it.
@@ -183,7 +189,7 @@ pub async fn assemble(
         store: store.clone(),
         collect: Arc::new(collectors),
         gate: gateway.clone(),
-        tables: Arc::new(ConfigFolder::new(&spec.folder)),
+        tables: Arc::new(tables(&spec, Keeping::OnDisk)),
         attempts_folder: folders.attempts,
         logs_folder: folders.logs,
     };

@@ -51,3 +51,28 @@ fn the_archive_makes_a_day_from_its_hours_and_knows_that_some_were_never_publish
     place.adce(&[&["run"], &with[..]].concat()).ends_with(0);
     assert_eq!(place.read("lake/daily/2015/01/2015-01-01.csv"), "type,events\nForkEvent,23\nPushEvent,2254\n");
 }
+
+#[test]
+fn the_games_of_a_collected_schedule_are_expected_and_its_missing_days_are_named() {
+    let place = example("games", "dimensions:\n  day: { from: 2024-10-22, to: 2024-10-24, every: 1d, zone: America/New_York }\n");
+    let event = |id: u32, kind: u32, date: &str| serde_json::json!({ "id": id.to_string(), "season": { "year": 2025, "type": kind }, "date": date, "name": "A at B" });
+    let schedule = |day: &str, events: Vec<serde_json::Value>| {
+        place.write(&format!("lake/espn/schedule/{day}.json"), &serde_json::json!({ "events": events }).to_string());
+    };
+    schedule("2024-10-22", vec![event(401, 2, "2024-10-22T23:30Z"), event(402, 2, "2024-10-23T02:00Z")]);
+    // One was put off to this day, and one is of the kind that nobody wants.
+    schedule("2024-10-23", vec![event(402, 2, "2024-10-24T02:00Z"), event(9, 1, "2024-10-23T23:00Z")]);
+    place.write("lake/espn/play_by_play/2025/401.json", &format!("[\"{}\"]", "x".repeat(200)));
+    let with = ["-c", "adce.yaml", "-c", "over.yaml"];
+    let plan = place.adce(&[&["plan", "--format", "json"], &with[..]].concat()).ends_with(2).json();
+    let of = |dataset: &str, figure: &str| plan["datasets"][dataset][figure].clone();
+    assert_eq!((of("schedule", "expected"), of("schedule", "missing")), (3.into(), 1.into()), "{plan}");
+    assert_eq!(
+        (of("play_by_play", "expected"), of("play_by_play", "present"), of("play_by_play", "missing")),
+        (2.into(), 1.into(), 1.into()),
+        "{plan}"
+    );
+    assert_eq!((of("box_scores", "expected"), of("box_scores", "lower_bound")), (3.into(), true.into()), "{plan}");
+    let why = of("play_by_play", "not_counted");
+    assert!(why.as_str().is_some_and(|why| why.contains("1 item is missing (day=2024-10-24)")), "{why}");
+}

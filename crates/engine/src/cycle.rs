@@ -22,6 +22,7 @@ use adce_core::time::{Boottime, Now, Timestamp};
 use futures::{FutureExt, StreamExt};
 
 use crate::attempt::Ports;
+use crate::collected::read_rows;
 use crate::engine::{Engine, EngineError};
 use crate::looking::CycleState;
 use crate::selected::selection;
@@ -57,6 +58,9 @@ pub struct CycleFigures {
 /// after the other.
 const RENEWING_SHARE: u32 = 20;
 
+/// The same of full looks that come before their time, because an object with rows has landed.
+const LOOKING_SHARE: u32 = 20;
+
 pub(crate) struct Observed {
     pub look: Result<Look, EngineError>,
     /// What lies at the keys of gaps that were in doubt when it began.
@@ -78,25 +82,14 @@ pub async fn look(
     clock: &dyn Clock,
 ) -> Result<Look, EngineError> {
     let began = clock.now().wall;
+    read_rows(&spec, lake, &tables, &accepted, clock).await?;
     let expected = Arc::new(expand(spec.clone(), tables, accepted, began).await?);
     let observation = Mutex::new(Observation::new(&expected, &spec));
-    let listings: Vec<_> = expected.prefixes().iter().map(|prefix| list(prefix, lake, clock, &observation).boxed()).collect();
-    let listed: Vec<Listed<'_>> = futures::stream::iter(listings).buffer_unordered(LISTINGS_AT_ONCE).collect().await;
-    let nothing_seen = !listed.is_empty() && listed.iter().all(|listed| listed.result.is_err() && !listed.saw_something);
-    let mut not_listed = Vec::new();
-    for Listed { prefix, result, .. } in listed {
-        match result {
-            Ok(()) => locked(&observation).prefix_complete(prefix),
-            Err(error @ LakeError::Gone(_)) => return Err(EngineError::Lake(error)),
-            Err(error) => {
-                locked(&observation).prefix_failed(prefix);
-                not_listed.push((prefix.clone(), error));
-            }
-        }
+    let Listings { failed: mut not_listed, saw_something } = list_all(&expected, lake, clock, &observation).await;
+    if let Some(gone) = not_listed.iter().position(|(_, error)| matches!(error, LakeError::Gone(_))) {
+        return Err(EngineError::Lake(not_listed.swap_remove(gone).1));
     }
-    // In the order of the prefixes, whichever answered first.
-    not_listed.sort_by(|(a, _), (b, _)| a.cmp(b));
-    if nothing_seen {
+    if !not_listed.is_empty() && not_listed.len() == expected.prefixes().len() && !saw_something {
         return Err(EngineError::NothingListed(not_listed.swap_remove(0).1));
     }
     let inventory = observation.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish();
@@ -114,6 +107,32 @@ pub(crate) async fn expand(
         Ok(expanded) => expanded.map_err(EngineError::Config),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
+}
+
+/// What came of all prefixes.
+pub(crate) struct Listings {
+    /// In the order of the prefixes, whichever answered first.
+    pub failed: Vec<(String, LakeError)>,
+    pub saw_something: bool,
+}
+
+/// Hands all that lies under the expected prefixes to the observation.
+pub(crate) async fn list_all(expected: &Expected, lake: &dyn Lake, clock: &dyn Clock, observation: &Mutex<Observation<'_>>) -> Listings {
+    let listings: Vec<_> = expected.prefixes().iter().map(|prefix| list(prefix, lake, clock, observation).boxed()).collect();
+    let listed: Vec<Listed<'_>> = futures::stream::iter(listings).buffer_unordered(LISTINGS_AT_ONCE).collect().await;
+    let mut all = Listings { failed: Vec::new(), saw_something: false };
+    for Listed { prefix, saw_something, result } in listed {
+        all.saw_something |= saw_something;
+        match result {
+            Ok(()) => locked(observation).prefix_complete(prefix),
+            Err(error) => {
+                locked(observation).prefix_failed(prefix);
+                all.failed.push((prefix.clone(), error));
+            }
+        }
+    }
+    all.failed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all
 }
 
 /// What came of one prefix.
@@ -310,6 +329,7 @@ impl CycleState {
             inventory.saw(item, Some(&object));
         }
         self.input_changed(&object.key);
+        self.feeder_changed(&object.key);
         if self.under_way {
             self.landed.insert(object.key.clone(), object);
         }
@@ -321,6 +341,20 @@ impl CycleState {
     pub(crate) fn input_changed(&mut self, key: &str) {
         let is_needed = |expected: &Expected| expected.find(key).is_some_and(|item| expected.is_needed(expected.dataset_of(item)));
         self.inputs_changed |= is_needed(&self.expected);
+    }
+}
+
+impl CycleState {
+    /// An object that others' tables have their rows of is new: what should exist is to be worked out anew.
+    fn feeder_changed(&mut self, key: &str) {
+        let feeds = |expected: &Expected| expected.find(key).is_some_and(|item| expected.feeds(expected.dataset_of(item)));
+        self.rows_changed |= feeds(&self.expected);
+    }
+
+    /// When to look again because of it. Looking takes at most one part in so many of the time, however often it changes.
+    pub(crate) fn looks_again_at(&self) -> Option<Boottime> {
+        let may = self.rows_changed && !self.under_way;
+        may.then(|| self.began + self.figures.took * LOOKING_SHARE)
     }
 }
 

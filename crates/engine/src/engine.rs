@@ -459,6 +459,11 @@ impl Engine {
         if self.has_had_its_attempts() || self.consent == Consent::Declined || self.closing || self.held.is_some() {
             return true;
         }
+        // What just landed may say what else there is.
+        if self.cycle.rows_changed {
+            self.begin_cycle();
+            return false;
+        }
         // What just landed may be what others wait for.
         if self.cycle.inputs_changed && self.next_renewal(self.now()).is_some() {
             return false;
@@ -483,6 +488,7 @@ impl Engine {
     fn wake_at(&mut self, idle: &Option<Idle>) -> Boottime {
         let now = self.now();
         let next_cycle = self.cycle.began + self.spec.engine.reconcile_every;
+        let next_cycle = self.cycle.looks_again_at().map_or(next_cycle, |early| early.min(next_cycle));
         if next_cycle <= now.boot && !self.cycle.under_way && !self.closing && self.interrupted.is_none() {
             self.begin_cycle();
         }
@@ -493,7 +499,8 @@ impl Engine {
     /// When something may start, may be sent or changes its state by time alone.
     fn next_event(&self, idle: &Option<Idle>) -> Option<Boottime> {
         let wake = idle.as_ref().and_then(|idle| idle.wake_at);
-        [wake, self.line.next_grant(), self.next_renewal(self.now())].into_iter().flatten().min()
+        let looks_again = self.cycle.looks_again_at().filter(|_| !self.closing && self.interrupted.is_none());
+        [wake, self.line.next_grant(), self.next_renewal(self.now()), looks_again].into_iter().flatten().min()
     }
 
     fn show(&mut self, idle: &Option<Idle>) {

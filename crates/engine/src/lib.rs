@@ -8,6 +8,7 @@ mod alarm;
 mod answers;
 mod asking;
 mod attempt;
+mod collected;
 mod cycle;
 mod deliver;
 mod engine;

@@ -35,6 +35,8 @@ pub(crate) struct CycleState {
     pub inventory: Option<Inventory>,
     /// Something that other items are made from was put in place, or is known to be absent, since the last look was judged.
     pub inputs_changed: bool,
+    /// An object that has rows of a table has landed since the last look began.
+    pub rows_changed: bool,
     /// Looking at the same once more may not take all of the loop's time.
     pub renews_not_before: Boottime,
     pub began: Boottime,
@@ -52,6 +54,7 @@ impl Engine {
         self.cycle.began = now.boot;
         self.cycle.landed.clear();
         self.cycle.attempts_since = 0;
+        self.cycle.rows_changed = false;
         let observing = crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), self.gaps_in_doubt());
         let mail = self.mail.clone();
         tokio::spawn(async move {

@@ -14,6 +14,7 @@
 
 pub mod files;
 pub mod local;
+pub mod rows;
 pub mod s3;
 pub mod tables;
 

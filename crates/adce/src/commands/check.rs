@@ -8,7 +8,7 @@ use adce_core::figures::grouped;
 use adce_core::spec::problem::{Place, Problem};
 use adce_core::spec::{Egress, LakeUrl, Loaded, Spec};
 use adce_core::time::Timestamp;
-use adce_lake::tables::ConfigFolder;
+use adce_lake::rows::Keeping;
 use console::style;
 use serde::Serialize;
 
@@ -17,6 +17,7 @@ use crate::config::Written;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::problems::{self, ProblemLine};
+use crate::wiring::tables;
 
 /// `--format json`: one object.
 #[derive(Serialize)]
@@ -75,7 +76,7 @@ fn cannot_enclose(spec: &Spec, paths: &[PathBuf]) -> Option<Problem> {
 /// Adds what only expanding the config shows, and says how many items it expects.
 pub fn expand_draft(loaded: &mut Loaded, now: Timestamp) -> Option<usize> {
     let draft = loaded.draft.as_ref()?;
-    match expand(draft, &ConfigFolder::new(&draft.folder), now) {
+    match expand(draft, &tables(draft, Keeping::InMemory), now) {
         Ok(expected) => {
             loaded.add(expected.warnings().to_vec());
             Some(expected.len())

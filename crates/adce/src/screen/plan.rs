@@ -27,6 +27,9 @@ pub fn write(plan: &Plan, width: Option<usize>, out: &mut dyn Write) -> io::Resu
         writeln!(out, "{} near {name} that no dataset expects{example}", counted(dataset.counts.unexpected, "object"))?;
     }
     for (name, dataset) in &plan.datasets {
+        if let Some(not_counted) = &dataset.not_counted {
+            writeln!(out, "≥ {name}: {not_counted}")?;
+        }
         if let Some(error) = &dataset.listing_error {
             match dataset.listed_at {
                 Some(at) => writeln!(out, "not listed: {name}: {error}; what is known of it is as of {}", instant::full(at))?,
@@ -76,13 +79,14 @@ fn coverage_table(plan: &Plan) -> Table {
         Column::Text("NEXT DUE"),
     ]);
     let next_due = plan.datasets.values().filter_map(|dataset| dataset.next_due).min();
-    let together = DatasetCoverage { next_due, ..DatasetCoverage::default() };
+    let lower_bound = plan.datasets.values().any(|dataset| dataset.lower_bound);
+    let together = DatasetCoverage { next_due, lower_bound, ..DatasetCoverage::default() };
     let all = (plan.datasets.len() > 1).then_some(("all", &plan.coverage.items, &together));
     let each = plan.datasets.iter().map(|(name, dataset)| (name.as_str(), &dataset.counts.items, dataset));
     for (name, counts, dataset) in each.chain(all) {
         table.row([
             name.to_string(),
-            grouped(counts.expected()),
+            format!("{}{}", at_least(dataset), grouped(counts.expected())),
             grouped(counts.present),
             figure(counts.missing),
             figure(counts.stale),
@@ -90,7 +94,7 @@ fn coverage_table(plan: &Plan) -> Table {
             figure(counts.suspect),
             figure(counts.unknown),
             figure(counts.absent),
-            share(counts),
+            if dataset.lower_bound { format!("≤{}", share(counts)) } else { share(counts) },
             figure(counts.not_due),
             figure(counts.expired),
             figure(counts.out_of_scope),
@@ -98,6 +102,11 @@ fn coverage_table(plan: &Plan) -> Table {
         ]);
     }
     table
+}
+
+/// Nobody knows yet what else there is.
+fn at_least(dataset: &DatasetCoverage) -> &'static str {
+    if dataset.lower_bound { "≥" } else { "" }
 }
 
 /// Nothing to expect is complete.

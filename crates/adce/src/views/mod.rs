@@ -8,6 +8,7 @@ use adce_api::{
     Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, GapCounts, GapLine, GuestHost, GuestReport, LookAt,
     RetryLine, RunningAttempt, Share, SourceStatus, Status, TaskLine, WindowNow,
 };
+use adce_core::coverage::LowerBound;
 use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
 use adce_core::queue::{Asked, Came, Gate, SourceFigures};
@@ -112,12 +113,30 @@ pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage) -> Datas
     DatasetCoverage {
         completeness: dataset.counts.completeness(),
         counts: adce_api::Counts { items: dataset.counts, unexpected: dataset.unexpected },
+        lower_bound: dataset.lower_bound.is_some(),
+        not_counted: dataset.lower_bound.as_ref().map(not_counted),
         next_due: dataset.next_due.map(|next| next.at),
         next_due_items: dataset.next_due.map_or(0, |next| next.items_that_day),
         unexpected_keys: dataset.unexpected_sample.clone(),
         listing_error: None,
         listed_at: dataset.listed_at,
     }
+}
+
+/// What a lower bound leaves out.
+fn not_counted(bound: &LowerBound) -> String {
+    let LowerBound { dataset, missing, stale, examples, usually } = bound;
+    if *missing == 0 {
+        let what = if *stale == 0 { "what feeds it is not all known".into() } else { format!("{} to be refreshed", are(*stale, "item")) };
+        return format!("of `{dataset}`, {what}: what they list may not be all");
+    }
+    let more = if *missing > examples.len() as u64 { ", …" } else { "" };
+    let usually = if *usually > 0 { format!(", usually {}", counted(*usually, "item")) } else { String::new() };
+    format!("of `{dataset}`, {} missing ({}{more}): what they list is not counted yet{usually}", are(*missing, "item"), examples.join(", "))
+}
+
+fn are(count: u64, what: &str) -> String {
+    format!("{} {}", counted(count, what), if count == 1 { "is" } else { "are" })
 }
 
 fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {

@@ -50,8 +50,21 @@ pub struct Expected {
     older: also::OlderPlaces,
     /// What items of one dataset need of another.
     pub(super) needs: Vec<Need>,
+    /// Which datasets' objects have the rows of which others' tables.
+    fed: Vec<Fed>,
     hasher: DefaultHashBuilder,
     pub(super) known: Known,
+}
+
+/// A dataset one of whose tables is derived from another one's objects.
+#[derive(Debug)]
+pub struct Fed {
+    /// Places of both in [`Expected::datasets`].
+    pub dataset: usize,
+    pub by: usize,
+    pub dimension: String,
+    /// Objects that are there and could not be read, and why.
+    pub unread: BTreeMap<String, String>,
 }
 
 /// The items of one dataset.
@@ -233,6 +246,16 @@ impl Expected {
             candidate == key
         };
         self.by_key.find(self.hasher.hash_one(key), same).copied().map(ItemIx)
+    }
+
+    /// Every dataset with a derived table, once for each.
+    pub fn fed(&self) -> &[Fed] {
+        &self.fed
+    }
+
+    /// Do this dataset's objects have the rows of others' tables?
+    pub fn feeds(&self, dataset: usize) -> bool {
+        self.fed.iter().any(|fed| fed.by == dataset)
     }
 
     /// Rows of each table, by dimension.

@@ -4,6 +4,7 @@
 //! `gaps` turns that into what opened and closed since before, and `surprise` asks whether it may be believed at once.
 
 mod calendar;
+mod collected;
 mod contested;
 mod expected;
 mod gaps;
@@ -25,6 +26,7 @@ mod texts;
 mod values;
 mod writer;
 
+pub use collected::{CellOf, CollectedRows, KeptRows};
 pub use expected::*;
 pub use gaps::{GapDiff, gaps};
 pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Unexpected};
@@ -37,4 +39,4 @@ pub use sketch::Sketch;
 pub use state::{Due, Ends, EtagDigest, Facts, Found, Fresh, Instants, Sight, changes_at, reason_of, state_of};
 pub use surprise::{Surprise, Verdict, judge, surprises};
 pub use table::{TableError, TableFile, TableFiles, check_columns, header};
-pub use tally::{Counts, Coverage, DatasetCoverage, Evidence, GapItem, NextDue};
+pub use tally::{Counts, Coverage, DatasetCoverage, Evidence, GapItem, LowerBound, NextDue};

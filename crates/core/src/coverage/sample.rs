@@ -92,7 +92,7 @@ impl Sample {
     }
 
     pub(super) fn table_with(self, name: &str, path: &str, id: &str, columns: &[(&str, &str)], duplicates: Duplicates) -> Sample {
-        let mut table = Table { path: path.into(), id: id.into(), columns: Vec::new(), duplicates };
+        let mut table = Table { path: path.into(), rows: None, id: id.into(), columns: Vec::new(), duplicates };
         let header = header(&table, &self.files).unwrap_or_default();
         let mut known: Vec<ColumnName> = header.iter().map(|name| ColumnName { name: name.clone(), kind: Kind::Cell }).collect();
         for (column, rule) in columns {

@@ -134,7 +134,15 @@ fn is_explained(gap: &Gap, evidence: &Evidence<'_>) -> bool {
     let pictured_before = |made: Timestamp| pictured.is_some_and(|pictured| made > pictured);
     let came_due = newest_input(gap, evidence).is_some_and(pictured_before);
     let asked_again = evidence.records.get(&gap.id.item).is_some_and(|record| record.absent.is_some());
-    gap.reason == Reason::Stale || fell_due || came_due || asked_again || first_look
+    gap.reason == Reason::Stale || fell_due || is_of_new_rows(gap, evidence) || came_due || asked_again || first_look
+}
+
+/// A table of this gap's dataset has grown by what adce itself collected.
+fn is_of_new_rows(gap: &Gap, evidence: &Evidence<'_>) -> bool {
+    let expected = evidence.expected;
+    let mut fed = expected.fed().iter().filter(|fed| expected.datasets()[fed.dataset].name() == gap.dataset);
+    let rows = |picture: &Picture, dimension: &str| picture.table_rows.get(dimension).copied().unwrap_or_default();
+    fed.any(|fed| evidence.accepted.is_some_and(|before| rows(before, &fed.dimension) < expected.table_rows()[&fed.dimension]))
 }
 
 /// The date of the newest object that a gap's item is made from.

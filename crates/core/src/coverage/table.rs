@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
 
+use super::collected::KeptRows;
 use super::rows::{Column, Filed, Plain, Rows};
 use super::texts::Texts;
 use crate::figures::grouped;
@@ -44,6 +45,22 @@ pub enum TableError {
 pub trait TableFiles {
     /// All files that match, sorted by name; at least one.
     fn read(&self, pattern: &str) -> Result<Vec<TableFile>, TableError>;
+
+    /// What is known of the rows of a derived table, by its dimension. Nothing, before its objects were looked at.
+    fn kept_rows(&self, _dimension: &str) -> KeptRows {
+        KeptRows::default()
+    }
+
+    /// From now on this is known of them.
+    fn keep_rows(&self, _dimension: &str, _rows: KeptRows) {}
+}
+
+/// The files of a table, wherever they come from.
+fn files_of(dimension: &str, table: &Table, files: &dyn TableFiles) -> Result<Vec<TableFile>, TableError> {
+    match &table.rows {
+        None => files.read(&table.path),
+        Some(_) => Ok(files.kept_rows(dimension).files()),
+    }
 }
 
 /// So many problems are listed for a table; of the others, the number.
@@ -52,6 +69,9 @@ pub const MOST_PROBLEMS: usize = 20;
 /// The columns in a table's files, for [`DimensionNames::of`]; what is wrong with them otherwise, at a line of the file
 /// or, if that concerns none, without a place.
 pub fn header(table: &Table, files: &dyn TableFiles) -> Result<Vec<String>, Vec<Problem>> {
+    if let Some(rows) = &table.rows {
+        return Ok(rows.header());
+    }
     let files = files.read(&table.path).map_err(|error| vec![Problem { at: None, ..unreadable(&error, &Place::default()) }])?;
     let mut problems = Complaints::default();
     let headers = read_headers(&files, &mut problems);
@@ -100,10 +120,10 @@ fn check_against_files(dimension: &Dimension, table: &Table, header: &[String]) 
 
 /// All rows, or all that is wrong with the files. The columns are those of `names`, in that order.
 pub(super) fn read(dimension: &Dimension, table: &Table, files: &dyn TableFiles) -> Result<(DimensionNames, Rows), Vec<Problem>> {
-    let files = files.read(&table.path).map_err(|error| vec![unreadable(&error, &dimension.at)])?;
+    let files = files_of(&dimension.name, table, files).map_err(|error| vec![unreadable(&error, &dimension.at)])?;
     let mut problems = Complaints::default();
     let headers = read_headers(&files, &mut problems);
-    let header = union(&headers);
+    let header = table.rows.as_ref().map_or_else(|| union(&headers), |rows| rows.header());
     if problems.is_empty() {
         check_against_files(dimension, table, &header).into_iter().for_each(|problem| problems.add(problem));
     }

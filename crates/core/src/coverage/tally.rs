@@ -127,12 +127,29 @@ pub struct NextDue {
     pub items_that_day: u64,
 }
 
+/// Why a dataset's figures are lower bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LowerBound {
+    /// Whose objects have the rows of its table.
+    pub dataset: String,
+    /// Items of that one that are not there as they should be, or could not be read.
+    pub missing: u64,
+    /// There, and to be asked for again.
+    pub stale: u64,
+    /// The first few that are missing.
+    pub examples: Vec<String>,
+    /// So many items the missing ones would bring if they are like the others.
+    pub usually: u64,
+}
+
 /// Where one dataset stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatasetCoverage {
     pub name: String,
     pub counts: Counts,
     pub next_due: Option<NextDue>,
+    /// A dataset that feeds one of its tables has gaps: there may be more items than are counted.
+    pub lower_bound: Option<LowerBound>,
     /// Objects under its prefix that no dataset expects.
     pub unexpected: u64,
     /// The first few of them by name.
@@ -188,7 +205,8 @@ impl Coverage {
             datasets.sort_by_key(|(dataset, _)| *dataset);
             gaps.sort_by_key(|gap| gap.item);
         }
-        let datasets = datasets.into_iter().map(|(_, coverage)| coverage).collect();
+        let mut datasets: Vec<_> = datasets.into_iter().map(|(_, coverage)| coverage).collect();
+        lower_bounds(evidence.expected, &states, &mut datasets);
         match problems.all.is_empty() {
             true => Ok(Coverage { at: now, datasets, states, gaps, changes_at }),
             false => Err(problems.into_list()),
@@ -220,7 +238,7 @@ impl Coverage {
     }
 
     pub fn is_complete(&self) -> bool {
-        self.datasets.iter().all(|dataset| dataset.counts.is_complete())
+        self.datasets.iter().all(|dataset| dataset.counts.is_complete() && dataset.lower_bound.is_none())
     }
 
     /// Some prefix could not be listed to its end.
@@ -284,6 +302,7 @@ impl<'a> Tally<'a> {
             name: of.name().to_owned(),
             counts,
             next_due: next_due.found,
+            lower_bound: None,
             unexpected: unexpected.objects,
             unexpected_sample: unexpected.sample.clone(),
             listed,
@@ -396,6 +415,37 @@ impl<'a> Tally<'a> {
                 }
                 PriorityLevel::Low
             }
+        }
+    }
+}
+
+/// While a dataset that feeds a table has gaps, nobody knows what else there is.
+fn lower_bounds(expected: &Expected, states: &[ItemState], datasets: &mut [DatasetCoverage]) {
+    const EXAMPLES: usize = 3;
+    // A feeder may be fed itself: as often as there are datasets is often enough.
+    for _ in 0..expected.fed().len() {
+        for fed in expected.fed() {
+            let by = &datasets[fed.by];
+            let is_whole = by.counts.is_complete() && by.lower_bound.is_none() && fed.unread.is_empty();
+            if is_whole || datasets[fed.dataset].lower_bound.is_some() {
+                continue;
+            }
+            let counts = by.counts;
+            let missing = counts.missing + counts.undersized + counts.suspect + counts.unknown;
+            let is_missing =
+                |state: ItemState| matches!(state, ItemState::Missing | ItemState::Undersized | ItemState::Suspect | ItemState::Unknown);
+            let items = expected.datasets()[fed.by].items().filter(|item| is_missing(states[item.0 as usize]));
+            let mut examples: Vec<String> = items.take(EXAMPLES).map(|item| expected.describe(item)).collect();
+            examples.extend(fed.unread.keys().take(EXAMPLES - examples.len()).cloned());
+            let there = counts.present + counts.stale;
+            let rows = expected.table_rows().get(&fed.dimension).copied().unwrap_or_default();
+            datasets[fed.dataset].lower_bound = Some(LowerBound {
+                dataset: by.name.clone(),
+                missing: missing + fed.unread.len() as u64,
+                stale: counts.stale,
+                examples,
+                usually: (rows * missing).checked_div(there).unwrap_or_default(),
+            });
         }
     }
 }

@@ -581,6 +581,20 @@ impl Dataset {
     }
 }
 
+impl Dimension {
+    /// Of a derived table: where its rows come from.
+    pub fn rows(&self) -> Option<&crate::coverage::CollectedRows> {
+        match &self.kind {
+            DimensionKind::Table(table) => table.rows.as_ref(),
+            DimensionKind::List(_) | DimensionKind::Calendar(_) => None,
+        }
+    }
+
+    pub fn is_derived(&self) -> bool {
+        self.rows().is_some()
+    }
+}
+
 /// One of a dataset's `needs`.
 #[derive(Clone, Debug)]
 pub struct Needed {
@@ -774,8 +788,10 @@ pub enum Every {
 /// Rows of CSV files.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// A path or glob, relative to the config's folder.
+    /// A path or glob, relative to the config's folder. Of a derived table: nothing.
     pub path: String,
+    /// Its rows lie in objects that adce itself collects.
+    pub rows: Option<crate::coverage::CollectedRows>,
     pub id: String,
     pub columns: Vec<ColumnRule>,
     pub duplicates: Duplicates,

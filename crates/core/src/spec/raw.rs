@@ -5,7 +5,7 @@
 
 use schemars::JsonSchema;
 
-use super::decode::{Decode, Given, Needed, OneOrMore, Section, Text, Trail, not_supported, raw, unexpected};
+use super::decode::{Decode, Given, Needed, OneOrMore, Section, Text, Trail, raw, unexpected};
 use super::problem::{Problem, alternatives};
 use super::units::{ByteRate, Factor, FromText, Percent, Points, Positive, Size, Span, SpanRange, Whole};
 use super::yaml::{Map, Node, Value};
@@ -136,10 +136,10 @@ raw! {
         pub zone: Option<Text>,
     }
 
-    /// Rows of CSV files.
+    /// Rows of CSV files, or of objects that adce itself collects.
     pub struct RawTable {
-        /// A path or glob, relative to this file.
-        pub table: Needed<Text>,
+        /// A path or glob, relative to this file; or `{ dataset: schedule, rows: "$.events[*]", columns: { game_id: "$.id" } }`.
+        pub table: Needed<RawRowsOf>,
         /// The column whose values are the dimension's values.
         pub id: Needed<Text>,
         /// Renamed, typed and derived columns; every other column is there under its own name.
@@ -147,7 +147,16 @@ raw! {
         /// What to do with two rows of one id. Default: `error`.
         pub duplicates: Option<RawDuplicates>,
     }
-    later { dataset, rows }
+
+    /// Rows in objects of a dataset.
+    pub struct RawRows {
+        /// Whose objects, which are JSON, have the rows.
+        pub dataset: Needed<Text>,
+        /// Where they are in an object: `$.events[*]`.
+        pub rows: Needed<Text>,
+        /// The table's columns: where each cell is in a row (`$.id`), or a name of the object's own item (`season`).
+        pub columns: Needed<Section<Text>>,
+    }
 
     /// A column of a table: renamed or typed (`from`), or derived (`is`).
     pub struct RawColumn {
@@ -587,6 +596,23 @@ impl Decode for RawValid {
     }
 }
 
+/// Where a table's rows are.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawRowsOf {
+    Files(Text),
+    Objects(RawRows),
+}
+
+impl Decode for RawRowsOf {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => RawRows::decode(node, trail, problems).map(RawRowsOf::Objects),
+            _ => Text::decode(node, trail, problems).map(RawRowsOf::Files),
+        }
+    }
+}
+
 /// Names of datasets, or a period in a period for each.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged)]
@@ -656,9 +682,8 @@ impl Decode for RawDimension {
                 RawTable::decode(node, trail, problems).map(RawDimension::Table)
             }
             Value::Map(map) if is_one_of(map, &["dataset", "rows"]) => {
-                problems.push(
-                    not_supported(&node.at, &format!("{trail}: a table of collected objects")).hint("use a CSV file: `table: games.csv`"),
-                );
+                let problem = Problem::error(&node.at, format!("{trail}: rows of collected objects stand under `table`"));
+                problems.push(problem.hint("write `table: { dataset: …, rows: …, columns: … }` and `id: …`"));
                 None
             }
             Value::Map(map) if is_one_of(map, &["from", "to", "every", "zone"]) => {

@@ -369,6 +369,7 @@ impl World {
             name: "game".into(),
             kind: DimensionKind::Table(Table {
                 path: "games.csv".into(),
+                rows: None,
                 id: "game_id".into(),
                 columns: vec![ColumnRule {
                     name: "ends".into(),

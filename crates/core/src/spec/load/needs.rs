@@ -3,8 +3,9 @@
 use indexmap::IndexMap;
 
 use super::{Loader, entries};
-use crate::coverage::circle;
+use crate::coverage::{CellOf, circle};
 use crate::spec::decode::Text;
+use crate::spec::names::Names;
 use crate::spec::problem::{Place, Problem, known_names};
 use crate::spec::raw::RawNeeds;
 use crate::spec::{Dataset, Dimension, DimensionKind, Needed};
@@ -28,7 +29,33 @@ impl Loader<'_> {
                 dataset.needs = needed;
             }
         }
-        self.refuse_circles(datasets);
+        self.feeders(dimensions, datasets);
+        self.refuse_circles(dimensions, datasets);
+    }
+
+    /// The dataset of each derived table must be there, and have what its columns name of its items.
+    fn feeders(&mut self, dimensions: &IndexMap<String, Dimension>, datasets: &IndexMap<String, Dataset>) {
+        for (dimension, rows) in dimensions.values().filter_map(|dimension| Some((dimension, dimension.rows()?))) {
+            let what = format!("dimension `{}`", dimension.name);
+            if !self.raw.datasets.0.as_ref().is_some_and(|all| all.has(&rows.dataset)) {
+                let known = self.raw.datasets.0.as_ref().map(|all| all.names()).unwrap_or_default();
+                let hint = known_names(&rows.dataset, "dataset", &known);
+                self.error_with(&rows.at, format!("{what}: there is no dataset `{}`", rows.dataset), hint);
+                continue;
+            }
+            let Some(feeder) = datasets.get(&rows.dataset) else { continue };
+            let names = Names::new(feeder.dimensions.iter().filter_map(|name| self.names.get(name).cloned()).collect());
+            for (column, of) in &rows.columns {
+                if let CellOf::Item(name) = of
+                    && let Err(wrong) = names.resolve(name)
+                {
+                    let message = format!("{what}: column `{column}`: of the items of `{}`: {}", feeder.name, wrong.message);
+                    let problem = Problem::error(&rows.at, message);
+                    self.problems
+                        .push(Problem { hint: wrong.hint.or_else(|| Some("a place in the row begins with `$`".into())), ..problem });
+                }
+            }
+        }
     }
 
     fn need(
@@ -82,8 +109,15 @@ impl Loader<'_> {
     }
 
     /// What is made from itself, however far around, is never made.
-    fn refuse_circles(&mut self, datasets: &mut IndexMap<String, Dataset>) {
-        let feeds = |dataset: &Dataset| dataset.needs.iter().map(|needed| needed.dataset.clone()).collect();
+    fn refuse_circles(&mut self, dimensions: &IndexMap<String, Dimension>, datasets: &mut IndexMap<String, Dataset>) {
+        let fed_by = |dataset: &Dataset| {
+            let rows = dataset.dimensions.iter().filter_map(|name| dimensions.get(name)?.rows());
+            rows.map(|rows| (rows.dataset.clone(), rows.at.clone())).collect::<Vec<_>>()
+        };
+        let feeds = |dataset: &Dataset| {
+            let needed = dataset.needs.iter().map(|needed| needed.dataset.clone());
+            needed.chain(fed_by(dataset).into_iter().map(|(by, _)| by)).collect()
+        };
         while let Some(found) = circle(datasets.values(), &feeds) {
             let (first, named) = (&found[0], found.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>());
             let at = datasets[first].needs.iter().find(|needed| needed.dataset == found[1]).map(|needed| needed.at.clone());
@@ -91,8 +125,9 @@ impl Loader<'_> {
                 2 => format!("dataset {} needs itself", named[0]),
                 _ => format!("these datasets need each other in a circle: {}", named.join(" needs ")),
             };
+            let at = at.or_else(|| fed_by(&datasets[first]).into_iter().find(|(by, _)| *by == found[1]).map(|(_, at)| at));
             self.error_with(&at.unwrap_or_default(), message, "what is made from itself is never made: take one of them out");
-            datasets[first].needs.retain(|needed| needed.dataset != found[1]);
+            datasets.shift_remove(first);
         }
     }
 }
