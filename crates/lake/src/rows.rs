@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -82,19 +83,23 @@ impl Kept {
         if news.is_empty() {
             return Ok(());
         }
-        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path.parent().unwrap_or(Path::new(".")))?;
         if (self.lines + news.len()) / 2 > now.len() + 50 {
             let all: Vec<Line> = now.iter().map(|(key, object)| line(key, object)).collect();
             let new = path.with_extension("new");
-            fs::write(&new, text(&all)?)?;
+            open(OpenOptions::new().write(true).truncate(true), &new)?.write_all(&text(&all)?)?;
             self.lines = all.len();
             return fs::rename(new, path);
         }
         self.lines += news.len();
         // Behind a torn line begins a new one.
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        file.write_all(&[b"\n".as_slice(), &text(&news)?].concat())
+        open(OpenOptions::new().append(true), path)?.write_all(&[b"\n".as_slice(), &text(&news)?].concat())
     }
+}
+
+/// For its owner alone.
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<fs::File> {
+    options.create(true).mode(0o600).open(path)
 }
 
 fn text(lines: &[Line]) -> io::Result<Vec<u8>> {

@@ -499,11 +499,13 @@ impl Default for Environment {
 }
 
 /// What a collected file must look like.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Validity {
     Json,
     /// JSON of which this holds.
     JsonHolds(super::claim::Claim),
+    /// What this command says of `{file}`: exit 0 is yes.
+    Command(std::sync::Arc<Collector>),
     Csv,
     Parquet,
     Gzip,

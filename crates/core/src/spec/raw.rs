@@ -209,8 +209,8 @@ raw! {
         pub needs: Option<RawNeeds>,
         /// Smaller objects are gaps. Default: 1B.
         pub min_size: Option<Given<Size>>,
-        /// What an object must look like: `json`, `csv`, `parquet`, `gzip`, `{ json: "$.header.status == 'final'" }`, or
-        /// `{ starts: "<", lacks: "Access Denied" }`.
+        /// What an object must look like: `json`, `csv`, `parquet`, `gzip`, `{ json: "$.header.status == 'final'" }`,
+        /// `{ command: [check, "{file}"] }`, or `{ starts: "<", lacks: "Access Denied" }`.
         pub valid: Option<RawValid>,
         /// When "no such thing" is believed. Default: after 3d, asked again 1h..30d.
         pub absent: Option<RawAbsent>,
@@ -232,16 +232,21 @@ raw! {
     }
     one_of { within, at }
 
-    /// What an object must hold, or texts that it must or must not have.
+    /// What an object must hold, a program that knows, or texts that it must or must not have.
     pub struct RawValidText {
         /// JSON of which this holds: an expression over paths, `$.header.status == 'final'`.
         pub json: Option<Text>,
+        /// Program and arguments, with `{file}` among them; exit 0 says that the file is valid, and what it prints last why it is not.
+        pub command: Option<Vec<Text>>,
+        /// Of the `command`. Default: 1m.
+        pub timeout: Option<Given<Span>>,
+        /// Variables that the `command` gets from adce's environment. Default: as of collectors.
+        pub env: Option<Vec<Text>>,
         /// The object begins with this, behind blanks.
         pub starts: Option<Text>,
         /// The object does not contain this.
         pub lacks: Option<Text>,
     }
-    later { command }
 
     /// When "no such thing" is believed, and how often it is asked again.
     pub struct RawAbsent {
@@ -544,7 +549,7 @@ word!(RawNotModified: "`counts` or `free`" { Counts = "counts", Free = "free" })
 word!(Keep: "`last`" { Last = "last" });
 word!(KeepWord: "`never`, `failed` or `always`" { Never = "never", Failed = "failed", Always = "always" });
 word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });
-word!(ValidWord: "`json`, `csv`, `parquet`, `gzip`, or a map with `json`, or `starts` and `lacks`" {
+word!(ValidWord: "`json`, `csv`, `parquet`, `gzip`, or a map with `json`, `command`, or `starts` and `lacks`" {
     Json = "json", Csv = "csv", Parquet = "parquet", Gzip = "gzip",
 });
 word!(RawVia: "`gateway` or `none`" { Gateway = "gateway", None = "none" });
@@ -586,11 +591,7 @@ pub enum RawValid {
 impl Decode for RawValid {
     fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
         match &node.value {
-            Value::Map(map) => {
-                let text = RawValidText::decode(node, trail, problems)?;
-                // A map of a later version has been refused already.
-                (!is_one_of(map, &["command"])).then_some(RawValid::Text(text))
-            }
+            Value::Map(_) => RawValidText::decode(node, trail, problems).map(RawValid::Text),
             _ => Given::decode(node, trail, problems).map(RawValid::Word),
         }
     }
