@@ -153,6 +153,11 @@ impl Expected {
         &self.datasets
     }
 
+    /// The values of each dimension of its `for`, in that order.
+    pub(super) fn dimensions_of<'a>(&'a self, dataset: &'a ExpectedDataset) -> impl ExactSizeIterator<Item = &'a DimensionValues> {
+        dataset.dimensions.iter().map(|dimension| &self.dimensions[*dimension])
+    }
+
     /// Of all datasets together.
     pub fn len(&self) -> usize {
         self.datasets.last().map_or(0, |dataset| dataset.items.end as usize)

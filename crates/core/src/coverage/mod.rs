@@ -11,6 +11,7 @@ mod gaps;
 mod inventory;
 mod known;
 mod needs;
+mod nearest;
 mod picture;
 mod rows;
 mod rules;
@@ -33,6 +34,7 @@ pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Une
 pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line};
 pub use needs::Inputs;
 pub(crate) use needs::circle;
+pub use nearest::{Miss, Wanted, misses, nearest};
 pub use picture::*;
 pub use select::Selection;
 pub use sketch::Sketch;
