@@ -79,6 +79,13 @@ impl AnyFormat {
     }
 }
 
+#[derive(clap::Args, Debug, Default)]
+pub struct CheckArgs {
+    /// Lists the lake: how many objects each dataset matches, which nearly do, and what a look costs.
+    #[arg(long)]
+    pub lake: bool,
+}
+
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Writes a first, commented config, and the schema by which editors complete it.
@@ -86,9 +93,11 @@ pub enum Command {
     Init,
 
     /// Everything that is wrong with the config, at once.
-    #[command(after_help = "Examples:\n  adce check\n  adce -c base.yaml -c prod.yaml check\n  adce check --format json\n\n\
-        Reads the config and its tables; neither lake nor state. Exit code 78: there are errors.")]
-    Check,
+    #[command(
+        after_help = "Examples:\n  adce check\n  adce -c base.yaml -c prod.yaml check\n  adce check --format json\n  adce check --lake\n\n\
+        Reads the config and its tables; neither lake nor state. With `--lake` it lists the lake, too, and says what matches. Exit code 78: there are errors."
+    )]
+    Check(CheckArgs),
 
     /// What would be collected, in which order, and done when. Writes nothing and asks no upstream.
     #[command(

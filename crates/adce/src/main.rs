@@ -109,7 +109,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     };
     match command {
         Command::Init => commands::init::run(&config, format),
-        Command::Check => commands::check::run(&config, format, adce_core::time::Timestamp::now()),
+        Command::Check(args) => commands::check::run(&config, &args, format, adce_core::time::Timestamp::now()).await,
         Command::Plan => commands::plan::run(config::spec(&config)?, format).await,
         Command::Coverage(args) => commands::coverage::run(&args, config::spec(&config)?, any).await,
         Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,

@@ -52,6 +52,11 @@ impl StatePlace {
         self.beside("reports")
     }
 
+    /// Rows of objects that are collected, for tables that are derived from them.
+    pub fn rows(&self) -> PathBuf {
+        self.beside("rows")
+    }
+
     /// Where the engine that runs on this state is asked.
     pub fn socket(&self) -> PathBuf {
         self.beside("control.sock")
@@ -91,12 +96,13 @@ mod tests {
             place.authority(),
             place.answers(),
             place.reports(),
+            place.rows(),
         ]
     }
 
     #[test]
     fn the_usual_state_gets_short_names() {
-        let names_there = ["state.db", "attempts", "logs", "control.sock", "guests.sock", "authority", "answers", "reports"];
+        let names_there = ["state.db", "attempts", "logs", "control.sock", "guests.sock", "authority", "answers", "reports", "rows"];
         let expected = names_there.map(|name| Path::new("/x/.adce").join(name));
         assert_eq!(names("/x/.adce/state.db"), expected);
     }

@@ -16,13 +16,14 @@ use adce_core::record::{Lease, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::Now;
 use adce_engine::{About, EngineError, Known, Look, Records, Reported, Reporting, Why, look};
+use adce_lake::rows::Keeping;
 use indexmap::IndexMap;
 
 use crate::clock::MachineClock;
 use crate::commands::ask;
-use crate::config::table_files;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::wiring::tables;
 use crate::{views, wiring};
 
 /// Everything that one look tells.
@@ -62,7 +63,7 @@ impl Survey {
         let clock = MachineClock;
         let lake = adce_lake::open(&spec.lake)?;
         let remembered = ask::state(&spec)?.map(|state| state.remembered()).transpose()?.unwrap_or_default();
-        let tables = Arc::new(table_files(&spec.folder));
+        let tables = Arc::new(tables(&spec, Keeping::InMemory));
         let reporting = Reporting::of(wiring::reports(&spec)?, remembered.picture.as_ref(), &remembered.items);
         let look = look(spec.clone(), &*lake, tables, remembered.picture.clone(), reporting, &clock).await?;
         Ok(compare(spec, lake.identity(), look, remembered, &clock)?)

@@ -16,13 +16,15 @@ use adce_core::spec::{LakeUrl, Spec};
 use adce_core::time::Timestamp;
 use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
 use adce_gateway::{Answers, Authority, Gateway, Route, Rules};
+use adce_inventory::tables::Decoded;
 use adce_inventory::{Deliveries, Shelf};
+use adce_lake::rows::{Keeping, RowsKept};
+use adce_lake::tables::ConfigFolder;
 use adce_store::Identity;
 use adce_store::sqlite::{self, Opening};
 use tokio::sync::mpsc;
 
 use crate::clock::MachineClock;
-use crate::config::table_files;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::logs::LogKeeper;
@@ -43,6 +45,11 @@ pub struct Wired {
     pub gateway: Arc<Gateway>,
     /// Ends with the run. `None`: the logs are whoever's who asked for them.
     pub logs: Option<LogKeeper>,
+}
+
+/// Tables beside the config, and what is known of those that are derived from collected objects.
+pub fn tables(spec: &Spec, keeping: Keeping) -> Decoded<ConfigFolder> {
+    Decoded(ConfigFolder::new(&spec.folder).with_rows(RowsKept::new(StatePlace::of(spec).rows(), keeping)))
 }
 
 /// The lake as the config names it.
@@ -198,7 +205,7 @@ pub async fn assemble(
         store: store.clone(),
         collect: Arc::new(collectors),
         gate: gateway.clone(),
-        tables: Arc::new(table_files(&spec.folder)),
+        tables: Arc::new(tables(&spec, Keeping::OnDisk)),
         reports: reports(&spec)?,
         attempts_folder: folders.attempts,
         logs_folder: folders.logs,

@@ -61,6 +61,12 @@ pub struct DatasetCoverage {
     pub counts: Counts,
     /// Present ÷ (expected − absent), from 0 to 1.
     pub completeness: f64,
+    /// A dataset that feeds one of its tables has gaps: there may be more items than are counted, and it is not complete.
+    #[serde(default)]
+    pub lower_bound: bool,
+    /// Why, in words.
+    #[serde(default)]
+    pub not_counted: Option<String>,
     /// When the next item falls due that is not due now.
     #[serde(default)]
     pub next_due: Option<Timestamp>,

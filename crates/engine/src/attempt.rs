@@ -20,7 +20,7 @@ use adce_core::spec::{Collector, How, Keep, Spec};
 use adce_core::time::Moment;
 use adce_core::traffic::Traffic;
 
-use crate::deliver::{Delivered, Delivery, failure, of_lake};
+use crate::deliver::{Delivered, Delivery, Programs, failure, of_lake};
 use crate::figures::LatestProgress;
 use crate::helm::Helm;
 use crate::inbox::{Ended, Message};
@@ -138,7 +138,8 @@ impl Attempt {
             helm.steer_for(Message::Collected(attempt));
         }
         let now = Moment::of(&self.start.lease.until.boot_id, self.ports.clock.now());
-        let delivery = Delivery { lake: &*self.ports.lake, store: &*self.ports.store, order: &order, until: lease::until(&now) };
+        let programs = Some(Programs { collect: &*self.ports.collect, stop: self.stop.clone() });
+        let delivery = Delivery { lake: &*self.ports.lake, store: &*self.ports.store, order: &order, until: lease::until(&now), programs };
         let mut delivered = delivery.deliver(&report).await;
         delivered.found_before(left);
         failpoint::reached(Failpoint::Delivered);

@@ -22,6 +22,7 @@ use adce_core::time::{Now, Timestamp};
 use futures::{FutureExt, StreamExt};
 
 use crate::attempt::Ports;
+use crate::collected::read_rows;
 use crate::engine::{Engine, EngineError};
 use crate::reported::{self, Reported, Reporting};
 use crate::selected::selection;
@@ -58,6 +59,9 @@ pub struct CycleFigures {
     pub surprises: Vec<String>,
 }
 
+/// Full looks that come before their time, because an object with rows has landed, take at most one part in so many of the time.
+const LOOKING_SHARE: u32 = 20;
+
 pub(crate) struct Observed {
     pub look: Result<Look, EngineError>,
     /// What lies at the keys of gaps that were in doubt when it began.
@@ -86,29 +90,17 @@ pub async fn look(
     clock: &dyn Clock,
 ) -> Result<Look, EngineError> {
     let began = clock.now().wall;
+    read_rows(&spec, lake, &tables, &accepted, clock).await?;
     let expected = Arc::new(expand(spec.clone(), tables, accepted.clone(), began).await?);
     let (reported, seen) = reported::newest(&reporting, &spec, &expected, accepted.as_ref(), began).await;
     let observation = seen.map_or_else(|| Observation::new(&expected, &spec), |seen| Observation::resume(&expected, &spec, seen));
     let observation = Mutex::new(observation);
-    let prefixes = expected.prefixes().iter().filter(|prefix| !reported.covers(prefix));
-    let listings: Vec<_> = prefixes.map(|prefix| list(prefix, lake, clock, &observation).boxed()).collect();
-    let listed: Vec<Listed<'_>> = futures::stream::iter(listings).buffer_unordered(LISTINGS_AT_ONCE).collect().await;
-    let nothing_seen =
-        reported.prefixes.is_empty() && !listed.is_empty() && listed.iter().all(|listed| listed.result.is_err() && !listed.saw_something);
-    let mut not_listed = Vec::new();
-    for Listed { prefix, result, .. } in listed {
-        match result {
-            Ok(()) => locked(&observation).prefix_complete(prefix),
-            Err(error @ LakeError::Gone(_)) => return Err(EngineError::Lake(error)),
-            Err(error) => {
-                locked(&observation).prefix_failed(prefix);
-                not_listed.push((prefix.clone(), error));
-            }
-        }
+    let prefixes: Vec<&String> = expected.prefixes().iter().filter(|prefix| !reported.covers(prefix)).collect();
+    let Listings { failed: mut not_listed, saw_something } = list_all(&prefixes, lake, clock, &observation).await;
+    if let Some(gone) = not_listed.iter().position(|(_, error)| matches!(error, LakeError::Gone(_))) {
+        return Err(EngineError::Lake(not_listed.swap_remove(gone).1));
     }
-    // In the order of the prefixes, whichever answered first.
-    not_listed.sort_by(|(a, _), (b, _)| a.cmp(b));
-    if nothing_seen {
+    if reported.prefixes.is_empty() && !not_listed.is_empty() && not_listed.len() == prefixes.len() && !saw_something {
         return Err(EngineError::NothingListed(not_listed.swap_remove(0).1));
     }
     let mut inventory = observation.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish();
@@ -127,6 +119,32 @@ pub(crate) async fn expand(
         Ok(expanded) => expanded.map_err(EngineError::Config),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
+}
+
+/// What came of all prefixes.
+pub(crate) struct Listings {
+    /// In the order of the prefixes, whichever answered first.
+    pub failed: Vec<(String, LakeError)>,
+    pub saw_something: bool,
+}
+
+/// Hands all that lies under the expected prefixes to the observation.
+pub(crate) async fn list_all(prefixes: &[&String], lake: &dyn Lake, clock: &dyn Clock, observation: &Mutex<Observation<'_>>) -> Listings {
+    let listings: Vec<_> = prefixes.iter().map(|prefix| list(prefix, lake, clock, observation).boxed()).collect();
+    let listed: Vec<Listed<'_>> = futures::stream::iter(listings).buffer_unordered(LISTINGS_AT_ONCE).collect().await;
+    let mut all = Listings { failed: Vec::new(), saw_something: false };
+    for Listed { prefix, saw_something, result } in listed {
+        all.saw_something |= saw_something;
+        match result {
+            Ok(()) => locked(observation).prefix_complete(prefix),
+            Err(error) => {
+                locked(observation).prefix_failed(prefix);
+                all.failed.push((prefix.clone(), error));
+            }
+        }
+    }
+    all.failed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all
 }
 
 /// What came of one prefix.
@@ -299,6 +317,22 @@ impl Engine {
         let mut open = self.aside.clone();
         open.extend(self.dispatcher.gaps().into_iter().map(|gap| (gap.item(), gap)));
         open
+    }
+}
+
+impl CycleState {
+    /// Something is known of an item that was not known before: what is made from it may be due now, and what else should exist is to
+    /// be worked out anew if others' tables have their rows of it.
+    pub(crate) fn changed(&mut self, item: ItemIx) {
+        let dataset = self.expected.dataset_of(item);
+        self.inputs_changed |= self.expected.is_needed(dataset);
+        self.rows_changed |= self.expected.feeds(dataset);
+    }
+
+    /// When to look again because of it. Looking takes at most one part in so many of the time, however often it changes.
+    pub(crate) fn looks_again_at(&self) -> Option<Boottime> {
+        let may = self.rows_changed && !self.under_way;
+        may.then(|| self.began + self.figures.took * LOOKING_SHARE)
     }
 }
 

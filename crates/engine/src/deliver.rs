@@ -9,15 +9,17 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use adce_core::gap::{Failure, Fault, Outcome, Reason};
-use adce_core::ids::{GapId, ItemId};
+use adce_core::ids::{AttemptId, GapId, ItemId};
 use adce_core::object::{Object, Precondition};
-use adce_core::ports::{Lake, LakeError, Order, OrderItem, PublishError, Report, Rest, Said, Store, StoreError};
+use adce_core::ports::{Collect, Lake, LakeError, Order, OrderItem, PublishError, Report, Rest, Said, Stop, Store, StoreError};
 use adce_core::record::Change;
-use adce_core::spec::{Compression, How, Validity};
+use adce_core::spec::{Collector, Compression, How, Validity};
 use adce_core::time::Moment;
 use adce_core::valid;
+use uuid::Uuid;
 
 use crate::takeover::Left;
 
@@ -69,6 +71,14 @@ pub struct Delivery<'a> {
     pub order: &'a Order,
     /// The lease is to hold until then while it publishes.
     pub until: Moment,
+    /// Who starts the programs of `valid: { command: … }`.
+    pub programs: Option<Programs<'a>>,
+}
+
+/// Starts programs, and ends them with the attempt.
+pub struct Programs<'a> {
+    pub collect: &'a dyn Collect,
+    pub stop: Stop,
 }
 
 impl Delivery<'_> {
@@ -117,7 +127,7 @@ impl Delivery<'_> {
     }
 
     async fn publish(&self, item: &OrderItem, file: &Path, delivered: &mut Delivered) -> Outcome {
-        if let Err(failure) = self.check(file, item) {
+        if let Err(failure) = self.check(file, item).await {
             return Outcome::Failed(failure);
         }
         let only_if = match &item.etag {
@@ -223,8 +233,51 @@ impl Delivery<'_> {
         matches!(self.order.collector.how, How::Command(_))
     }
 
-    fn check(&self, file: &Path, item: &OrderItem) -> Result<(), Failure> {
-        check_file(file, item.min_size, self.order.collector.how.compression(), item.valid.as_ref())
+    async fn check(&self, file: &Path, item: &OrderItem) -> Result<(), Failure> {
+        let compression = self.order.collector.how.compression();
+        check_file(file, item.min_size, compression, item.valid.as_ref())?;
+        match (&item.valid, &self.programs) {
+            (Some(Validity::Command(validator)), Some(programs)) => self.ask(programs, validator, file, item).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a program finds the file valid. It runs as a command of a collector would, in a folder of its own.
+    async fn ask(&self, programs: &Programs<'_>, validator: &Arc<Collector>, file: &Path, item: &OrderItem) -> Result<(), Failure> {
+        let unpacked = self.order.folder.join("unpacked");
+        let file = match self.order.collector.how.compression() {
+            None => file,
+            Some(Compression::Gzip) => {
+                let unpack = || valid::unpack_gzip(&mut std::fs::File::open(file)?, &mut std::fs::File::create(&unpacked)?);
+                unpack().map_err(|error| failure(Fault::Later, format!("it could not be unpacked: {error}")))?;
+                &unpacked
+            }
+        };
+        let mut values = item.values.clone();
+        values.extend([("file".into(), file.to_string_lossy().into_owned()), ("key".into(), item.key.clone())]);
+        let How::Command(argv) = &validator.how else { return Ok(()) };
+        let argv = argv.iter().map(|part| part.fill(&values)).collect::<Result<Vec<_>, _>>();
+        let argv = argv.map_err(|error| failure(Fault::Item, error.to_string()))?;
+        let within = self.order.folder.parent().unwrap_or(&self.order.folder);
+        let folder = programs.collect.folder(within, AttemptId(Uuid::now_v7()), validator, &[]);
+        let order = Order {
+            collector: validator.clone(),
+            items: Vec::new(),
+            argv,
+            folder: folder.clone(),
+            first_permit: None,
+            gateway: None,
+            ..self.order.clone()
+        };
+        let report = programs.collect.collect(order, &|_| {}, programs.stop.clone()).await;
+        programs.collect.take_back(&folder);
+        let _ = std::fs::remove_file(&unpacked);
+        match report.rest {
+            Rest::LookInLake => Ok(()),
+            Rest::Failed(why) if why.fault == Fault::Stopped => Err(why),
+            Rest::Failed(why) => Err(failure(Fault::Item, format!("not valid: {}", why.message))),
+            Rest::Absent => Err(failure(Fault::Item, format!("not valid: {}", report.ended))),
+        }
     }
 
     async fn check_object(&self, item: &OrderItem, object: &Object) -> Result<(), Failure> {
@@ -239,7 +292,7 @@ impl Delivery<'_> {
         let copy = self.order.folder.join("check");
         std::fs::create_dir_all(&self.order.folder).map_err(|error| failure(Fault::Later, error.to_string()))?;
         let checked = match self.lake.download(&item.key, &copy).await {
-            Ok(_) => self.check(&copy, item),
+            Ok(_) => self.check(&copy, item).await,
             Err(error) => Err(of_lake(&error)),
         };
         let _ = std::fs::remove_file(&copy);

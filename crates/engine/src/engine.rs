@@ -474,6 +474,15 @@ impl Engine {
         if self.has_had_its_attempts() || self.consent == Consent::Declined || self.closing || self.held.is_some() {
             return true;
         }
+        // What just landed may say what else there is.
+        if self.cycle.rows_changed {
+            self.begin_cycle();
+            return false;
+        }
+        // What just landed may be what others wait for.
+        if self.cycle.inputs_changed && self.next_renewal(self.now()).is_some() {
+            return false;
+        }
         if idle.is_none() {
             return false;
         }
@@ -503,7 +512,8 @@ impl Engine {
     /// When something may start, may be sent or changes its state by time alone.
     fn next_event(&self, idle: &Option<Idle>) -> Option<Boottime> {
         let wake = idle.as_ref().and_then(|idle| idle.wake_at);
-        [wake, self.line.next_grant(), self.next_renewal(self.now())].into_iter().flatten().min()
+        let looks_again = self.cycle.looks_again_at().filter(|_| !self.closing && self.interrupted.is_none());
+        [wake, self.line.next_grant(), self.next_renewal(self.now()), looks_again].into_iter().flatten().min()
     }
 
     fn show(&mut self, idle: &Option<Idle>) {

@@ -225,7 +225,7 @@ impl Engine {
         let usual = self.cycle.began + self.spec.engine.reconcile_every;
         match self.cycle.hearing.look_again {
             true => usual.min(self.cycle.began + self.cycle.figures.took * LOOKING_SHARE),
-            false => usual,
+            false => self.cycle.looks_again_at().map_or(usual, |early| early.min(usual)),
         }
     }
 

@@ -9,6 +9,7 @@ mod answers;
 mod asking;
 mod attempt;
 mod between;
+mod collected;
 mod cycle;
 mod deliver;
 mod engine;

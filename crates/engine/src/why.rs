@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::mem::Discriminant;
 
-use adce_core::coverage::{Completeness, Coverage, Due, Expected, Inventory, ItemIx, KnownAbsent, Miss, Sight, misses};
+use adce_core::coverage::{Completeness, Coverage, Due, Expected, Inputs, Inventory, ItemIx, KnownAbsent, Miss, Sight, misses};
 use adce_core::gap::{Gap, GapState, ItemState, Task};
 use adce_core::ids::{ItemId, TaskId};
 use adce_core::ports::Progress;
@@ -57,6 +57,8 @@ pub enum Why {
         key: String,
         /// A person said that it is absent.
         known: Option<KnownAbsent>,
+        /// Of an item that is made from others: how those stand, dataset by dataset.
+        inputs: Vec<(String, Inputs)>,
     },
     /// Kinds of gates that hold a dataset's gaps, each with one of them and how many gaps it holds, most first.
     Dataset {
@@ -138,7 +140,7 @@ impl Known<'_> {
                     ItemState::Suspect | ItemState::Undersized | ItemState::Stale | ItemState::Missing => ItemState::Present,
                     state => state,
                 };
-                Why::NoGap { state, key: what.to_owned(), known: self.expected.known_absent(item).cloned() }
+                Why::NoGap { state, key: what.to_owned(), known: self.expected.known_absent(item).cloned(), inputs: self.inputs(item) }
             }
             None => Why::Unknown,
         }
@@ -180,6 +182,12 @@ impl Known<'_> {
             listed: self.inventory.map_or(Completeness::Partial, |inventory| inventory.completeness(at)),
             record: self.records.get(&self.expected.id(item)).cloned(),
         })
+    }
+
+    fn inputs(&self, item: ItemIx) -> Vec<(String, Inputs)> {
+        let Some(coverage) = self.coverage else { return Vec::new() };
+        let inputs = self.expected.inputs(item, &mut |input| (coverage.state(input), None));
+        inputs.into_iter().map(|inputs| (self.expected.datasets()[inputs.dataset].name().to_owned(), inputs)).collect()
     }
 
     fn believed(&self, gap: Gap, now: Now) -> GapView {

@@ -10,7 +10,7 @@
 
 use std::io::Read;
 
-use adce_core::coverage::{TableError, TableFile, TableFiles};
+use adce_core::coverage::{KeptRows, TableError, TableFile, TableFiles};
 use adce_core::spec::LakeUrl;
 use flate2::read::MultiGzDecoder;
 
@@ -27,6 +27,14 @@ impl<F: TableFiles> TableFiles for Decoded<F> {
 
     fn read_lake(&self, lake: &LakeUrl, pattern: &str) -> Result<Vec<TableFile>, TableError> {
         self.0.read_lake(lake, pattern)?.into_iter().map(decoded).collect()
+    }
+
+    fn kept_rows(&self, dimension: &str) -> KeptRows {
+        self.0.kept_rows(dimension)
+    }
+
+    fn keep_rows(&self, dimension: &str, rows: KeptRows) {
+        self.0.keep_rows(dimension, rows);
     }
 }
 

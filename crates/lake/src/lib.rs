@@ -15,6 +15,7 @@
 pub mod feeds;
 pub mod files;
 pub mod local;
+pub mod rows;
 pub mod s3;
 pub mod tables;
 

@@ -10,21 +10,32 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use adce_core::coverage::{IN_LAKE, TableError, TableFile, TableFiles};
+use adce_core::coverage::{IN_LAKE, KeptRows, TableError, TableFile, TableFiles};
 use adce_core::ports::{Lake, LakeError};
 use adce_core::spec::LakeUrl;
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::rows::RowsKept;
+
 /// Relative patterns start here.
-pub struct ConfigFolder(PathBuf);
+pub struct ConfigFolder {
+    folder: PathBuf,
+    /// Of derived tables, as they were seen last.
+    rows: Option<RowsKept>,
+}
 
 impl ConfigFolder {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        ConfigFolder(folder.into())
+        ConfigFolder { folder: folder.into(), rows: None }
+    }
+
+    /// Knows the rows of derived tables, too.
+    pub fn with_rows(self, rows: RowsKept) -> Self {
+        ConfigFolder { rows: Some(rows), ..self }
     }
 
     fn read_one(&self, name: String) -> Result<TableFile, TableError> {
-        match fs::read(self.0.join(&name)) {
+        match fs::read(self.folder.join(&name)) {
             Ok(bytes) => Ok(TableFile { name, bytes }),
             Err(error) => Err(TableError::Unreadable { file: name, detail: error.to_string() }),
         }
@@ -34,12 +45,12 @@ impl ConfigFolder {
 impl TableFiles for ConfigFolder {
     fn read(&self, pattern: &str) -> Result<Vec<TableFile>, TableError> {
         // A file may be called `a[1].csv`.
-        if self.0.join(pattern).is_file() {
+        if self.folder.join(pattern).is_file() {
             return Ok(vec![self.read_one(pattern.to_owned())?]);
         }
         let Some(search) = Search::of(pattern)? else { return Err(TableError::NoFile(pattern.to_owned())) };
         let mut names = Vec::new();
-        search.walk(&self.0.join(search.start), search.start, 1, &mut names)?;
+        search.walk(&self.folder.join(search.start), search.start, 1, &mut names)?;
         if names.is_empty() {
             return Err(TableError::NoFile(pattern.to_owned()));
         }
@@ -53,6 +64,16 @@ impl TableFiles for ConfigFolder {
             LakeUrl::S3 { .. } => apart(|| objects(lake, pattern)),
         };
         found.map(|files| files.into_iter().map(in_lake).collect()).map_err(error_in_lake)
+    }
+
+    fn kept_rows(&self, dimension: &str) -> KeptRows {
+        self.rows.as_ref().map(|rows| rows.known(dimension)).unwrap_or_default()
+    }
+
+    fn keep_rows(&self, dimension: &str, kept: KeptRows) {
+        if let Some(rows) = &self.rows {
+            rows.keep(dimension, kept);
+        }
     }
 }
 

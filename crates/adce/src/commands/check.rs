@@ -1,21 +1,25 @@
 //! `adce check`: everything that is wrong with the config, in one run. It reads the config and its tables, and nothing
-//! of the lake or the state.
+//! of the state; of the lake only if it is asked to (`check_lake`).
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use adce_core::coverage::expand;
 use adce_core::figures::grouped;
 use adce_core::spec::problem::{Place, Problem};
 use adce_core::spec::{Egress, LakeUrl, Loaded, Spec};
 use adce_core::time::Timestamp;
+use adce_lake::rows::Keeping;
 use console::style;
 use serde::Serialize;
 
-use crate::cli::Format;
-use crate::config::{Written, table_files};
+use crate::cli::{CheckArgs, Format};
+use crate::commands::check_lake::{self, LakeReport};
+use crate::config::Written;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::problems::{self, ProblemLine};
+use crate::wiring::tables;
 
 /// `--format json`: one object.
 #[derive(Serialize)]
@@ -27,9 +31,12 @@ struct CheckReport<'a> {
     items: Option<usize>,
     sources: Option<usize>,
     problems: Vec<ProblemLine<'a>>,
+    /// With `--lake`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lake: Option<LakeReport>,
 }
 
-pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Failure> {
+pub async fn run(paths: &[PathBuf], args: &CheckArgs, format: Format, now: Timestamp) -> Result<Exit, Failure> {
     let mut loaded = Written::read(paths)?.load();
     let items = expand_draft(&mut loaded, now);
     let unmet = loaded.draft.as_ref().and_then(|spec| cannot_enclose(spec, paths));
@@ -37,6 +44,11 @@ pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Fa
     let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = loaded.problems.len() - errors;
     let spec = loaded.draft.as_ref().filter(|_| errors == 0);
+    let lake = match spec.filter(|_| args.lake) {
+        Some(spec) => Some(check_lake::of(Arc::new(spec.clone())).await?),
+        None => None,
+    };
+    let is_partial = lake.as_ref().is_some_and(|lake| !lake.not_listed.is_empty());
     match format {
         Format::Json => {
             let report = CheckReport {
@@ -47,6 +59,7 @@ pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Fa
                 items: items.filter(|_| errors == 0),
                 sources: spec.map(|spec| spec.sources.len()),
                 problems: loaded.problems.iter().map(problems::line).collect(),
+                lake,
             };
             say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
         }
@@ -56,9 +69,16 @@ pub fn run(paths: &[PathBuf], format: Format, now: Timestamp) -> Result<Exit, Fa
                 Some(spec) => say!("{} {}", style("ok").green().bold(), summary(spec, items.unwrap_or(0), warnings)),
                 None => say_aside!("{}", style(counted(errors, warnings)).for_stderr().bold()),
             }
+            if let Some(lake) = &lake {
+                check_lake::print(lake)?;
+            }
         }
     }
-    Ok(if errors == 0 { Exit::Complete } else { Exit::Config })
+    Ok(match (errors, is_partial) {
+        (0, false) => Exit::Complete,
+        (0, true) => Exit::Unfinished,
+        _ => Exit::Config,
+    })
 }
 
 /// Commands that are to reach nothing but the gateway, where that cannot be. Another machine may be able to, so the config is right.
@@ -74,7 +94,7 @@ fn cannot_enclose(spec: &Spec, paths: &[PathBuf]) -> Option<Problem> {
 /// Adds what only expanding the config shows, and says how many items it expects.
 pub fn expand_draft(loaded: &mut Loaded, now: Timestamp) -> Option<usize> {
     let draft = loaded.draft.as_ref()?;
-    match expand(draft, &table_files(&draft.folder), now) {
+    match expand(draft, &tables(draft, Keeping::InMemory), now) {
         Ok(expected) => {
             loaded.add(expected.warnings().to_vec());
             Some(expected.len())

@@ -11,15 +11,16 @@ use adce_core::spec::Spec;
 use adce_core::spec::names::nearest;
 use adce_core::time::Timestamp;
 use adce_engine::EngineError;
+use adce_lake::rows::Keeping;
 
 use crate::cli::{Format, StateName, Which};
 use crate::clock::MachineClock;
 use crate::commands::ask;
-use crate::config::table_files;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::{self, Paper};
 use crate::survey::Survey;
+use crate::wiring::tables;
 
 pub async fn run(spec: Arc<Spec>, which: Which, format: Format) -> Result<Exit, Failure> {
     known_datasets(&spec, &which.dataset)?;
@@ -97,7 +98,7 @@ fn plain(line: &GapLine) -> Gap {
 fn expected(spec: &Spec, now: Timestamp) -> Result<Expected, Failure> {
     let remembered = ask::state(spec)?.map(|state| state.remembered()).transpose()?;
     let accepted = remembered.and_then(|remembered| remembered.picture);
-    expand_after(accepted.as_ref(), spec, &table_files(&spec.folder), now).map_err(Failure::Config)
+    expand_after(accepted.as_ref(), spec, &tables(spec, Keeping::InMemory), now).map_err(Failure::Config)
 }
 
 fn known_datasets(spec: &Spec, named: &[String]) -> Result<(), Failure> {

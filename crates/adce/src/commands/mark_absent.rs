@@ -11,12 +11,13 @@ use adce_core::failpoint::{self, Failpoint};
 use adce_core::spec::Spec;
 use adce_core::spec::problem::Place;
 use adce_core::time::Timestamp;
+use adce_lake::rows::Keeping;
 use clap::Args;
 
 use crate::cli::Format;
-use crate::config::table_files;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::wiring::tables;
 
 #[derive(Args, Debug)]
 pub struct MarkAbsentArgs {
@@ -38,7 +39,7 @@ pub fn run(args: &MarkAbsentArgs, spec: &Arc<Spec>, format: Format, now: Timesta
     if !one_line(&args.reason) || args.by.as_deref().is_some_and(|by| !one_line(by)) {
         return Err(Failure::new(Exit::Usage, "`--reason` and `--by` are one line of text each"));
     }
-    let files = table_files(&spec.folder);
+    let files = tables(spec, Keeping::InMemory);
     let expected = expand(spec, &files, now).map_err(Failure::Config)?;
     let Some(item) = expected.find(key) else {
         return Err(Failure::new(Exit::Usage, format!("no dataset expects `{key}`")).hint("`adce gaps` names what is missing"));

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod ask;
 pub mod check;
+pub mod check_lake;
 pub mod completions;
 pub mod coverage;
 pub mod demo;

@@ -182,9 +182,10 @@ fn datasets(status: &Status) -> Vec<String> {
         let wanted = counts.wanted();
         let share = percent(counts.present, wanted).unwrap_or_else(|| "-".into());
         let mut line = format!(
-            "{name:names$}  {} {share:>8}  {} of {}",
+            "{name:names$}  {} {share:>8}  {} of {}{}",
             style(bar(counts.present, wanted, 20)).cyan(),
             grouped(counts.present),
+            if dataset.lower_bound { "≥" } else { "" },
             grouped(wanted)
         );
         let more = [

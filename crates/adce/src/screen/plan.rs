@@ -29,6 +29,11 @@ pub fn write(plan: &Plan, width: Option<usize>, out: &mut dyn Write) -> io::Resu
         let example = dataset.unexpected_keys.first().map(|key| format!(", for example {key}")).unwrap_or_default();
         writeln!(out, "{} near {name} that no dataset expects{example}", counted(dataset.counts.unexpected, "object"))?;
     }
+    for (name, dataset) in &plan.datasets {
+        if let Some(not_counted) = &dataset.not_counted {
+            writeln!(out, "≥ {name}: {not_counted}")?;
+        }
+    }
     reservations(&plan.datasets, &plan.held, out)?;
     if !plan.tasks.is_empty() {
         writeln!(out)?;
@@ -115,13 +120,14 @@ pub fn coverage_table(datasets: &IndexMap<String, DatasetCoverage>, all: &Counts
         Column::Text("NEXT DUE"),
     ]);
     let next_due = datasets.values().filter_map(|dataset| dataset.next_due).min();
-    let together = DatasetCoverage { next_due, ..DatasetCoverage::default() };
+    let lower_bound = datasets.values().any(|dataset| dataset.lower_bound);
+    let together = DatasetCoverage { next_due, lower_bound, ..DatasetCoverage::default() };
     let all = (datasets.len() > 1).then_some(("all", all, &together));
     let each = datasets.iter().map(|(name, dataset)| (name.as_str(), &dataset.counts.items, dataset));
     for (name, counts, dataset) in each.chain(all) {
         table.row([
             name.to_string(),
-            grouped(counts.expected()),
+            format!("{}{}", at_least(dataset), grouped(counts.expected())),
             grouped(counts.present),
             figure(counts.missing),
             figure(counts.stale),
@@ -129,7 +135,7 @@ pub fn coverage_table(datasets: &IndexMap<String, DatasetCoverage>, all: &Counts
             figure(counts.suspect),
             figure(counts.unknown),
             figure(counts.absent),
-            share(counts),
+            if dataset.lower_bound { format!("≤{}", share(counts)) } else { share(counts) },
             figure(counts.not_due),
             figure(counts.expired),
             figure(counts.out_of_scope),
@@ -138,6 +144,11 @@ pub fn coverage_table(datasets: &IndexMap<String, DatasetCoverage>, all: &Counts
         ]);
     }
     table
+}
+
+/// Nobody knows yet what else there is.
+fn at_least(dataset: &DatasetCoverage) -> &'static str {
+    if dataset.lower_bound { "≥" } else { "" }
 }
 
 /// Nothing to expect is complete.

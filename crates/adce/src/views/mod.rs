@@ -10,7 +10,7 @@ use adce_api::{
     GuestReport, InventoryReport, LookAt, RetryLine, RunningAttempt, Share, SizeOf, SourceStatus, Status, StrangeSizes, TaskLine,
     UnexpectedFolder, WindowNow, health,
 };
-use adce_core::coverage::{Quality, Strange};
+use adce_core::coverage::{LowerBound, Quality, Strange};
 use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
 use adce_core::queue::{Asked, Came, Gate, SourceFigures};
@@ -144,6 +144,8 @@ pub fn dataset_coverage(dataset: &adce_core::coverage::DatasetCoverage, quality:
         unusual: quality.map(|quality| strange_sizes(&quality.unusual)).unwrap_or_default(),
         completeness: dataset.counts.completeness(),
         counts: adce_api::Counts { items: dataset.counts, unexpected: dataset.unexpected },
+        lower_bound: dataset.lower_bound.is_some(),
+        not_counted: dataset.lower_bound.as_ref().map(not_counted),
         next_due: dataset.next_due.map(|next| next.at),
         next_due_items: dataset.next_due.map_or(0, |next| next.items_that_day),
         unexpected_keys: dataset.unexpected_sample.clone(),
@@ -160,6 +162,22 @@ fn strange_sizes(strange: &Strange) -> StrangeSizes {
 
 fn unexpected_folder((folder, counted): &(String, adce_core::coverage::Folder)) -> UnexpectedFolder {
     UnexpectedFolder { folder: folder.clone(), objects: counted.keys, over: counted.over }
+}
+
+/// What a lower bound leaves out.
+fn not_counted(bound: &LowerBound) -> String {
+    let LowerBound { dataset, missing, stale, examples, usually } = bound;
+    if *missing == 0 {
+        let what = if *stale == 0 { "what feeds it is not all known".into() } else { format!("{} to be refreshed", are(*stale, "item")) };
+        return format!("of `{dataset}`, {what}: what they list may not be all");
+    }
+    let more = if *missing > examples.len() as u64 { ", …" } else { "" };
+    let usually = if *usually > 0 { format!(", usually {}", counted(*usually, "item")) } else { String::new() };
+    format!("of `{dataset}`, {} missing ({}{more}): what they list is not counted yet{usually}", are(*missing, "item"), examples.join(", "))
+}
+
+fn are(count: u64, what: &str) -> String {
+    format!("{} {}", counted(count, what), if count == 1 { "is" } else { "are" })
 }
 
 fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {

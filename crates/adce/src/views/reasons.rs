@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adce_api::{ItemStory, LookAt, NearMiss, StoryLine, WaitedLine};
-use adce_core::coverage::{Completeness, Due, Miss, Sight};
+use adce_core::coverage::{Completeness, Due, Inputs, Miss, Sight};
 use adce_core::figures::{bytes, counted, grouped, span};
 use adce_core::gap::{GapState, ItemState, Standing};
 use adce_core::limits::{Because, Reach};
@@ -98,12 +98,17 @@ fn held(what: &str, why: &Why, now: Now) -> adce_api::Why {
         Why::Gap(view) => why_gap(what, view, now),
         Why::Task(view) => why_task(what, view, now),
         Why::Dataset { dataset, gates } => why_dataset(dataset, gates, now),
-        Why::NoGap { state: ItemState::Absent, key, known: Some(known) } => {
+        Why::NoGap { state: ItemState::Absent, key, known: Some(known), .. } => {
             let by = [known.date.as_str(), known.by.as_str()].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
             let by = if by.is_empty() { by } else { format!(" ({by})") };
             let said =
                 format!("`{key}` is expected and no gap: {}:{} says that it is absent: {}{by}", known.at.file, known.at.line, known.reason);
             answer(what, said, Vec::new(), vec![format!("take line {} out of {} to have it collected", known.at.line, known.at.file)])
+        }
+        Why::NoGap { state: ItemState::NotDue, key, inputs, .. } if inputs.iter().any(|(_, inputs)| inputs.are_awaited()) => {
+            let waits: Vec<String> = inputs.iter().filter(|(_, inputs)| inputs.are_awaited()).map(awaited).collect();
+            let next = inputs.iter().map(|(dataset, _)| format!("adce why {dataset}")).collect();
+            answer(what, format!("`{key}` is expected and not due yet: it waits for {}", waits.join(", and for ")), Vec::new(), next)
         }
         Why::NoGap { state, key, .. } => {
             answer(what, format!("`{key}` is expected and no gap: it is {}", state_words(*state)), Vec::new(), Vec::new())
@@ -114,6 +119,14 @@ fn held(what: &str, why: &Why, now: Now) -> adce_api::Why {
             Vec::new(),
             vec!["adce gaps".into(), "adce tasks".into()],
         ),
+    }
+}
+
+fn awaited((dataset, inputs): &(String, Inputs)) -> String {
+    match (inputs.awaited, inputs.more_to_come) {
+        (0, true) => format!("items of `{dataset}` that are still to come"),
+        (0, false) => format!("something in `{dataset}` that it can be made from: nothing is there"),
+        (awaited, _) => format!("{} of {} of `{dataset}`", grouped(awaited), counted(inputs.expected(), "item")),
     }
 }
 

@@ -23,6 +23,7 @@ pub use also::Spot;
 pub use build::{expand, expand_after};
 
 use super::known::Known;
+use super::needs::Need;
 use super::values::DimensionValues;
 use super::writer::{Digits, KeyWriter, MOST_DIMENSIONS};
 use crate::gap::Reason;
@@ -47,21 +48,36 @@ pub struct Expected {
     by_key: HashTable<u32>,
     /// Older places, too: of datasets that have some.
     older: also::OlderPlaces,
+    /// What items of one dataset need of another.
+    pub(super) needs: Vec<Need>,
+    /// Which datasets' objects have the rows of which others' tables.
+    fed: Vec<Fed>,
     hasher: DefaultHashBuilder,
     pub(super) known: Known,
+}
+
+/// A dataset one of whose tables is derived from another one's objects.
+#[derive(Debug)]
+pub struct Fed {
+    /// Places of both in [`Expected::datasets`].
+    pub dataset: usize,
+    pub by: usize,
+    pub dimension: String,
+    /// Objects that are there and could not be read, and why.
+    pub unread: BTreeMap<String, String>,
 }
 
 /// The items of one dataset.
 #[derive(Debug)]
 pub struct ExpectedDataset {
     name: String,
-    items: std::ops::Range<u32>,
+    pub(super) items: std::ops::Range<u32>,
     /// Its `for`: places in [`Expected::dimensions`].
-    dimensions: Vec<usize>,
+    pub(super) dimensions: Vec<usize>,
     /// Values of each.
-    sizes: Digits,
+    pub(super) sizes: Digits,
     /// With a `where`: the places in the whole product of those that it keeps, ascending.
-    kept: Option<Vec<u32>>,
+    pub(super) kept: Option<Vec<u32>>,
     writer: KeyWriter,
     /// Its `also`.
     older: Vec<KeyWriter>,
@@ -105,7 +121,7 @@ impl ExpectedDataset {
     }
 
     /// Place of each dimension's value; the last dimension changes fastest.
-    fn digits(&self, item: ItemIx) -> Digits {
+    pub(super) fn digits(&self, item: ItemIx) -> Digits {
         let within = item.0 - self.items.start;
         let rank = self.kept.as_ref().map_or(within, |kept| kept[within as usize]);
         self.digits_of_rank(rank)
@@ -245,6 +261,16 @@ impl Expected {
             candidate == key
         };
         self.by_key.find(self.hasher.hash_one(key), same).copied().map(ItemIx)
+    }
+
+    /// Every dataset with a derived table, once for each.
+    pub fn fed(&self) -> &[Fed] {
+        &self.fed
+    }
+
+    /// Do this dataset's objects have the rows of others' tables?
+    pub fn feeds(&self, dataset: usize) -> bool {
+        self.fed.iter().any(|fed| fed.by == dataset)
     }
 
     /// Rows of each table, by dimension.

@@ -228,7 +228,7 @@ impl<'e> Observation<'e> {
                 listed_by: literal_prefixes.iter().map(listed_by).collect(),
                 literal_prefixes,
                 min_size: spec.least_bytes(dataset),
-                grows_stale: dataset.fresh.is_some(),
+                grows_stale: dataset.fresh.is_some() || !dataset.needs.is_empty(),
                 unexpected: Unexpected::default(),
             }
         });

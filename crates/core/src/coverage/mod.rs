@@ -4,6 +4,7 @@
 //! `gaps` turns that into what opened and closed since before, and `surprise` asks whether it may be believed at once.
 
 mod calendar;
+mod collected;
 mod contested;
 mod expected;
 mod folders;
@@ -11,6 +12,7 @@ mod gaps;
 mod inventory;
 mod known;
 mod nearest;
+mod needs;
 mod picture;
 mod quality;
 mod reported;
@@ -31,12 +33,15 @@ mod trend;
 mod values;
 mod writer;
 
+pub use collected::{CellOf, CollectedRows, KeptRows};
 pub use expected::*;
 pub use folders::{Folder, Folders, MOST_FOLDERS};
 pub use gaps::{GapDiff, gaps};
 pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Unexpected};
 pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line};
 pub use nearest::{Miss, Wanted, misses, nearest};
+pub use needs::Inputs;
+pub(crate) use needs::circle;
 pub use picture::*;
 pub use quality::{NAMED, Quality, Strange, quality};
 pub use reported::{Aged, Covers, LookAgain, REPORT_SETTLES, later_than, look_again};
@@ -46,6 +51,6 @@ pub use sketch::Sketch;
 pub use state::{Due, Ends, EtagDigest, Facts, Found, Fresh, Instants, Sight, changes_at, reason_of, state_of};
 pub use surprise::{Surprise, Verdict, judge, surprises};
 pub use table::{IN_LAKE, TableError, TableFile, TableFiles, check_columns, header};
-pub use tally::{Counts, Coverage, DatasetCoverage, Evidence, GapItem, NextDue};
+pub use tally::{Counts, Coverage, DatasetCoverage, Evidence, GapItem, LowerBound, NextDue};
 pub use timers::judging_time;
 pub use trend::{TrendPoint, thinned_out};

@@ -94,7 +94,7 @@ impl Sample {
     }
 
     pub(super) fn table_with(self, name: &str, path: &str, id: &str, columns: &[(&str, &str)], duplicates: Duplicates) -> Sample {
-        let mut table = Table { path: path.into(), lake: None, id: id.into(), columns: Vec::new(), duplicates };
+        let mut table = Table { path: path.into(), lake: None, rows: None, id: id.into(), columns: Vec::new(), duplicates };
         let header = header(&table, &self.files).unwrap_or_default();
         let mut known: Vec<ColumnName> = header.iter().map(|name| ColumnName { name: name.clone(), kind: Kind::Cell }).collect();
         for (column, rule) in columns {
@@ -131,6 +131,7 @@ impl Sample {
             due: None,
             expires: None,
             fresh: None,
+            needs: Vec::new(),
             min_size: 1,
             max_size: None,
             require: None,

@@ -19,13 +19,15 @@ pub enum Due {
     At(Timestamp),
     /// `due` is null for this item: not due, until its row says otherwise.
     Unset,
+    /// What it is made from is not all there.
+    Awaits,
 }
 
 impl Due {
     pub fn instant(self) -> Option<Timestamp> {
         match self {
             Due::At(at) => Some(at),
-            Due::AtOnce | Due::Unset => None,
+            Due::AtOnce | Due::Unset | Due::Awaits => None,
         }
     }
 }
@@ -114,6 +116,8 @@ pub struct Facts<'a> {
     pub due: Due,
     pub ends: Ends,
     pub fresh: Fresh,
+    /// The date of the newest object that it is made from.
+    pub made_from: Option<Timestamp>,
     pub min_size: u64,
     pub sight: Sight,
     pub record: Option<&'a ItemRecord>,
@@ -130,7 +134,7 @@ pub fn state_of(facts: &Facts<'_>, now: Timestamp) -> ItemState {
         return ItemState::OutOfScope;
     }
     match facts.due {
-        Due::Unset => return ItemState::NotDue,
+        Due::Unset | Due::Awaits => return ItemState::NotDue,
         Due::At(due) if due > now => return ItemState::NotDue,
         Due::At(_) | Due::AtOnce => {}
     }
@@ -144,6 +148,7 @@ pub fn state_of(facts: &Facts<'_>, now: Timestamp) -> ItemState {
         Sight::There(found) if is_suspect(facts.record, found) => ItemState::Suspect,
         Sight::There(found) if found.size < facts.min_size => ItemState::Undersized,
         Sight::There(found) if is_stale(facts.fresh, confirmed(facts.record, found), now) => ItemState::Stale,
+        Sight::There(found) if facts.made_from.is_some_and(|newest| confirmed(facts.record, found) < newest) => ItemState::Stale,
         Sight::There(_) => ItemState::Present,
     }
 }
@@ -254,6 +259,7 @@ mod tests {
         due: Due::AtOnce,
         ends: Ends { expires: None, leaves: None },
         fresh: Fresh::Always,
+        made_from: None,
         min_size: 1,
         sight: Sight::NotThere,
         record: None,
@@ -349,6 +355,17 @@ mod tests {
         ] {
             assert_eq!(is_stale(rule, at(confirmed), at(now)), stale, "confirmed {confirmed}, now {now}");
         }
+    }
+
+    #[test]
+    fn what_is_older_than_what_it_is_made_from_is_stale() {
+        let facts = Facts { made_from: Some(at(50)), sight: object(5, 49), ..MISSING };
+        assert_eq!((state_of(&facts, at(100)), changes_at(&facts, at(100))), (ItemState::Stale, None));
+        assert_eq!(state_of(&Facts { sight: object(5, 50), ..facts }, at(100)), ItemState::Present);
+        let confirmed = ItemRecord { confirmed: Some(at(50)), ..ItemRecord::default() };
+        assert_eq!(state_of(&Facts { record: Some(&confirmed), ..facts }, at(100)), ItemState::Present);
+        assert_eq!(state_of(&Facts { sight: Sight::NotThere, ..facts }, at(100)), ItemState::Missing);
+        assert_eq!(state_of(&Facts { due: Due::Awaits, ..facts }, at(100)), ItemState::NotDue, "whatever lies there");
     }
 
     #[test]

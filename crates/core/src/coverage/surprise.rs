@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::picture::Picture;
 use super::sketch::Sketch;
+use super::state::Sight;
 use super::{Completeness, Coverage, Evidence, GapDiff};
 use crate::figures::{grouped, percent};
 use crate::gap::{Gap, ItemState, Reason};
@@ -130,8 +131,30 @@ fn is_explained(gap: &Gap, evidence: &Evidence<'_>) -> bool {
     let first_look = evidence.accepted.is_some_and(|picture| picture.never_saw(&gap.dataset));
     let pictured = evidence.accepted.and_then(|picture| picture.taken_at);
     let fell_due = gap.due.zip(pictured).is_some_and(|(due, pictured)| due > pictured);
+    let pictured_before = |made: Timestamp| pictured.is_some_and(|pictured| made > pictured);
+    let came_due = newest_input(gap, evidence).is_some_and(pictured_before);
     let asked_again = evidence.records.get(&gap.id.item).is_some_and(|record| record.absent.is_some());
-    gap.reason == Reason::Stale || fell_due || asked_again || first_look
+    gap.reason == Reason::Stale || fell_due || is_of_new_rows(gap, evidence) || came_due || asked_again || first_look
+}
+
+/// A table of this gap's dataset has grown by what adce itself collected.
+fn is_of_new_rows(gap: &Gap, evidence: &Evidence<'_>) -> bool {
+    let expected = evidence.expected;
+    let mut fed = expected.fed().iter().filter(|fed| expected.datasets()[fed.dataset].name() == gap.dataset);
+    let rows = |picture: &Picture, dimension: &str| picture.table_rows.get(dimension).copied().unwrap_or_default();
+    fed.any(|fed| evidence.accepted.is_some_and(|before| rows(before, &fed.dimension) < expected.table_rows()[&fed.dimension]))
+}
+
+/// The date of the newest object that a gap's item is made from.
+fn newest_input(gap: &Gap, evidence: &Evidence<'_>) -> Option<Timestamp> {
+    if evidence.spec.datasets.get(&gap.dataset).is_none_or(|dataset| dataset.needs.is_empty()) {
+        return None;
+    }
+    let inputs = evidence.expected.inputs(evidence.expected.find(&gap.key)?, &mut |item| match evidence.inventory.sight(item) {
+        Sight::There(found) => (ItemState::Present, Some(found.last_modified)),
+        Sight::NotThere | Sight::NotSeen => (ItemState::Missing, None),
+    });
+    inputs.iter().filter_map(|inputs| inputs.newest).max()
 }
 
 /// What in `new` is too different from the last accepted picture; nothing if there is none.

@@ -14,6 +14,7 @@ use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
 
 use self::json_lines::Cell;
+use super::collected::KeptRows;
 use super::rows::{Column, Filed, Plain, Rows};
 use super::texts::Texts;
 use crate::figures::grouped;
@@ -69,15 +70,25 @@ pub trait TableFiles {
         let _ = lake;
         Err(TableError::Unreadable { file: format!("{IN_LAKE}{pattern}"), detail: "nothing here reads the lake".into() })
     }
+
+    /// What is known of the rows of a derived table, by its dimension. Nothing, before its objects were looked at.
+    fn kept_rows(&self, _dimension: &str) -> KeptRows {
+        KeptRows::default()
+    }
+
+    /// From now on this is known of them.
+    fn keep_rows(&self, _dimension: &str, _rows: KeptRows) {}
 }
 
 /// Begins the path of a table that lies in the lake.
 pub const IN_LAKE: &str = "lake:";
 
-fn files_of(table: &Table, files: &dyn TableFiles) -> Result<Vec<TableFile>, TableError> {
-    match (&table.lake, table.path.strip_prefix(IN_LAKE)) {
-        (Some(lake), Some(pattern)) => files.read_lake(lake, pattern),
-        _ => files.read(&table.path),
+/// The files of a table, wherever they come from.
+fn files_of(dimension: &str, table: &Table, files: &dyn TableFiles) -> Result<Vec<TableFile>, TableError> {
+    match (&table.rows, &table.lake, table.path.strip_prefix(IN_LAKE)) {
+        (Some(_), ..) => Ok(files.kept_rows(dimension).files()),
+        (None, Some(lake), Some(pattern)) => files.read_lake(lake, pattern),
+        (None, ..) => files.read(&table.path),
     }
 }
 
@@ -87,7 +98,10 @@ pub const MOST_PROBLEMS: usize = 20;
 /// The columns in a table's files, for [`DimensionNames::of`]; what is wrong with them otherwise, at a line of the file
 /// or, if that concerns none, without a place.
 pub fn header(table: &Table, files: &dyn TableFiles) -> Result<Vec<String>, Vec<Problem>> {
-    let files = files_of(table, files).map_err(|error| vec![Problem { at: None, ..unreadable(&error, &Place::default()) }])?;
+    if let Some(rows) = &table.rows {
+        return Ok(rows.header());
+    }
+    let files = files_of("", table, files).map_err(|error| vec![Problem { at: None, ..unreadable(&error, &Place::default()) }])?;
     let mut problems = Complaints::default();
     let headers = read_headers(&files, &mut problems);
     problems.into_result(union(&headers))
@@ -135,10 +149,10 @@ fn check_against_files(dimension: &Dimension, table: &Table, header: &[String]) 
 
 /// All rows, or all that is wrong with the files. The columns are those of `names`, in that order.
 pub(super) fn read(dimension: &Dimension, table: &Table, files: &dyn TableFiles) -> Result<(DimensionNames, Rows), Vec<Problem>> {
-    let files = files_of(table, files).map_err(|error| vec![unreadable(&error, &dimension.at)])?;
+    let files = files_of(&dimension.name, table, files).map_err(|error| vec![unreadable(&error, &dimension.at)])?;
     let mut problems = Complaints::default();
     let headers = read_headers(&files, &mut problems);
-    let header = union(&headers);
+    let header = table.rows.as_ref().map_or_else(|| union(&headers), |rows| rows.header());
     if problems.is_empty() {
         check_against_files(dimension, table, &header).into_iter().for_each(|problem| problems.add(problem));
     }

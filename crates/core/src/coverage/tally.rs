@@ -17,6 +17,7 @@ use super::expected::{Expected, ItemIx};
 use super::folders::Folder;
 use super::gaps::{GapDiff, difference};
 use super::inventory::{Completeness, Inventory};
+use super::needs::Inputs;
 use super::picture::Picture;
 use super::rules::Rules;
 use super::sketch::Sketch;
@@ -140,12 +141,29 @@ pub struct NextDue {
     pub items_that_day: u64,
 }
 
+/// Why a dataset's figures are lower bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LowerBound {
+    /// Whose objects have the rows of its table.
+    pub dataset: String,
+    /// Items of that one that are not there as they should be, or could not be read.
+    pub missing: u64,
+    /// There, and to be asked for again.
+    pub stale: u64,
+    /// The first few that are missing.
+    pub examples: Vec<String>,
+    /// So many items the missing ones would bring if they are like the others.
+    pub usually: u64,
+}
+
 /// Where one dataset stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatasetCoverage {
     pub name: String,
     pub counts: Counts,
     pub next_due: Option<NextDue>,
+    /// A dataset that feeds one of its tables has gaps: there may be more items than are counted.
+    pub lower_bound: Option<LowerBound>,
     /// Objects under its prefix that no dataset expects.
     pub unexpected: u64,
     /// The first few of them by name.
@@ -185,9 +203,17 @@ pub struct Coverage {
 impl Coverage {
     /// Every item's state, or each rule that has no answer for some item (with the row that is to blame).
     pub fn of(evidence: &Evidence<'_>, now: Timestamp) -> Result<Coverage, Vec<Problem>> {
-        let mut tally = Tally { states: Vec::with_capacity(evidence.expected.len()), ..Tally::new(evidence, now) };
-        let datasets: Vec<_> = (0..evidence.expected.datasets().len()).map(|dataset| tally.dataset(dataset)).collect();
-        let Tally { states, gaps, timers, problems, .. } = tally;
+        let states = vec![ItemState::Unknown; evidence.expected.len()];
+        let mut tally = Tally { states, ..Tally::new(evidence, now) };
+        let order = evidence.expected.in_order_of_needs();
+        let mut datasets: Vec<_> = order.iter().map(|dataset| (*dataset, tally.dataset(*dataset))).collect();
+        let Tally { states, mut gaps, timers, problems, .. } = tally;
+        if !order.is_sorted() {
+            datasets.sort_by_key(|(dataset, _)| *dataset);
+            gaps.sort_by_key(|gap| gap.item);
+        }
+        let mut datasets: Vec<_> = datasets.into_iter().map(|(_, coverage)| coverage).collect();
+        lower_bounds(evidence.expected, &states, &mut datasets);
         match problems.all.is_empty() {
             true => Ok(Coverage { at: now, datasets, states, gaps, timers: Timers::of(timers) }),
             false => Err(problems.into_list()),
@@ -201,17 +227,19 @@ impl Coverage {
     pub fn judge_again(&mut self, evidence: &Evidence<'_>, mut items: Vec<ItemIx>, now: Timestamp) -> Result<GapDiff, Vec<Problem>> {
         items.sort_unstable();
         items.dedup();
-        let mut tally = Tally::new(evidence, now);
+        // What others are made from is asked of the states that are known.
+        let mut tally = Tally { states: std::mem::take(&mut self.states), ..Tally::new(evidence, now) };
         let mut judged: Vec<(ItemIx, ItemState)> = Vec::with_capacity(items.len());
         for item in items {
-            let before = self.state(item);
+            let before = tally.states[item.0 as usize];
             let state = tally.alone(item);
             let by_time =
                 [before, state].iter().any(|state| matches!(state, ItemState::NotDue | ItemState::Expired | ItemState::OutOfScope));
             let is_unseen = evidence.inventory.sight(item) == Sight::NotSeen && !by_time;
             judged.push((item, if is_unseen { before } else { state }));
         }
-        let Tally { gaps, timers, problems, .. } = tally;
+        let Tally { states, gaps, timers, problems, .. } = tally;
+        self.states = states;
         if !problems.all.is_empty() {
             return Err(problems.into_list());
         }
@@ -228,6 +256,10 @@ impl Coverage {
         for (dataset, _) in dues_passed.iter().enumerate().filter(|(_, passed)| **passed) {
             self.datasets[dataset].next_due = self.next_due(evidence, dataset, now);
         }
+        if !evidence.expected.fed().is_empty() {
+            self.datasets.iter_mut().for_each(|dataset| dataset.lower_bound = None);
+            lower_bounds(evidence.expected, &self.states, &mut self.datasets);
+        }
         let gaps: Vec<GapItem> = gaps.into_iter().filter(|gap| reason_of(self.state(gap.item)) == Some(gap.reason)).collect();
         Ok(difference(evidence, self, &gaps, now))
     }
@@ -241,7 +273,8 @@ impl Coverage {
         waiting.dedup();
         let mut next_due = EarliestDay::default();
         // Whoever has no answer was told of when all were judged.
-        waiting.into_iter().filter_map(|item| rules.due(item, &mut |_, _| {}).instant()).for_each(|due| next_due.add(due));
+        let dues = waiting.into_iter().filter_map(|item| rules.due(item, &mut |_, _| {}).instant());
+        dues.filter(|due| *due > now).for_each(|due| next_due.add(due));
         next_due.found
     }
 
@@ -301,13 +334,24 @@ impl Coverage {
     }
 
     pub fn is_complete(&self) -> bool {
-        self.datasets.iter().all(|dataset| dataset.counts.is_complete())
+        self.datasets.iter().all(|dataset| dataset.counts.is_complete() && dataset.lower_bound.is_none())
     }
 
     /// Some prefix could not be listed to its end.
     pub fn is_partial(&self) -> bool {
         self.datasets.iter().any(|dataset| dataset.listed == Completeness::Partial)
     }
+}
+
+/// By dataset, its need, and what tells those apart that have the same inputs.
+type Memo = HashMap<(usize, usize, u64), Inputs>;
+
+/// What is known of all that an item is made from.
+#[derive(Clone, Copy, Default)]
+struct MadeFrom {
+    awaited: bool,
+    unknown: bool,
+    newest: Option<Timestamp>,
 }
 
 struct Tally<'a> {
@@ -319,6 +363,7 @@ struct Tally<'a> {
     timers: Vec<(i64, ItemIx)>,
     /// Of the dataset whose turn it is.
     before: Before<'a>,
+    inputs: Memo,
     min_size: u64,
     problems: Problems,
 }
@@ -332,6 +377,7 @@ impl<'a> Tally<'a> {
             gaps: Vec::new(),
             timers: Vec::new(),
             before: Before::default(),
+            inputs: Memo::default(),
             min_size: 1,
             problems: Problems::default(),
         }
@@ -346,7 +392,8 @@ impl<'a> Tally<'a> {
         self.min_size = spec.least_bytes(dataset);
         let rules = Rules::of(expected, dataset, self.now);
         let due = rules.due(item, &mut |rule, error| self.problems.add(dataset, rule, error));
-        self.item(&rules, dataset, item, due)
+        let made = self.made_from(at, item);
+        self.item(&rules, dataset, item, (due, made))
     }
 
     fn dataset(&mut self, at: usize) -> DatasetCoverage {
@@ -362,15 +409,16 @@ impl<'a> Tally<'a> {
         let rules = Rules::of(expected, dataset, self.now);
         for item in of.items() {
             let due = rules.due(item, &mut |rule, error| self.problems.add(dataset, rule, error));
-            let state = self.item(&rules, dataset, item, due);
+            let made = self.made_from(at, item);
+            let state = self.item(&rules, dataset, item, (due, made));
             // Whoever clears away what has expired has lost nothing.
             let is_over = matches!(state, ItemState::Expired | ItemState::OutOfScope);
             objects += u64::from(is_over || matches!(inventory.sight(item), Sight::There(_)));
-            if let (ItemState::NotDue, Some(due)) = (state, due.instant()) {
+            if let (ItemState::NotDue, Some(due)) = (state, due.instant().filter(|due| *due > self.now)) {
                 next_due.add(due);
             }
             *counts.of(state) += 1;
-            self.states.push(state);
+            self.states[item.0 as usize] = state;
         }
         self.forget_what_changed(&mut counts);
         let unexpected = inventory.unexpected(at);
@@ -378,6 +426,7 @@ impl<'a> Tally<'a> {
             name: of.name().to_owned(),
             counts,
             next_due: next_due.found,
+            lower_bound: None,
             unexpected: unexpected.objects,
             unexpected_sample: unexpected.sample.clone(),
             unexpected_folders: unexpected.folders.sorted().into_iter().map(|(name, folder)| (name.to_owned(), folder)).collect(),
@@ -390,6 +439,31 @@ impl<'a> Tally<'a> {
         }
     }
 
+    /// How the items stand that this one is made from; their datasets were judged before.
+    fn made_from(&mut self, dataset: usize, item: ItemIx) -> MadeFrom {
+        let Evidence { expected, inventory, .. } = *self.evidence;
+        let mut made = MadeFrom::default();
+        for (at, need) in expected.needs_of(dataset).enumerate() {
+            let states = &self.states;
+            let mut state = |parent: ItemIx| {
+                let date = match inventory.sight(parent) {
+                    Sight::There(found) => Some(found.last_modified),
+                    Sight::NotThere | Sight::NotSeen => None,
+                };
+                (states[parent.0 as usize], date)
+            };
+            // Where many items are made from the same ones, those are looked at once.
+            let inputs = match expected.shared_needs(need, item) {
+                None => expected.inputs_of(need, item, &mut state),
+                Some(which) => *self.inputs.entry((dataset, at, which)).or_insert_with(|| expected.inputs_of(need, item, &mut state)),
+            };
+            made.awaited |= inputs.are_awaited();
+            made.unknown |= inputs.unknown > 0;
+            made.newest = made.newest.max(inputs.newest);
+        }
+        made
+    }
+
     /// What was taken for present because it is no gap is so only if it was among the present items then.
     fn forget_what_changed(&mut self, counts: &mut Counts) {
         for item in self.before.changed() {
@@ -399,9 +473,13 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn item(&mut self, rules: &Rules<'_>, dataset: &Dataset, item: ItemIx, due: Due) -> ItemState {
+    fn item(&mut self, rules: &Rules<'_>, dataset: &Dataset, item: ItemIx, (due, made): (Due, MadeFrom)) -> ItemState {
         let Evidence { expected, inventory, records, open, .. } = *self.evidence;
-        let listed = inventory.sight(item);
+        let listed = match inventory.sight(item) {
+            // Is it due? Nobody knows, so nothing opens.
+            Sight::NotThere if made.unknown => Sight::NotSeen,
+            listed => listed,
+        };
         let needs_id = !records.is_empty() || self.before.is_asked() || (listed == Sight::NotSeen && !open.is_empty());
         let id = needs_id.then(|| expected.id(item));
         let record = id.and_then(|id| records.get(&id));
@@ -413,7 +491,18 @@ impl<'a> Tally<'a> {
         };
         let ends = rules.ends(item, due, &mut |rule, error| self.problems.add(dataset, rule, error));
         let known_absent = expected.known_absent(item).is_some();
-        let facts = Facts { due, ends, fresh, min_size: self.min_size, sight, record, known_absent, fingerprint: dataset.fingerprint };
+        let facts_due = if made.awaited { Due::Awaits } else { due };
+        let facts = Facts {
+            due: facts_due,
+            made_from: made.newest,
+            ends,
+            fresh,
+            min_size: self.min_size,
+            sight,
+            record,
+            known_absent,
+            fingerprint: dataset.fingerprint,
+        };
         let state = state_of(&facts, self.now);
         self.timers.extend(changes_at(&facts, self.now).map(|at| (micros_after(at), item)));
         let state = match (state, id) {
@@ -456,6 +545,37 @@ impl<'a> Tally<'a> {
 /// The first whole microsecond at or after it.
 fn micros_after(at: Timestamp) -> i64 {
     at.as_microsecond() + i64::from(at.subsec_nanosecond() % 1_000 > 0)
+}
+
+/// While a dataset that feeds a table has gaps, nobody knows what else there is.
+fn lower_bounds(expected: &Expected, states: &[ItemState], datasets: &mut [DatasetCoverage]) {
+    const EXAMPLES: usize = 3;
+    // A feeder may be fed itself: as often as there are datasets is often enough.
+    for _ in 0..expected.fed().len() {
+        for fed in expected.fed() {
+            let by = &datasets[fed.by];
+            let is_whole = by.counts.is_complete() && by.lower_bound.is_none() && fed.unread.is_empty();
+            if is_whole || datasets[fed.dataset].lower_bound.is_some() {
+                continue;
+            }
+            let counts = by.counts;
+            let missing = counts.missing + counts.undersized + counts.suspect + counts.unknown;
+            let is_missing =
+                |state: ItemState| matches!(state, ItemState::Missing | ItemState::Undersized | ItemState::Suspect | ItemState::Unknown);
+            let items = expected.datasets()[fed.by].items().filter(|item| is_missing(states[item.0 as usize]));
+            let mut examples: Vec<String> = items.take(EXAMPLES).map(|item| expected.describe(item)).collect();
+            examples.extend(fed.unread.keys().take(EXAMPLES - examples.len()).cloned());
+            let there = counts.present + counts.stale;
+            let rows = expected.table_rows().get(&fed.dimension).copied().unwrap_or_default();
+            datasets[fed.dataset].lower_bound = Some(LowerBound {
+                dataset: by.name.clone(),
+                missing: missing + fed.unread.len() as u64,
+                stale: counts.stale,
+                examples,
+                usually: (rows * missing).checked_div(there).unwrap_or_default(),
+            });
+        }
+    }
 }
 
 /// An attempt may have changed the object of this gap, and nobody could look: a listing alone does not tell whether it

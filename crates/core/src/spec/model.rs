@@ -525,11 +525,13 @@ impl Default for Environment {
 }
 
 /// What a collected file must look like.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Validity {
     Json,
     /// JSON of which this holds.
     JsonHolds(super::claim::Claim),
+    /// What this command says of `{file}`: exit 0 is yes.
+    Command(std::sync::Arc<Collector>),
     Csv,
     Parquet,
     Gzip,
@@ -581,6 +583,8 @@ pub struct Dataset {
     pub due: Option<super::expression::Expression>,
     pub expires: Option<super::expression::Expression>,
     pub fresh: Option<Freshness>,
+    /// Items of other datasets that its items are made from.
+    pub needs: Vec<Needed>,
     /// Bytes; at least 1.
     pub min_size: u64,
     /// Bytes; what is larger is warned of.
@@ -607,6 +611,29 @@ impl Dataset {
     pub fn literal_prefixes(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.key.literal_prefix()).chain(self.also.iter().map(|also| also.template.literal_prefix()))
     }
+}
+
+impl Dimension {
+    /// Of a derived table: where its rows come from.
+    pub fn rows(&self) -> Option<&crate::coverage::CollectedRows> {
+        match &self.kind {
+            DimensionKind::Table(table) => table.rows.as_ref(),
+            DimensionKind::List(_) | DimensionKind::Calendar(_) => None,
+        }
+    }
+
+    pub fn is_derived(&self) -> bool {
+        self.rows().is_some()
+    }
+}
+
+/// One of a dataset's `needs`.
+#[derive(Clone, Debug)]
+pub struct Needed {
+    pub dataset: String,
+    /// Of two calendars: the other dataset's, of which those spans are needed that begin within the own one's.
+    pub within: Vec<(String, String)>,
+    pub at: super::problem::Place,
 }
 
 /// One of a dataset's `also`.
@@ -793,10 +820,12 @@ pub enum Every {
 /// Rows of CSV files.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// A path or glob, relative to the config's folder; with `lake:` in front, of keys in the lake.
+    /// A path or glob, relative to the config's folder; with `lake:` in front, of keys in the lake. Of a derived table: nothing.
     pub path: String,
     /// The lake, if it lies there.
     pub lake: Option<LakeUrl>,
+    /// Its rows lie in objects that adce itself collects.
+    pub rows: Option<crate::coverage::CollectedRows>,
     pub id: String,
     pub columns: Vec<ColumnRule>,
     pub duplicates: Duplicates,

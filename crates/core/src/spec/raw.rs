@@ -5,7 +5,7 @@
 
 use schemars::JsonSchema;
 
-use super::decode::{Decode, Given, Needed, OneOrMore, Section, Text, Trail, not_supported, raw, unexpected};
+use super::decode::{Decode, Given, Needed, OneOrMore, Section, Text, Trail, raw, unexpected};
 use super::problem::{Problem, alternatives};
 use super::units::{ByteRate, Factor, FromText, Percent, Points, Positive, Size, Span, SpanRange, Whole};
 use super::yaml::{Map, Node, Value};
@@ -166,11 +166,12 @@ raw! {
         pub zone: Option<Text>,
     }
 
-    /// Rows of CSV files.
+    /// Rows of CSV files, or of objects that adce itself collects.
     pub struct RawTable {
         /// A path or glob, relative to this file; or of objects in the lake, `lake:schedules/*.csv`. CSV, JSON Lines (`.jsonl`) or Parquet
-        /// (`.parquet`), the first two also packed (`.gz`, `.zst`).
-        pub table: Needed<Text>,
+        /// (`.parquet`), the first two also packed (`.gz`, `.zst`). Or of objects that are collected:
+        /// `{ dataset: schedule, rows: "$.events[*]", columns: { game_id: "$.id" } }`.
+        pub table: Needed<RawRowsOf>,
         /// The column whose values are the dimension's values.
         pub id: Needed<Text>,
         /// Renamed, typed and derived columns; every other column is there under its own name.
@@ -178,7 +179,16 @@ raw! {
         /// What to do with two rows of one id. Default: `error`.
         pub duplicates: Option<RawDuplicates>,
     }
-    later { dataset, rows }
+
+    /// Rows in objects of a dataset.
+    pub struct RawRows {
+        /// Whose objects, which are JSON, have the rows.
+        pub dataset: Needed<Text>,
+        /// Where they are in an object: `$.events[*]`.
+        pub rows: Needed<Text>,
+        /// The table's columns: where each cell is in a row (`$.id`), or a name of the object's own item (`season`).
+        pub columns: Needed<Section<Text>>,
+    }
 
     /// A column of a table: renamed or typed (`from`), or derived (`is`).
     pub struct RawColumn {
@@ -226,14 +236,17 @@ raw! {
         pub expires: Option<Text>,
         /// When an object is too old. Default: never.
         pub fresh: Option<RawFresh>,
+        /// Datasets whose items these are made from: due when those are there, stale when one of them is newer. Dimensions of one name
+        /// match by themselves; periods within a period are written out: `{ events: hour in day }`.
+        pub needs: Option<RawNeeds>,
         /// Smaller objects are gaps. Default: 1B.
         pub min_size: Option<Given<Size>>,
         /// Larger objects are warned of, and are no gaps.
         pub max_size: Option<Given<Size>>,
         /// So much of it must be present for the dataset to be called healthy: `95%`. What is missing is a gap all the same.
         pub require: Option<Given<Percent>>,
-        /// What an object must look like: `json`, `csv`, `parquet`, `gzip`, `{ json: "$.header.status == 'final'" }`, or
-        /// `{ starts: "<", lacks: "Access Denied" }`.
+        /// What an object must look like: `json`, `csv`, `parquet`, `gzip`, `{ json: "$.header.status == 'final'" }`,
+        /// `{ command: [check, "{file}"] }`, or `{ starts: "<", lacks: "Access Denied" }`.
         pub valid: Option<RawValid>,
         /// When "no such thing" is believed. Default: after 3d, asked again 1h..30d.
         pub absent: Option<RawAbsent>,
@@ -242,7 +255,7 @@ raw! {
         /// A collector's name, or the collector itself. Without one, the dataset is only watched.
         pub collector: Option<RawCollectorUse>,
     }
-    later { needs, done }
+    later { done }
 
     /// When an object is too old: `within`, or `at`.
     pub struct RawFresh {
@@ -255,16 +268,21 @@ raw! {
     }
     one_of { within, at }
 
-    /// What an object must hold, or texts that it must or must not have.
+    /// What an object must hold, a program that knows, or texts that it must or must not have.
     pub struct RawValidText {
         /// JSON of which this holds: an expression over paths, `$.header.status == 'final'`.
         pub json: Option<Text>,
+        /// Program and arguments, with `{file}` among them; exit 0 says that the file is valid, and what it prints last why it is not.
+        pub command: Option<Vec<Text>>,
+        /// Of the `command`. Default: 1m.
+        pub timeout: Option<Given<Span>>,
+        /// Variables that the `command` gets from adce's environment. Default: as of collectors.
+        pub env: Option<Vec<Text>>,
         /// The object begins with this, behind blanks.
         pub starts: Option<Text>,
         /// The object does not contain this.
         pub lacks: Option<Text>,
     }
-    later { command }
 
     /// When "no such thing" is believed, and how often it is asked again.
     pub struct RawAbsent {
@@ -567,7 +585,7 @@ word!(RawNotModified: "`counts` or `free`" { Counts = "counts", Free = "free" })
 word!(Keep: "`last`" { Last = "last" });
 word!(KeepWord: "`never`, `failed` or `always`" { Never = "never", Failed = "failed", Always = "always" });
 word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });
-word!(ValidWord: "`json`, `csv`, `parquet`, `gzip`, or a map with `json`, or `starts` and `lacks`" {
+word!(ValidWord: "`json`, `csv`, `parquet`, `gzip`, or a map with `json`, `command`, or `starts` and `lacks`" {
     Json = "json", Csv = "csv", Parquet = "parquet", Gzip = "gzip",
 });
 word!(RawVia: "`gateway` or `none`" { Gateway = "gateway", None = "none" });
@@ -647,12 +665,42 @@ pub enum RawValid {
 impl Decode for RawValid {
     fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
         match &node.value {
-            Value::Map(map) => {
-                let text = RawValidText::decode(node, trail, problems)?;
-                // A map of a later version has been refused already.
-                (!is_one_of(map, &["command"])).then_some(RawValid::Text(text))
-            }
+            Value::Map(_) => RawValidText::decode(node, trail, problems).map(RawValid::Text),
             _ => Given::decode(node, trail, problems).map(RawValid::Word),
+        }
+    }
+}
+
+/// Where a table's rows are.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawRowsOf {
+    Files(Text),
+    Objects(RawRows),
+}
+
+impl Decode for RawRowsOf {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => RawRows::decode(node, trail, problems).map(RawRowsOf::Objects),
+            _ => Text::decode(node, trail, problems).map(RawRowsOf::Files),
+        }
+    }
+}
+
+/// Names of datasets, or a period in a period for each.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawNeeds {
+    Names(OneOrMore<Text>),
+    Map(Section<Text>),
+}
+
+impl Decode for RawNeeds {
+    fn decode(node: &Node, trail: &Trail<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => Section::decode(node, trail, problems).map(RawNeeds::Map),
+            _ => OneOrMore::decode(node, trail, problems).map(RawNeeds::Names),
         }
     }
 }
@@ -709,9 +757,8 @@ impl Decode for RawDimension {
                 RawTable::decode(node, trail, problems).map(RawDimension::Table)
             }
             Value::Map(map) if is_one_of(map, &["dataset", "rows"]) => {
-                problems.push(
-                    not_supported(&node.at, &format!("{trail}: a table of collected objects")).hint("use a CSV file: `table: games.csv`"),
-                );
+                let problem = Problem::error(&node.at, format!("{trail}: rows of collected objects stand under `table`"));
+                problems.push(problem.hint("write `table: { dataset: …, rows: …, columns: … }` and `id: …`"));
                 None
             }
             Value::Map(map) if is_one_of(map, &["from", "to", "every", "zone"]) => {

@@ -58,7 +58,7 @@ proptest! {
     fn coverage_agrees_with_a_naive_reading(world in world::any()) {
         let (open, records) = (world.open_gaps(), world.records());
         let judged = judge(&world, &open, &records, NOW);
-        let naive = naive::read(&world);
+        let naive = naive::read(&world, &judged.states);
         for (key, state) in &naive.states {
             // An item may share the fate of others: what changed among them makes it unknown, and nothing else.
             let forgotten = (*state, judged.states[key]) == (ItemState::Present, ItemState::Unknown);

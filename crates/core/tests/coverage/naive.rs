@@ -18,16 +18,17 @@ pub struct Reading {
 impl Reading {
     /// Is there an item in this one's dataset that belongs to another set now than when it was last listed to its end?
     pub fn strangers(&self, world: &World, key: &str) -> bool {
-        let moved = |item: &PlainItem<'_>| !world.is_in_the_last_picture(item);
+        let moved = |item: &PlainItem<'_>| !world.is_in_the_last_picture(item) || self.states[&item.key] == ItemState::NotDue;
         world.items().iter().any(|item| item.key[..2] == key[..2] && moved(item))
     }
 }
 
-pub fn read(world: &World) -> Reading {
+/// `judged`: how the items of the first dataset are said to stand, from which others may be made.
+pub fn read(world: &World, judged: &BTreeMap<String, ItemState>) -> Reading {
     let mut reading = Reading { states: BTreeMap::new(), priorities: BTreeMap::new(), unexpected: Vec::new(), next_due: Vec::new() };
     let items = world.items();
     for item in &items {
-        let state = state(world, item);
+        let state = state(world, item, judged);
         reading.states.insert(item.key.clone(), state);
         reading.priorities.insert(item.key.clone(), priority(world, item, state));
     }
@@ -46,7 +47,7 @@ pub fn read(world: &World) -> Reading {
     reading
 }
 
-fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
+fn state(world: &World, item: &PlainItem<'_>, judged: &BTreeMap<String, ItemState>) -> ItemState {
     let plan = &world.datasets[item.dataset];
     let due = world.due(item);
     if let (Some(since), Some(due)) = (plan.since, due)
@@ -61,6 +62,24 @@ fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
             Some(_) => {}
         }
     }
+    let (mut newest, mut nobody_knows) = (None, false);
+    if let Some(inputs) = world.inputs(item) {
+        let (mut there, mut awaited) = (0, 0);
+        for input in inputs {
+            match judged[&input.key] {
+                ItemState::Present | ItemState::Stale => {
+                    there += 1;
+                    newest = newest.max(world.seen(&input).map(|(_, modified)| modified));
+                }
+                ItemState::Missing | ItemState::Undersized | ItemState::Suspect | ItemState::NotDue => awaited += 1,
+                ItemState::Unknown => nobody_knows = true,
+                ItemState::Absent | ItemState::Expired | ItemState::OutOfScope => {}
+            }
+        }
+        if awaited > 0 || (there == 0 && !nobody_knows) {
+            return ItemState::NotDue;
+        }
+    }
     if let (Some(after), Some(ends)) = (plan.expires_after, item.ends)
         && ends + after <= NOW
     {
@@ -68,11 +87,13 @@ fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
     }
     let shown = world.was_shown(&item.key);
     if !shown && world.listing_failed(&item.key) {
-        return before(world, item);
+        return before(world, item, world.listed_at[item.dataset]);
     }
-    let old = item.fate.old.filter(|_| plan.also);
     let at_key = item.fate.object.filter(|_| shown);
-    let Some((size, modified)) = at_key.or(old) else {
+    let Some((size, modified)) = world.seen(item) else {
+        if nobody_knows {
+            return before(world, item, None);
+        }
         let absent = item.fate.absent_until.is_some_and(|until| NOW < until && item.fate.absent_fingerprint == plan.fingerprint);
         return if absent { ItemState::Absent } else { ItemState::Missing };
     };
@@ -86,7 +107,7 @@ fn state(world: &World, item: &PlainItem<'_>) -> ItemState {
         Some(confirmed) if confirmed > modified => confirmed,
         _ => modified,
     };
-    if stale(world, item, confirmed) { ItemState::Stale } else { ItemState::Present }
+    if stale(world, item, confirmed) || newest.is_some_and(|newest| confirmed < newest) { ItemState::Stale } else { ItemState::Present }
 }
 
 fn stale(world: &World, item: &PlainItem<'_>, confirmed: i64) -> bool {
@@ -107,7 +128,7 @@ fn stale(world: &World, item: &PlainItem<'_>, confirmed: i64) -> bool {
 }
 
 /// What is said of an item that nobody could look at.
-fn before(world: &World, item: &PlainItem<'_>) -> ItemState {
+fn before(world: &World, item: &PlainItem<'_>, listed_at: Option<i64>) -> ItemState {
     if let Some(open) = item.fate.open {
         return [ItemState::Missing, ItemState::Stale, ItemState::Undersized, ItemState::Suspect][usize::from(open)];
     }
@@ -115,7 +136,7 @@ fn before(world: &World, item: &PlainItem<'_>) -> ItemState {
         let holds = item.fate.absent_fingerprint == world.datasets[item.dataset].fingerprint;
         return if holds { ItemState::Absent } else { ItemState::Unknown };
     }
-    let Some(taken) = world.listed_at[item.dataset] else {
+    let Some(taken) = listed_at else {
         return ItemState::Unknown;
     };
     let filled_since = item.fate.confirmed.is_some_and(|confirmed| confirmed >= taken);

@@ -12,6 +12,7 @@ use crate::world::{Fate, Game, NOW, Plan, World, at};
 fn world() -> (Spec, Expected) {
     let plan = |min_size| Plan {
         parts: 0,
+        needs_first: false,
         also: false,
         only_kind: None,
         due_after: None,

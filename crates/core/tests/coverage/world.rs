@@ -14,8 +14,8 @@ use adce_core::spec::names::{DimensionNames, Names};
 use adce_core::spec::problem::Place;
 use adce_core::spec::template::{Purpose, Template};
 use adce_core::spec::{
-    AbsentPolicy, ColumnRule, ColumnSource, Dataset, Dimension, DimensionKind, Duplicates, Engine, Freshness, LakeUrl, Limits, OlderPlace,
-    Priority, PriorityLevel, Spec, StateUrl, Table, TimeFormat, Weighting,
+    AbsentPolicy, ColumnRule, ColumnSource, Dataset, Dimension, DimensionKind, Duplicates, Engine, Freshness, LakeUrl, Limits, Needed,
+    OlderPlace, Priority, PriorityLevel, Spec, StateUrl, Table, TimeFormat, Weighting,
 };
 use adce_core::time::{SignedDuration, Timestamp};
 use indexmap::IndexMap;
@@ -53,6 +53,8 @@ pub struct Game {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub parts: u8,
+    /// Its items are made from those of the first dataset of the same game (and part, if both have the same).
+    pub needs_first: bool,
     /// Objects of an earlier layout count.
     pub also: bool,
     pub only_kind: Option<u8>,
@@ -101,6 +103,7 @@ prop_compose! {
 prop_compose! {
     fn plan()(
         parts in 0u8..3,
+        needs_first in prop::bool::weighted(0.3),
         also in prop::bool::weighted(0.3),
         only_kind in weighted(0.3, 0u8..3),
         due_after in weighted(0.6, span()),
@@ -113,7 +116,7 @@ prop_compose! {
         high_below in weighted(0.5, span()),
         fingerprint in 0u64..2,
     ) -> Plan {
-        Plan { parts, also, only_kind, due_after, within, until_after, fresh_at, since, expires_after, min_size, high_below, fingerprint }
+        Plan { parts, needs_first, also, only_kind, due_after, within, until_after, fresh_at, since, expires_after, min_size, high_below, fingerprint }
     }
 }
 
@@ -161,6 +164,8 @@ pub fn sequence() -> impl Strategy<Value = Vec<World>> {
 #[derive(Clone, Debug)]
 pub struct PlainItem<'w> {
     pub dataset: usize,
+    pub game: usize,
+    pub part: Option<u8>,
     pub key: String,
     pub id: ItemId,
     pub ends: Option<i64>,
@@ -185,11 +190,28 @@ impl World {
                     };
                     let id = ItemId::of(&name, values.iter().map(String::as_str));
                     let fate = &self.fates[items.len() % self.fates.len()];
-                    items.push(PlainItem { dataset, key, id, ends: game.ends, fate });
+                    items.push(PlainItem { dataset, game: number, part, key, id, ends: game.ends, fate });
                 }
             }
         }
         items
+    }
+
+    /// What an item is made from.
+    pub fn inputs(&self, item: &PlainItem<'_>) -> Option<Vec<PlainItem<'_>>> {
+        let (plan, first) = (&self.datasets[item.dataset], &self.datasets[0]);
+        if item.dataset == 0 || !plan.needs_first {
+            return None;
+        }
+        let same_part = |other: &PlainItem<'_>| plan.parts != first.parts || other.part == item.part;
+        Some(self.items().into_iter().filter(|other| other.dataset == 0 && other.game == item.game && same_part(other)).collect())
+    }
+
+    /// What counts as the item's object, if it was seen: at its key, or at its older place if its key was looked at.
+    pub fn seen(&self, item: &PlainItem<'_>) -> Option<(u64, i64)> {
+        let at_key = item.fate.object.filter(|_| self.was_shown(&item.key));
+        let old = item.fate.old.filter(|_| self.datasets[item.dataset].also && !self.listing_failed(&item.key));
+        at_key.or(old)
     }
 
     pub fn etag(key: &str, object: (u64, i64)) -> String {
@@ -348,6 +370,7 @@ impl World {
             kind: DimensionKind::Table(Table {
                 path: "games.csv".into(),
                 lake: None,
+                rows: None,
                 id: "game_id".into(),
                 columns: vec![ColumnRule {
                     name: "ends".into(),
@@ -368,7 +391,10 @@ impl World {
             dimensions.insert(name.clone(), Dimension { name, kind, at: Place::default() });
         }
         let datasets = self.datasets.iter().enumerate().map(|(number, plan)| {
-            let dataset = plan.dataset(&format!("d{number}"), &dimensions);
+            let mut dataset = plan.dataset(&format!("d{number}"), &dimensions);
+            if plan.needs_first && number > 0 {
+                dataset.needs.push(Needed { dataset: "d0".into(), within: Vec::new(), at: Place::default() });
+            }
             (dataset.name.clone(), dataset)
         });
         Spec {
@@ -420,6 +446,7 @@ impl Plan {
                     until: self.until_after.map(|after| rule(format!("ends + {after}s"), Role::After)),
                 }),
             },
+            needs: Vec::new(),
             min_size: self.min_size,
             max_size: None,
             require: None,

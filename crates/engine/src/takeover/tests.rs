@@ -125,7 +125,9 @@ fn order() -> Order {
 }
 
 fn deliver(lake: &OneObject, order: &Order, rest: Rest) -> Delivered {
-    block_on(Delivery { lake, store: &NoStore, order, until: Default::default() }.deliver(&Report { rest, ..Report::default() }))
+    block_on(
+        Delivery { lake, store: &NoStore, order, until: Default::default(), programs: None }.deliver(&Report { rest, ..Report::default() }),
+    )
 }
 
 fn half_done() -> OneObject {

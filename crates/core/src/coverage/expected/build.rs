@@ -9,8 +9,9 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use super::also::{Indexed, OlderPlaces};
 use super::collisions::Collisions;
 use super::pick_ups;
-use super::{Across, Expected, ExpectedDataset, describe};
+use super::{Across, Expected, ExpectedDataset, Fed, describe};
 use crate::coverage::known::Known;
+use crate::coverage::needs::Need;
 use crate::coverage::picture::Picture;
 use crate::coverage::table::TableFiles;
 use crate::coverage::values::DimensionValues;
@@ -39,7 +40,9 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (name, dimension) in &spec.dimensions {
         match DimensionValues::read(dimension, files, now) {
-            Ok(values) if values.len() == 0 && !(values.rows().is_some() && was_read(name)) => problems.push(no_values(dimension)),
+            Ok(values) if values.len() == 0 && !(values.rows().is_some() && (was_read(name) || dimension.is_derived())) => {
+                problems.push(no_values(dimension));
+            }
             Ok(values) => {
                 places.insert(name, dimensions.len());
                 dimensions.push(values);
@@ -73,6 +76,8 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
         return Err(problems);
     }
     let table_rows = table_rows(&builder.dimensions);
+    let needs = builder.needs(spec);
+    let fed = builder.fed(spec, files);
     let expected = Expected {
         table_rows,
         prefixes: prefixes(spec),
@@ -80,6 +85,8 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
         datasets: builder.datasets,
         by_key: builder.by_key,
         older,
+        needs,
+        fed,
         hasher: builder.hasher,
         known: Known::default(),
     };
@@ -179,6 +186,33 @@ impl Builder {
         self.next = end;
         self.datasets.push(expected);
         problems.extend(self.index_last(dataset));
+    }
+
+    fn needs(&self, spec: &Spec) -> Vec<Need> {
+        let place = |name: &str| self.datasets.iter().position(|dataset| dataset.name == name);
+        let needs = self.datasets.iter().enumerate().flat_map(|(child, dataset)| {
+            spec.datasets[&dataset.name].needs.iter().filter_map(move |needed| Some((child, place(&needed.dataset)?, needed)))
+        });
+        let needs = needs.map(|(child, parent, needed)| {
+            let of = (self.datasets[child].dimensions.as_slice(), self.datasets[parent].dimensions.as_slice());
+            Need::of((child, parent), &needed.within, &self.dimensions, of)
+        });
+        needs.collect()
+    }
+
+    fn fed(&self, spec: &Spec, files: &dyn TableFiles) -> Vec<Fed> {
+        let place = |name: &str| self.datasets.iter().position(|dataset| dataset.name == name);
+        let fed = self.datasets.iter().enumerate().flat_map(|(dataset, of)| {
+            let tables = spec.datasets[&of.name].dimensions.iter().filter_map(|name| Some((name, spec.dimensions.get(name)?.rows()?)));
+            tables.filter_map(move |(dimension, rows)| Some((dataset, dimension, place(&rows.dataset)?)))
+        });
+        let fed = fed.map(|(dataset, dimension, by)| Fed {
+            dataset,
+            by,
+            dimension: dimension.clone(),
+            unread: files.kept_rows(dimension).unread,
+        });
+        fed.collect()
     }
 
     fn older_places(&self, spec: &Spec) -> Result<OlderPlaces, Vec<Problem>> {

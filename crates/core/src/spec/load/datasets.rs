@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::{Collectors, Loader, entries};
 use crate::coverage::Instants;
-use crate::spec::decode::{Name, OneOrMore, Text, not_supported};
+use crate::spec::decode::{Given, Name, OneOrMore, Text, not_supported};
 use crate::spec::expression::{Expression, Role};
 use crate::spec::names::{Columns, DimensionNames, Names};
 use crate::spec::problem::{Place, Problem, known_names};
@@ -14,6 +14,7 @@ use crate::spec::raw::{
     RawAbsent, RawCollector, RawCollectorUse, RawDataset, RawDimension, RawFresh, RawOutput, RawPriority, RawValid, RawValidText, ValidWord,
 };
 use crate::spec::template::{Purpose, Template};
+use crate::spec::units::Span;
 use crate::spec::{
     AbsentPolicy, Claim, Collector, Dataset, Dimension, Freshness, How, KnownFile, OlderPlace, Output, Priority, PriorityLevel, Source,
     Validity,
@@ -61,6 +62,7 @@ impl Loader<'_> {
                 }
             }
         }
+        self.needs(dimensions, &mut datasets);
         datasets
     }
 
@@ -84,7 +86,7 @@ impl Loader<'_> {
         let expires = raw.expires.as_ref().and_then(|text| self.after(&what, "expires", text, raw, &names));
         let fresh = raw.fresh.as_ref().and_then(|fresh| self.freshness(&what, name, fresh, raw, &names));
         let priority = self.priority(&what, raw, &names);
-        let valid = raw.valid.as_ref().and_then(|valid| self.validity(&what, name, valid));
+        let valid = raw.valid.as_ref().and_then(|valid| self.validity(&what, name, valid, &names));
         let collector = self.dataset_collector(&what, name, raw, &names, source.as_deref(), collectors);
         let min_size = raw.min_size.as_ref().map_or(1, |given| given.value.0.max(1));
         if let Some(given) = raw.max_size.as_ref().filter(|given| given.value.0 < min_size) {
@@ -110,6 +112,7 @@ impl Loader<'_> {
             due: due.right(),
             expires,
             fresh,
+            needs: Vec::new(),
             min_size,
             max_size: raw.max_size.as_ref().map(|given| given.value.0),
             require: raw.require.as_ref().map(|given| given.value.permille),
@@ -286,7 +289,7 @@ impl Loader<'_> {
         }
     }
 
-    fn validity(&mut self, what: &str, name: &Name, raw: &RawValid) -> Option<Validity> {
+    fn validity(&mut self, what: &str, name: &Name, raw: &RawValid, names: &Names) -> Option<Validity> {
         match raw {
             RawValid::Word(given) => Some(match given.value {
                 ValidWord::Json => Validity::Json,
@@ -294,26 +297,56 @@ impl Loader<'_> {
                 ValidWord::Parquet => Validity::Parquet,
                 ValidWord::Gzip => Validity::Gzip,
             }),
-            RawValid::Text(RawValidText { json: Some(text), starts: None, lacks: None }) => match Claim::parse(&text.text) {
-                Ok(claim) => Some(Validity::JsonHolds(claim)),
-                Err(errors) => {
-                    self.language_errors(&format!("{what}: `valid.json`"), text, errors);
-                    None
+            RawValid::Text(raw) => {
+                let texts = raw.starts.is_some() || raw.lacks.is_some();
+                match (&raw.json, &raw.command, texts) {
+                    (Some(text), None, false) => match Claim::parse(&text.text) {
+                        Ok(claim) => Some(Validity::JsonHolds(claim)),
+                        Err(errors) => {
+                            self.language_errors(&format!("{what}: `valid.json`"), text, errors);
+                            None
+                        }
+                    },
+                    (None, Some(argv), false) => self.validator(what, name, raw, argv, names),
+                    (None, None, true) => {
+                        let text = |text: &Option<Text>| text.as_ref().map(|text| text.text.clone());
+                        Some(Validity::Text { starts: text(&raw.starts), lacks: text(&raw.lacks) })
+                    }
+                    (None, None, false) => {
+                        self.error(&name.at, format!("{what}: `valid`: expected `json`, `command`, `starts` or `lacks`"));
+                        None
+                    }
+                    _ => {
+                        let at = raw.json.as_ref().map_or(&name.at, |text| &text.at);
+                        self.error(at, format!("{what}: `valid`: `json`, `command`, and `starts` with `lacks`, are three ways; take one"));
+                        None
+                    }
                 }
-            },
-            RawValid::Text(RawValidText { json: Some(text), .. }) => {
-                self.error(&text.at, format!("{what}: `valid`: `json` cannot stand beside `starts` or `lacks`"));
-                None
-            }
-            RawValid::Text(RawValidText { json: None, starts: None, lacks: None }) => {
-                self.error(&name.at, format!("{what}: `valid`: expected `json`, `starts` or `lacks`"));
-                None
-            }
-            RawValid::Text(RawValidText { json: None, starts, lacks }) => {
-                let text = |text: &Option<Text>| text.as_ref().map(|text| text.text.clone());
-                Some(Validity::Text { starts: text(starts), lacks: text(lacks) })
             }
         }
+    }
+
+    /// A program runs under the rules of collectors, whatever starts it.
+    fn validator(&mut self, what: &str, name: &Name, raw: &RawValidText, argv: &[Text], names: &Names) -> Option<Validity> {
+        let what = format!("{what}: `valid`");
+        let timeout = raw.timeout.clone().unwrap_or(Given { value: Span(std::time::Duration::from_secs(60)), at: name.at.clone() });
+        let raw = RawCollector { command: Some(argv.to_vec()), timeout: Some(timeout), env: raw.env.clone(), ..RawCollector::default() };
+        let collector = self.collector(&name.text, &what, &name.at, &raw)?;
+        let How::Command(templates) = &collector.how else { return None };
+        let own = |name: &str| matches!(name, "file" | "key");
+        for (template, text) in templates.iter().zip(argv) {
+            let unknown = template.vars().iter().filter(|var| !own(&var.name)).filter_map(|var| names.resolve(&var.name).err());
+            for wrong in unknown.collect::<Vec<_>>() {
+                let hint = wrong.hint.unwrap_or_else(|| "there are `{file}`, `{key}` and what the item has".into());
+                self.error_with(&text.at, format!("{what}: {}", wrong.message), hint);
+            }
+        }
+        if !templates.iter().flat_map(Template::vars).any(|var| var.name == "file") {
+            let at = argv.first().map_or(&name.at, |text| &text.at);
+            self.error_with(at, format!("{what}: the command is not told which file to look at"), "add an argument `\"{file}\"`");
+            return None;
+        }
+        Some(Validity::Command(Arc::new(collector)))
     }
 
     /// The name under which the dataset's collector stands among all of them.

@@ -4,12 +4,16 @@ use indexmap::IndexMap;
 use jiff::tz::TimeZone;
 
 use super::{Loader, entries};
+use crate::coverage::{CellOf, CollectedRows};
 use crate::coverage::{IN_LAKE, check_columns, header};
+use crate::coverage::{check_columns, header};
+use crate::json_path::{JsonPath, PathError};
 use crate::spec::decode::{Name, Text};
+use crate::spec::decode::{Name, Text, not_supported};
 use crate::spec::expression::{Expression, Role};
 use crate::spec::names::{ColumnName, Columns, DimensionNames, Kind, Names};
 use crate::spec::problem::{Problem, known_names};
-use crate::spec::raw::{DuplicatesWord, Keep, RawCalendar, RawColumn, RawDimension, RawDuplicates, RawTable};
+use crate::spec::raw::{DuplicatesWord, Keep, RawCalendar, RawColumn, RawDimension, RawDuplicates, RawRows, RawRowsOf, RawTable};
 use crate::spec::{Calendar, ColumnRule, ColumnSource, Dimension, DimensionKind, Duplicates, Every, Table, TimeFormat};
 
 /// Words that mean something in expressions or commands already.
@@ -141,9 +145,12 @@ impl Loader<'_> {
     fn table(&mut self, name: &Name, raw: &RawTable) -> Option<Dimension> {
         let what = format!("dimension `{}`", name.text);
         let columns = self.columns(&what, raw);
-        let path = raw.table.0.as_ref()?;
         let id = raw.id.0.as_ref()?;
-        let lake = if path.text.starts_with(IN_LAKE) {
+        let (path, rows) = match raw.table.0.as_ref()? {
+            RawRowsOf::Files(path) => (path, None),
+            RawRowsOf::Objects(raw) => (raw.dataset.0.as_ref()?, Some(self.rows(&what, raw)?)),
+        };
+        let lake = if rows.is_none() && path.text.starts_with(IN_LAKE) {
             if path.text == IN_LAKE {
                 self.error_with(&path.at, format!("{what}: `lake:` is followed by a key"), "write `table: lake:schedules/*.csv`");
                 return None;
@@ -154,7 +161,14 @@ impl Loader<'_> {
             None
         };
         let complete = columns.len() == entries(raw.columns.as_ref()).len();
-        let mut table = Table { path: path.text.clone(), lake, id: id.text.clone(), columns: Vec::new(), duplicates: duplicates(raw) };
+        let mut table = Table {
+            path: if rows.is_some() { String::new() } else { path.text.clone() },
+            lake,
+            rows,
+            id: id.text.clone(),
+            columns: Vec::new(),
+            duplicates: duplicates(raw),
+        };
         let header = self.header(&what, path, &table);
         let named = self.check_named_columns(&what, raw, header.as_deref());
         let names = self.names_of_row(name, raw, &columns, header.as_deref());
@@ -182,6 +196,41 @@ impl Loader<'_> {
         let names = if wrong { names } else { DimensionNames::of(&dimension, header.as_deref()) };
         self.names.insert(name.text.clone(), names);
         usable.then_some(dimension)
+    }
+
+    /// Where the rows of a derived table are. Whether there is such a dataset is checked once all are known.
+    fn rows(&mut self, what: &str, raw: &RawRows) -> Option<CollectedRows> {
+        let dataset = raw.dataset.0.as_ref();
+        let rows = raw.rows.0.as_ref().and_then(|text| self.json_path(&format!("{what}: `rows`"), text));
+        let given = entries(Some(raw.columns.0.as_ref()?));
+        let mut columns = Vec::new();
+        for (name, text) in given {
+            let Some(text) = text else { continue };
+            let cell = match text.text.starts_with('$') {
+                true => self.json_path(&format!("{what}: column `{}`", name.text), text).map(CellOf::Row),
+                false => Some(CellOf::Item(text.text.clone())),
+            };
+            columns.extend(cell.map(|cell| (name.text.clone(), cell)));
+        }
+        if given.is_empty() {
+            let at = dataset.map(|text| text.at.clone()).unwrap_or_default();
+            self.error_with(&at, format!("{what}: `columns` is empty"), "name at least the one of `id`: `columns: { game_id: \"$.id\" }`");
+            return None;
+        }
+        let complete = columns.len() == given.len();
+        let dataset = dataset?;
+        complete.then_some(CollectedRows { dataset: dataset.text.clone(), rows: rows?, columns, at: dataset.at.clone() })
+    }
+
+    fn json_path(&mut self, what: &str, text: &Text) -> Option<JsonPath> {
+        match JsonPath::parse(&text.text) {
+            Ok(path) => Some(path),
+            Err(PathError { offset, message }) => {
+                let at = text.place_of(offset, text.text.len().saturating_sub(offset).max(1));
+                self.error_with(&at, format!("{what}: {message}"), "such as `$.events[*]` or `$.id`");
+                None
+            }
+        }
     }
 
     /// The columns of the table's files. What is wrong with them is reported.

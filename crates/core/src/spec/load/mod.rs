@@ -10,6 +10,7 @@ mod collectors;
 mod datasets;
 mod dimensions;
 mod events;
+mod needs;
 mod rest;
 mod sources;
 
