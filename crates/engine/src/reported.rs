@@ -89,7 +89,7 @@ pub(crate) async fn newest(
                 damaged.push(head.name);
             }
             Ok((inventory, common)) => {
-                let whole = |prefix: &&String| covers.is_whole(prefix, lake_prefix(spec), common.as_deref());
+                let whole = |prefix: &&String| covers.is_whole(prefix, &inventory, lake_prefix(spec), common.as_deref());
                 let (prefixes, others): (Vec<&String>, Vec<&String>) = expected.prefixes().iter().partition(whole);
                 let mut observation = Observation::resume(expected, spec, inventory);
                 others.into_iter().for_each(|prefix| observation.forget(prefix));

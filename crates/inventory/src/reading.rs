@@ -243,3 +243,25 @@ impl Read for Ahead {
         Ok(most)
     }
 }
+
+#[cfg(all(test, feature = "columnar"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_panics_is_a_damaged_file_and_a_listener_that_panics_is_a_bug() {
+        let file = LocalFile { name: "a.orc".into(), path: "/a.orc".into() };
+        let silent = |_: &[adce_core::report::ReportRow<'_>]| {};
+        let told = calmly_told(&file, &silent, |_| panic!("index out of bounds")).unwrap_err();
+        assert_eq!(told.to_string(), format!("`a.orc`: {UNSURVIVED}"));
+        assert_eq!(calmly::<()>(&file, || panic!("index out of bounds")), Err(file.damaged(UNSURVIVED)));
+        let ours = |_: &[adce_core::report::ReportRow<'_>]| panic!("ours");
+        let reading = || {
+            calmly_told(&file, &ours, |rows| {
+                rows(&[]);
+                Ok(())
+            })
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(reading)).is_err());
+    }
+}

@@ -135,7 +135,7 @@ async fn what_was_refused_once_is_not_asked_again_and_the_next_older_one_is() {
     let new = delivery.deliver("2025-01-10T01:00:00Z", Format::Parquet, &[rows(0, 5)]);
     let fetched = tempfile::tempdir().unwrap();
     for deliveries in shelves(&delivery, fetched.path()) {
-        let but = deliveries.newest("nba", &[new.clone()], at(NOW)).await.unwrap();
+        let but = deliveries.newest("nba", std::slice::from_ref(&new), at(NOW)).await.unwrap();
         assert_eq!(but.report.unwrap().head().name, old, "however old it is");
         let neither = deliveries.newest("nba", &[new.clone(), old.clone()], at(NOW)).await.unwrap();
         assert!(neither.report.is_none() && neither.refused.is_empty());

@@ -6,12 +6,12 @@
 //! (`a_report_never_reopens_what_was_filled_since`).
 //!
 //! A report also leaves things out without saying so: its configuration may have a prefix, which stands nowhere in it. All
-//! keys that it shows begin with that prefix, so what they have in common tells where it is the whole truth
-//! (`a_report_is_believed_only_where_its_filter_cannot_have_hidden_anything`).
+//! keys that it shows begin with that prefix, so a key that begins with all that they have in common cannot have been left
+//! out (`a_report_is_believed_only_where_its_filter_cannot_have_hidden_anything`).
 
 use std::collections::HashMap;
 
-use super::expected::{Expected, ItemIx};
+use super::expected::{Expected, ExpectedDataset, ItemIx};
 use super::inventory::Inventory;
 use super::picture::Picture;
 use super::state::{EtagDigest, Found, Sight};
@@ -56,12 +56,25 @@ impl Covers<'_> {
         }
     }
 
-    /// `common`: what all keys of the report begin with, as the bucket knows them; `None`: it has none. `lake`: what the lake's own keys
-    /// begin with.
-    pub fn is_whole(&self, prefix: &str, lake: &str, common: Option<&str>) -> bool {
-        let whole = format!("{lake}{prefix}");
-        // Whatever filter there was is a beginning of `common`; if that is one of `prefix`, so is the filter.
-        common.is_some_and(|common| whole.starts_with(common)) && self.is_news_of(prefix) && self.tells_enough_of(prefix)
+    /// `seen`: what it shows. `common`: what all its keys begin with, as the bucket knows them; `None`: it has none. `lake`: what the
+    /// lake's own keys begin with.
+    pub fn is_whole(&self, prefix: &str, seen: &Inventory, lake: &str, common: Option<&str>) -> bool {
+        let hides_nothing = |common: &str| format!("{lake}{prefix}").starts_with(common) || self.would_show_all(prefix, seen, lake, common);
+        self.is_news_of(prefix) && self.tells_enough_of(prefix) && common.is_some_and(hides_nothing)
+    }
+
+    /// Whatever filter there was is a beginning of `common`, so a key that begins with that passed it.
+    fn would_show_all(&self, prefix: &str, seen: &Inventory, lake: &str, common: &str) -> bool {
+        let Some(common) = common.strip_prefix(lake) else { return false };
+        let mut key = String::new();
+        let mut would_show = |item: ItemIx| {
+            key.clear();
+            self.expected.key(item, &mut key);
+            key.starts_with(common)
+        };
+        let under = |of: &&ExpectedDataset| self.expected.prefix_of(&self.spec.datasets[of.name()]).starts_with(prefix);
+        let items = self.expected.datasets().iter().filter(under).flat_map(ExpectedDataset::items);
+        items.filter(|item| !matches!(seen.sight(*item), Sight::There(_))).all(&mut would_show)
     }
 
     fn is_news_of(&self, prefix: &str) -> bool {

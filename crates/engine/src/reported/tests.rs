@@ -107,6 +107,13 @@ async fn what_a_report_is_not_the_whole_truth_of_is_not_taken_from_it() {
     assert!(matches!(sight("d/a"), Sight::There(_)));
     assert_eq!([sight("d/b"), sight("e/a")], [Sight::NotThere, Sight::NotSeen], "nothing was heard of the other prefix");
     assert_eq!(inventory.unexpected(0).objects, 1);
+    // All that it shows lies deeper than the prefix, so its filter may have as well, and `b` been hidden: what it shows is not used for
+    // half a picture.
+    let deeper = written("2025-01-10T01-00Z", "2025-01-10T01:00:00Z", &["lake/d/a", "lake/d/abc"], false);
+    let (reported, inventory) = read_newest(vec![deeper], &spec, &expected).await;
+    let inventory = inventory.unwrap();
+    assert_eq!((reported.prefixes.len(), inventory.unexpected(0).objects), (0, 0));
+    assert_eq!(inventory.sight(expected.find("d/a").unwrap()), Sight::NotSeen);
 }
 
 #[tokio::test]

@@ -168,14 +168,26 @@ fn a_report_is_believed_only_where_its_filter_cannot_have_hidden_anything() {
     let expected = sample.expand(NOW).unwrap();
     let head = head();
     let covers = Covers { head: &head, spec: &sample.spec, expected: &expected, accepted: None };
-    let whole = |lake: &str, common: Option<&str>| -> Vec<&str> {
+    let nothing = || Observation::new(&expected, &sample.spec).finish();
+    let in_sight = |seen: &Inventory, lake: &str, common: Option<&str>| -> Vec<&str> {
         let prefixes = expected.prefixes().iter().map(String::as_str);
-        prefixes.filter(|prefix| covers.is_whole(prefix, lake, common)).collect()
+        prefixes.filter(|prefix| covers.is_whole(prefix, seen, lake, common)).collect()
     };
+    let whole = |lake: &str, common: Option<&str>| in_sight(&nothing(), lake, common);
     assert_eq!(whole("", Some("")), ["bbref/", "espn/box/", "espn/pbp/"]);
     assert_eq!(whole("", Some("espn/")), ["espn/box/", "espn/pbp/"]);
     assert_eq!(whole("", Some("espn/pbp/")), ["espn/pbp/"]);
     assert_eq!(whole("", Some("espn/pbp/2024/")), [""; 0], "the filter may have been just that");
+    assert_eq!(whole("", Some("espn/pbp/a")), ["espn/pbp/"], "but all that is expected there passes it");
+    assert_eq!(whole("nba/", Some("nba/espn/pbp/a")), ["espn/pbp/"]);
+    assert_eq!(whole("nba/", Some("espn/pbp/a")), [""; 0]);
+    let mut seen = Observation::new(&expected, &sample.spec);
+    seen.row(
+        expected.find("espn/box/a").map(|item| (item, EtagDigest::of("e"))),
+        "espn/box/a",
+        &ReportRow { key: "espn/box/a", size: 9, modified_micros: Some(0), etag: Some("e") },
+    );
+    assert_eq!(in_sight(&seen.finish(), "", Some("espn/box/a/b")), ["espn/box/"], "nothing is left that could be hidden");
     assert_eq!(whole("nba/", Some("nba/es")), ["espn/box/", "espn/pbp/"]);
     assert_eq!(whole("nba/", Some("espn/")), [""; 0]);
     assert_eq!(whole("", None), [""; 0], "a report without a row hides nothing or everything");
@@ -192,7 +204,10 @@ fn knowledge_never_goes_back() {
     };
     let covers = |accepted: &Picture| {
         let covers = Covers { head: &head, spec: &sample.spec, expected: &expected, accepted: Some(accepted) };
-        (covers.any(at(NOW)), ["one/", "two/"].map(|prefix| covers.is_whole(prefix, "", Some(""))))
+        (
+            covers.any(at(NOW)),
+            ["one/", "two/"].map(|prefix| covers.is_whole(prefix, &Observation::new(&expected, &sample.spec).finish(), "", Some(""))),
+        )
     };
     assert_eq!(covers(&listed(0, -5)), (Ok(()), [true, true]), "the same report as before, and an older one");
     assert_eq!(covers(&listed(1, 0)), (Ok(()), [false, true]));
@@ -209,6 +224,9 @@ fn a_report_without_dates_says_nothing_of_what_can_grow_stale() {
     for (tells_modified, tells_etag) in [(false, true), (true, false)] {
         let head = ReportHead { tells_modified, tells_etag, ..head() };
         let covers = Covers { head: &head, spec: &sample.spec, expected: &expected, accepted: None };
-        assert_eq!(["one/", "two/"].map(|prefix| covers.is_whole(prefix, "", Some(""))), [true, false]);
+        assert_eq!(
+            ["one/", "two/"].map(|prefix| covers.is_whole(prefix, &Observation::new(&expected, &sample.spec).finish(), "", Some(""))),
+            [true, false]
+        );
     }
 }
