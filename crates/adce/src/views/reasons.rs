@@ -18,7 +18,7 @@ use super::clock;
 /// What holds it, and of a key what is known of it.
 pub fn why(what: &str, why: &Why, about: About, now: Now) -> adce_api::Why {
     let mut said = held(what, why, now);
-    said.facts.extend(about.item.iter().flat_map(|item| about_item(item)));
+    said.facts.extend(about.item.iter().flat_map(about_item));
     said.facts.extend(about.near.iter().take(NEAR).map(|miss| near_words(what, miss)));
     said.near = about.near.into_iter().map(near_miss).collect();
     if let Some(item) = about.item {
