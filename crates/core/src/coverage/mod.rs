@@ -13,6 +13,7 @@ mod known;
 mod nearest;
 mod needs;
 mod picture;
+mod references;
 mod rows;
 mod rules;
 #[cfg(test)]
