@@ -7,15 +7,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use adce_api::{DatasetCoverage, GapLine};
-use adce_core::coverage::{self, Coverage, Evidence, Expected, Inventory, Picture, Quality, Verdict, quality};
-use adce_core::gap::Gap;
-use adce_core::ids::ItemId;
+use adce_core::coverage::{self, Coverage, Evidence, Expected, GapDiff, Inventory, Picture, Quality, Selection, Verdict, quality};
+use adce_core::gap::{Gap, GapState};
+use adce_core::ids::{GapId, ItemId};
 use adce_core::ports::{Clock, LakeError};
-use adce_core::queue::{Dispatcher, GapNews, Rules};
+use adce_core::queue::{Dispatcher, GapNews, Gate, Rules};
 use adce_core::record::{Lease, Remembered};
 use adce_core::spec::Spec;
 use adce_core::time::Now;
-use adce_engine::{About, EngineError, Known, Look, Records, Reported, Reporting, Why, look};
+use adce_engine::{About, EngineError, GapView, Known, Look, Records, Reported, Reporting, Why, look};
 use adce_lake::rows::Keeping;
 use indexmap::IndexMap;
 
@@ -42,6 +42,8 @@ pub struct Survey {
     pub dispatcher: Dispatcher,
     /// What the state has on record about items.
     pub records: Records,
+    /// Gaps that are older than the config's `baseline`: a run leaves them alone.
+    pub aside: Vec<Gap>,
     /// Gaps that the new picture would open, were it believed.
     pub held_back: Vec<Gap>,
     /// Why it is not believed yet; empty: it is in force.
@@ -103,11 +105,13 @@ impl Survey {
 
     /// All open gaps, in no particular order.
     pub fn gaps(&self) -> Vec<GapLine> {
-        self.known().gaps(self.now).map(|gap| views::gap_line(&gap)).collect()
+        self.known().gaps(self.now).chain(self.aside.iter().map(left_alone)).map(|gap| views::gap_line(&gap)).collect()
     }
 
     pub fn why(&self, what: &str) -> (Why, About) {
-        (self.known().why(what, self.now), self.known().about(what, self.now))
+        let aside = self.aside.iter().find(|gap| gap.key == what).map(|gap| Why::Gap(left_alone(gap)));
+        let why = aside.unwrap_or_else(|| self.known().why(what, self.now));
+        (why, self.known().about(what, self.now))
     }
 
     fn known(&self) -> Known<'_> {
@@ -121,6 +125,29 @@ impl Survey {
             unbelieved: &self.held_back,
         }
     }
+}
+
+/// Takes out what a run would leave alone because it is older than the baseline.
+fn set_aside(spec: &Spec, expected: &Expected, diff: GapDiff, remembered: &mut Remembered, now: Now) -> (GapDiff, Vec<Gap>) {
+    let Some(baseline) = spec.baseline else { return (diff, Vec::new()) };
+    let selection = Selection::not_older_than(baseline);
+    let mut aside: HashMap<GapId, Gap> = HashMap::new();
+    let mut meant = |gaps: Vec<Gap>| {
+        let (meant, older): (Vec<Gap>, Vec<Gap>) = gaps.into_iter().partition(|gap| selection.means(gap, expected, now.wall));
+        aside.extend(older.into_iter().map(|gap| (gap.id, gap)));
+        meant
+    };
+    remembered.gaps = meant(std::mem::take(&mut remembered.gaps));
+    let diff = GapDiff { changed: meant(diff.changed), opened: meant(diff.opened), ..diff };
+    diff.closed.iter().for_each(|(gap, _)| drop(aside.remove(gap)));
+    let mut aside: Vec<Gap> = aside.into_values().collect();
+    aside.sort_by(|a, b| (a.detected_at, &a.key).cmp(&(b.detected_at, &b.key)));
+    (diff, aside)
+}
+
+fn left_alone(gap: &Gap) -> GapView {
+    let next_try = gap.progress.next_try;
+    GapView { gap: gap.clone(), state: GapState::Held, task: None, gate: Some(Gate::NotSelected), behind: None, next_try, in_doubt: false }
 }
 
 fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered, clock: &dyn Clock) -> Result<Survey, EngineError> {
@@ -143,6 +170,7 @@ fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered
     let verdict = coverage::judge(remembered.held.as_ref(), &picture, &surprises, policy, spec.engine.reconcile_every);
     let leases = remembered.leases.clone();
     let quality = quality(&expected, &spec, &inventory);
+    let (diff, aside) = set_aside(&spec, &expected, diff, &mut remembered, now);
     let (mut dispatcher, _) = Dispatcher::new(Rules::of(&spec), &mut remembered, clock.boot_id(), now);
     let mut held_back = Vec::new();
     let mut surprises = Vec::new();
@@ -164,6 +192,7 @@ fn compare(spec: Arc<Spec>, lake: String, look: Look, mut remembered: Remembered
         now,
         expected,
         coverage,
+        aside,
         inventory,
         quality,
         dispatcher,

@@ -62,3 +62,34 @@ fn what_is_only_watched_is_told_and_never_collected() {
     let run = place.adce(&["run", "--format", "json"]).ends_with(2).json();
     assert_eq!((&run["attempts"], &run["coverage"]["missing"]), (&0.into(), &1.into()), "{run}");
 }
+
+#[test]
+fn what_was_missing_before_the_baseline_is_left_alone_until_somebody_asks_for_it() {
+    let place = Place::new(
+        "version: 1\nname: baseline\nlake: ./lake\nbaseline: 2024-10-03\ndimensions:\n  day: { from: 2024-10-01, to: 2024-10-04, every: 1d, zone: UTC }\n  \
+         n: [a]\ndatasets:\n  daily:\n    key: \"daily/{day}.txt\"\n    for: day\n    collector: get\n  due:\n    key: \"due/{day}.txt\"\n    for: day\n    \
+         due: day.end\n    collector: get\n  ageless: { key: \"ageless/{n}.txt\", for: n, collector: get }\ncollectors:\n  get: { command: [sh, get.sh, \"{out}\"] }\n",
+    );
+    place.write("get.sh", "echo ${1##*/out/} >> got; echo x > \"$1\"\n");
+    let plan = place.adce(&["plan", "--format", "json"]).ends_with(2).json();
+    let planned: usize = plan["tasks"].as_array().unwrap().iter().map(|task| task["items"].as_array().unwrap().len()).sum();
+    assert_eq!((&plan["coverage"]["missing"], planned, &plan["left"][0]["gaps"]), (&9.into(), 6, &3.into()), "{plan}");
+    place.adce(&["plan"]).ends_with(2).says("3 gaps: older than `baseline: 2024-10-03`");
+    place.adce(&["why", "daily/2024-10-01.txt"]).says("`baseline`");
+    assert_eq!(place.adce(&["gaps", "--format", "json"]).out.lines().count(), 9, "they are gaps all the same");
+    place.adce(&["run"]).ends_with(2);
+    let got = |place: &Place| {
+        let mut got: Vec<String> = place.read("got").lines().map(String::from).collect();
+        got.sort();
+        got
+    };
+    let new =
+        ["ageless/a.txt", "daily/2024-10-03.txt", "daily/2024-10-04.txt", "due/2024-10-02.txt", "due/2024-10-03.txt", "due/2024-10-04.txt"];
+    assert_eq!(got(&place), new);
+    place.adce(&["run"]).ends_with(2);
+    assert_eq!(got(&place).len(), 6, "nobody asked");
+    place.adce(&["run", "--select", "dataset == 'due'"]).ends_with(2);
+    assert_eq!(got(&place).len(), 7);
+    place.adce(&["run", "--select", "day < time('2024-10-03')"]).ends_with(0);
+    assert_eq!(got(&place).len(), 9);
+}

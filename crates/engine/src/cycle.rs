@@ -24,8 +24,9 @@ use futures::{FutureExt, StreamExt};
 use crate::attempt::Ports;
 use crate::collected::read_rows;
 use crate::engine::{Engine, EngineError};
+use crate::looking::CycleState;
 use crate::reported::{self, Reported, Reporting};
-use crate::selected::selection;
+use crate::selected::selecting;
 use crate::snapshot::Notice;
 use crate::takeover::{Left, look_at};
 
@@ -254,7 +255,7 @@ impl Engine {
 
     /// Hands to the queue what opened, changed and closed.
     pub(crate) fn take_up(&mut self, diff: GapDiff, now: Now) -> Result<Vec<Change>, EngineError> {
-        let selection = self.options.select.as_deref().map(|select| selection(select, &self.cycle.expected)).transpose()?;
+        let selection = selecting(self.options.select.as_deref(), &self.spec, &self.cycle.expected)?;
         let mut changes = Vec::new();
         for gap in &diff.opened {
             let record = self.items.entry(gap.item()).or_default();

@@ -141,9 +141,9 @@ impl Engine {
         let now = ports.clock.now();
         crate::takeover::suspect_what_predecessors_changed(&spec, &ports, &mut remembered).await?;
         let items = std::mem::take(&mut remembered.items);
-        let aside = match &options.select {
-            None => HashMap::new(),
-            Some(select) => crate::selected::set_aside(select, &spec, &ports, &mut remembered, now).await?,
+        let aside = match (options.select.as_deref(), spec.baseline) {
+            (None, None) => HashMap::new(),
+            (select, _) => crate::selected::set_aside(select, &spec, &ports, &mut remembered, now).await?,
         };
         let (dispatcher, changes) = Dispatcher::new(Rules::of(&spec), &mut remembered, ports.clock.boot_id(), now);
         ports.store.apply(changes).await.map_err(EngineError::State)?;

@@ -1,4 +1,5 @@
-//! `--select`: gaps that a person did not mean stay open and known, and are left alone for as long as the run lasts.
+//! `--select`: gaps that a person did not mean stay open and known, and are left alone for as long as the run lasts. Without it,
+//! so are those that are older than the config's `baseline`.
 //!
 //! They are kept beside the dispatcher, which would start them. A table that changes in mid-run may change what is
 //! selected, so every look sorts all gaps anew (`a_table_that_changes_in_mid_run_changes_what_is_selected`).
@@ -22,21 +23,29 @@ use crate::why::GapView;
 
 /// Takes the gaps that are not selected out of what is remembered, so that nothing of them is queued.
 pub(crate) async fn set_aside(
-    select: &str,
+    select: Option<&str>,
     spec: &Arc<Spec>,
     ports: &Ports,
     remembered: &mut Remembered,
     now: Now,
 ) -> Result<HashMap<ItemId, Gap>, EngineError> {
     let expected = crate::cycle::expand(spec.clone(), ports.tables.clone(), remembered.picture.clone(), now.wall).await?;
-    let selection = selection(select, &expected)?;
+    let Some(selection) = selecting(select, spec, &expected)? else { return Ok(HashMap::new()) };
     let (selected, aside) = std::mem::take(&mut remembered.gaps).into_iter().partition(|gap| selection.means(gap, &expected, now.wall));
     remembered.gaps = selected;
     let aside: Vec<Gap> = aside;
     Ok(aside.into_iter().map(|gap| (gap.item(), gap)).collect())
 }
 
-pub(crate) fn selection(select: &str, expected: &Expected) -> Result<Selection, EngineError> {
+/// What a run works on: what a person selects, or else what is not older than the baseline. `None`: everything.
+pub(crate) fn selecting(select: Option<&str>, spec: &Spec, expected: &Expected) -> Result<Option<Selection>, EngineError> {
+    match select {
+        Some(select) => selection(select, expected).map(Some),
+        None => Ok(spec.baseline.map(Selection::not_older_than)),
+    }
+}
+
+fn selection(select: &str, expected: &Expected) -> Result<Selection, EngineError> {
     Selection::parse(select, expected).map_err(|errors| EngineError::Select(select.to_owned(), errors))
 }
 

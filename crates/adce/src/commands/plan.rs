@@ -46,6 +46,7 @@ fn plan(survey: Survey) -> Plan {
     let complete = survey.is_complete();
     let gaps: HashMap<GapId, Gap> = survey.dispatcher.gaps().into_iter().map(|gap| (gap.id, gap)).collect();
     let mut left = watched(&survey, &gaps);
+    left.extend(older(&survey));
     let Survey { spec, lake, now, dispatcher, held_back, surprises, reported, .. } = survey;
     let assumptions = Assumptions { a_cycle_every: spec.engine.reconcile_every, ..Assumptions::default() };
     let once_more = (!spec.engine.reserve.is_empty()).then(|| dispatcher.clone());
@@ -110,6 +111,14 @@ fn watched(survey: &Survey, gaps: &HashMap<GapId, Gap>) -> Vec<LeftOut> {
     watched.sort_keys();
     let why = |dataset: &str| format!("`{dataset}` has no collector: it is only watched");
     watched.into_iter().map(|(dataset, gaps)| LeftOut { gaps, why: why(dataset) }).collect()
+}
+
+/// What was missing before the lake was adopted.
+fn older(survey: &Survey) -> Option<LeftOut> {
+    let baseline = survey.spec.baseline.filter(|_| !survey.aside.is_empty())?;
+    let since = baseline.strftime("%Y-%m-%d");
+    let why = format!("older than `baseline: {since}`, and left alone until asked for: `adce run --select \"overdue > 0s\"`, for example");
+    Some(LeftOut { gaps: survey.aside.len() as u64, why })
 }
 
 /// Gaps that wait for something else than their turn.

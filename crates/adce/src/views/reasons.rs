@@ -214,7 +214,7 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
     match gate {
         Gate::Running { attempt } => format!("it runs now, attempt {attempt}"),
         Gate::OnlyWatched => "its dataset has no collector: it is only watched".into(),
-        Gate::NotSelected => "the run under way leaves it alone: its `--select` does not mean it".into(),
+        Gate::NotSelected => "it is left alone: the `--select` of the run under way, or the config's `baseline`, does not mean it".into(),
         Gate::Surprise { .. } => "a sudden change is held until a later cycle confirms it, or `adce accept`".into(),
         Gate::Retry { until } => format!("the last attempt failed; the next one is {}", then(*until, now)),
         Gate::NotYet { until } => format!("upstream does not have it yet; asked again {}", then(*until, now)),

@@ -20,6 +20,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 pub use also::Spot;
+pub(super) use build::Wrong;
 pub use build::{expand, expand_after};
 
 use super::known::Known;

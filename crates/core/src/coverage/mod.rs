@@ -15,6 +15,7 @@ mod nearest;
 mod needs;
 mod picture;
 mod quality;
+mod references;
 mod reported;
 mod rollup;
 mod rows;

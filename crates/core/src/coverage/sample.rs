@@ -64,6 +64,7 @@ impl Sample {
             folder: PathBuf::from("/"),
             sources: Default::default(),
             limits: Limits::default(),
+            baseline: None,
             others: Default::default(),
             gateway: Default::default(),
             dimensions: Default::default(),
@@ -109,7 +110,7 @@ impl Sample {
                 Some(text) => ColumnSource::Is(Expression::parse(text, &row, Role::Column).unwrap_or_else(|errors| panic!("{errors:#?}"))),
                 None => from(rule),
             };
-            table.columns.push(ColumnRule { name: column.to_string(), rule, at: place(column) });
+            table.columns.push(ColumnRule { name: column.to_string(), rule, references: None, at: place(column) });
         }
         self.dimension(name, DimensionKind::Table(table))
     }

@@ -13,6 +13,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub struct Selection {
     by_dataset: HashMap<String, Expression>,
+    /// Instead of an expression: nothing older is meant.
+    not_before: Option<Timestamp>,
 }
 
 impl Selection {
@@ -28,12 +30,21 @@ impl Selection {
         }
         match closest {
             Some(errors) if by_dataset.is_empty() => Err(errors),
-            _ => Ok(Selection { by_dataset }),
+            _ => Ok(Selection { by_dataset, not_before: None }),
         }
+    }
+
+    /// Gaps of items that are not older: by their `due`, or else the begin of their calendar's span. What has neither is as new as can be.
+    pub fn not_older_than(baseline: Timestamp) -> Selection {
+        Selection { by_dataset: HashMap::new(), not_before: Some(baseline) }
     }
 
     /// An item for which the expression has no value is not meant.
     pub fn means(&self, gap: &Gap, expected: &Expected, now: Timestamp) -> bool {
+        if let Some(baseline) = self.not_before {
+            let begin = || expected.find(&gap.key).and_then(|item| expected.calendar_start(item));
+            return gap.due.or_else(begin).is_none_or(|age| age >= baseline);
+        }
         let (Some(expression), Some(item)) = (self.by_dataset.get(&gap.dataset), expected.find(&gap.key)) else { return false };
         let scope = expected.scope(item, now).with_due(gap.due).with_reason(gap.reason);
         expression.holds(&scope).unwrap_or(false)

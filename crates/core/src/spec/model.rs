@@ -20,6 +20,8 @@ pub struct Spec {
     pub sources: IndexMap<String, Source>,
     /// All sources together.
     pub limits: Limits,
+    /// Gaps of older items are left alone until somebody asks for them.
+    pub baseline: Option<crate::time::Timestamp>,
     /// Objects that are not unexpected although no dataset expects them.
     pub others: super::others::Others,
     pub gateway: GatewayRules,
@@ -835,6 +837,8 @@ pub struct Table {
 pub struct ColumnRule {
     pub name: String,
     pub rule: ColumnSource,
+    /// Its cells are values of this dimension.
+    pub references: Option<String>,
     pub at: super::problem::Place,
 }
 

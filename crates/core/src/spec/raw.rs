@@ -31,6 +31,9 @@ raw! {
         pub gateway: Option<RawGateway>,
         /// Named sets of values: a list, a calendar or a table.
         pub dimensions: Option<Section<RawDimension>>,
+        /// Gaps of items that are older are left alone until somebody asks for them with `--select`: a date, as of the adoption of a
+        /// lake that was there before. An item is as old as its `due`, or as the begin of its calendar's span. Default: none is.
+        pub baseline: Option<Text>,
         /// Objects that are of no dataset, and of which nobody needs to be told: `["tmp/**", "**/*.bak"]`.
         pub ignore: Option<OneOrMore<Text>>,
         /// Families of objects that should exist.
@@ -190,7 +193,7 @@ raw! {
         pub columns: Needed<Section<Text>>,
     }
 
-    /// A column of a table: renamed or typed (`from`), or derived (`is`).
+    /// A column of a table: renamed or typed (`from`), derived (`is`), or one whose cells are values of another dimension.
     pub struct RawColumn {
         /// The column of the file.
         pub from: Option<Text>,
@@ -200,6 +203,8 @@ raw! {
         pub zone: Option<Text>,
         /// An expression over the row's other columns: `tip + 3h`.
         pub is: Option<Text>,
+        /// A dimension: each cell that is not empty must be one of its values.
+        pub references: Option<Text>,
     }
 
     /// Of several rows with one id, the last counts.

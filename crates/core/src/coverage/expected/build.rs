@@ -13,6 +13,7 @@ use super::{Across, Expected, ExpectedDataset, Fed, describe};
 use crate::coverage::known::Known;
 use crate::coverage::needs::Need;
 use crate::coverage::picture::Picture;
+use crate::coverage::references;
 use crate::coverage::table::TableFiles;
 use crate::coverage::values::DimensionValues;
 use crate::coverage::writer::{Digits, KeyWriter, MOST_DIMENSIONS};
@@ -50,6 +51,7 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
             Err(wrong) => problems.extend(wrong),
         }
     }
+    problems.extend(references::problems(spec, &dimensions, &places));
     let mut builder = Builder {
         dimensions,
         datasets: Vec::new(),
@@ -439,17 +441,17 @@ impl Scope for RankScope<'_> {
 
 /// Problems of one dataset's items: a few by name, the rest by number.
 #[derive(Default)]
-pub(super) struct Wrong {
+pub(in crate::coverage) struct Wrong {
     named: Vec<Problem>,
     more: u64,
 }
 
 impl Wrong {
-    pub(super) fn add(&mut self, problem: impl FnOnce() -> Problem) {
+    pub(in crate::coverage) fn add(&mut self, problem: impl FnOnce() -> Problem) {
         if self.named.len() < MOST_NAMED { self.named.push(problem()) } else { self.more += 1 }
     }
 
-    pub(super) fn into_result<T>(mut self, result: T) -> Result<T, Vec<Problem>> {
+    pub(in crate::coverage) fn into_result<T>(mut self, result: T) -> Result<T, Vec<Problem>> {
         if self.named.is_empty() {
             return Ok(result);
         }

@@ -44,7 +44,28 @@ impl Loader<'_> {
             self.names.insert(name.text.clone(), DimensionNames::of(&dimension, None));
             dimensions.insert(name.text.clone(), dimension);
         }
+        self.references(&dimensions);
         dimensions
+    }
+
+    /// Each `references` must name a dimension whose values are texts.
+    fn references(&mut self, dimensions: &IndexMap<String, Dimension>) {
+        let raw = self.raw;
+        for (name, raw) in entries(raw.dimensions.as_ref()) {
+            let Some(RawDimension::Table(raw)) = raw else { continue };
+            for (column, raw) in entries(raw.columns.as_ref()) {
+                let Some(text) = raw.as_ref().and_then(|raw| raw.references.as_ref()) else { continue };
+                let what = format!("dimension `{}`: column `{}`: `references`", name.text, column.text);
+                if !self.names.contains_key(&text.text) {
+                    let known: Vec<String> = self.names.keys().cloned().collect();
+                    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                    let hint = known_names(&text.text, "dimension", &known);
+                    self.error_with(&text.at, format!("{what}: there is no dimension `{}`", text.text), hint);
+                } else if matches!(dimensions.get(&text.text), Some(Dimension { kind: DimensionKind::Calendar(_), .. })) {
+                    self.error(&text.at, format!("{what}: `{}` is a calendar, and its values are no cells", text.text));
+                }
+            }
+        }
     }
 
     fn check_dimension_name(&mut self, name: &Name) {
@@ -185,7 +206,8 @@ impl Loader<'_> {
                     }
                 },
             };
-            table.columns.push(ColumnRule { name: column.name.text.clone(), rule, at: column.name.at.clone() });
+            let references = column.references.map(|text| text.text.clone());
+            table.columns.push(ColumnRule { name: column.name.text.clone(), rule, references, at: column.name.at.clone() });
         }
         let circles = check_columns(&name.text, &table, &row);
         wrong |= !circles.is_empty();
@@ -277,7 +299,7 @@ impl Loader<'_> {
             let Some(raw) = raw else { continue };
             let what = format!("{what}: column `{}`", name.text);
             if let Some(rule) = self.column(&what, name, raw) {
-                columns.push(Column { name, rule });
+                columns.push(Column { name, rule, references: raw.references.as_ref() });
             }
         }
         columns
@@ -304,6 +326,14 @@ impl Loader<'_> {
             (None, None, Some(format)) => {
                 let time = Some(TimeFormat { format: format.text.clone(), zone });
                 Some(Unparsed::From(ColumnSource::From { column: name.text.clone(), time }))
+            }
+            // One that is only said to be of another dimension, too.
+            (None, None, None) if raw.references.is_some() => {
+                Some(Unparsed::From(ColumnSource::From { column: name.text.clone(), time: None }))
+            }
+            (None, Some(_), None) if raw.references.is_some() => {
+                self.error(&name.at, format!("{what}: `references` is of a column of the file, and not of one that is worked out"));
+                None
             }
             (None, Some(is), None) => Some(Unparsed::Is(is)),
             (_, Some(_), _) => {
@@ -347,6 +377,7 @@ impl Loader<'_> {
 struct Column<'r> {
     name: &'r Name,
     rule: Unparsed<'r>,
+    references: Option<&'r Text>,
 }
 
 enum Unparsed<'r> {

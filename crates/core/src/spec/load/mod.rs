@@ -24,7 +24,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::decode::{Decode, Name, OneOrMore, Section, Text, Trail};
-use super::names::{DimensionNames, LanguageError};
+use super::expression::{Anchor, Role};
+use super::names::{DimensionNames, LanguageError, Names};
 use super::others::{self, Others};
 use super::problem::{Place, Problem};
 use super::raw::{RawConfig, RawLake};
@@ -178,6 +179,7 @@ impl<'a> Loader<'a> {
             events,
             state: state.unwrap_or_else(|| self.default_state()),
             folder: self.folder.to_owned(),
+            baseline: self.baseline(),
             others: self.others(),
             gateway: self.gateway(&sources),
             sources,
@@ -205,6 +207,23 @@ impl<'a> Loader<'a> {
         for LanguageError { offset, length, message, hint } in errors {
             let problem = Problem::error(&scalar.place_of(offset, length), format!("{what}: {message}"));
             self.problems.push(Problem { hint, ..problem });
+        }
+    }
+
+    fn baseline(&mut self) -> Option<crate::time::Timestamp> {
+        let text = self.raw.baseline.as_ref()?;
+        let date = self.expression("`baseline`", text, &Names::none(), Role::Since)?;
+        match date.anchored() {
+            Some((Anchor::At(at), shift)) => at.checked_add(shift).ok(),
+            _ => {
+                let message = "`baseline` is a date, and does not move: what is older than it stays so";
+                self.error_with(
+                    &text.at,
+                    message,
+                    "such as `2026-01-01`; what is of no interest any more goes out of scope by a dataset's `since`",
+                );
+                None
+            }
         }
     }
 
