@@ -85,7 +85,7 @@ impl StatePlace {
 mod tests {
     use super::*;
 
-    fn names(state: &str) -> [PathBuf; 8] {
+    fn names(state: &str) -> [PathBuf; 9] {
         let place = StatePlace { state: state.into() };
         [
             place.state().to_owned(),

@@ -35,7 +35,8 @@ pub(crate) async fn read_rows(
         // What is wrong with it is told when all is expanded.
         let Ok(expected) = expand(feeder.clone(), tables.clone(), accepted.clone(), clock.now().wall).await else { continue };
         let observation = Mutex::new(Observation::new(&expected, &feeder));
-        list_all(&expected, lake, clock, &observation).await.failed.into_iter().try_for_each(|(_, error)| match error {
+        let prefixes: Vec<&String> = expected.prefixes().iter().collect();
+        list_all(&prefixes, lake, clock, &observation).await.failed.into_iter().try_for_each(|(_, error)| match error {
             LakeError::Gone(_) => Err(EngineError::Lake(error)),
             _ => Ok(()),
         })?;

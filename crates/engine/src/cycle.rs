@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_core::coverage::{
-    self, Completeness, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, Observation, Picture, Quality,
+    self, Completeness, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, ItemIx, Observation, Picture, Quality,
     TableFiles, TrendPoint, Verdict,
 };
 use adce_core::gap::{Gap, GapState, Reason, Standing};
@@ -18,7 +18,7 @@ use adce_core::ports::{Clock, Lake, LakeError};
 use adce_core::queue::GapNews;
 use adce_core::record::{Change, ItemRecord};
 use adce_core::spec::Spec;
-use adce_core::time::{Now, Timestamp};
+use adce_core::time::{Boottime, Now, Timestamp};
 use futures::{FutureExt, StreamExt};
 
 use crate::attempt::Ports;
@@ -314,7 +314,7 @@ impl Engine {
     }
 
     /// All open gaps, whoever has them.
-    fn open_gaps(&self) -> HashMap<ItemId, Gap> {
+    pub(crate) fn open_gaps(&self) -> HashMap<ItemId, Gap> {
         let mut open = self.aside.clone();
         open.extend(self.dispatcher.gaps().into_iter().map(|gap| (gap.item(), gap)));
         open

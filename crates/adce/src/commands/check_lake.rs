@@ -13,7 +13,7 @@ use adce_core::figures::{counted, grouped};
 use adce_core::object::{Object, Precondition};
 use adce_core::ports::{Lake, LakeError, PublishError};
 use adce_core::spec::{LakeUrl, Spec};
-use adce_engine::look;
+use adce_engine::{Reporting, look};
 use adce_lake::rows::Keeping;
 use async_trait::async_trait;
 use indexmap::IndexMap;
@@ -81,7 +81,7 @@ pub struct ListingBill {
 pub async fn of(spec: Arc<Spec>) -> Result<LakeReport, Failure> {
     let lake = Counted { lake: adce_lake::open(&spec.lake)?, requests: AtomicU64::new(0) };
     let files = Arc::new(tables(&spec, Keeping::InMemory));
-    let look = look(spec.clone(), &lake, files, None, &MachineClock).await?;
+    let look = look(spec.clone(), &lake, files, None, Reporting::default(), &MachineClock).await?;
     let (expected, inventory) = (&look.expected, &look.inventory);
     let datasets = expected.datasets().iter().enumerate().map(|(at, dataset)| {
         let there = dataset.items().filter(|item| matches!(inventory.sight(*item), Sight::There(_)));

@@ -49,6 +49,7 @@ fn about_item(view: &ItemView) -> Vec<String> {
         Some(Due::AtOnce) => "expected at once: the dataset has no `due`".into(),
         Some(Due::At(at)) => format!("due {at}"),
         Some(Due::Unset) => "its `due` is null: not expected until its row says otherwise".into(),
+        Some(Due::Awaits) => "expected once the items that it is made from are there".into(),
         None => "its `due` has no answer".into(),
     });
     let began = match view.listed {

@@ -72,7 +72,7 @@ impl Covers<'_> {
             self.expected.key(item, &mut key);
             key.starts_with(common)
         };
-        let under = |of: &&ExpectedDataset| self.expected.prefix_of(&self.spec.datasets[of.name()]).starts_with(prefix);
+        let under = |of: &&ExpectedDataset| self.spec.datasets[of.name()].literal_prefixes().any(|literal| literal.starts_with(prefix));
         let items = self.expected.datasets().iter().filter(under).flat_map(ExpectedDataset::items);
         items.filter(|item| !matches!(seen.sight(*item), Sight::There(_))).all(&mut would_show)
     }
