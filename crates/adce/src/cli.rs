@@ -124,7 +124,7 @@ pub enum Command {
     Run(RunArgs),
 
     /// Run for good: collect what is missing, look again, take in at once what changes. Ctrl-C ends it.
-    #[command(after_help = "Examples:\n  adce up\n  adce up --yes 2>> adce.log &\n\n\
+    #[command(after_help = "Examples:\n  adce up\n  adce up --yes\n\n\
         Stays in the foreground. Ctrl-C or SIGTERM once: finish what runs, and end; twice: stop it.\n\
         Between two full looks (`engine.reconcile_every`) it hears of changes: a lake in a folder is watched, a bucket by `lake.events`.")]
     Up(UpArgs),

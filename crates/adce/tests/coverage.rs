@@ -102,17 +102,18 @@ fn each_full_look_of_a_run_leaves_a_point_of_the_trend() {
 #[test]
 fn objects_that_nobody_expects_are_told_by_folder() {
     let place = league();
-    (0..30).for_each(|at| place.write(&format!("lake/rosters/old/{at}.csv"), "x"));
+    // So few that each is among those that are kept by name, whichever was listed first.
+    (0..9).for_each(|at| place.write(&format!("lake/rosters/old/{at}.csv"), "x"));
     place.write("lake/rosters/readme.md", "x");
     let said = place.adce(&["coverage", "rosters", "--unexpected"]);
     let lines: Vec<&str> = said.ends_with(2).out.lines().skip(1).collect();
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["DATASET", "OBJECTS", "FOLDER", "FOR", "EXAMPLE"]);
-    assert!(lines[1].starts_with("rosters       30  rosters/old/  rosters/old/"), "{}", lines[1]);
+    assert!(lines[1].starts_with("rosters        9  rosters/old/  rosters/old/"), "{}", lines[1]);
     assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["rosters", "1", "rosters/", "rosters/readme.md"]);
     let plan = place.adce(&["plan", "--format", "json"]).json();
     assert_eq!(
         plan["datasets"]["rosters"]["unexpected_folders"][0],
-        serde_json::json!({ "folder": "rosters/old/", "objects": 30, "over": 0 })
+        serde_json::json!({ "folder": "rosters/old/", "objects": 9, "over": 0 })
     );
     place.adce(&["coverage", "news", "--unexpected"]).says("all objects near the datasets are expected");
 }
