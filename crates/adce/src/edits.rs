@@ -103,9 +103,9 @@ impl Edits {
 }
 
 /// What a `stat` tells of a file; `None`: it is not there.
-type Stamp = Option<(SystemTime, u64, u64)>;
+pub type Stamp = Option<(SystemTime, u64, u64)>;
 
-fn stamps_of(paths: &[PathBuf]) -> Vec<Stamp> {
+pub fn stamps_of(paths: &[PathBuf]) -> Vec<Stamp> {
     let stamp = |path: &PathBuf| {
         let file = std::fs::metadata(path).ok()?;
         Some((file.modified().ok()?, file.len(), file.ino()))
@@ -114,14 +114,19 @@ fn stamps_of(paths: &[PathBuf]) -> Vec<Stamp> {
 }
 
 #[derive(Default)]
-struct Stamps {
+pub struct Stamps {
     seen: Vec<Stamp>,
     read_at: Vec<Stamp>,
 }
 
 impl Stamps {
+    /// Of files that are read as they are now.
+    pub fn read(now: Vec<Stamp>) -> Self {
+        Stamps { seen: now.clone(), read_at: now }
+    }
+
     /// The files have changed since they were read, and are the same as at the last look.
-    fn have_come_to_rest(&mut self, now: Vec<Stamp>) -> bool {
+    pub fn have_come_to_rest(&mut self, now: Vec<Stamp>) -> bool {
         let rest = now != self.read_at && now == self.seen;
         if rest {
             self.read_at.clone_from(&now);

@@ -3,21 +3,28 @@
 //! Without them an engine that stays sees what others do in the lake at its next full look only. None of them can end it: one that
 //! fails says so, and is tried again.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::ports::{Clock, Feed, FeedError, Heard};
-use adce_core::spec::{LakeUrl, Spec};
+use adce_core::spec::{DimensionKind, LakeUrl, Spec};
 use adce_engine::{FeedState, Handle};
 use adce_lake::feeds::{Queue, Watch, Webhook};
+use adce_lake::tables::ConfigFolder;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::clock::MachineClock;
+use crate::edits::{Stamp, Stamps, stamps_of};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// A folder with so many folders that to watch them takes longer is looked at once more when it is watched.
 const FOLDERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// A `stat` of each file of a table.
+const BETWEEN_LOOKS_AT_TABLES: Duration = Duration::from_millis(250);
 
 /// After a failure; it doubles.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -35,8 +42,59 @@ impl Feeds {
         for feed in declared(spec).await? {
             following.spawn(follow(feed, engine.clone()));
         }
+        let tables = Tables::of(spec);
+        if !tables.patterns.is_empty() {
+            following.spawn(tables.follow(engine.clone()));
+        }
         Ok(Feeds { _following: following })
     }
+}
+
+/// Files beside the config that say what should exist: a new row is a new item.
+struct Tables {
+    folder: PathBuf,
+    patterns: Vec<String>,
+    stamps: Stamps,
+}
+
+impl Tables {
+    fn of(spec: &Spec) -> Tables {
+        let tables = spec.dimensions.values().filter_map(|dimension| match &dimension.kind {
+            DimensionKind::Table(table) if table.lake.is_none() && table.rows.is_none() => Some(table.path.clone()),
+            _ => None,
+        });
+        let known = spec.datasets.values().filter_map(|dataset| dataset.known.as_ref()).map(|known| known.path.clone());
+        let mut patterns: Vec<String> = tables.chain(known).collect();
+        patterns.sort_unstable();
+        patterns.dedup();
+        let stamps = Stamps::read(stamps(&spec.folder, &patterns));
+        Tables { folder: spec.folder.clone(), patterns, stamps }
+    }
+
+    /// Has the lake looked at by what they say now, once they are not being written any more.
+    async fn follow(mut self, engine: Handle) {
+        let mut looks = tokio::time::interval(BETWEEN_LOOKS_AT_TABLES);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let looking = tokio::task::spawn_blocking(move || {
+                let now = stamps(&self.folder, &self.patterns);
+                let changed = self.stamps.have_come_to_rest(now);
+                (self, changed)
+            });
+            // Whoever panicked has said so; full looks go on.
+            let Ok((again, changed)) = looking.await else { return };
+            self = again;
+            if changed {
+                engine.look_again();
+            }
+        }
+    }
+}
+
+fn stamps(folder: &Path, patterns: &[String]) -> Vec<Stamp> {
+    let folder = ConfigFolder::new(folder);
+    patterns.iter().flat_map(|pattern| stamps_of(&folder.paths(pattern))).collect()
 }
 
 async fn declared(spec: &Spec) -> Result<Vec<Box<dyn Feed>>, Failure> {

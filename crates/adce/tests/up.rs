@@ -55,6 +55,23 @@ fn it_stays_when_all_is_done_and_takes_in_at_once_what_changes() {
 }
 
 #[test]
+fn a_new_row_of_a_table_is_collected_without_waiting_for_the_next_look() {
+    let place = Place::new(
+        "version: 1\nname: grows\nlake: ./lake\ndimensions:\n  game: { table: \"games/*.csv\", id: id }\ndatasets:\n  box:\n    \
+         key: box/{id}.txt\n    for: game\n    collector:\n      command: [sh, -c, 'echo hello > \"$1\"', sh, \"{out}\"]\n\
+         engine: { reconcile_every: 5h }\n",
+    );
+    place.write("games/1.csv", "id\n1\n2\n");
+    let running = up(&place, 2);
+    place.write("games/1.csv", "id\n1\n2\n3\n");
+    is_present(&place, 3);
+    place.write("games/2.csv", "id\n4\n");
+    is_present(&place, 4);
+    signal("-INT", running.id() as i32);
+    said(running.wait_with_output().expect("it ends")).ends_with(130);
+}
+
+#[test]
 fn a_lake_that_is_not_to_be_watched_is_not() {
     let place = Place::new(&CONFIG.replace("lake: ./lake\n", "lake: { url: ./lake, watch: false }\n"));
     let running = up(&place, 3);

@@ -34,6 +34,27 @@ impl ConfigFolder {
         ConfigFolder { rows: Some(rows), ..self }
     }
 
+    /// Files that a pattern means, in order; at least one.
+    fn names(&self, pattern: &str) -> Result<Vec<String>, TableError> {
+        // A file may be called `a[1].csv`.
+        if self.folder.join(pattern).is_file() {
+            return Ok(vec![pattern.to_owned()]);
+        }
+        let Some(search) = Search::of(pattern)? else { return Err(TableError::NoFile(pattern.to_owned())) };
+        let mut names = Vec::new();
+        search.walk(&self.folder.join(search.start), search.start, 1, &mut names)?;
+        if names.is_empty() {
+            return Err(TableError::NoFile(pattern.to_owned()));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Where they are now, if there are any.
+    pub fn paths(&self, pattern: &str) -> Vec<PathBuf> {
+        self.names(pattern).unwrap_or_default().into_iter().map(|name| self.folder.join(name)).collect()
+    }
+
     fn read_one(&self, name: String) -> Result<TableFile, TableError> {
         match fs::read(self.folder.join(&name)) {
             Ok(bytes) => Ok(TableFile { name, bytes }),
@@ -44,18 +65,7 @@ impl ConfigFolder {
 
 impl TableFiles for ConfigFolder {
     fn read(&self, pattern: &str) -> Result<Vec<TableFile>, TableError> {
-        // A file may be called `a[1].csv`.
-        if self.folder.join(pattern).is_file() {
-            return Ok(vec![self.read_one(pattern.to_owned())?]);
-        }
-        let Some(search) = Search::of(pattern)? else { return Err(TableError::NoFile(pattern.to_owned())) };
-        let mut names = Vec::new();
-        search.walk(&self.folder.join(search.start), search.start, 1, &mut names)?;
-        if names.is_empty() {
-            return Err(TableError::NoFile(pattern.to_owned()));
-        }
-        names.sort_unstable();
-        names.into_iter().map(|name| self.read_one(name)).collect()
+        self.names(pattern)?.into_iter().map(|name| self.read_one(name)).collect()
     }
 
     fn read_lake(&self, lake: &LakeUrl, pattern: &str) -> Result<Vec<TableFile>, TableError> {
