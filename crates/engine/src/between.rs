@@ -44,9 +44,8 @@ impl Engine {
     /// When time alone gives some item another state. `None`: never, or a whole look must come first.
     fn renews_at(&self, now: Now) -> Option<Boottime> {
         let stands = self.cycle.inventory.is_some() && self.held.is_none();
-        let coverage = self.cycle.coverage.as_ref().filter(|_| stands)?;
-        let changes_at = if self.cycle.inputs_changed { now.boot } else { now.boot_at(coverage.changes_at()?) };
-        Some(changes_at.max(self.cycle.between.renews_not_before))
+        let changes_at = self.cycle.coverage.as_ref().filter(|_| stands)?.changes_at()?;
+        Some(now.boot_at(changes_at).max(self.cycle.between.renews_not_before))
     }
 
     pub(crate) fn next_renewal(&self, now: Now) -> Option<Boottime> {
@@ -57,14 +56,6 @@ impl Engine {
     pub(crate) fn renew_if_due(&mut self) {
         let now = self.now();
         if self.next_renewal(now).is_none_or(|at| at > now.boot) {
-            return;
-        }
-        if self.cycle.inputs_changed {
-            if let Err(error) = self.judge_all(now) {
-                self.notice(Notice::LookFailed(error.to_string()));
-            }
-            let judged = self.now().boot;
-            self.cycle.between.renews_not_before = judged + judged.since(now.boot) * RENEWING_SHARE;
             return;
         }
         let as_of = self.cycle.judging_time(now);
@@ -98,8 +89,9 @@ impl Engine {
         let as_of = self.cycle.judging_time(now);
         let (Some(inventory), Some(mut coverage)) = (self.cycle.inventory.take(), self.cycle.coverage.take()) else { return Ok(()) };
         let expected = self.cycle.expected.clone();
+        let items = expected.with_dependents(items);
         let open = self.open_gaps_of(&items, &expected);
-        let judged = coverage.judge_again(&self.evidence(&expected, &inventory, &open), items, as_of);
+        let judged = coverage.judge_again(&self.evidence(&expected, &inventory, &open), &items, as_of);
         self.cycle.inventory = Some(inventory);
         self.cycle.coverage = Some(coverage);
         self.cycle.between.figures_are_old = true;
@@ -108,26 +100,6 @@ impl Engine {
             let changes = self.take_up(diff, now)?;
             self.ledger.record(changes);
         }
-        Ok(())
-    }
-
-    /// All items, as of now: something that others are made from has come or gone. Nothing is listed, no table is read, and there is
-    /// nothing to be surprised at.
-    fn judge_all(&mut self, now: Now) -> Result<(), EngineError> {
-        self.cycle.inputs_changed = false;
-        self.cycle.between.touched.clear();
-        let as_of = self.cycle.judging_time(now);
-        let Some(inventory) = self.cycle.inventory.take() else { return Ok(()) };
-        let (expected, open) = (self.cycle.expected.clone(), self.open_gaps());
-        let evidence = self.evidence(&expected, &inventory, &open);
-        let judged = Coverage::of(&evidence, as_of).map(|coverage| (coverage::gaps(&evidence, &coverage, as_of), coverage));
-        self.cycle.inventory = Some(inventory);
-        let (diff, mut coverage) = judged.map_err(EngineError::Config)?;
-        coverage.forget_gap_items();
-        self.cycle.coverage = Some(coverage);
-        self.cycle.between.figures_are_old = true;
-        let changes = self.take_up(diff, now)?;
-        self.ledger.record(changes);
         Ok(())
     }
 
@@ -148,7 +120,6 @@ impl CycleState {
         self.expected = expected;
         self.inventory = Some(inventory);
         self.coverage = Some(coverage);
-        self.inputs_changed = false;
         self.between = Between { judged: Some(as_of), renews_not_before: self.between.renews_not_before, ..Between::default() };
     }
 

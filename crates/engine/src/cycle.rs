@@ -322,11 +322,10 @@ impl Engine {
 }
 
 impl CycleState {
-    /// Something is known of an item that was not known before: what is made from it may be due now, and what else should exist is to
-    /// be worked out anew if others' tables have their rows of it.
+    /// Something is known of an item that was not known before: what else should exist is to be worked out anew if others' tables have
+    /// their rows of it.
     pub(crate) fn changed(&mut self, item: ItemIx) {
         let dataset = self.expected.dataset_of(item);
-        self.inputs_changed |= self.expected.is_needed(dataset);
         self.rows_changed |= self.expected.feeds(dataset);
     }
 

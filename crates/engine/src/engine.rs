@@ -479,10 +479,6 @@ impl Engine {
             self.begin_cycle();
             return false;
         }
-        // What just landed may be what others wait for.
-        if self.cycle.inputs_changed && self.next_renewal(self.now()).is_some() {
-            return false;
-        }
         if idle.is_none() {
             return false;
         }

@@ -38,8 +38,6 @@ pub(crate) struct CycleState {
     pub inventory: Option<Inventory>,
     pub between: Between,
     pub hearing: Hearing,
-    /// Something that other items are made from was put in place, or is known to be absent, since the last look was judged.
-    pub inputs_changed: bool,
     /// An object that has rows of a table has landed since the last look began.
     pub rows_changed: bool,
     pub began: Boottime,

@@ -10,7 +10,7 @@
 //! Always true: an item needs exactly what a comparison of all pairs finds, and the way back leads to just those that need it
 //! (`needs_are_those_of_all_pairs`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 
 use super::expected::{Expected, ItemIx};
@@ -177,11 +177,6 @@ impl Expected {
         order
     }
 
-    /// Does a dataset need this one's items?
-    pub fn is_needed(&self, dataset: usize) -> bool {
-        self.needs.iter().any(|need| need.parent == dataset)
-    }
-
     pub(super) fn needs_of(&self, dataset: usize) -> impl Iterator<Item = &Need> {
         self.needs.iter().filter(move |need| need.child == dataset)
     }
@@ -224,6 +219,27 @@ impl Expected {
         }
         let digits = child.digits(item);
         Some(bound.fold(0, |which, at| which * u64::from(child.sizes[at]) + u64::from(digits[at])))
+    }
+
+    /// These items and all that are made from them, directly or by others; each stands behind those that it needs.
+    pub fn with_dependents(&self, mut items: Vec<ItemIx>) -> Vec<ItemIx> {
+        if self.needs.is_empty() {
+            items.sort_unstable();
+            items.dedup();
+            return items;
+        }
+        let mut known: HashSet<ItemIx> = items.iter().copied().collect();
+        let mut waiting: Vec<ItemIx> = known.iter().copied().collect();
+        while let Some(item) = waiting.pop() {
+            let mut found = |places: Range<u32>| waiting.extend(places.map(ItemIx).filter(|dependent| known.insert(*dependent)));
+            self.each_dependent(item, &mut found);
+        }
+        let order = self.in_order_of_needs();
+        let mut rank = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(at, dataset)| rank[*dataset] = at);
+        items = known.into_iter().collect();
+        items.sort_unstable_by_key(|item| (rank[self.dataset_of(*item)], *item));
+        items
     }
 
     /// Hands over the places of all items that need this one.

@@ -223,20 +223,22 @@ impl Coverage {
     /// Judges these items once more: something newer is known of them, or time has changed them. All others stay as they are.
     /// What that means for the gaps; `evidence` needs the open gaps of these items alone.
     ///
-    /// Of an item that nobody has seen in a listing that failed nothing new is known but what time does to it.
-    pub fn judge_again(&mut self, evidence: &Evidence<'_>, mut items: Vec<ItemIx>, now: Timestamp) -> Result<GapDiff, Vec<Problem>> {
-        items.sort_unstable();
-        items.dedup();
+    /// `items`: with all that is made from them ([`Expected::with_dependents`]). Of an item that nobody has seen in a listing that failed
+    /// nothing new is known but what time does to it.
+    pub fn judge_again(&mut self, evidence: &Evidence<'_>, items: &[ItemIx], now: Timestamp) -> Result<GapDiff, Vec<Problem>> {
         // What others are made from is asked of the states that are known.
         let mut tally = Tally { states: std::mem::take(&mut self.states), ..Tally::new(evidence, now) };
         let mut judged: Vec<(ItemIx, ItemState)> = Vec::with_capacity(items.len());
-        for item in items {
+        for item in items.iter().copied() {
             let before = tally.states[item.0 as usize];
             let state = tally.alone(item);
             let by_time =
                 [before, state].iter().any(|state| matches!(state, ItemState::NotDue | ItemState::Expired | ItemState::OutOfScope));
             let is_unseen = evidence.inventory.sight(item) == Sight::NotSeen && !by_time;
-            judged.push((item, if is_unseen { before } else { state }));
+            if !is_unseen && state != before {
+                tally.states[item.0 as usize] = state;
+                judged.push((item, before));
+            }
         }
         let Tally { states, gaps, timers, problems, .. } = tally;
         self.states = states;
@@ -244,10 +246,11 @@ impl Coverage {
             return Err(problems.into_list());
         }
         self.timers.set(timers);
-        let mut dues_passed = vec![false; self.datasets.len()];
-        for (item, state) in judged {
+        let has_passed = |dataset: &DatasetCoverage| dataset.next_due.is_some_and(|next| next.at <= now);
+        let mut dues_passed: Vec<bool> = self.datasets.iter().map(has_passed).collect();
+        for (item, before) in judged {
             let dataset = evidence.expected.dataset_of(item);
-            let before = std::mem::replace(&mut self.states[item.0 as usize], state);
+            let state = self.states[item.0 as usize];
             let counts = &mut self.datasets[dataset].counts;
             *counts.of(before) -= 1;
             *counts.of(state) += 1;
@@ -504,7 +507,9 @@ impl<'a> Tally<'a> {
             fingerprint: dataset.fingerprint,
         };
         let state = state_of(&facts, self.now);
-        self.timers.extend(changes_at(&facts, self.now).map(|at| (micros_after(at), item)));
+        // What waits for others is told of as falling due all the same.
+        let falls_due = due.instant().filter(|due| made.awaited && *due > self.now);
+        self.timers.extend(changes_at(&facts, self.now).or(falls_due).map(|at| (micros_after(at), item)));
         let state = match (state, id) {
             (ItemState::NotDue, _) | (_, None) => state,
             (ItemState::Unknown, Some(id)) => match self.before.state(item, id, gap, &facts) {
