@@ -26,12 +26,12 @@ fn league() -> Place {
 fn each_format_tells_the_same_cells() {
     let place = league();
     let said = place.adce(&["coverage", "rosters", "--by", "season,team", "--format", "csv"]);
-    let figures = "expected,present,missing,stale,undersized,suspect,absent,unknown,not_due,expired,completeness";
+    let figures = "expected,present,missing,stale,undersized,suspect,absent,unknown,not_due,expired,out_of_scope,completeness";
     assert_eq!(
         said.ends_with(2).out,
         format!(
-            "season,team,{figures}\n2023-24,ATL,1,1,0,0,0,0,0,0,0,0,1\n2023-24,BOS,1,1,0,0,0,0,0,0,0,0,1\n\
-             2024-25,ATL,1,0,1,0,0,0,0,0,0,0,0\n2024-25,BOS,1,1,0,0,0,0,0,0,0,0,1\n"
+            "season,team,{figures}\n2023-24,ATL,1,1,0,0,0,0,0,0,0,0,0,1\n2023-24,BOS,1,1,0,0,0,0,0,0,0,0,0,1\n\
+             2024-25,ATL,1,0,1,0,0,0,0,0,0,0,0,0\n2024-25,BOS,1,1,0,0,0,0,0,0,0,0,0,1\n"
         )
     );
     let said = place.adce(&["coverage", "rosters", "--by", "season,team"]);
@@ -74,7 +74,7 @@ fn all_datasets_are_told_together_and_who_does_not_know_a_name_is_left_out() {
     assert_eq!(report["left_out"], serde_json::json!(["rosters"]));
     let by_source = place.adce(&["coverage", "--by", "source", "--format", "csv"]);
     let by_source: Vec<&str> = by_source.out.lines().skip(1).collect();
-    assert_eq!(by_source, ["site,6,1,5,0,0,0,0,0,0,0,0.16666666666666666", ",7,4,3,0,0,0,0,0,0,0,0.5714285714285714"]);
+    assert_eq!(by_source, ["site,6,1,5,0,0,0,0,0,0,0,0,0.16666666666666666", ",7,4,3,0,0,0,0,0,0,0,0,0.5714285714285714"]);
 }
 
 #[test]

@@ -143,8 +143,20 @@ fn csv(report: &CoverageReport, out: &mut Vec<u8>) -> Result<(), csv::Error> {
         true => vec!["dataset"],
         false => report.by.iter().map(|axis| axis.name.as_str()).collect(),
     };
-    let figures =
-        ["expected", "present", "missing", "stale", "undersized", "suspect", "absent", "unknown", "not_due", "expired", "completeness"];
+    let figures = [
+        "expected",
+        "present",
+        "missing",
+        "stale",
+        "undersized",
+        "suspect",
+        "absent",
+        "unknown",
+        "not_due",
+        "expired",
+        "out_of_scope",
+        "completeness",
+    ];
     table.write_record(names.into_iter().chain(figures))?;
     let datasets = report.datasets.iter().filter(|_| report.by.is_empty());
     let datasets = datasets.map(|(name, dataset)| (vec![name.clone()], dataset.counts.items));
@@ -161,6 +173,7 @@ fn csv(report: &CoverageReport, out: &mut Vec<u8>) -> Result<(), csv::Error> {
             items.unknown,
             items.not_due,
             items.expired,
+            items.out_of_scope,
         ];
         // As many digits as a share has: nothing is rounded to 1.
         let share = if items.wanted() > 0 { items.completeness().to_string() } else { String::new() };

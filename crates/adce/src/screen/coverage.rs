@@ -103,6 +103,7 @@ fn bars<'t>(name: &'t str, rows: &[(String, Counts)], width: Option<usize>) -> T
         Column::Figure("ABSENT"),
         Column::Figure("NOT DUE"),
         Column::Rare("EXPIRED"),
+        Column::Rare("OUT OF SCOPE"),
     ]);
     for (label, counts) in rows {
         let wanted = counts.wanted() > 0;
@@ -120,6 +121,7 @@ fn bars<'t>(name: &'t str, rows: &[(String, Counts)], width: Option<usize>) -> T
             figure(counts.absent),
             figure(counts.not_due),
             figure(counts.expired),
+            figure(counts.out_of_scope),
         ]);
     }
     table
