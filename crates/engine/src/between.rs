@@ -107,10 +107,14 @@ impl Engine {
         let open = |item: &ItemIx| {
             let id = expected.id(*item);
             let aside = || self.aside.get(&id).cloned();
-            let episode = self.items.get(&id)?.episodes;
-            Some((id, self.dispatcher.gap(GapId { item: id, episode }).or_else(aside)?))
+            Some((id, self.dispatcher.gap(self.latest_gap(id)?).or_else(aside)?))
         };
         items.iter().filter_map(open).collect()
+    }
+
+    /// Open or not.
+    pub(crate) fn latest_gap(&self, item: ItemId) -> Option<GapId> {
+        Some(GapId { item, episode: self.items.get(&item)?.episodes })
     }
 }
 

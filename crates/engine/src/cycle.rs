@@ -18,7 +18,7 @@ use adce_core::ports::{Clock, Lake, LakeError};
 use adce_core::queue::GapNews;
 use adce_core::record::{Change, ItemRecord};
 use adce_core::spec::Spec;
-use adce_core::time::{Boottime, Now, Timestamp};
+use adce_core::time::{Now, Timestamp};
 use futures::{FutureExt, StreamExt};
 
 use crate::attempt::Ports;
@@ -59,9 +59,6 @@ pub struct CycleFigures {
     pub reported: Reported,
     pub surprises: Vec<String>,
 }
-
-/// Full looks that come before their time, because an object with rows has landed, take at most one part in so many of the time.
-const LOOKING_SHARE: u32 = 20;
 
 pub(crate) struct Observed {
     pub look: Result<Look, EngineError>,
@@ -326,13 +323,7 @@ impl CycleState {
     /// their rows of it.
     pub(crate) fn changed(&mut self, item: ItemIx) {
         let dataset = self.expected.dataset_of(item);
-        self.rows_changed |= self.expected.feeds(dataset);
-    }
-
-    /// When to look again because of it. Looking takes at most one part in so many of the time, however often it changes.
-    pub(crate) fn looks_again_at(&self) -> Option<Boottime> {
-        let may = self.rows_changed && !self.under_way;
-        may.then(|| self.began + self.figures.took * LOOKING_SHARE)
+        self.hearing.look_again |= self.expected.feeds(dataset);
     }
 }
 

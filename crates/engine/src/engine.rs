@@ -475,8 +475,11 @@ impl Engine {
             return true;
         }
         // What just landed may say what else there is.
-        if self.cycle.rows_changed {
-            self.begin_cycle();
+        if self.cycle.hearing.look_again {
+            // Who stays looks again in his own time.
+            if !self.options.stays {
+                self.begin_cycle();
+            }
             return false;
         }
         if idle.is_none() {
@@ -508,7 +511,8 @@ impl Engine {
     /// When something may start, may be sent or changes its state by time alone.
     fn next_event(&self, idle: &Option<Idle>) -> Option<Boottime> {
         let wake = idle.as_ref().and_then(|idle| idle.wake_at);
-        let looks_again = self.cycle.looks_again_at().filter(|_| !self.closing && self.interrupted.is_none());
+        let may_look = self.cycle.hearing.look_again && !self.cycle.under_way && !self.closing && self.interrupted.is_none();
+        let looks_again = may_look.then(|| self.next_cycle());
         [wake, self.line.next_grant(), self.next_renewal(self.now()), looks_again].into_iter().flatten().min()
     }
 

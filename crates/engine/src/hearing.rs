@@ -30,8 +30,8 @@ use crate::snapshot::{FeedLine, FeedState};
 const LOOKS_AT_ONCE: usize = 32;
 
 /// A look that somebody asked for waits until the one before is so many times its length ago: a feed that misses something all the
-/// time must not make the lake be listed all the time.
-const LOOKING_SHARE: u32 = 10;
+/// time, or objects with rows that land one after the other, must not make the lake be listed all the time.
+const LOOKING_SHARE: u32 = 20;
 
 /// One feed's message.
 pub(crate) struct Heard {
@@ -225,16 +225,13 @@ impl Engine {
         let usual = self.cycle.began + self.spec.engine.reconcile_every;
         match self.cycle.hearing.look_again {
             true => usual.min(self.cycle.began + self.cycle.figures.took * LOOKING_SHARE),
-            false => self.cycle.looks_again_at().map_or(usual, |early| early.min(usual)),
+            false => usual,
         }
     }
 
     /// Somebody works on the item, and will say what he did.
     pub(crate) fn is_being_collected(&self, item: ItemIx, now: Now) -> bool {
-        let gap = self
-            .items
-            .get(&self.cycle.expected.id(item))
-            .map(|record| adce_core::ids::GapId { item: self.cycle.expected.id(item), episode: record.episodes });
+        let gap = self.latest_gap(self.cycle.expected.id(item));
         gap.is_some_and(|gap| self.dispatcher.gap_state(gap, now) == Some(GapState::Running))
     }
 }

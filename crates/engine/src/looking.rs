@@ -38,8 +38,6 @@ pub(crate) struct CycleState {
     pub inventory: Option<Inventory>,
     pub between: Between,
     pub hearing: Hearing,
-    /// An object that has rows of a table has landed since the last look began.
-    pub rows_changed: bool,
     pub began: Boottime,
     /// What was seen since the cycle under way began, later than its listing: objects that attempts put in place, and what feeds told of.
     /// `None`: it is gone.
@@ -57,7 +55,6 @@ impl Engine {
         self.cycle.seen_since.clear();
         self.cycle.hearing.look_again = false;
         self.cycle.attempts_since = 0;
-        self.cycle.rows_changed = false;
         let reporting = Reporting::of(self.ports.reports.clone(), self.accepted.as_ref(), &self.items);
         let observing =
             crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), reporting, self.gaps_in_doubt());
