@@ -727,6 +727,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_is_rounded_up_to_what_is_required() {
+        let counts = Counts { present: 9_996, missing: 4, ..Counts::default() };
+        assert!(counts.meets(999) && !counts.meets(1_000));
+    }
+
+    #[test]
     fn an_absent_item_does_not_lower_completeness() {
         let counts = Counts { present: 8, absent: 2, ..Counts::default() };
         assert_eq!((counts.expected(), counts.wanted(), counts.completeness()), (10, 8, 1.0));
