@@ -39,10 +39,12 @@ impl TrendPoint {
 /// Which of these instants need no point any more. `points`: of one dataset, oldest first, in microseconds since 1970.
 pub fn thinned_out(points: &[i64], now: Timestamp) -> Vec<i64> {
     let now = now.as_microsecond();
-    // The stretch that a point stands for; the last one of each is kept.
+    // The stretch that a point stands for; the last one of each is kept. Borders lie on whole days and hours, so that a
+    // stretch is never half in one rule and half in the other.
+    let (days_before, hours_before) = ((now - 31 * DAY).div_euclid(DAY) * DAY, (now - DAY).div_euclid(HOUR) * HOUR);
     let stretch = |at: i64| match at {
-        at if at < now - 31 * DAY => (DAY, at.div_euclid(DAY)),
-        at if at < now - DAY => (HOUR, at.div_euclid(HOUR)),
+        at if at < days_before => (DAY, at.div_euclid(DAY)),
+        at if at < hours_before => (HOUR, at.div_euclid(HOUR)),
         at => (MINUTE, at.div_euclid(MINUTE)),
     };
     points.windows(2).filter(|pair| stretch(pair[0]) == stretch(pair[1])).map(|pair| pair[0]).collect()
