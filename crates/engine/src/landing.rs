@@ -52,6 +52,7 @@ impl Engine {
         let mut changes = vec![Change::Finish(record.clone())];
         let doubted_before = self.dispatcher.doubts(now);
         changes.extend(self.dispatcher.ended(record.attempt, &outcomes, &mut self.items, now, || rand::Rng::random(random)));
+        self.dispatcher.taken_back().iter().for_each(|key| self.touch(key));
         self.tell_failures(&record, &outcomes, gave_up, now);
         for (source, doubt) in self.dispatcher.doubts(now) {
             if !doubted_before.iter().any(|(before, _)| *before == source) {

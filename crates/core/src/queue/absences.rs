@@ -38,8 +38,8 @@ const REMEMBERED: u32 = 1_000;
 /// What a source has answered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Absences {
-    /// Oldest first; of new absences, whose.
-    latest: VecDeque<(Boottime, Option<ItemId>)>,
+    /// Oldest first; of new absences, whose, with its key.
+    latest: VecDeque<(Boottime, Option<(ItemId, String)>)>,
     earlier: Usual,
     doubt: Option<Doubt>,
 }
@@ -73,7 +73,7 @@ pub(super) enum Belief {
     DoubtBegins {
         doubt: Doubt,
         usual_percent: u32,
-        too: Vec<ItemId>,
+        too: Vec<(ItemId, String)>,
     },
 }
 
@@ -99,14 +99,14 @@ impl Absences {
     }
 
     /// A new absence of this item. `pause`: so long after it is asked for again, if it is doubted.
-    pub(super) fn absent(&mut self, item: ItemId, pause: Duration, now: Now) -> Belief {
+    pub(super) fn absent(&mut self, item: ItemId, key: &str, pause: Duration, now: Now) -> Belief {
         if let Some(doubt) = self.doubt(now) {
             return Belief::Doubted(doubt.until);
         }
-        self.push(now.boot, Some(item));
+        self.push(now.boot, Some((item, key.to_owned())));
         let of = self.latest.len() as u32;
-        let too: Vec<ItemId> = self.latest.iter().filter_map(|(_, absent)| *absent).collect();
-        let (absences, usual) = (too.len() as u32, self.earlier.share());
+        let too = || self.latest.iter().filter_map(|(_, absent)| absent.as_ref());
+        let (absences, usual) = (too().count() as u32, self.earlier.share());
         let too_large = (TIMES_THE_USUAL * usual).min((1.0 + usual) / 2.0);
         if absences < FEWEST || f64::from(absences) <= too_large * f64::from(of) {
             return Belief::Believed;
@@ -114,7 +114,7 @@ impl Absences {
         let probe_at = later(now.wall, pause);
         let doubt = Doubt { since: now.wall, probe_at, until: later(probe_at, pause), absences, of };
         self.doubt = Some(doubt);
-        let too = too.into_iter().filter(|other| *other != item).collect();
+        let too = too().filter(|(other, _)| *other != item).cloned().collect();
         Belief::DoubtBegins { doubt, usual_percent: (usual * 100.0).round() as u32, too }
     }
 
@@ -144,7 +144,7 @@ impl Absences {
         self.doubt = None;
     }
 
-    fn push(&mut self, now: Boottime, absent: Option<ItemId>) {
+    fn push(&mut self, now: Boottime, absent: Option<(ItemId, String)>) {
         self.latest.push_back((now, absent));
         let is_old =
             |latest: &VecDeque<_>| latest.len() > LATEST || latest.front().is_some_and(|(at, _): &(Boottime, _)| *at + WITHIN < now);
@@ -177,7 +177,7 @@ mod tests {
             let now = at(from + number as u64 * apart);
             match answer {
                 b'x' => {
-                    let belief = absences.absent(ItemId::of("d", [number.to_string().as_str()]), PAUSE, now);
+                    let belief = absences.absent(ItemId::of("d", [number.to_string().as_str()]), "key", PAUSE, now);
                     (belief != Belief::Believed).then_some(number + 1)
                 }
                 _ => {
@@ -215,14 +215,14 @@ mod tests {
     fn what_comes_during_a_doubt_waits_behind_the_one_that_is_asked_again() {
         let mut absences = Absences::default();
         let item = |number: u32| ItemId::of("d", [number.to_string().as_str()]);
-        let beliefs: Vec<Belief> = (0..12).map(|number| absences.absent(item(number), PAUSE, at(number.into()))).collect();
+        let beliefs: Vec<Belief> = (0..12).map(|number| absences.absent(item(number), &number.to_string(), PAUSE, at(number.into()))).collect();
         assert!(beliefs[..9].iter().all(|belief| *belief == Belief::Believed));
         let Belief::DoubtBegins { doubt, usual_percent: 10, too } = &beliefs[9] else { panic!("{beliefs:?}") };
-        assert_eq!((too.len(), too[0], doubt.absences, doubt.of), (9, item(0), 10, 10));
+        assert_eq!((too.len(), &too[0], doubt.absences, doubt.of), (9, &(item(0), "0".to_owned()), 10, 10));
         assert_eq!((doubt.probe_at, doubt.until), (at(9 + 3_600).wall, at(9 + 7_200).wall));
         assert_eq!(beliefs[10..], [Belief::Doubted(doubt.until), Belief::Doubted(doubt.until)]);
         absences.refuted();
-        assert_eq!(absences.absent(item(20), PAUSE, at(20)), Belief::Believed);
+        assert_eq!(absences.absent(item(20), "20", PAUSE, at(20)), Belief::Believed);
         assert_eq!(absences.doubt(at(20)), None);
     }
 

@@ -56,6 +56,8 @@ pub struct Dispatcher {
     pub(super) holders: HashMap<PermitId, Holder>,
     pub(super) habits: Habits,
     pub(super) cycle: Cycle,
+    /// Keys of items whose absence is not believed any more, until somebody asks.
+    pub(super) taken_back: Vec<String>,
     /// Nothing starts any more, and who waits for a source that is shut for long keeps everything from ending.
     pub(super) winds_down: bool,
 }
@@ -203,6 +205,7 @@ impl Dispatcher {
             holds: Holds::default(),
             grants,
             sources: Vec::new(),
+            taken_back: Vec::new(),
             collectors: Vec::new(),
             success: rules.collectors.keys().map(|name| success.remove(&**name).unwrap_or_default().into()).collect(),
             running: BTreeMap::new(),

@@ -45,10 +45,9 @@ impl Dispatcher {
         let entry = self.book.gap(gap);
         let Some(source) = self.book.bucket(entry.bucket).source else { return (next, Vec::new()) };
         let progress = entry.progress.as_deref().cloned().unwrap_or_default();
-        let absences = &mut self.sources[source.0 as usize].absences;
         match next {
             Next::Filled => {
-                absences.answered(now.boot);
+                self.sources[source.0 as usize].absences.answered(now.boot);
                 (next, Vec::new())
             }
             // It could not be asked: nothing is decided.
@@ -57,12 +56,19 @@ impl Dispatcher {
             }
             Next::Absent(mark) if mark.confirmed == 1 && progress.doubted.is_none() => {
                 let pause = self.rules.datasets[usize::from(entry.dataset)].absent.recheck_min;
-                match absences.absent(entry.id.item, pause, now) {
+                let key = self.plain_gap(gap).key;
+                let absences = &mut self.sources[source.0 as usize].absences;
+                match absences.absent(entry.id.item, &key, pause, now) {
                     Belief::Believed => (Next::Absent(mark), Vec::new()),
                     Belief::Doubted(until) => (doubted(&progress, until, now), Vec::new()),
                     Belief::DoubtBegins { doubt, usual_percent, too } => {
                         let mut changes = vec![self.tell(source, &begins(doubt, usual_percent), now)];
-                        changes.extend(too.into_iter().filter_map(|item| taken_back(item, items)));
+                        for (item, key) in too {
+                            if let Some(change) = taken_back(item, items) {
+                                changes.push(change);
+                                self.taken_back.push(key);
+                            }
+                        }
                         (doubted(&progress, doubt.probe_at, now), changes)
                     }
                 }
@@ -154,6 +160,11 @@ impl Dispatcher {
         }
     }
 
+    /// Keys of items whose absence was on record and is not any more. Said once.
+    pub fn taken_back(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.taken_back)
+    }
+
     /// Sources that are not believed now when they say that they have no such thing.
     pub fn doubts(&self, now: Now) -> Vec<(String, Doubt)> {
         let of =
@@ -184,7 +195,7 @@ fn doubted(progress: &Progress, next_try: Timestamp, now: Now) -> Next {
     })
 }
 
-/// An absence that was put on record moments ago; the next look finds its gap again.
+/// An absence that was put on record moments ago; its gap is found again as soon as somebody judges the item.
 fn taken_back(item: ItemId, items: &mut HashMap<ItemId, ItemRecord>) -> Option<Change> {
     let record = items.get_mut(&item)?;
     record.absent.take_if(|mark| mark.confirmed == 1)?;
