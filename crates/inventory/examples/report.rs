@@ -1,12 +1,15 @@
 //! A report of many rows: written once, then read alone, and compared with as many expected items.
 //!
-//! `cargo run --release -p adce-inventory --example report -- FOLDER [--rows 10000000] [--format parquet|csv] [--runs 5]`
+//! `cargo run --release -p adce-inventory --example report -- FOLDER [--rows 10000000] [--format parquet|csv] [--runs 5]
+//! [--items dimensions|table]`
 //!
-//! FOLDER keeps the report for the next time. Keys are days and names, `data/2020/01/31/n0042.json`; one in a hundred expected
+//! FOLDER keeps the report for the next time, and beside it `expected.parquet`, a row (`id`, `day`, `name`) for each expected item:
+//! with `--items table` they come from there and not from two dimensions, and others can compare the same files. Keys are days and names, `data/2020/01/31/n0042.json`; one in a hundred expected
 //! items is not in the report, and one row in a thousand is nobody's. "read" hands over every row and looks at none;
-//! "look" is all that `adce plan` does to know what is there: expanding the config, reading, matching, and what is newer. The
-//! MD5 of the files is compared before either, once, and told apart. `memory` is the peak of the whole process so far.
+//! "look" is all that `adce plan` does to know what is there: expanding the config, reading, matching, and what is newer, and
+//! "judge" then gives every item its state. The MD5 of the files is compared before either, once, and told apart. `memory` is the peak of the whole process so far.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -14,14 +17,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use adce_core::coverage::{TableError, TableFile, TableFiles};
+use adce_core::coverage::{Coverage, Evidence};
 use adce_core::ports::Clock;
 use adce_core::report::Reports;
 use adce_core::spec::{ConfigFile, load};
 use adce_core::time::{BootId, Boottime, Now, Timestamp};
 use adce_engine::{Reporting, look};
+use adce_inventory::tables::Decoded;
 use adce_inventory::{Deliveries, Shelf};
 use adce_lake::LocalLake;
+use adce_lake::tables::ConfigFolder;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow_schema::{Field, Schema};
 use md5::{Digest, Md5};
@@ -29,14 +34,6 @@ use md5::{Digest, Md5};
 const DAYS: u64 = 3_650;
 const FILES: u64 = 4;
 const BATCH: u64 = 65_536;
-
-struct NoTables;
-
-impl TableFiles for NoTables {
-    fn read(&self, pattern: &str) -> Result<Vec<TableFile>, TableError> {
-        Err(TableError::NoFile(pattern.into()))
-    }
-}
 
 struct Now0;
 
@@ -58,17 +55,19 @@ struct Setting {
     rows: u64,
     format: String,
     runs: usize,
+    from_table: bool,
 }
 
 fn setting() -> Setting {
-    let mut setting =
-        Setting { folder: std::env::temp_dir().join("adce-bench-report"), rows: 10_000_000, format: "parquet".into(), runs: 5 };
+    let folder = std::env::temp_dir().join("adce-bench-report");
+    let mut setting = Setting { folder, rows: 10_000_000, format: "parquet".into(), runs: 5, from_table: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_default();
         match argument.as_str() {
             "--rows" => setting.rows = value().parse().expect("a number"),
             "--format" => setting.format = value(),
+            "--items" => setting.from_table = value() == "table",
             "--runs" => setting.runs = value().parse().expect("a number"),
             folder => setting.folder = folder.into(),
         }
@@ -81,9 +80,13 @@ fn names(rows: u64) -> u64 {
     rows.div_ceil(DAYS)
 }
 
+fn date(day: u64) -> jiff::civil::Date {
+    jiff::civil::date(2015, 1, 1).checked_add(jiff::Span::new().days(day as i64)).expect("a day")
+}
+
 fn key(row: u64, names: u64) -> String {
     let (day, name) = (row / names % DAYS, row % names);
-    let date = jiff::civil::date(2015, 1, 1).checked_add(jiff::Span::new().days(day as i64)).expect("a day");
+    let date = date(day);
     let end = if row % 1_000 == 7 { ".other" } else { ".json" };
     format!("data/{}/n{name:05}{end}", date.strftime("%Y/%m/%d"))
 }
@@ -105,21 +108,12 @@ fn rows_of(file: u64, rows: u64) -> impl Iterator<Item = u64> {
     (file * each..((file + 1) * each).min(rows)).filter(|row| row % 100 != 99)
 }
 
-fn write_parquet(path: &Path, file: u64, rows: u64) {
-    let names = names(rows);
-    let all: Vec<u64> = rows_of(file, rows).collect();
+/// Columns of so many rows at a time.
+fn write_columns(path: &Path, rows: &[u64], columns: impl Fn(&[u64]) -> Vec<(&'static str, ArrayRef)>) {
     let properties = parquet::file::properties::WriterProperties::builder().set_compression(parquet::basic::Compression::SNAPPY).build();
     let mut writer = None;
-    for part in all.chunks(BATCH as usize) {
-        let millis = part.iter().map(|row| 1_700_000_000_000 + *row as i64 * 7);
-        let columns: Vec<(&str, ArrayRef)> = vec![
-            ("bucket", Arc::new(StringArray::from(vec!["bench"; part.len()]))),
-            ("key", Arc::new(StringArray::from_iter_values(part.iter().map(|row| key(*row, names))))),
-            ("size", Arc::new(Int64Array::from_iter_values(part.iter().map(|row| (*row % 90_000) as i64 + 100)))),
-            ("last_modified_date", Arc::new(TimestampMillisecondArray::from_iter_values(millis).with_timezone("UTC"))),
-            ("e_tag", Arc::new(StringArray::from_iter_values(part.iter().map(|row| etag(*row))))),
-            ("storage_class", Arc::new(StringArray::from(vec!["STANDARD"; part.len()]))),
-        ];
+    for part in rows.chunks(BATCH as usize) {
+        let columns = columns(part);
         let fields: Vec<Field> = columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), false)).collect();
         let batch =
             RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, column)| column).collect()).expect("a batch");
@@ -130,6 +124,39 @@ fn write_parquet(path: &Path, file: u64, rows: u64) {
         writer.write(&batch).expect("written");
     }
     writer.expect("some rows").close().expect("closed");
+}
+
+fn texts(rows: &[u64], text: impl Fn(u64) -> String) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(rows.iter().map(|row| text(*row))))
+}
+
+fn write_parquet(path: &Path, file: u64, rows: u64) {
+    let names = names(rows);
+    let all: Vec<u64> = rows_of(file, rows).collect();
+    write_columns(path, &all, |part| {
+        let millis = part.iter().map(|row| 1_700_000_000_000 + *row as i64 * 7);
+        vec![
+            ("bucket", texts(part, |_| "bench".into())),
+            ("key", texts(part, |row| key(row, names))),
+            ("size", Arc::new(Int64Array::from_iter_values(part.iter().map(|row| (*row % 90_000) as i64 + 100)))),
+            ("last_modified_date", Arc::new(TimestampMillisecondArray::from_iter_values(millis).with_timezone("UTC"))),
+            ("e_tag", texts(part, etag)),
+            ("storage_class", texts(part, |_| "STANDARD".into())),
+        ]
+    });
+}
+
+/// A row for each expected item.
+fn write_expected(path: &Path, rows: u64) {
+    let names = names(rows);
+    let all: Vec<u64> = (0..names * DAYS).collect();
+    write_columns(path, &all, |part| {
+        vec![
+            ("id", texts(part, |row| format!("{}-{:05}", row / names, row % names))),
+            ("day", texts(part, |row| date(row / names).to_string())),
+            ("name", texts(part, |row| format!("n{:05}", row % names))),
+        ]
+    });
 }
 
 fn write_csv(path: &Path, file: u64, rows: u64) {
@@ -145,6 +172,11 @@ fn write_csv(path: &Path, file: u64, rows: u64) {
 }
 
 fn write(setting: &Setting, folder: &Path) {
+    let expected = setting.folder.join(format!("expected-{}.parquet", setting.rows));
+    if !expected.exists() {
+        std::fs::create_dir_all(&setting.folder).expect("a folder");
+        write_expected(&expected, setting.rows);
+    }
     if folder.join("done").exists() {
         return;
     }
@@ -204,34 +236,61 @@ fn main() {
     let began = Instant::now();
     let found = runtime.block_on(deliveries.newest("bench", &[], Timestamp::now())).expect("a folder");
     let report = found.report.unwrap_or_else(|| panic!("{:?}", found.refused));
-    println!("checked   {:>7.2} s, {} bytes in {} files", began.elapsed().as_secs_f64(), report.head().bytes, report.head().files);
+    println!(
+        "checked   {:>7.2} s, {} bytes in {} files, memory {} MB",
+        began.elapsed().as_secs_f64(),
+        report.head().bytes,
+        report.head().files,
+        memory_mb()
+    );
     for _ in 0..setting.runs {
         let (began, rows) = (Instant::now(), AtomicU64::new(0));
         report.read(&|page| _ = rows.fetch_add(page.len() as u64, Ordering::Relaxed)).expect("a whole report");
         let (took, rows) = (began.elapsed().as_secs_f64(), rows.into_inner());
         println!("read      {took:>7.2} s, {rows} rows, {:.2} M/s, memory {} MB", rows as f64 / took / 1e6, memory_mb());
     }
-    let names: Vec<String> = (0..names(setting.rows)).map(|name| format!("n{name:05}")).collect();
-    let last = jiff::civil::date(2015, 1, 1).checked_add(jiff::Span::new().days(DAYS as i64 - 1)).expect("a day");
+    let dimensions = match setting.from_table {
+        true => format!(
+            "  row:\n    table: expected-{}.parquet\n    id: id\n    columns: {{ day: {{ from: day, time: \"%Y-%m-%d\", zone: UTC }} }}\n",
+            setting.rows
+        ),
+        false => {
+            let names: Vec<String> = (0..names(setting.rows)).map(|name| format!("n{name:05}")).collect();
+            format!("  day: {{ from: 2015-01-01, to: {}, every: 1d, zone: UTC }}\n  name: [{}]\n", date(DAYS - 1), names.join(", "))
+        }
+    };
+    let of = if setting.from_table { "row" } else { "[day, name]" };
     let text = format!(
-        "name: bench\nlake: {{ url: s3://bench, inventory: ./x }}\ndimensions:\n  day: {{ from: 2015-01-01, to: {last}, every: 1d, zone: UTC }}\n  \
-         name: [{}]\ndatasets:\n  d: {{ key: \"data/{{day:%Y/%m/%d}}/{{name}}.json\", for: [day, name] }}\n",
-        names.join(", ")
+        "name: bench\nlake: {{ url: s3://bench, inventory: ./x }}\ndimensions:\n{dimensions}\
+         datasets:\n  d: {{ key: \"data/{{day:%Y/%m/%d}}/{{name}}.json\", for: {of} }}\n"
     );
-    let loaded = load(&[ConfigFile { name: "bench.yaml".into(), text }], &folder, &|_| None, &NoTables);
+    let tables = Arc::new(Decoded(ConfigFolder::new(&setting.folder)));
+    let loaded = load(&[ConfigFile { name: "bench.yaml".into(), text }], &setting.folder, &|_| None, &*tables);
     let spec = Arc::new(loaded.spec().unwrap_or_else(|problems| panic!("{problems:?}")));
     let empty = tempfile::tempdir().expect("a folder");
     let lake = LocalLake::new(empty.path().into());
     for _ in 0..setting.runs {
         let began = Instant::now();
         let reporting = Reporting { reports: Some(deliveries.clone()), ..Reporting::default() };
-        let seen = runtime.block_on(look(spec.clone(), &lake, Arc::new(NoTables), None, reporting, &Now0)).expect("a look");
+        let seen = runtime.block_on(look(spec.clone(), &lake, tables.clone(), None, reporting, &Now0)).expect("a look");
         let took = began.elapsed().as_secs_f64();
         assert_eq!(seen.reported.prefixes, ["data/"]);
         println!(
             "look      {took:>7.2} s, {} items, {} of others, memory {} MB",
             seen.expected.len(),
             seen.inventory.unexpected(0).objects,
+            memory_mb()
+        );
+        let began = Instant::now();
+        let (records, open) = (HashMap::new(), HashMap::new());
+        let evidence =
+            Evidence { spec: &spec, expected: &seen.expected, inventory: &seen.inventory, records: &records, open: &open, accepted: None };
+        let coverage = Coverage::of(&evidence, Timestamp::now()).expect("rules with answers");
+        println!(
+            "judge     {:>7.2} s, {} present, {} missing, memory {} MB",
+            began.elapsed().as_secs_f64(),
+            coverage.counts().present,
+            coverage.gap_items().len(),
             memory_mb()
         );
     }

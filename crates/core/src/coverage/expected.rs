@@ -2,26 +2,28 @@
 //!
 //! An item is its place among all items, and everything else about it is worked out from that place when somebody
 //! asks: its dimension values by mixed radix, from them its key. So a million items cost a few bytes each, and not a
-//! text each. The way back is a hash table of places: a key belongs to the item that writes exactly this key, which is
-//! tried, not assumed (`every_key_finds_its_item_and_no_other`), and no two items of all datasets write the same one.
+//! text each. The way back is worked out from the key as well where that can be proven to be possible (`reader`), and a hash
+//! table of places where it cannot; a key belongs to the item that writes exactly this key
+//! (`every_key_finds_its_item_and_no_other`), and no two items of all datasets write the same one.
 //!
 //! Dataset and dimension values alone make an item's id; the key template is no part of it.
 
 mod also;
 mod build;
 mod collisions;
+mod keys;
 mod pick_ups;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::HashMap;
 
 pub use also::Spot;
 pub(super) use build::Wrong;
 pub use build::{expand, expand_after};
+pub use keys::Finder;
 
 use super::known::Known;
 use super::needs::Need;
@@ -45,15 +47,13 @@ pub struct Expected {
     datasets: Vec<ExpectedDataset>,
     table_rows: BTreeMap<String, u64>,
     prefixes: Vec<String>,
-    /// Places of items, by the hash of their keys.
-    by_key: HashTable<u32>,
+    keys: keys::Keys,
     /// Older places, too: of datasets that have some.
     older: also::OlderPlaces,
     /// What items of one dataset need of another.
     pub(super) needs: Vec<Need>,
     /// Which datasets' objects have the rows of which others' tables.
     fed: Vec<Fed>,
-    hasher: DefaultHashBuilder,
     pub(super) known: Known,
 }
 
@@ -191,7 +191,7 @@ impl Expected {
     pub fn key(&self, item: ItemIx, key: &mut String) {
         let dataset = &self.datasets[self.dataset_of(item)];
         let across = Across::new(&self.dimensions, &dataset.dimensions);
-        dataset.writer.write(across.as_slice(), &dataset.digits(item), key).expect("every key was written once before");
+        dataset.writer.write_known(across.as_slice(), &dataset.digits(item), key);
     }
 
     pub fn id(&self, item: ItemIx) -> ItemId {
@@ -251,17 +251,6 @@ impl Expected {
         let dataset = &self.datasets[self.dataset_of(item)];
         let at = dataset.dimensions.iter().position(|dimension| self.dimensions[*dimension].is_calendar())?;
         self.dimensions[dataset.dimensions[at]].span(dataset.digits(item)[at] as usize).map(|(start, _)| start)
-    }
-
-    /// The item whose key is exactly this one.
-    pub fn find(&self, key: &str) -> Option<ItemIx> {
-        let mut candidate = String::with_capacity(key.len());
-        let same = |item: &u32| {
-            candidate.clear();
-            self.key(ItemIx(*item), &mut candidate);
-            candidate == key
-        };
-        self.by_key.find(self.hasher.hash_one(key), same).copied().map(ItemIx)
     }
 
     /// Every dataset with a derived table, once for each.

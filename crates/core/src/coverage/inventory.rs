@@ -11,6 +11,7 @@
 
 use hashbrown::HashMap;
 
+use super::cell::{Cell, Cells};
 use super::expected::{Expected, ItemIx, Spot};
 use super::folders::Folders;
 use super::state::{EtagDigest, Found, Sight};
@@ -45,25 +46,12 @@ pub struct Unexpected {
 /// What is known of the lake.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    cells: Vec<Cell>,
+    cells: Cells,
     etags: HashMap<ItemIx, Box<str>>,
     /// Items whose cell tells of an object at this one of their older places.
     older: HashMap<ItemIx, u8>,
     datasets: Vec<Shelf>,
     prefixes: Vec<(String, Completeness)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Cell {
-    NotListed,
-    /// Whatever a listing or a report says, nobody knows.
-    NotSeen,
-    NotThere,
-    There {
-        size: u64,
-        modified_micros: i64,
-        etag: EtagDigest,
-    },
 }
 
 /// What the inventory needs to know of a dataset.
@@ -83,13 +71,10 @@ struct Shelf {
 
 impl Inventory {
     pub fn sight(&self, item: ItemIx) -> Sight {
-        match self.cells.get(item.0 as usize) {
+        match self.cells.get(item) {
             // What lies at the key, or at a better place, would count instead.
-            Some(Cell::There { .. }) if self.better_places_are_unseen(item) => Sight::NotSeen,
-            Some(Cell::There { size, modified_micros, etag }) => {
-                let last_modified = Timestamp::from_microsecond(*modified_micros).unwrap_or(Timestamp::MIN);
-                Sight::There(Found { size: *size, last_modified, etag: *etag })
-            }
+            Some(Cell::There(_)) if self.better_places_are_unseen(item) => Sight::NotSeen,
+            Some(Cell::There(found)) => Sight::There(found),
             Some(Cell::NotThere) => Sight::NotThere,
             Some(Cell::NotListed) if self.completeness_of(item) != Completeness::Partial => Sight::NotThere,
             Some(Cell::NotListed | Cell::NotSeen) | None => Sight::NotSeen,
@@ -146,14 +131,14 @@ impl Inventory {
 
     /// This lies at an older place of the item. It counts where nothing better does.
     fn saw_older(&mut self, item: ItemIx, which: u8, object: &Object) {
-        let is_there = matches!(self.cells[item.0 as usize], Cell::There { .. });
+        let is_there = matches!(self.cells.get(item), Some(Cell::There(_)));
         let counts = match self.spot(item) {
             Spot::Key => !is_there,
             Spot::Older(known) => which <= known,
         };
         if counts {
             self.older.insert(item, which);
-            self.cells[item.0 as usize] = Cell::of(object);
+            self.cells.set(item, Cell::There(Found::of(object)));
         }
     }
 
@@ -170,24 +155,24 @@ impl Inventory {
             Some(object) => self.etags.insert(item, object.etag.as_str().into()),
             None => self.etags.remove(&item),
         };
-        self.cells[item.0 as usize] = object.map_or(Cell::NotThere, Cell::of);
+        self.cells.set(item, object.map_or(Cell::NotThere, |object| Cell::There(Found::of(object))));
     }
 
     /// An attempt put an object there that is big enough, later than anything else that is known of the item's key.
     pub fn put_there(&mut self, item: ItemIx, at: Timestamp) {
         let least = self.datasets[self.dataset_of(item)].min_size;
-        let size = match self.cells[item.0 as usize] {
-            Cell::There { size, .. } => size.max(least),
+        let size = match self.cells.get(item) {
+            Some(Cell::There(found)) => found.size.max(least),
             _ => least,
         };
         self.etags.remove(&item);
-        self.cells[item.0 as usize] = Cell::There { size, modified_micros: at.as_microsecond(), etag: EtagDigest::of("") };
+        self.cells.set(item, Cell::There(Found { size, last_modified: at, etag: EtagDigest::of("") }));
     }
 
     /// What was seen of the item may be out of date: nothing is known of it.
     pub fn doubt(&mut self, item: ItemIx) {
         self.etags.remove(&item);
-        self.cells[item.0 as usize] = Cell::NotSeen;
+        self.cells.set(item, Cell::NotSeen);
     }
 
     fn completeness_of(&self, item: ItemIx) -> Completeness {
@@ -196,12 +181,6 @@ impl Inventory {
 
     fn dataset_of(&self, item: ItemIx) -> usize {
         self.datasets.partition_point(|shelf| shelf.items_end <= item.0)
-    }
-}
-
-impl Cell {
-    fn of(object: &Object) -> Self {
-        Cell::There { size: object.size, modified_micros: object.last_modified.as_microsecond(), etag: EtagDigest::of(&object.etag) }
     }
 }
 
@@ -233,7 +212,7 @@ impl<'e> Observation<'e> {
             }
         });
         let inventory = Inventory {
-            cells: vec![Cell::NotListed; expected.len()],
+            cells: Cells::of(expected.len()),
             etags: HashMap::new(),
             older: HashMap::new(),
             datasets: datasets.collect(),
@@ -272,8 +251,9 @@ impl<'e> Observation<'e> {
                 if let Some(told) = row.etag.filter(|_| shelf.grows_stale || row.size < shelf.min_size) {
                     self.inventory.etags.insert(item, told.into());
                 }
-                self.inventory.cells[item.0 as usize] =
-                    Cell::There { size: row.size, modified_micros: row.modified_micros.unwrap_or(i64::MIN), etag };
+                let last_modified =
+                    row.modified_micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).unwrap_or(Timestamp::MIN);
+                self.inventory.cells.set(item, Cell::There(Found { size: row.size, last_modified, etag }));
             }
             None if self.others.are_known(key) => {}
             None => self.unexpected(key, row.size),
@@ -287,7 +267,7 @@ impl<'e> Observation<'e> {
         let mut begin = 0;
         for shelf in &mut self.inventory.datasets {
             if shelf.listed_by.contains(&Some(at)) {
-                self.inventory.cells[begin..shelf.items_end as usize].fill(Cell::NotListed);
+                self.inventory.cells.forget(begin..shelf.items_end as usize);
                 let is_elsewhere = |item: &ItemIx| (item.0 as usize) < begin || item.0 >= shelf.items_end;
                 self.inventory.etags.retain(|item, _| is_elsewhere(item));
                 self.inventory.older.retain(|item, _| is_elsewhere(item));

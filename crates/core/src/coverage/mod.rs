@@ -4,6 +4,7 @@
 //! `gaps` turns that into what opened and closed since before, and `surprise` asks whether it may be believed at once.
 
 mod calendar;
+mod cell;
 mod collected;
 mod contested;
 mod expected;
@@ -15,6 +16,7 @@ mod nearest;
 mod needs;
 mod picture;
 mod quality;
+mod reader;
 mod references;
 mod reported;
 mod rollup;

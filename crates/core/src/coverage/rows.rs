@@ -179,6 +179,10 @@ impl Rows {
         }
     }
 
+    pub(super) fn stores_text(&self, column: usize) -> bool {
+        matches!(self.columns[column], Column::Cells(_) | Column::Texts(_))
+    }
+
     /// Appends the value's plain text; nothing for null.
     pub(super) fn write(&self, column: usize, row: usize, text: &mut String) {
         match self.value(column, row) {

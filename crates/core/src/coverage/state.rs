@@ -7,6 +7,8 @@
 //! (`states_follow_their_precedence`); past `until` an item is stale at most until it was confirmed once more
 //! (`the_final_version_is_fetched_once_more`).
 
+use std::hash::{BuildHasher, Hasher};
+
 use crate::gap::{ItemState, Reason};
 use crate::record::ItemRecord;
 use crate::time::{SignedDuration, Timestamp};
@@ -98,15 +100,25 @@ pub enum Sight {
     NotSeen,
 }
 
-/// Stands for an ETag in memory; two different ones of one key are taken for equal once in 2^64.
+/// Stands for an ETag in memory; two different ones of one key are taken for equal once in 2^32, and then an object that was
+/// suspect and is replaced by one of the same digest is collected once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EtagDigest(u64);
+pub struct EtagDigest(u32);
 
 impl EtagDigest {
+    /// The same in every process: it is compared with what is on record.
     pub fn of(etag: &str) -> Self {
-        let mut first = [0; 8];
-        first.copy_from_slice(&blake3::hash(etag.as_bytes()).as_bytes()[..8]);
-        EtagDigest(u64::from_le_bytes(first))
+        let mut hasher = foldhash::quality::FixedState::with_seed(0).build_hasher();
+        hasher.write(etag.as_bytes());
+        EtagDigest(hasher.finish() as u32)
+    }
+
+    pub(super) fn bits(self) -> u32 {
+        self.0
+    }
+
+    pub(super) fn of_bits(bits: u32) -> Self {
+        EtagDigest(bits)
     }
 }
 

@@ -95,6 +95,15 @@ impl DimensionValues {
         }
     }
 
+    /// Has every value of the column its plain text at hand?
+    pub(super) fn stores_text(&self, column: u16) -> bool {
+        match &self.shape {
+            Shape::List(_) => true,
+            Shape::Calendar { .. } => column == 0,
+            Shape::Table(rows) => rows.stores_text(usize::from(column)),
+        }
+    }
+
     /// Appends the plain text; nothing for null.
     pub(super) fn write(&self, column: u16, at: usize, text: &mut String) {
         match &self.shape {
@@ -132,7 +141,7 @@ impl DimensionValues {
         }
     }
 
-    /// Is each value's text in this format worth keeping? Calendars have few values, and many items share them.
+    /// Are its values the spans of a calendar?
     pub(super) fn is_calendar(&self) -> bool {
         matches!(self.shape, Shape::Calendar { .. })
     }

@@ -266,6 +266,13 @@ pub(crate) fn write_value(purpose: Purpose, var: &TemplateVar, text: &str, fille
     Ok(())
 }
 
+/// Whether this value can stand in a key, whatever stands beside it: [`write_value`] takes it, and no segment with it is `.` or `..`.
+pub(crate) fn is_sound_in_keys(text: &str, is_format: bool) -> bool {
+    let is_sound = |piece: &str| piece.bytes().any(|byte| byte != b'.');
+    let is_whole = if is_format { text.split('/').all(is_sound) } else { !text.contains('/') && is_sound(text) };
+    is_whole && !text.chars().any(char::is_control)
+}
+
 /// What only shows in a whole text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Whole {

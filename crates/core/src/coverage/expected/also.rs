@@ -7,10 +7,11 @@
 
 use std::hash::BuildHasher;
 
+use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::build::Wrong;
+use super::keys::{Keys, Of};
 use super::{Across, Expected, ExpectedDataset, ItemIx, describe};
 use crate::coverage::values::DimensionValues;
 use crate::spec::problem::Problem;
@@ -46,7 +47,7 @@ impl Expected {
             self.write_place(ItemIx(*item), Spot::Older(*which), &mut candidate);
             candidate == key
         };
-        let (item, which) = self.older.by_key.find(self.hasher.hash_one(key), same)?;
+        let (item, which) = self.older.by_key.find(self.keys.hasher.hash_one(key), same)?;
         Some((ItemIx(*item), Spot::Older(*which)))
     }
 
@@ -72,9 +73,7 @@ pub(super) struct Indexed<'a> {
     pub spec: &'a Spec,
     pub dimensions: &'a [DimensionValues],
     pub datasets: &'a [ExpectedDataset],
-    /// Items by their keys.
-    pub by_key: &'a HashTable<u32>,
-    pub hasher: &'a DefaultHashBuilder,
+    pub keys: &'a Keys,
 }
 
 impl Indexed<'_> {
@@ -95,7 +94,7 @@ impl Indexed<'_> {
         let rehash = |(item, which): &(u32, u8)| {
             let mut key = String::new();
             self.write(*item, Spot::Older(*which), &mut key);
-            self.hasher.hash_one(key.as_str())
+            self.keys.hasher.hash_one(key.as_str())
         };
         for item in dataset.items.clone() {
             let digits = dataset.digits(ItemIx(item));
@@ -110,13 +109,14 @@ impl Indexed<'_> {
                     });
                     continue;
                 }
-                let hash = self.hasher.hash_one(key.as_str());
+                let hash = self.keys.hasher.hash_one(key.as_str());
                 let mut is_it = |other_item: u32, spot: Spot| {
                     other.clear();
                     self.write(other_item, spot, &mut other);
                     other == key
                 };
-                let owner = self.by_key.find(hash, |taken| is_it(*taken, Spot::Key)).map(|owner| (*owner, Spot::Key));
+                let owner =
+                    self.keys.find(Of { dimensions: self.dimensions, datasets: self.datasets }, &key).map(|owner| (owner, Spot::Key));
                 let owner =
                     owner.or_else(|| match places.by_key.entry(hash, |(taken, which)| is_it(*taken, Spot::Older(*which)), rehash) {
                         Entry::Vacant(free) => {

@@ -1,18 +1,18 @@
 //! From a spec and the files of its tables to all expected items, or everything that is wrong with them.
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 
-use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::HashMap;
 
 use super::also::{Indexed, OlderPlaces};
 use super::collisions::Collisions;
+use super::keys::{Keys, Of};
 use super::pick_ups;
 use super::{Across, Expected, ExpectedDataset, Fed, describe};
 use crate::coverage::known::Known;
 use crate::coverage::needs::Need;
 use crate::coverage::picture::Picture;
+use crate::coverage::reader::Columns;
 use crate::coverage::references;
 use crate::coverage::table::TableFiles;
 use crate::coverage::values::DimensionValues;
@@ -55,8 +55,8 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
     let mut builder = Builder {
         dimensions,
         datasets: Vec::new(),
-        by_key: HashTable::new(),
-        hasher: DefaultHashBuilder::default(),
+        keys: Keys::default(),
+        columns: Columns::default(),
         collisions: Collisions::default(),
         next: 0,
     };
@@ -85,11 +85,10 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
         prefixes: prefixes(spec),
         dimensions: builder.dimensions,
         datasets: builder.datasets,
-        by_key: builder.by_key,
+        keys: builder.keys,
         older,
         needs,
         fed,
-        hasher: builder.hasher,
         known: Known::default(),
     };
     expected.with_known(spec, files)
@@ -125,8 +124,9 @@ fn prefixes(spec: &Spec) -> Vec<String> {
 struct Builder {
     dimensions: Vec<DimensionValues>,
     datasets: Vec<ExpectedDataset>,
-    by_key: HashTable<u32>,
-    hasher: DefaultHashBuilder,
+    keys: Keys,
+    /// Of which is known by now what their texts have in common.
+    columns: Columns,
     collisions: Collisions,
     /// Place of the next item.
     next: u32,
@@ -187,7 +187,8 @@ impl Builder {
         expected.items.end = end;
         self.next = end;
         self.datasets.push(expected);
-        problems.extend(self.index_last(dataset));
+        let Builder { dimensions, datasets, keys, columns, collisions, .. } = self;
+        problems.extend(keys.add_last(Of { dimensions, datasets }, dataset, columns, collisions));
     }
 
     fn needs(&self, spec: &Spec) -> Vec<Need> {
@@ -218,8 +219,8 @@ impl Builder {
     }
 
     fn older_places(&self, spec: &Spec) -> Result<OlderPlaces, Vec<Problem>> {
-        let Builder { dimensions, datasets, by_key, hasher, .. } = self;
-        Indexed { spec, dimensions, datasets, by_key, hasher }.older_places()
+        let Builder { dimensions, datasets, keys, .. } = self;
+        Indexed { spec, dimensions, datasets, keys }.older_places()
     }
 
     /// A task has one value of what its source's limits are told apart by, so its items must have one.
@@ -310,50 +311,9 @@ impl Builder {
         kept.shrink_to_fit();
         wrong.into_result(kept)
     }
-
-    /// Writes every key of the dataset that was added last, and remembers whose it is.
-    fn index_last(&mut self, dataset: &Dataset) -> Vec<Problem> {
-        let Builder { dimensions, datasets, by_key, hasher, collisions, .. } = self;
-        let last = datasets.last().expect("one was just added");
-        let across = Across::new(dimensions, &last.dimensions);
-        let mut wrong = Wrong::default();
-        let (mut key, mut other_key) = (String::new(), String::new());
-        // Not everything is hashed again while the table grows.
-        let rehash = |item: &u32| {
-            let mut key = String::new();
-            write_key(dimensions, datasets, *item, &mut key);
-            hasher.hash_one(key.as_str())
-        };
-        by_key.reserve(last.items.len(), rehash);
-        for item in last.items.clone() {
-            let digits = last.digits(super::ItemIx(item));
-            key.clear();
-            if let Err(error) = last.writer.write(across.as_slice(), &digits, &mut key) {
-                wrong.add(|| unwritable(dataset, &across, &digits, &error));
-                continue;
-            }
-            let same = |other: &u32| {
-                other_key.clear();
-                write_key(dimensions, datasets, *other, &mut other_key);
-                other_key == key
-            };
-            match by_key.entry(hasher.hash_one(key.as_str()), same, rehash) {
-                Entry::Vacant(free) => drop(free.insert(item)),
-                Entry::Occupied(taken) => collisions.add(*taken.get(), item, datasets),
-            }
-        }
-        wrong.into_result(()).err().unwrap_or_default()
-    }
 }
 
-fn write_key(dimensions: &[DimensionValues], datasets: &[ExpectedDataset], item: u32, key: &mut String) {
-    let dataset = &datasets[datasets.partition_point(|dataset| dataset.items.end <= item)];
-    let across = Across::new(dimensions, &dataset.dimensions);
-    // Only items whose keys could be written are in the index.
-    let _ = dataset.writer.write(across.as_slice(), &dataset.digits(super::ItemIx(item)), key);
-}
-
-fn unwritable(dataset: &Dataset, across: &Across<'_>, digits: &Digits, error: &crate::spec::template::FillError) -> Problem {
+pub(super) fn unwritable(dataset: &Dataset, across: &Across<'_>, digits: &Digits, error: &crate::spec::template::FillError) -> Problem {
     let message = format!("dataset `{}`: no key for {}: {}", dataset.name, describe(across, digits), error.message);
     let origin = across.as_slice().iter().zip(digits).find_map(|(values, at)| values.origin(*at as usize));
     let problem = Problem::error(&dataset.key_at, message).hint("leave such items out with `where`, or use another column");

@@ -48,6 +48,26 @@ fn where_keeps_the_items_for_which_it_holds() {
 }
 
 #[test]
+fn what_where_leaves_out_is_nobodys_key_in_whatever_order_keys_come() {
+    let numbers: Vec<String> = (0..40).map(|number| format!("{number:02}")).collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    let sample = Sample::new(Files::default()).list("a", &numbers).list("b", &["x", "yy"]);
+    let only = Some("not a in ['03', '07', '39'] and not (a == '20' and b == 'x')");
+    let expected = expanded(&sample.dataset_where("d", "d/{a}/{b}.json", &["a", "b"], only));
+    let mut all: Vec<(usize, String)> = keys(&expected).into_iter().enumerate().collect();
+    assert_eq!(all.len(), 73);
+    for _ in 0..2 {
+        let mut finder = expected.finder();
+        for (item, key) in &all {
+            assert_eq!(finder.find(key), Some(ItemIx(*item as u32)), "{key}");
+            assert_eq!(finder.find("d/20/x.json"), None);
+            assert_eq!(finder.find("d/03/yy.json"), None);
+        }
+        all.reverse();
+    }
+}
+
+#[test]
 fn a_cell_that_where_cannot_read_names_its_row() {
     let files = Files::of([("g.csv", "id,kind\n1,2\n2,x\n")]);
     let sample = Sample::new(files).table("game", "g.csv", "id", &[]).dataset_where("d", "{id}", &["game"], Some("kind > 2"));
@@ -222,13 +242,18 @@ struct World {
 }
 
 /// Separators that values contain too, so that keys can be split in many ways.
-const KEYS: [(&str, &[&str]); 6] = [
+const KEYS: [(&str, &[&str]); 11] = [
     ("x/{a}-{b}", &["a", "b"]),
     ("x/{id}-{a}/{b}", &["t", "a", "b"]),
     ("{b}a{a}", &["a", "b"]),
     ("y/{id}/{other}-{a}", &["t", "a"]),
     ("y/{day:%Y/%m/%d}-{a}", &["day", "a"]),
     ("z{a}1{id}-{day}", &["a", "t", "day"]),
+    ("x/{a}/{b}/1", &["a", "b"]),
+    ("x/{day:%Y}/{other}/{id}.{day}", &["day", "t"]),
+    ("{day:%d}/{id}/{a}a", &["day", "t", "a"]),
+    ("y/{b}/{day:%m}/{b}/{day:%Y/%m/%d}", &["b", "day"]),
+    ("y/{other}/{more}/{a}", &["t", "a"]),
 ];
 
 fn world() -> impl Strategy<Value = World> {
@@ -236,11 +261,17 @@ fn world() -> impl Strategy<Value = World> {
     (distinct_values(), distinct_values(), rows, [0..KEYS.len(), 0..KEYS.len()]).prop_map(|(a, b, rows, keys)| World { a, b, rows, keys })
 }
 
+/// Rows are told apart by this and the other column together, or not at all.
+fn more(id: &str) -> &str {
+    let id = id.trim_matches('.');
+    &id[..id.chars().next().map_or(0, char::len_utf8)]
+}
+
 impl World {
     fn sample(&self) -> Sample {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(["id", "other"]).unwrap();
-        self.rows.iter().for_each(|(id, other)| writer.write_record([id, other]).unwrap());
+        writer.write_record(["id", "other", "more"]).unwrap();
+        self.rows.iter().for_each(|(id, other)| writer.write_record([id.as_str(), other, more(id)]).unwrap());
         let csv = String::from_utf8(writer.into_inner().unwrap()).unwrap();
         let texts = |values: &[String]| values.iter().map(|text| text.to_string()).collect::<Vec<_>>();
         let (a, b) = (texts(&self.a), texts(&self.b));
@@ -263,10 +294,18 @@ impl World {
                     match *dimension {
                         "a" => self.a.iter().map(|value| key.replace("{a}", value)).collect(),
                         "b" => self.b.iter().map(|value| key.replace("{b}", value)).collect(),
-                        "day" => [("2024/10/31", "2024-10-31"), ("2024/11/01", "2024-11-01")]
-                            .map(|(slashes, plain)| key.replace("{day:%Y/%m/%d}", slashes).replace("{day}", plain))
+                        "day" => [["2024", "10", "31"], ["2024", "11", "01"]]
+                            .map(|[year, month, day]| {
+                                let key = key.replace("{day:%Y/%m/%d}", &format!("{year}/{month}/{day}")).replace("{day:%Y}", year);
+                                let key = key.replace("{day:%m}", month).replace("{day:%d}", day);
+                                key.replace("{day}", &format!("{year}-{month}-{day}"))
+                            })
                             .into(),
-                        _ => self.rows.iter().map(|(id, other)| key.replace("{id}", id).replace("{other}", other)).collect(),
+                        _ => self
+                            .rows
+                            .iter()
+                            .map(|(id, other)| key.replace("{id}", id).replace("{other}", other).replace("{more}", more(id)))
+                            .collect(),
                     }
                 };
                 keys = keys.iter().flat_map(replaced).collect();
@@ -291,8 +330,10 @@ proptest! {
             Ok(expected) => {
                 prop_assert_eq!(shared, 0, "two items with one key are expected");
                 prop_assert_eq!(keys(&expected), brute.clone());
+                let mut finder = expected.finder();
                 for (item, key) in brute.iter().enumerate() {
                     prop_assert_eq!(expected.find(key), Some(ItemIx(item as u32)));
+                    prop_assert_eq!(finder.find(key), Some(ItemIx(item as u32)));
                 }
                 for (which, place, how, with) in mutations {
                     let mut key: Vec<char> = which.get(&brute).chars().collect();
@@ -305,6 +346,7 @@ proptest! {
                     let key: String = key.into_iter().collect();
                     let owner = owners.get(key.as_str()).map(|items| ItemIx(items[0] as u32));
                     prop_assert_eq!(expected.find(&key), owner, "{}", key);
+                    prop_assert_eq!(finder.find(&key), owner, "{}", key);
                 }
             }
         }
