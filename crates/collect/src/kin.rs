@@ -14,7 +14,7 @@
 //! of the one that was seen. To be asked only while the leader is not reaped: the group's number is its own so long.
 //!
 //! Not found is who lost its parent between two looks and hides `ADCE_ATTEMPT`; [`crate::orphans`] ends it with the last
-//! attempt that can have started it.
+//! attempt that can have started it. Where attempts have [cgroups](crate::cgroup) nobody is missed.
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,6 +24,7 @@ use adce_core::ids::AttemptId;
 use nix::time::{ClockId, clock_gettime};
 use rustix::process::Signal;
 
+use crate::cgroup::Cgroup;
 use crate::orphans::Orphans;
 use crate::process::{Group, Pauses, Seen, descendants};
 
@@ -36,14 +37,16 @@ pub(crate) struct Kin {
     attempt: AttemptId,
     group: i32,
     orphans: Arc<Orphans>,
+    /// Whoever is in it is of the attempt, whatever it hides.
+    cgroup: Option<Arc<Cgroup>>,
     /// When those began that were alive at the last look, by their numbers.
     known: HashMap<i32, u64>,
     looks: u32,
 }
 
 impl Kin {
-    pub(crate) fn of(attempt: AttemptId, group: i32, orphans: Arc<Orphans>) -> Self {
-        Kin { attempt, group, orphans, known: HashMap::new(), looks: 0 }
+    pub(crate) fn of(attempt: AttemptId, group: &Group, orphans: Arc<Orphans>) -> Self {
+        Kin { attempt, group: group.id(), orphans, cgroup: group.cgroup(), known: HashMap::new(), looks: 0 }
     }
 
     /// Those alive.
@@ -55,7 +58,7 @@ impl Kin {
         let me = std::process::id() as i32;
         let mut found: HashMap<i32, Seen> = HashMap::new();
         let known = self.known.keys().filter_map(|pid| Seen::by_pid(*pid)).filter(|seen| self.knows(seen));
-        let mut to_ask: Vec<Seen> = known.chain(self.orphans_of_it()).collect();
+        let mut to_ask: Vec<Seen> = known.chain(self.orphans_of_it()).chain(self.held()).collect();
         while let Some(seen) = to_ask.pop() {
             if seen.dead || found.insert(seen.pid, seen).is_some() {
                 continue;
@@ -69,7 +72,7 @@ impl Kin {
 
     /// Those alive, also those of whom nothing but the group's number tells.
     pub(crate) fn look_at_all(&mut self) -> Vec<Seen> {
-        let orphans = self.orphans_of_it();
+        let orphans: Vec<Seen> = self.orphans_of_it().into_iter().chain(self.held()).collect();
         let all = Seen::all();
         let is_one = |seen: &&Seen| seen.group == self.group || self.knows(seen) || orphans.iter().any(|orphan| orphan.is_same(seen));
         let ancestors = all.iter().filter(is_one).map(|seen| seen.pid).collect();
@@ -109,6 +112,10 @@ impl Kin {
     fn orphans_of_it(&self) -> Vec<Seen> {
         let orphans = self.orphans.adopted().into_iter();
         orphans.filter(|orphan| !orphan.dead && (self.knows(orphan) || orphan.is_of(self.attempt))).collect()
+    }
+
+    fn held(&self) -> Vec<Seen> {
+        self.cgroup.as_ref().map(|cgroup| cgroup.members()).unwrap_or_default()
     }
 
     fn knows(&self, seen: &Seen) -> bool {

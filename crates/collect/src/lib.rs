@@ -6,6 +6,7 @@
 //! Everything that an order started is gone when its report is there. An engine whose guardian is gone ends all of it
 //! by [`end_everything`]; what a killed engine left is ended by [`end_predecessors`] and [`end_strays`].
 
+mod cgroup;
 mod command;
 mod enclosure;
 mod everything;

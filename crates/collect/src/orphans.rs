@@ -2,7 +2,8 @@
 //!
 //! A daemon forks, leaves its group (`setsid`) and loses its parent. An engine that is a subreaper
 //! (`PR_SET_CHILD_SUBREAPER`) is its parent from then on, so nothing that an attempt started is ever out of sight. It is
-//! known by `ADCE_ATTEMPT` in its environment; who hides that goes with the last attempt that can have started it.
+//! known by `ADCE_ATTEMPT` in its environment; who hides that goes with the last attempt that can have started it, or with its
+//! own where attempts have [cgroups](crate::cgroup).
 //!
 //! For an attempt that leaves nobody all this costs one short read: the kernel gives orphans to the first thread of a
 //! process, and lists each thread's children. Attempts are started by other threads, so that list is nearly always empty.
@@ -20,6 +21,7 @@ use std::time::Duration;
 use adce_core::ids::AttemptId;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
+use crate::cgroup::{Cgroup, Delegated};
 use crate::everything;
 use crate::launch::Child;
 use crate::process::{Children, Named, Seen};
@@ -30,6 +32,8 @@ pub(crate) struct Orphans {
     children: Children,
     /// Those of a shell that became this program (`exec adce`) are somebody else's.
     others: HashSet<i32>,
+    /// Where attempts have groups that nobody leaves.
+    delegated: Option<Delegated>,
     running: Mutex<HashMap<AttemptId, Leader>>,
 }
 
@@ -65,13 +69,14 @@ impl Orphans {
         let children = Children::of(me as i32);
         // Nobody reaps them here, so their numbers stay theirs.
         let others = children.now().into_iter().collect();
-        Arc::new(Orphans { adopts, children, others, running: Mutex::default() })
+        Arc::new(Orphans { adopts, children, others, delegated: Delegated::to_this_process(), running: Mutex::default() })
     }
 
     /// To be called before anything of the attempt is started.
     pub(crate) fn expect(self: &Arc<Self>, attempt: AttemptId) -> Membership {
         self.running().insert(attempt, Leader::Starting);
-        Membership { attempt, orphans: self.clone() }
+        let cgroup = self.delegated.as_ref().and_then(|delegated| delegated.make(attempt)).map(Arc::new);
+        Membership { attempt, orphans: self.clone(), cgroup }
     }
 
     /// Dead orphans are reaped when an attempt ends. One that goes on for long may leave many meanwhile.
@@ -154,9 +159,15 @@ fn is_reaped(orphan: i32) -> bool {
 pub(crate) struct Membership {
     attempt: AttemptId,
     orphans: Arc<Orphans>,
+    cgroup: Option<Arc<Cgroup>>,
 }
 
 impl Membership {
+    /// If it has one of its own.
+    pub(crate) fn cgroup(&self) -> Option<Arc<Cgroup>> {
+        self.cgroup.clone()
+    }
+
     pub(crate) fn begins(&self, leader: &Child) {
         self.orphans.running().insert(self.attempt, Leader::Runs(leader.pid().as_raw_pid()));
     }
@@ -178,7 +189,12 @@ impl Membership {
 
     /// After the leader is reaped: kills what the attempt has left outside its group.
     pub(crate) fn end_orphans(&self) -> Left {
-        self.orphans.end(self.attempt)
+        let held = self.cgroup.as_ref().map_or(0, |cgroup| {
+            cgroup.kill();
+            cgroup.members().len()
+        });
+        let left = self.orphans.end(self.attempt);
+        Left { dying: left.dying.max(held), ..left }
     }
 }
 
@@ -203,6 +219,7 @@ mod tests {
             adopts: true,
             children: Children::without_a_list(me),
             others: Children::without_a_list(me).now().into_iter().collect(),
+            delegated: None,
             running: Mutex::default(),
         });
         let [starts, ends] = [1, 2].map(|number| orphans.expect(AttemptId(Uuid::from_u128(number))));

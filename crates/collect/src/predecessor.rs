@@ -4,7 +4,7 @@
 //! owners for one gap. It therefore ends the recorded process groups first, and waits until they are gone.
 //!
 //! Always true: nothing is killed that is not proven to be the recorded attempt's: the leader by its start time, other
-//! members by `ADCE_ATTEMPT` in the environment they were started with
+//! members by `ADCE_ATTEMPT` in the environment they were started with, or by being in the attempt's own cgroup
 //! (`a_process_that_is_not_the_recorded_one_is_never_killed`).
 //!
 //! What left its group, or was started but not yet recorded, is found by [`crate::end_strays`].
@@ -15,6 +15,7 @@ use adce_core::record::ProcessRecord;
 use adce_core::time::BootId;
 use rustix::process::{Pid, Signal};
 
+use crate::cgroup::Delegated;
 use crate::process::Seen;
 
 /// What became of one recorded group that was still there.
@@ -34,8 +35,9 @@ pub fn end_predecessors(records: &[ProcessRecord], boot: &BootId, patience: Dura
         return Vec::new();
     }
     let processes = Seen::all();
+    let delegated = Delegated::to_this_process();
     let of_this_boot = records.iter().filter(|record| record.boot_id == *boot);
-    let mut ended: Vec<EndedGroup> = of_this_boot.filter_map(|record| end(record, &processes)).collect();
+    let mut ended: Vec<EndedGroup> = of_this_boot.filter_map(|record| end(record, &processes, delegated.as_ref())).collect();
     let deadline = Instant::now() + patience;
     for group in &mut ended {
         group.survivors = survivors(&group.killed, deadline);
@@ -43,8 +45,13 @@ pub fn end_predecessors(records: &[ProcessRecord], boot: &BootId, patience: Dura
     ended
 }
 
-fn end(record: &ProcessRecord, processes: &[Seen]) -> Option<EndedGroup> {
+fn end(record: &ProcessRecord, processes: &[Seen], delegated: Option<&Delegated>) -> Option<EndedGroup> {
     let mut killed: Vec<i32> = Vec::new();
+    // Whoever is in the attempt's own cgroup needs no other proof.
+    if let Some(cgroup) = delegated.and_then(|delegated| delegated.left_of(record.attempt)) {
+        killed.extend(cgroup.members().iter().map(|seen| seen.pid));
+        cgroup.kill();
+    }
     let mut proven = Proven::of(record, processes);
     // A member that was forked between the look and the kill shows at the next look.
     while proven.members.iter().any(|pid| !killed.contains(pid)) {

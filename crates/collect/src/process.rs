@@ -12,12 +12,14 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adce_core::ids::AttemptId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use crate::cgroup::Cgroup;
 use crate::launch::Child;
 use crate::orphans::{Left, Membership};
 
@@ -295,6 +297,11 @@ impl Group {
         let members = if !answers(self.id) { 0 } else { Seen::living_in(self.id).len().max(usize::from(looks <= 2)) };
         let unclear = if looks <= LOOKS_AT_THE_UNCLEAR { orphans.unclear } else { 0 };
         members + orphans.dying + unclear + if looks <= LOOKS_AT_THE_NAMELESS { orphans.nameless } else { 0 }
+    }
+
+    /// The group of the kernel that its attempt has for itself, if it has one.
+    pub(crate) fn cgroup(&self) -> Option<Arc<Cgroup>> {
+        self.membership.as_ref().and_then(Membership::cgroup)
     }
 
     fn end_orphans(&self) -> Left {

@@ -180,7 +180,7 @@ impl Commands {
             None => {
                 listener(Told::Started(spawned.record(order.attempt, self.clock.boot_id())));
                 tell_progress(&mut output, listener);
-                let kin = Kin::of(order.attempt, spawned.group.id(), self.orphans.clone());
+                let kin = Kin::of(order.attempt, &spawned.group, self.orphans.clone());
                 let watch = Watch::over(order, kin, place.handover.printed());
                 self.follow(*spawned, &mut output, listener, deadline, &order.collector, watch, &stop).await
             }

@@ -96,7 +96,12 @@ pub(crate) fn spawn(
     let membership = orphans.expect(order.attempt);
     let limits = Limits::of(&order.collector.resources);
     let enclosure = enclosure(order).map_err(Unfollowed::NotStarted)?;
-    let on_the_way = || enclosure.as_ref().map_or(Ok(()), Enclosure::enter).and_then(|()| limits.set());
+    let cgroup = membership.cgroup();
+    let on_the_way = || {
+        cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.enter())?;
+        enclosure.as_ref().map_or(Ok(()), Enclosure::enter)?;
+        limits.set()
+    };
     let started = plan.and_then(|plan| plan.launch(printed, &on_the_way));
     let started = started.map_err(|why| match enclosure.as_ref().and_then(|enclosure| enclosure.explain(&why)) {
         Some(refused) => program::not_started(&format!("`{argv0}`: {refused}")),
