@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    accept::AcceptArgs, completions::CompletionsArgs, coverage::CoverageArgs, demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs,
-    man::ManArgs, mark_absent::MarkAbsentArgs, retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs,
-    up::UpArgs, why::WhyArgs,
+    accept::AcceptArgs, background::StopArgs, cancel::CancelArgs, completions::CompletionsArgs, coverage::CoverageArgs, demo::DemoArgs,
+    doctor::DoctorArgs, exec::ExecArgs, logs::LogsArgs, man::ManArgs, mark_absent::MarkAbsentArgs, pause::PauseArgs, pause::ResumeArgs,
+    retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, up::UpArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -120,14 +120,59 @@ pub enum Command {
     Coverage(CoverageArgs),
 
     /// Collect until nothing can be done.
-    #[command(after_help = "Examples:\n  adce run\n  adce run --once\n  adce run --select \"season == '2024-25'\" --max-wait 1h")]
+    #[command(after_help = "Examples:\n  adce run\n  adce run --once\n  adce run --select \"season == '2024-25'\" --max-wait 1h\n  \
+        adce run --now   # the engine that runs looks at the lake at once")]
     Run(RunArgs),
 
     /// Run for good: collect what is missing, look again, take in at once what changes. Ctrl-C ends it.
-    #[command(after_help = "Examples:\n  adce up\n  adce up --yes\n\n\
-        Stays in the foreground. Ctrl-C or SIGTERM once: finish what runs, and end; twice: stop it.\n\
+    #[command(after_help = "Examples:\n  adce up\n  adce up --yes\n  adce up -d     # in the background, as `adce start`\n\n\
+        Stays in the foreground. Ctrl-C or SIGTERM once: finish what runs (for at most `engine.drain`, 5m), and end; twice: stop it.\n\
         Between two full looks (`engine.reconcile_every`) it hears of changes: a lake in a folder is watched, a bucket by `lake.events`.")]
     Up(UpArgs),
+
+    /// Starts an engine in the background, and returns when it answers.
+    #[command(after_help = "Examples:\n  adce start\n  adce -c prod.yaml start\n\n\
+        It has a session of its own and outlives the terminal. A machine that restarts does not start it again: `adce service install`.\n\
+        Exit codes: 0 it runs · 75 an engine holds the state already · 78 config · others as of the engine that did not start")]
+    Start,
+
+    /// Ends the engine that runs on this state: what runs is finished, or stopped after a bound.
+    #[command(after_help = "Examples:\n  adce stop\n  adce stop --within 30s\n  adce stop --within 0s   # at once\n\n\
+        Returns when the state is closed. No engine: nothing happens, exit code 0.")]
+    Stop(StopArgs),
+
+    /// `stop`, then `start`. A config with errors ends nothing.
+    #[command(after_help = "Examples:\n  adce restart\n  adce restart --within 30s")]
+    Restart(StopArgs),
+
+    /// Is the engine well? One word, reasons, and an exit code for monitors.
+    #[command(after_help = "Examples:\n  adce health\n  adce health --format json | jq -r .status\n\n\
+        Exit codes: 0 healthy · 2 degraded: it works, and something needs a look · 1 unhealthy: it does not do its work · 69 no engine runs.\n\
+        A lake with gaps that are being filled is healthy: whether it is complete, `adce status` tells.")]
+    Health,
+
+    /// What engines on this state said of themselves.
+    #[command(after_help = "Examples:\n  adce logs\n  adce logs --follow --since 10m\n  adce logs --source espn --since 1d\n  \
+        adce logs --task t_eb3c5de456ab0c8c04c655b446\n  adce logs --format json | jq 'select(.level == \"error\")'\n\n\
+        Read from the file beside the state: also of an engine that is dead.")]
+    Logs(LogsArgs),
+
+    /// Keeps everything, a source or a dataset from starting until `resume`; what runs is finished.
+    #[command(after_help = "Examples:\n  adce pause espn --reason 'they move'\n  adce pause box_scores\n  adce pause\n\n\
+        Remembered over restarts. Of two that have one name: `source:NAME` or `dataset:NAME`.")]
+    Pause(PauseArgs),
+
+    /// Lets start again what `pause` keeps from it.
+    #[command(
+        after_help = "Examples:\n  adce resume espn\n  adce resume          # the pause of everything\n  adce resume --all    # and all others"
+    )]
+    Resume(ResumeArgs),
+
+    /// Ends the attempts at a key, a task or a dataset, and leaves the items alone for a day.
+    #[command(after_help = "Examples:\n  adce cancel box/401705123.html\n  adce cancel t_eb3c5de456ab0c8c04c655b446 --for 2h\n  \
+        adce cancel box_scores --format json | jq -r .key\n\n\
+        It costs them no attempt. `adce retry` tries them sooner; to keep a whole dataset from starting, `adce pause`.")]
+    Cancel(CancelArgs),
 
     /// One attempt for chosen items, into a folder of its own; the lake is left alone.
     #[command(
@@ -221,7 +266,12 @@ pub enum Command {
 impl Command {
     /// Whether it may start collectors.
     pub fn runs_an_engine(&self) -> bool {
-        matches!(self, Command::Run(_) | Command::Up(_) | Command::Try(_) | Command::Demo(_))
+        match self {
+            Command::Up(args) => !args.detach,
+            Command::Run(args) => !args.now,
+            Command::Try(_) | Command::Demo(_) => true,
+            _ => false,
+        }
     }
 }
 

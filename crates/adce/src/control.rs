@@ -2,17 +2,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adce_api::{
-    Accepted, Admitted, Answers, Bounds, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Server,
-    Status, TaskDetail, TaskLine, Why,
+    Accepted, Admitted, Answers, Bounds, CancelLine, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused,
+    Refusal, RetryLine, Server, Status, Stopping, TaskDetail, TaskLine, Why,
 };
 use adce_core::coverage::RollupError;
 use adce_core::ids::{AttemptId, TaskId};
+use adce_core::pause::PauseOf;
 use adce_core::ports::{Clock, Store};
 use adce_core::record::{AttemptRecord, History};
 use adce_core::spec::Spec;
-use adce_engine::{Handle, NotAdmitted, Query, Retried};
+use adce_core::time::SignedDuration;
+use adce_engine::{Handle, Interrupt, NotAdmitted, Query, Retried};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
@@ -35,6 +38,15 @@ pub fn serve_at(socket: &Path, spec: &Arc<Spec>, edition: Edition, handle: Handl
     let answers = EngineAnswers { spec: spec.clone(), edition, handle, store };
     Server::listen(socket, Arc::new(answers), Bounds::default())
         .map_err(|error| Failure::new(Exit::Unfinished, format!("the control socket `{}` cannot be made: {error}", socket.display())))
+}
+
+/// Nothing starts any more; what still runs after so long is ended.
+pub fn drain(handle: Handle, within: Duration) {
+    handle.interrupt(Interrupt::Drain);
+    tokio::spawn(async move {
+        tokio::time::sleep(within).await;
+        handle.interrupt(Interrupt::Stop);
+    });
 }
 
 struct EngineAnswers {
@@ -140,6 +152,40 @@ impl Answers for EngineAnswers {
             Retried::LeftAside => Err(Refusal::failed("the run under way leaves it alone: its `--select` does not mean it")),
             Retried::Unknown => Err(Refusal::usage(retry::no_such_thing(what.unwrap_or_default()))),
         }
+    }
+
+    async fn pause(&self, what: Option<&str>, because: Option<String>) -> Result<Paused, Refusal> {
+        let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.spec)).map_err(Refusal::usage)?;
+        let view = self.ask(|reply| Query::Pause(of, because, reply)).await?;
+        Ok(Paused { changed: view.changed, paused: views::paused(view.paused) })
+    }
+
+    async fn resume(&self, what: Option<&str>, all: bool) -> Result<Paused, Refusal> {
+        let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.spec)).map_err(Refusal::usage)?;
+        let view = self.ask(|reply| Query::Resume((!all).then_some(of), reply)).await?;
+        Ok(Paused { changed: view.changed, paused: views::paused(view.paused) })
+    }
+
+    async fn cancel(&self, what: &str, span: Duration) -> Result<Box<dyn Iterator<Item = CancelLine> + Send>, Refusal> {
+        let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+        let now = MachineClock.now().wall;
+        let until = now.saturating_add(span).unwrap_or(now);
+        let name = what.to_owned();
+        let cancelled = self.ask(|reply| Query::Cancel(name, until, reply)).await?;
+        let cancelled = cancelled.ok_or_else(|| Refusal::usage(retry::no_such_thing(what)))?;
+        Ok(Box::new(cancelled.into_iter().map(move |view| views::cancel_line(&view.gap, view.task, view.attempt, until))))
+    }
+
+    async fn look(&self) -> Result<LookBegun, Refusal> {
+        Ok(LookBegun { begun: self.ask(Query::Look).await? })
+    }
+
+    async fn stop(&self, within: Option<Duration>) -> Result<Stopping, Refusal> {
+        // As after a SIGTERM.
+        crate::exit::interrupted_by(143);
+        let within = within.unwrap_or(self.spec.engine.drain);
+        drain(self.handle.clone(), within);
+        Ok(Stopping { pid: std::process::id(), within_seconds: Some(within.as_secs_f64()) })
     }
 
     async fn admit(&self, sources: Option<Vec<String>>) -> Result<Admitted, Refusal> {

@@ -6,13 +6,19 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use crate::engine_log::Traced;
 
 const VARIABLE: &str = "ADCE_LOG";
 
 pub fn begin() {
     match std::env::var(VARIABLE) {
-        Err(_) if std::io::stderr().is_terminal() => {}
+        // It stands in the engine's own log alone.
+        Err(_) if std::io::stderr().is_terminal() => drop(tracing_subscriber::registry().with(kept()).try_init()),
         asked => write_down(asked.as_deref().unwrap_or("warn")),
     }
 }
@@ -23,9 +29,13 @@ pub fn begin_if_asked() {
     }
 }
 
+fn kept() -> impl Layer<Registry> {
+    Traced.with_filter(LevelFilter::WARN)
+}
+
 fn write_down(what: &str) {
     let filter = EnvFilter::new(what);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let printed = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter);
     // Somebody else's subscriber, in a test, is as good.
-    let _ = log.try_init();
+    let _ = tracing_subscriber::registry().with(kept()).with(printed).try_init();
 }

@@ -7,6 +7,7 @@
 #[macro_use]
 mod screen;
 
+mod background;
 mod cli;
 mod clock;
 mod commands;
@@ -15,6 +16,7 @@ mod control;
 mod demo_scraper;
 mod display;
 mod edits;
+mod engine_log;
 mod exit;
 #[cfg(debug_assertions)]
 mod failpoint;
@@ -114,7 +116,16 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Coverage(args) => commands::coverage::run(&args, config::spec(&config)?, any).await,
         Command::Gaps(which) => commands::gaps::run(config::spec(&config)?, which, format).await,
         Command::Run(args) => commands::run::run(&args, config::Written::read(&config)?, format).await,
+        Command::Up(args) if args.detach => commands::background::start(&config, &*config::spec(&config)?, format),
         Command::Up(args) => commands::up::run(&args, config::Written::read(&config)?, format).await,
+        Command::Start => commands::background::start(&config, &*config::spec(&config)?, format),
+        Command::Stop(args) => commands::background::stop(&args, &*config::spec(&config)?, format),
+        Command::Restart(args) => commands::background::restart(&args, &config, &*config::spec(&config)?, format),
+        Command::Health => commands::health::run(&*config::spec(&config)?, format),
+        Command::Logs(args) => commands::logs::run(&args, &*config::spec(&config)?, format).await,
+        Command::Pause(args) => commands::pause::pause(&args, config::spec(&config)?, format).await,
+        Command::Resume(args) => commands::pause::resume(&args, config::spec(&config)?, format).await,
+        Command::Cancel(args) => commands::cancel::run(&args, config::spec(&config)?, format).await,
         Command::Try(args) => commands::try_one::run(&args, config::spec(&config)?, format).await,
         Command::Exec(args) => commands::exec::run(&args, config::Written::read(&config)?, format).await,
         Command::Doctor(args) => commands::doctor::run(&args, config::spec_if_there(&config)?, format).await,

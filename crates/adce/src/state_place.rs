@@ -57,6 +57,16 @@ impl StatePlace {
         self.beside("rows")
     }
 
+    /// What engines on this state said of themselves, as lines of JSON; older ones end in `.1`, `.2`, ….
+    pub fn engine_log(&self) -> PathBuf {
+        self.beside("engine.log")
+    }
+
+    /// What an engine in the background printed.
+    pub fn printed(&self) -> PathBuf {
+        self.beside("engine.out")
+    }
+
     /// Where the engine that runs on this state is asked.
     pub fn socket(&self) -> PathBuf {
         self.beside("control.sock")
@@ -85,7 +95,7 @@ impl StatePlace {
 mod tests {
     use super::*;
 
-    fn names(state: &str) -> [PathBuf; 9] {
+    fn names(state: &str) -> [PathBuf; 11] {
         let place = StatePlace { state: state.into() };
         [
             place.state().to_owned(),
@@ -97,12 +107,26 @@ mod tests {
             place.answers(),
             place.reports(),
             place.rows(),
+            place.engine_log(),
+            place.printed(),
         ]
     }
 
     #[test]
     fn the_usual_state_gets_short_names() {
-        let names_there = ["state.db", "attempts", "logs", "control.sock", "guests.sock", "authority", "answers", "reports", "rows"];
+        let names_there = [
+            "state.db",
+            "attempts",
+            "logs",
+            "control.sock",
+            "guests.sock",
+            "authority",
+            "answers",
+            "reports",
+            "rows",
+            "engine.log",
+            "engine.out",
+        ];
         let expected = names_there.map(|name| Path::new("/x/.adce").join(name));
         assert_eq!(names("/x/.adce/state.db"), expected);
     }

@@ -92,7 +92,7 @@ fn is_clean_but_for_gaps(place: &Place) {
         .expect("the state")
         .map(|file| file.expect("a file").file_name().into_string().expect("a name"))
         .collect();
-    left.retain(|name| !matches!(name.as_str(), "state.db" | "attempts" | "logs" | "authority") && !name.ends_with("lock"));
+    left.retain(|name| !matches!(name.as_str(), "state.db" | "attempts" | "logs" | "authority" | "engine.log") && !name.ends_with("lock"));
     assert_eq!(left, Vec::<String>::new(), "beside the state");
     let attempts = std::fs::read_dir(place.path(".adce/attempts")).map_or(0, Iterator::count);
     assert_eq!(attempts, 0, "folders of attempts");

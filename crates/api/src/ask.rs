@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CoverageAsk, Refusal};
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
     Status,
@@ -33,6 +33,29 @@ pub enum Request {
     /// Lets what waits be tried at once: of a key, a task or a dataset; without one, everything.
     Retry {
         what: Option<String>,
+    },
+    /// Keeps everything, or a source or a dataset, from starting.
+    Pause {
+        what: Option<String>,
+        because: Option<String>,
+    },
+    /// Ends what `pause` began; `all`: whatever is paused by hand.
+    Resume {
+        what: Option<String>,
+        #[serde(default)]
+        all: bool,
+    },
+    /// Ends the attempts at a key, a task or a dataset, and leaves their items alone for so long.
+    Cancel {
+        what: String,
+        for_seconds: f64,
+    },
+    /// Looks at the lake now.
+    Look,
+    /// Starts nothing any more, and ends when what runs has ended. What still runs after `within_seconds` (without: after what the
+    /// config says) is ended; 0: at once.
+    Stop {
+        within_seconds: Option<f64>,
     },
     /// Lets a program pass the gateway that a person runs by hand, until `dismiss` or until this connection ends. `sources`: it may
     /// ask these and nobody else; without them all.

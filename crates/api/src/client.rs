@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use crate::ask::{Line, Request, read_line};
 use crate::place::Reachable;
 use crate::{
-    Accepted, Admitted, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine,
-    Why,
+    Accepted, Admitted, CancelLine, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused, Refusal, RetryLine,
+    Status, Stopping, TaskDetail, TaskLine, Why,
 };
 
 /// A connection to a running engine.
@@ -91,6 +91,28 @@ impl Client {
     /// Hands over what came of each gap that is meant and waited for a time of its own.
     pub fn retry(&mut self, what: Option<&str>, each: impl FnMut(RetryLine)) -> Result<(), AskError> {
         self.ask(&Request::Retry { what: what.map(Into::into) }, each)
+    }
+
+    pub fn pause(&mut self, what: Option<&str>, because: Option<&str>) -> Result<Paused, AskError> {
+        self.one(&Request::Pause { what: what.map(Into::into), because: because.map(Into::into) })
+    }
+
+    pub fn resume(&mut self, what: Option<&str>, all: bool) -> Result<Paused, AskError> {
+        self.one(&Request::Resume { what: what.map(Into::into), all })
+    }
+
+    /// Hands over each gap that is left alone from now on.
+    pub fn cancel(&mut self, what: &str, span: Duration, each: impl FnMut(CancelLine)) -> Result<(), AskError> {
+        self.ask(&Request::Cancel { what: what.into(), for_seconds: span.as_secs_f64() }, each)
+    }
+
+    pub fn look(&mut self) -> Result<LookBegun, AskError> {
+        self.one(&Request::Look)
+    }
+
+    /// `within`: how long what runs may go on; `None`: as the config says.
+    pub fn stop(&mut self, within: Option<Duration>) -> Result<Stopping, AskError> {
+        self.one(&Request::Stop { within_seconds: within.map(|within| within.as_secs_f64()) })
     }
 
     /// Keep this client until the program has ended: with the connection goes its permission to pass.

@@ -4,10 +4,13 @@
 //! have to guess from the database what the engine holds in memory.
 
 mod ask;
+mod by_hand;
 mod client;
 mod coverage;
 mod doctor;
 mod guest;
+mod health_report;
+mod log;
 mod place;
 mod refusal;
 mod report;
@@ -18,10 +21,13 @@ mod state;
 mod status;
 
 pub use ask::Request;
+pub use by_hand::*;
 pub use client::{AskError, Client};
 pub use coverage::*;
 pub use doctor::*;
 pub use guest::*;
+pub use health_report::*;
+pub use log::*;
 pub use refusal::*;
 pub use report::*;
 pub use rollup::*;

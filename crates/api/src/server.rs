@@ -23,8 +23,8 @@ use adce_core::ids::{AttemptId, TaskId};
 use crate::ask::{Line, Request, write_line};
 use crate::place::Reachable;
 use crate::{
-    Accepted, Admitted, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Status, TaskDetail, TaskLine,
-    Why,
+    Accepted, Admitted, CancelLine, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused, Refusal, RetryLine,
+    Status, Stopping, TaskDetail, TaskLine, Why,
 };
 
 /// What an engine knows how to answer. Each call sees one moment of the engine.
@@ -52,6 +52,19 @@ pub trait Answers: Send + Sync + 'static {
 
     /// Lets what waits be tried at once: of a key, a task or a dataset, or everything.
     async fn retry(&self, what: Option<&str>) -> Result<Box<dyn Iterator<Item = RetryLine> + Send>, Refusal>;
+
+    /// Keeps something from starting; `None`: everything.
+    async fn pause(&self, what: Option<&str>, because: Option<String>) -> Result<Paused, Refusal>;
+
+    async fn resume(&self, what: Option<&str>, all: bool) -> Result<Paused, Refusal>;
+
+    /// Ends attempts at a key, a task or a dataset, and leaves the items alone for so long.
+    async fn cancel(&self, what: &str, span: Duration) -> Result<Box<dyn Iterator<Item = CancelLine> + Send>, Refusal>;
+
+    async fn look(&self) -> Result<LookBegun, Refusal>;
+
+    /// It answers on while what runs is finished.
+    async fn stop(&self, within: Option<Duration>) -> Result<Stopping, Refusal>;
 
     /// Lets a program that a person runs pass the gateway until [`dismiss`](Self::dismiss).
     async fn admit(&self, sources: Option<Vec<String>>) -> Result<Admitted, Refusal>;
@@ -255,9 +268,24 @@ async fn answer_one(request: &Request, answers: &dyn Answers, to: &mut Answer) -
         Request::Why { what } => to.one(answers.why(what).await).await,
         Request::Accept { key } => to.one(answers.accept(key.as_deref()).await).await,
         Request::Retry { what } => to.many(answers.retry(what.as_deref()).await).await,
+        Request::Pause { what, because } => to.one(answers.pause(what.as_deref(), because.clone()).await).await,
+        Request::Resume { what, all } => to.one(answers.resume(what.as_deref(), *all).await).await,
+        Request::Cancel { what, for_seconds } => match span(*for_seconds) {
+            Ok(span) => to.many(answers.cancel(what, span).await).await,
+            Err(refusal) => to.refuse(refusal).await,
+        },
+        Request::Look => to.one(answers.look().await).await,
+        Request::Stop { within_seconds } => match within_seconds.map(span).transpose() {
+            Ok(within) => to.one(answers.stop(within).await).await,
+            Err(refusal) => to.refuse(refusal).await,
+        },
         // They belong to the connection, which answers them itself.
         Request::Admit { .. } | Request::Dismiss => Ok(()),
     }
+}
+
+fn span(seconds: f64) -> Result<Duration, Refusal> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| Refusal::usage(format!("`{seconds}` seconds are no span: {error}")))
 }
 
 struct Answer {

@@ -8,6 +8,7 @@ use adce_core::time::Timestamp;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::by_hand::PauseLine;
 use crate::coverage::{Counts, DatasetCoverage, GapLine};
 use crate::guest::GuestHost;
 use crate::report::InventoryReport;
@@ -42,6 +43,9 @@ pub struct Status {
     /// Surprises that are held.
     #[serde(default)]
     pub held: Vec<String>,
+    /// What does not start, by hand or in a maintenance window.
+    #[serde(default)]
+    pub paused: Vec<PauseLine>,
 }
 
 /// A queue, a webhook, a watched folder.
@@ -77,6 +81,9 @@ pub struct EngineStatus {
     /// What tells it of changes in the lake between two full looks.
     #[serde(default)]
     pub feeds: Vec<FeedStatus>,
+    /// Why the config as it is now is not in force.
+    #[serde(default)]
+    pub config_errors: Vec<String>,
     /// Ctrl-C came: what runs is finished, nothing starts.
     #[serde(default)]
     pub stopping: bool,
@@ -158,6 +165,9 @@ pub struct SourceStatus {
     pub in_flight: Share,
     /// Answers of 429 since this engine started.
     pub throttled: u64,
+    /// Of these, since midnight UTC.
+    #[serde(default)]
+    pub throttled_today: u64,
     /// Since this engine started.
     #[serde(default)]
     pub traffic: Traffic,

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Admitted, Answers, AskError, Bounds, Client, Counts, CoverageAsk, CoverageAxis, CoverageCell, CoverageReport, GapCounts,
-    GapLine, GuestReport, LimitsReport, Refusal, RetryLine, Server, Share, Status, TaskDetail, TaskLine, Why,
+    Accepted, Admitted, Answers, AskError, Bounds, CancelLine, Client, Counts, CoverageAsk, CoverageAxis, CoverageCell, CoverageReport,
+    GapCounts, GapLine, GuestReport, LimitsReport, LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Share, Status, Stopping,
+    TaskDetail, TaskLine, Why,
 };
 use adce_core::gap::{GapState, Reason};
 use adce_core::ids::{AttemptId, GapId, ItemId, TaskId, Uuid};
@@ -89,6 +90,7 @@ impl Answers for Engine {
             look: vec![],
             report: None,
             held: vec![],
+            paused: vec![],
         })
     }
 
@@ -159,6 +161,27 @@ impl Answers for Engine {
             why_not: None,
         };
         Ok(Box::new([what.unwrap_or("all"), "more"].map(line).into_iter()))
+    }
+
+    async fn pause(&self, what: Option<&str>, because: Option<String>) -> Result<Paused, Refusal> {
+        let line = PauseLine { of: "source".into(), name: what.map(Into::into), since: Timestamp::UNIX_EPOCH, until: None, because };
+        Ok(Paused { changed: true, paused: vec![line] })
+    }
+
+    async fn resume(&self, _: Option<&str>, all: bool) -> Result<Paused, Refusal> {
+        Ok(Paused { changed: all, paused: vec![] })
+    }
+
+    async fn cancel(&self, what: &str, _: Duration) -> Result<Box<dyn Iterator<Item = CancelLine> + Send>, Refusal> {
+        Err(Refusal::usage(format!("no `{what}`")))
+    }
+
+    async fn look(&self) -> Result<LookBegun, Refusal> {
+        Ok(LookBegun { begun: true })
+    }
+
+    async fn stop(&self, within: Option<Duration>) -> Result<Stopping, Refusal> {
+        Ok(Stopping { pid: 7, within_seconds: within.map(|within| within.as_secs_f64()) })
     }
 
     async fn admit(&self, sources: Option<Vec<String>>) -> Result<Admitted, Refusal> {

@@ -128,6 +128,8 @@ pub enum Standing {
     Doubted,
     /// Filled and gone three times in a day: left alone until `next_try`, or a person says so.
     Contested,
+    /// A person does not want it tried before `next_try`.
+    Cancelled,
 }
 
 /// The state of a gap as people and JSON see it.

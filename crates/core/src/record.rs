@@ -4,13 +4,15 @@
 //! its effect (a lease before the spawn, a reservation before the first request under it), and everything else can be
 //! worked out again from the lake.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::coverage::{Picture, TrendPoint};
 use crate::gap::{Gap, Outcome, Reason, Standing, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
+use crate::job::JobRecord;
+use crate::pause::{Pause, PauseOf};
 use crate::queue::{Gate, Score};
 use crate::time::{BootId, Boottime, Moment, Timestamp};
 use crate::traffic::Traffic;
@@ -37,6 +39,9 @@ pub struct Remembered {
     pub collectors: HashMap<String, BreakerRecord>,
     /// Per collector: did each of its last 50 attempts fill something? Oldest first.
     pub success: HashMap<String, Vec<bool>>,
+    /// By a person.
+    pub pauses: BTreeMap<PauseOf, Pause>,
+    pub jobs: BTreeMap<String, JobRecord>,
     /// The latest instant anything was recorded at: a wall clock before it was set back.
     pub latest: Option<Timestamp>,
 }
@@ -217,6 +222,9 @@ pub enum Change {
     },
     PutCollector(String, BreakerRecord),
     PutSuccess(String, Vec<bool>),
+    /// By a person; `None`: it is over.
+    PutPause(PauseOf, Option<Pause>),
+    PutJob(String, JobRecord),
     /// A process group exists for this attempt.
     Started(ProcessRecord),
     /// Marks that publishing begins, and of what; refused if the token is not current.

@@ -10,10 +10,10 @@ use adce_core::time::Now;
 use adce_core::traffic::Traffic;
 
 use crate::engine::{Consent, Engine};
-use crate::inbox::{CoverageView, LimitsView, Query, Retried, StatusView};
+use crate::inbox::{CoverageView, LimitsView, PausesView, Query, Retried, StatusView};
 use crate::snapshot::{
-    CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, Phase, Snapshot, SourceLine, SourceState, ValuesLine,
-    WindowLine,
+    CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, PausedLine, Phase, Snapshot, SourceLine, SourceState,
+    ValuesLine, WindowLine,
 };
 use crate::why::{Known, TaskView, Why, task_view};
 
@@ -78,6 +78,22 @@ impl Engine {
             }
             Query::Retry(name, reply) => {
                 let _ = reply.send(self.retry(name.as_deref(), now));
+            }
+            Query::Pause(of, because, reply) => {
+                let changed = self.pause(of, because, now);
+                let _ = reply.send(PausesView { changed, paused: self.dispatcher.paused() });
+            }
+            Query::Resume(of, reply) => {
+                let all = || self.dispatcher.paused_by_hand().keys().cloned().collect();
+                let of: Vec<_> = of.map_or_else(all, |of| vec![of]);
+                let changed = self.resume(&of, now);
+                let _ = reply.send(PausesView { changed, paused: self.dispatcher.paused() });
+            }
+            Query::Cancel(name, until, reply) => {
+                let _ = reply.send(self.cancel(&name, until, now));
+            }
+            Query::Look(reply) => {
+                let _ = reply.send(self.look_now());
             }
             Query::Admit(only, reply) => {
                 // Whoever asked and has gone away meanwhile will never tell that it is over.
@@ -187,6 +203,7 @@ impl Engine {
             held_back: kept_for_next_look(&self.dispatcher, now),
             edited: self.edited.clone(),
             guests: self.figures.guests.len(),
+            paused: self.dispatcher.paused().into_iter().map(|(of, pause)| PausedLine { of, pause }).collect(),
             feeds: self.cycle.hearing.feeds.values().cloned().collect(),
             contested: self.dispatcher.contested(now).into_iter().map(|(gap, until)| ContestedLine { key: gap.key, until }).collect(),
         }
@@ -237,6 +254,7 @@ impl Engine {
             values: figures.values.map(|figures| ValuesLine { figures, at: now.boot }),
             requests: used.requests,
             throttled: used.throttled,
+            throttled_today: used.throttled_on(now.wall),
             queued: figures.waiting_gaps,
             asking: used.asking,
             next_permit: figures.next_permit.filter(|at| *at > now.boot).map(|at| now.wall_at(at)),

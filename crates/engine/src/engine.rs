@@ -25,6 +25,7 @@ use crate::ahead::Ahead;
 use crate::alarm::Alarm;
 use crate::asking::{Asking, Line};
 use crate::attempt::{Attempt, Ports};
+use crate::by_hand::Cancelling;
 use crate::cycle::CycleFigures;
 use crate::figures::Figures;
 use crate::helm::{Broken, Helm, Job};
@@ -105,6 +106,7 @@ pub struct Engine {
     pub(crate) figures: Figures,
     pub(crate) line: Line,
     pub(crate) stops: HashMap<AttemptId, Arc<StopSwitch>>,
+    pub(crate) cancelling: Cancelling,
     pub(crate) interrupted: Option<Interrupt>,
     /// The last look is over or under way: nothing starts any more.
     pub(crate) closing: bool,
@@ -169,6 +171,7 @@ impl Engine {
             figures,
             line: Line::default(),
             stops: HashMap::new(),
+            cancelling: Cancelling::default(),
             interrupted: None,
             closing: false,
             collects: true,
@@ -376,7 +379,7 @@ impl Engine {
             Message::Reserved { reservation, recorded } => self.reserved(reservation, recorded, now),
             Message::Settle { permit, how } => self.settle(permit, how, now),
             Message::Answered { attempt, source, answer } => {
-                self.figures.answered(attempt, &source, answer);
+                self.figures.answered(attempt, &source, answer, now.wall);
                 let changes = self.dispatcher.answered(attempt, &source, answer, now);
                 self.ledger.record(changes);
             }
@@ -400,6 +403,10 @@ impl Engine {
         }
     }
 
+    pub(crate) fn give_back_what_is_leased_ahead(&mut self) {
+        self.ahead.give_back(&mut self.ledger);
+    }
+
     fn lease_refused(&mut self, attempt: AttemptId, error: StoreError, now: Now) {
         self.stops.remove(&attempt);
         self.figures.forgotten(attempt);
@@ -413,7 +420,7 @@ impl Engine {
             let now = self.now();
             self.dispatcher.weigh(weighting, now);
             // They were written for what would have started next by the old ones.
-            self.ahead.give_back(&mut self.ledger);
+            self.give_back_what_is_leased_ahead();
         }
         self.edited = Some(edited.clone()).filter(|edited| !edited.is_in_force());
         self.notice(Notice::ConfigEdited(edited));

@@ -58,6 +58,8 @@ pub(crate) struct SourceUse {
     /// Charged ahead, or sent.
     pub requests: u64,
     pub throttled: u64,
+    /// The day of the last of them, and how many there were that day.
+    throttled_day: (Option<jiff::civil::Date>, u64),
     pub waited: Duration,
     /// Without what passed the gateway, which it counts itself.
     pub traffic: Traffic,
@@ -70,10 +72,26 @@ pub(crate) struct SourceUse {
 }
 
 impl SourceUse {
+    fn was_throttled(&mut self, at: Timestamp) {
+        let day = Some(day_of(at));
+        let so_far = if self.throttled_day.0 == day { self.throttled_day.1 } else { 0 };
+        self.throttled += 1;
+        self.throttled_day = (day, so_far + 1);
+    }
+
+    /// Answers of 429 on the day (UTC) of this instant.
+    pub fn throttled_on(&self, at: Timestamp) -> u64 {
+        if self.throttled_day.0 == Some(day_of(at)) { self.throttled_day.1 } else { 0 }
+    }
+
     /// From sent to settled, on average.
     pub fn mean_settle(&self) -> Duration {
         if self.settled == 0 { Duration::ZERO } else { self.settling.div_f64(self.settled as f64) }
     }
+}
+
+fn day_of(at: Timestamp) -> jiff::civil::Date {
+    at.to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
 struct Underway {
@@ -280,14 +298,16 @@ impl Figures {
         self.permits.values().filter(|sent| sent.attempt == attempt).count()
     }
 
-    pub fn answered(&mut self, attempt: AttemptId, source: &str, answer: Answer) {
+    pub fn answered(&mut self, attempt: AttemptId, source: &str, answer: Answer, at: Timestamp) {
         self.guests.answered(attempt, source, answer);
         if let Some(underway) = self.running.get_mut(&attempt) {
             underway.traffic.answered(&answer);
         }
         let Some(figures) = self.sources.get_mut(source) else { return };
         figures.traffic.answered(&answer);
-        figures.throttled += u64::from(matches!(answer, Answer::Status { code: 429, .. }));
+        if matches!(answer, Answer::Status { code: 429, .. }) {
+            figures.was_throttled(at);
+        }
     }
 
     /// A host was asked that no source declares, or would have been.

@@ -1,7 +1,7 @@
 //! Everything that can happen to a running engine, as messages. Whoever has the helm handles them one after the other, so no
 //! decision is ever made on a half-changed picture.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use adce_core::coverage::{Coverage, Expected};
 use adce_core::events::Event;
 use adce_core::gap::Gap;
 use adce_core::ids::{AttemptId, TaskId};
+use adce_core::pause::{Pause, PauseOf};
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
 use adce_core::queue::{Asked, CollectorFigures, SourceFigures};
 use adce_core::record::{AttemptRecord, ProcessRecord, Waited};
@@ -17,6 +18,7 @@ use adce_core::time::Timestamp;
 use adce_core::traffic::Traffic;
 use tokio::sync::oneshot;
 
+use crate::by_hand::CancelView;
 use crate::cycle::{CycleFigures, Observed};
 use crate::deliver::Delivered;
 use crate::guests::{Guest, GuestUse, NotAdmitted};
@@ -125,6 +127,14 @@ pub enum Query {
     Release(String, oneshot::Sender<Option<Vec<Gap>>>),
     /// A person wants tried at once what waits: of a task, a dataset or a key, or everything.
     Retry(Option<String>, oneshot::Sender<Retried>),
+    /// A person keeps something from starting, and why; whether it was otherwise before, and all that are paused now.
+    Pause(PauseOf, Option<String>, oneshot::Sender<PausesView>),
+    /// It may start again; none: whatever is paused by hand.
+    Resume(Option<PauseOf>, oneshot::Sender<PausesView>),
+    /// Attempts at a key, a task or a dataset are ended, and the items left alone until then. `None`: nothing has this name.
+    Cancel(String, Timestamp, oneshot::Sender<Option<Vec<CancelView>>>),
+    /// Looks at the lake now; `false`: it does already, or is ending.
+    Look(oneshot::Sender<bool>),
     /// A program that a person runs by hand wants to pass the gateway, to these sources alone or to all.
     Admit(Option<Vec<String>>, oneshot::Sender<Result<Guest, NotAdmitted>>),
     /// It is over; what it asked. `None`: it was dismissed before.
@@ -139,6 +149,13 @@ pub enum Retried {
     LeftAside,
     /// Nothing here has this name.
     Unknown,
+}
+
+/// What came of [`Query::Pause`] and [`Query::Resume`].
+#[derive(Clone, Debug)]
+pub struct PausesView {
+    pub changed: bool,
+    pub paused: BTreeMap<PauseOf, Pause>,
 }
 
 /// Everything that `limits` shows.

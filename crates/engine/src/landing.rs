@@ -81,6 +81,7 @@ impl Engine {
         }
         failpoint::reached(Failpoint::OutcomesDecided);
         self.ledger.record(changes);
+        self.leave_alone_what_was_cancelled(record.attempt, now);
         if let Some(error) = delivered.lake_failed {
             self.fail(EngineError::Lake(error));
         }
@@ -143,7 +144,8 @@ impl Engine {
             self.figures.failure(now.wall, &gap.key, &failure.message);
             let exhausted_until = gap.progress.next_try.filter(|_| gap.progress.standing == Standing::Exhausted);
             let (collector, message) = (record.collector.clone(), failure.message.clone());
-            self.notice(Notice::Failed { key: gap.key, collector, message, exhausted_until });
+            let source = self.spec.datasets.get(&gap.dataset).and_then(|dataset| dataset.source.clone());
+            self.notice(Notice::Failed { key: gap.key, collector, source, task: record.task, message, exhausted_until });
         }
     }
 }

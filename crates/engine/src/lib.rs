@@ -9,6 +9,7 @@ mod answers;
 mod asking;
 mod attempt;
 mod between;
+mod by_hand;
 mod collected;
 mod cycle;
 mod deliver;
@@ -32,14 +33,15 @@ mod why;
 
 pub use answers::{collector_line, doubts};
 pub use attempt::Ports;
+pub use by_hand::CancelView;
 pub use cycle::{CycleFigures, Look, look};
 pub use engine::{Confirm, Ending, Engine, EngineError, Options};
 pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
-pub use inbox::{CoverageView, Handle, Inbox, Interrupt, LimitsView, Query, Retried, StatusView};
+pub use inbox::{CoverageView, Handle, Inbox, Interrupt, LimitsView, PausesView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
 pub use reported::{Reported, Reporting};
 pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, FeedLine, FeedState, GapFigures, HeldBackLine, Notice,
-    Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, UncoveredLine, ValuesLine, WindowLine, what,
+    PausedLine, Phase, RunningLine, Snapshot, SourceLine, SourceState, Totals, UncoveredLine, ValuesLine, WindowLine, what,
 };
 pub use why::{About, GapView, ItemView, Known, Records, TaskView, Why, task_view};

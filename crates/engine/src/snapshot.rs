@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use adce_core::gap::Task;
 use adce_core::ids::{AttemptId, TaskId};
+use adce_core::pause::{Pause, PauseOf};
 use adce_core::ports::Progress;
 use adce_core::queue::{Gate, ValuesFigures};
 use adce_core::time::{Boottime, Timestamp};
@@ -48,12 +49,22 @@ pub struct Snapshot {
     /// The config was edited since this run began, and is not what runs.
     #[serde(default)]
     pub edited: Option<Edited>,
+    /// By hand, or in a maintenance window.
+    #[serde(default)]
+    pub paused: Vec<PausedLine>,
     /// Programs run by hand that pass the gateway.
     #[serde(default)]
     pub guests: usize,
     /// What tells of changes in the lake between two full looks.
     #[serde(default)]
     pub feeds: Vec<FeedLine>,
+}
+
+/// Something that does not start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PausedLine {
+    pub of: PauseOf,
+    pub pause: Pause,
 }
 
 /// A feed of events: a queue, a webhook, a watched folder.
@@ -206,6 +217,9 @@ pub struct SourceLine {
     pub requests: u64,
     /// 429s that it answered.
     pub throttled: u64,
+    /// Of these, since midnight UTC.
+    #[serde(default)]
+    pub throttled_today: u64,
     /// Gaps that are queued for it.
     pub queued: u64,
     /// Requests that wait for a permit now.
@@ -316,6 +330,8 @@ pub enum Notice {
     Failed {
         key: String,
         collector: String,
+        source: Option<String>,
+        task: TaskId,
         message: String,
         /// It has used up its attempts with that, and is tried again then.
         exhausted_until: Option<Timestamp>,
@@ -350,6 +366,8 @@ pub enum Notice {
     /// So many gaps would be started for the first time.
     ManyGaps(u64),
     ConfigEdited(Edited),
+    /// A person did something to the engine.
+    ByHand(String),
     /// The loop had no turn for so long (the machine slept?) that the leases of these attempts had expired. They hold again.
     LeasesExpired {
         attempts: u64,

@@ -86,6 +86,8 @@ impl Disk {
             Change::PutPicture(_)
             | Change::PutHeldPicture(_)
             | Change::PutTrend(_)
+            | Change::PutPause(..)
+            | Change::PutJob(..)
             | Change::Started(_)
             | Change::Publishing { .. }
             | Change::Event(_) => {}

@@ -25,6 +25,8 @@ fn recorded_at(change: &Change) -> Option<Timestamp> {
         | Change::PutValue { .. }
         | Change::PutCollector(..)
         | Change::PutSuccess(..)
+        | Change::PutPause(..)
+        | Change::PutJob(..)
         | Change::Started(_)
         | Change::Publishing { .. }
         | Change::Renew { .. }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use adce_core::coverage::Picture;
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
+use adce_core::job::JobRecord;
+use adce_core::pause::{Pause, PauseOf};
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{
     AttemptRecord, BreakerRecord, Change, Closed, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation,
@@ -41,6 +43,8 @@ struct State {
     values: HashMap<String, HashMap<String, SourceRecord>>,
     collectors: HashMap<String, BreakerRecord>,
     success: HashMap<String, Vec<bool>>,
+    pauses: BTreeMap<PauseOf, Pause>,
+    jobs: BTreeMap<String, JobRecord>,
     latest: Option<Timestamp>,
     last_token: u64,
     attempts: VecDeque<AttemptRecord>,
@@ -108,6 +112,8 @@ impl State {
             values: self.values.clone(),
             collectors: self.collectors.clone(),
             success: self.success.clone(),
+            pauses: self.pauses.clone(),
+            jobs: self.jobs.clone(),
             latest: self.latest,
         }
     }
@@ -145,6 +151,15 @@ impl State {
             Change::PutHeldPicture(held) => self.held = held,
             // Only people read it, from a file.
             Change::PutTrend(_) => {}
+            Change::PutPause(of, Some(pause)) => {
+                self.pauses.insert(of, pause);
+            }
+            Change::PutPause(of, None) => {
+                self.pauses.remove(&of);
+            }
+            Change::PutJob(name, record) => {
+                self.jobs.insert(name, record);
+            }
             Change::PutCollector(name, record) => {
                 self.collectors.insert(name, record);
             }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use adce_core::coverage::Picture;
 use adce_core::gap::{Gap, Outcome, Progress, Reason, Standing, Task};
 use adce_core::ids::{FencingToken, TaskId};
+use adce_core::job::{JobRecord, JobRun};
+use adce_core::pause::{Pause, PauseOf};
 use adce_core::ports::{Store, StoreError};
 use adce_core::queue::Score;
 use adce_core::record::{
@@ -127,6 +129,8 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
     let breaker =
         BreakerRecord { failures: 5, open_until: Some(at(600)), reason: Some("5 failures".into()), since: Some(at(4)), probes_failed: 2 };
     let source = SourceRecord { breaker: breaker.clone(), ..SourceRecord::default() };
+    let pause = Pause { since: at(1), until: Some(at(9)), because: Some("ann: they move".into()) };
+    let job = JobRecord { seen_to: at(3), runs: vec![JobRun { missed: 2, ..JobRun::default() }] };
     let expected = Remembered {
         picture: Some(picture.clone()),
         held: Some(held.clone()),
@@ -138,6 +142,8 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
         values: HashMap::from([("espn".to_owned(), HashMap::from([("customer=acme".to_owned(), source.clone())]))]),
         collectors: HashMap::from([("bbref".to_owned(), breaker.clone())]),
         success: HashMap::from([("bbref".to_owned(), vec![true, false, true])]),
+        pauses: [(PauseOf::Source("espn".into()), pause.clone()), (PauseOf::Everything, pause.clone())].into(),
+        jobs: [("daily".to_owned(), job.clone())].into(),
         latest: Some(at(5)),
         ..Remembered::default()
     };
@@ -160,6 +166,12 @@ async fn everything_put_is_remembered_as_it_was<B: Backend>() {
             of_value("crm", "customer=acme", None),
             Change::PutCollector("bbref".into(), breaker),
             Change::PutSuccess("bbref".into(), vec![true, false, true]),
+            Change::PutPause(PauseOf::Source("espn".into()), Some(pause.clone())),
+            Change::PutPause(PauseOf::Dataset("espn".into()), Some(pause.clone())),
+            Change::PutPause(PauseOf::Dataset("espn".into()), None),
+            Change::PutPause(PauseOf::Everything, Some(pause)),
+            Change::PutJob("daily".into(), JobRecord { seen_to: at(1), runs: vec![] }),
+            Change::PutJob("daily".into(), job),
             Change::Reserve(reservation(u64::MAX / 2)),
         ],
     )

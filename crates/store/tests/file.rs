@@ -291,6 +291,7 @@ async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
         (4, include_str!("formats/0004.sql"), left_by_format_2()),
         (5, include_str!("formats/0005.sql"), left_by_format_5()),
         (6, include_str!("formats/0006.sql"), left_by_format_6()),
+        (7, include_str!("formats/0007.sql"), left_by_format_6()),
     ];
     assert_eq!(formats.len(), sqlite::FORMAT as usize - 1, "one for each older format");
     for (format, dump, expected) in formats {

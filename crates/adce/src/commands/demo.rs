@@ -14,6 +14,7 @@ use adce_engine::Options;
 
 use crate::commands::run::{collect, exit_of, options};
 use crate::config::Written;
+use crate::display::Display;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::summary;
@@ -75,7 +76,8 @@ impl Stage {
             say!("429, 500, half a body, nothing, or a block page. A lake is half-filled.");
             say!("adce finds the gaps and fills them.\n");
         }
-        let ending = collect(spec.clone(), config, Options { max_wait: Duration::from_secs(60), ..options(true) }).await?;
+        let ending =
+            collect(spec.clone(), config, Options { max_wait: Duration::from_secs(60), ..options(true) }, Display::choose()).await?;
         let figures = self.upstream.figures();
         let mut summary = summary::of(&ending, &spec);
         summary.upstream = Some(counts(&figures, ending.longest_wait));

@@ -2,6 +2,8 @@
 
 pub mod accept;
 pub mod ask;
+pub mod background;
+pub mod cancel;
 pub mod check;
 pub mod check_lake;
 pub mod completions;
@@ -10,11 +12,14 @@ pub mod demo;
 pub mod doctor;
 pub mod exec;
 pub mod gaps;
+pub mod health;
 pub mod idle;
 pub mod init;
 pub mod limits;
+pub mod logs;
 pub mod man;
 pub mod mark_absent;
+pub mod pause;
 pub mod plan;
 pub mod retry;
 pub mod run;

@@ -140,6 +140,7 @@ fn why_left(gate: &Gate, now: Now) -> String {
     match gate {
         Gate::Surprise { .. } => HELD.into(),
         Gate::Exhausted { .. } => "exhausted; each is revived by itself".into(),
+        Gate::Cancelled { .. } => "cancelled by hand; `adce retry` tries them at once".into(),
         Gate::NotYet { .. } => "upstream does not have them yet; each is asked for again by itself".into(),
         Gate::Doubted { .. } => "upstream says of too many at once that it has no such thing; one of them is asked for again".into(),
         Gate::Contested { .. } => "filled and gone three times in a day; each is left alone for a day, or `adce accept KEY`".into(),

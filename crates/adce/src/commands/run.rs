@@ -4,19 +4,23 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adce_api::Client;
 use adce_core::spec::Spec;
 use adce_engine::{Ending, Interrupt, Options};
 use clap::Args;
 
 use crate::cli::Format;
+use crate::commands::ask;
 use crate::config::Written;
 use crate::control;
 use crate::display::Display;
 use crate::edits;
+use crate::engine_log::EngineLog;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::feeds::Feeds;
 use crate::interrupts::Interrupts;
+use crate::state_place::StatePlace;
 use crate::summary;
 use crate::wiring::{self, Wired};
 
@@ -37,6 +41,10 @@ pub struct RunArgs {
     /// Start without asking, however many gaps there are.
     #[arg(long)]
     pub yes: bool,
+
+    /// Asks the engine that runs to look at the lake now, instead of running one.
+    #[arg(long, conflicts_with_all = ["once", "max_wait", "select", "yes"])]
+    pub now: bool,
 }
 
 /// More gaps than this, all to be started for the first time, are asked about on a terminal.
@@ -44,11 +52,28 @@ const ASK_ABOVE_GAPS: u64 = 1_000;
 
 pub async fn run(args: &RunArgs, config: Written, format: Format) -> Result<Exit, Failure> {
     let spec = config.spec()?;
+    if args.now {
+        return look_now(&spec, format);
+    }
     let max_wait = if args.once { Duration::ZERO } else { args.max_wait };
     let options = Options { max_wait, select: args.select.clone(), ..options(args.yes) };
-    let ending = collect(spec.clone(), config, options).await?;
+    let ending = collect(spec.clone(), config, options, Display::choose()).await?;
     summary::print(&summary::of(&ending, &spec), &ending, format);
     Ok(exit_of(&ending))
+}
+
+fn look_now(spec: &Spec, format: Format) -> Result<Exit, Failure> {
+    let Some(mut engine) = ask::engine(spec)? else {
+        return Err(Failure::new(Exit::Unreachable, "no engine runs that could look")
+            .hint("`adce run` runs one until nothing can be done, `adce up` one that stays"));
+    };
+    let look = ask::answered(Client::look(&mut engine))?;
+    match format {
+        Format::Json => say!("{}", serde_json::to_string(&look).unwrap_or_default()),
+        Format::Text if look.begun => say!("it looks now; `adce status` shows what it found"),
+        Format::Text => say!("it looks already, or is ending"),
+    }
+    Ok(if look.begun { Exit::Complete } else { Exit::Held })
 }
 
 /// `yes`: nobody is asked, however many gaps there are.
@@ -59,23 +84,36 @@ pub fn options(yes: bool) -> Options {
 }
 
 /// Runs an engine to its end, with a display, a control socket, an ear for Ctrl-C, and an eye on the config's files.
-pub async fn collect(spec: Arc<Spec>, config: Written, options: Options) -> Result<Ending, Failure> {
+pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display: Display) -> Result<Ending, Failure> {
     let stays = options.stays;
     let wired = wiring::wire(spec.clone(), options).await?;
+    let log = EngineLog::open(&StatePlace::of(&spec).engine_log());
+    log.say(
+        "info",
+        "started",
+        format!("adce {} started, pid {}, config {}", env!("CARGO_PKG_VERSION"), std::process::id(), config.edition().id),
+    );
+    let wired = Wired { notices: log.clone().beside(wired.notices), ..wired };
     let feeds = if stays { Some(Feeds::begin(&spec, &wired.handle).await?) } else { None };
     let control = control::serve(&spec, config.edition(), wired.handle.clone(), wired.store.clone())?;
     let following = tokio::spawn(edits::follow(config, spec.weighting.clone(), wired.handle.clone()));
-    let ending = watch(wired, &format!("adce · {}", spec.name)).await;
+    let drain = stays.then_some(spec.engine.drain);
+    let ending = watch(wired, &format!("adce · {}", spec.name), display, drain).await;
     following.abort();
     drop((feeds, control));
+    match &ending {
+        Ok(ending) if ending.interrupted => log.say("info", "ended", "ended as it was told to"),
+        Ok(_) => log.say("info", "ended", "ended: nothing more could be done"),
+        Err(failure) => log.say("error", "ended", format!("ended: {failure}")),
+    }
     ending
 }
 
-/// Runs a wired engine with a display and an ear for Ctrl-C.
-pub async fn watch(wired: Wired, title: &str) -> Result<Ending, Failure> {
+/// Runs a wired engine with a display and an ear for Ctrl-C. `drain`: what runs may go on for so long once it is to end.
+pub async fn watch(wired: Wired, title: &str, display: Display, drain: Option<Duration>) -> Result<Ending, Failure> {
     let Wired { engine, handle, notices, store, gateway, logs } = wired;
-    let listening = tokio::spawn(interrupts(handle));
-    let showing = tokio::spawn(Display::choose().show(title.to_owned(), engine.snapshots(), notices));
+    let listening = tokio::spawn(interrupts(handle, drain));
+    let showing = tokio::spawn(display.show(title.to_owned(), engine.snapshots(), notices));
     let ended = engine.run().await;
     // The engine is gone, and with it what the display showed.
     let _ = showing.await;
@@ -94,12 +132,15 @@ fn ask_on_terminal(gaps: u64) -> bool {
 }
 
 /// Ctrl-C or SIGTERM once: finish what runs. Twice: stop it.
-async fn interrupts(handle: adce_engine::Handle) {
+async fn interrupts(handle: adce_engine::Handle, drain: Option<Duration>) {
     let Ok(mut interrupts) = Interrupts::listen() else { return };
     for how in [Interrupt::Drain, Interrupt::Stop] {
         let signal = interrupts.next().await;
         crate::exit::interrupted_by(signal);
-        handle.interrupt(how);
+        match drain.filter(|_| how == Interrupt::Drain) {
+            Some(within) => control::drain(handle.clone(), within),
+            None => handle.interrupt(how),
+        }
     }
 }
 

@@ -84,6 +84,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
             .collect(),
         report: views::report(&survey.reported),
         held: survey.surprises,
+        paused: views::paused(survey.dispatcher.paused()),
     };
     Ok((status, partly))
 }
@@ -98,8 +99,7 @@ fn screen(status: &Status) -> Vec<String> {
         lines.extend(sources(status));
     }
     if status.engine.is_some() {
-        lines.push(style(format!("RUNNING  slots {}", share(&status.slots))).dim().to_string());
-        lines.extend(status.running.iter().map(|running| attempt(running, status.at)));
+        lines.extend(running(status));
     }
     if let Some(engine) = &status.engine {
         lines.extend(engine.feeds.iter().map(|feed| feed_words(feed, status.at)));
@@ -127,20 +127,24 @@ fn header(status: &Status) -> String {
     let time = |at: Timestamp| at.strftime("%H:%M:%S").to_string();
     let mut parts = vec![style(&status.name).bold().to_string(), status.lake.clone()];
     match &status.engine {
-        None => parts.push("no engine runs; this is one look at the lake".into()),
+        None => {
+            parts.push("no engine runs; this is one look at the lake".into());
+            parts.push(format!("{} UTC", time(status.at)));
+        }
         Some(engine) => {
             parts.push(format!("up {}, pid {}", between(engine.started_at, status.at), engine.pid));
             parts.push(config(engine, status.at));
+            parts.push(format!("{} UTC", time(status.at)));
             if let Some(cycle) = &engine.last_cycle {
                 let how = cycle.error.as_ref().map_or_else(|| "ok".into(), |error| format!("partly: {error}"));
-                parts.push(format!("last cycle {} {how}", time(cycle.began_at)));
+                let next = engine.next_cycle.map(|next| format!(", next {}", time(next))).unwrap_or_default();
+                parts.push(format!("last cycle {} {how}{next}", time(cycle.began_at)));
             }
             if engine.stopping {
                 parts.push("finishing what runs".into());
             }
         }
     }
-    parts.push(format!("{} UTC", time(status.at)));
     parts.join(" · ")
 }
 
@@ -170,9 +174,21 @@ fn verdict(status: &Status) -> String {
         line.push_str(&format!(": {}", kinds.join(", ")));
     }
     if let Some(eta) = status.eta_seconds {
-        line.push_str(&format!("   done in about {}", span(Duration::from_secs_f64(eta))));
+        line.push_str(&format!("   complete about {}", clock_after(status.at, eta)));
+        let left = gaps.held + gaps.exhausted;
+        if left > 0 {
+            line.push_str(&format!(", but for {}", grouped(left)));
+        }
     }
     line
+}
+
+/// The time of day; the day, too, if that is not today.
+fn clock_after(at: Timestamp, seconds: f64) -> String {
+    let then = at.saturating_add(SignedDuration::try_from(Duration::try_from_secs_f64(seconds).unwrap_or_default()).unwrap_or_default());
+    let then = then.unwrap_or(at);
+    let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
+    then.strftime(if day(then) == day(at) { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" }).to_string()
 }
 
 fn datasets(status: &Status) -> Vec<String> {
@@ -214,48 +230,80 @@ fn datasets(status: &Status) -> Vec<String> {
 }
 
 fn sources(status: &Status) -> Vec<String> {
-    let names = status.sources.keys().map(|name| console::measure_text_width(name)).max().unwrap_or(0).max(6);
-    let mut lines = vec![
-        style(format!("{:names$}  {:9}  {:>9}  {:>4}  {:>8}  WINDOWS", "SOURCE", "STATE", "IN FLIGHT", "429", "WAITING")).dim().to_string(),
-    ];
-    lines.extend(status.sources.iter().map(|(name, source)| {
-        let mut line = format!(
-            "{name:names$}  {:9}  {:>9}  {:>4}  {:>8}  {}",
-            source.state.word(),
-            share(&source.in_flight),
-            grouped(source.throttled),
-            grouped(source.waiting),
-            windows(source)
-        );
-        if let Some(reason) = &source.reason {
-            line.push_str(&format!("  {reason}"));
-        }
-        if let Some(would_wait) = &source.would_wait {
-            line.push_str(&format!("  {would_wait}"));
-        }
-        if let Some(seconds) = source.next_permit_seconds.filter(|seconds| source.waiting > 0 && *seconds >= 1.0) {
-            line.push_str(&format!("  next permit in {}", span(Duration::from_secs_f64(seconds))));
-        }
+    let spans = spans(status);
+    let mut heads = vec!["SOURCE".to_owned(), "STATE".into()];
+    heads.extend(spans.iter().map(|seconds| window_word(*seconds)));
+    heads.extend(["IN FLIGHT", "429 TODAY", "WAITING"].map(String::from));
+    let rows: Vec<Vec<String>> = status.sources.iter().map(|(name, source)| source_cells(name, source, &spans)).collect();
+    let wide = |column: usize| rows.iter().chain([&heads]).map(|row| console::measure_text_width(&row[column])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..heads.len()).map(wide).collect();
+    let line = |cells: &[String]| {
+        let padded =
+            cells.iter().zip(&widths).map(|(cell, width)| console::pad_str(cell, *width, console::Alignment::Left, None).into_owned());
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![style(line(&heads)).dim().to_string()];
+    for (row, source) in rows.iter().zip(status.sources.values()) {
+        lines.push(line(row));
         if let Some(values) = source.values.as_ref().filter(|values| values.waiting + values.shut > 0) {
-            line.push_str(&format!("\n{:names$}  {}", "", values_words(values)));
+            lines.push(format!("{:width$}  {}", "", values_words(values), width = widths[0]));
         }
-        line
-    }));
+    }
     lines
 }
 
-fn windows(source: &SourceStatus) -> String {
-    let windows = source.windows.iter().map(|window| {
-        format!("{}/{} in {}", grouped(window.used.into()), grouped(window.limit.into()), span(Duration::from_secs_f64(window.seconds)))
+/// Of all windows that some source has, the shortest first.
+fn spans(status: &Status) -> Vec<f64> {
+    let mut spans: Vec<f64> = status.sources.values().flat_map(|source| source.windows.iter().map(|window| window.seconds)).collect();
+    spans.sort_by(f64::total_cmp);
+    spans.dedup();
+    spans
+}
+
+fn window_word(seconds: f64) -> String {
+    let words = [(1.0, "SECOND"), (60.0, "MINUTE"), (3_600.0, "HOUR"), (86_400.0, "DAY")];
+    let known = words.into_iter().find(|(span, _)| *span == seconds).map(|(_, word)| word.to_owned());
+    known.unwrap_or_else(|| span(Duration::from_secs_f64(seconds)).to_uppercase())
+}
+
+fn source_cells(name: &str, source: &SourceStatus, spans: &[f64]) -> Vec<String> {
+    let mut cells = vec![name.to_owned(), source.state.word().to_owned()];
+    cells.extend(spans.iter().map(|seconds| {
+        let window = source.windows.iter().find(|window| window.seconds == *seconds);
+        window.map_or_else(|| "-".into(), |window| format!("{}/{}", grouped(window.used.into()), grouped(window.limit.into())))
+    }));
+    cells.extend([share(&source.in_flight), grouped(source.throttled_today), waiting(source)]);
+    cells
+}
+
+/// What waits for it and for what, for a person.
+fn waiting(source: &SourceStatus) -> String {
+    let items = (source.waiting > 0).then(|| counted(source.waiting, "item"));
+    let permit = source.next_permit_seconds.filter(|seconds| source.waiting > 0 && *seconds >= 1.0);
+    let permit = permit.map(|seconds| format!("next permit in {}", span(Duration::from_secs_f64(seconds))));
+    let until = source.until.map(|until| format!("until {}", until.strftime("%H:%M:%S")));
+    let reason = source.reason.clone().map(|reason| match &until {
+        Some(until) => format!("{reason}, {until}"),
+        None => reason,
     });
-    let windows: Vec<String> = windows.collect();
-    if windows.is_empty() { "no limits".into() } else { windows.join(", ") }
+    let parts: Vec<String> = items.into_iter().chain(permit).chain(reason).chain(source.would_wait.clone()).collect();
+    if parts.is_empty() { "-".into() } else { parts.join("; ") }
+}
+
+/// The first on the line that says how many slots are taken.
+fn running(status: &Status) -> Vec<String> {
+    let attempts: Vec<String> = status.running.iter().map(|running| attempt(running, status.at)).collect();
+    let first = attempts.first().map_or_else(|| "nothing".into(), Clone::clone);
+    let slots = style(format!("slots {}", share(&status.slots))).dim();
+    let mut lines = vec![format!("{}  {first}   {slots}", style("RUNNING").dim())];
+    lines.extend(attempts.iter().skip(1).map(|attempt| format!("         {attempt}")));
+    lines
 }
 
 fn attempt(running: &RunningAttempt, at: Timestamp) -> String {
     let pid = running.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
     let landed = if running.landed > 0 { format!(", {}", progress(running.landed, running.landing)) } else { String::new() };
-    format!("  {}  {}, attempt {}, {}{landed}{pid}", running.collector, running.what, running.number, between(running.started_at, at))
+    format!("{}  {}, attempt {}, {}{landed}{pid}", running.collector, running.what, running.number, between(running.started_at, at))
 }
 
 fn share(share: &Share) -> String {

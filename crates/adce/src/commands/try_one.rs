@@ -17,6 +17,7 @@ use clap::Args;
 
 use crate::cli::Format;
 use crate::commands::run::watch;
+use crate::display::Display;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::state_place::StatePlace;
@@ -70,7 +71,7 @@ pub async fn run(args: &TryArgs, spec: Arc<Spec>, format: Format) -> Result<Exit
     let lake = adce_lake::open(&here.lake)?;
     let options = Options { select: Some(select.clone()), attempts: Some(1), seed: rand::random(), ..Options::default() };
     let wired = wiring::assemble(Arc::new(here.clone()), options, lake, Arc::new(TryStore::over(state)), folders).await?;
-    let ending = watch(wired, &format!("adce try · {}", args.item.join(" "))).await?;
+    let ending = watch(wired, &format!("adce try · {}", args.item.join(" ")), Display::choose(), None).await?;
     if ending.interrupted {
         return Ok(Exit::Interrupted);
     }

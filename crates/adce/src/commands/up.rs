@@ -6,6 +6,7 @@ use clap::Args;
 use crate::cli::Format;
 use crate::commands::run::{collect, exit_of, options};
 use crate::config::Written;
+use crate::display::Display;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::summary;
@@ -15,11 +16,20 @@ pub struct UpArgs {
     /// Start without asking, however many gaps there are.
     #[arg(long)]
     pub yes: bool,
+
+    /// In the background, in a session of its own; returns when it answers.
+    #[arg(short = 'd', long)]
+    pub detach: bool,
+
+    /// Nobody reads what it prints: how far it is, `adce status` tells.
+    #[arg(long, hide = true)]
+    pub unseen: bool,
 }
 
 pub async fn run(args: &UpArgs, config: Written, format: Format) -> Result<Exit, Failure> {
     let spec = config.spec()?;
-    let ending = collect(spec.clone(), config, Options { stays: true, ..options(args.yes) }).await?;
+    let display = if args.unseen { Display::Nowhere } else { Display::choose() };
+    let ending = collect(spec.clone(), config, Options { stays: true, ..options(args.yes) }, display).await?;
     summary::print(&summary::of(&ending, &spec), &ending, format);
     Ok(exit_of(&ending))
 }

@@ -5,6 +5,7 @@ mod live;
 mod plain;
 
 pub use bars::bar;
+pub use plain::said;
 
 use std::io::Write;
 
@@ -18,6 +19,8 @@ pub enum Display {
     Live(Term),
     /// A line for what happens, and one every ten seconds for how far it is.
     Plain(Box<dyn Write + Send>),
+    /// Nobody reads it: the engine's own log has it all.
+    Nowhere,
 }
 
 impl Display {
@@ -36,8 +39,13 @@ impl Display {
         match self {
             Display::Live(term) => live_until_done(term, title, snapshots, notices).await,
             Display::Plain(out) => plain::until_done(out, snapshots, notices).await,
+            Display::Nowhere => unseen(notices).await,
         }
     }
+}
+
+async fn unseen(mut notices: mpsc::UnboundedReceiver<Notice>) {
+    while notices.recv().await.is_some() {}
 }
 
 async fn live_until_done(

@@ -19,7 +19,7 @@ pub(super) async fn until_done(
     mut snapshots: watch::Receiver<Snapshot>,
     mut notices: mpsc::UnboundedReceiver<Notice>,
 ) {
-    let mut reported = Instant::now();
+    let (mut reported, mut last) = (Instant::now(), String::new());
     loop {
         let goes_on = snapshots.changed().await.is_ok();
         let snapshot = snapshots.borrow_and_update().clone();
@@ -29,7 +29,12 @@ pub(super) async fn until_done(
         }
         if goes_on && reported.elapsed() >= BETWEEN_REPORTS {
             reported = Instant::now();
-            lines.push_str(&line(snapshot.at, &how_far(&snapshot)));
+            // An engine that stays says it once, however long nothing happens.
+            let text = how_far(&snapshot);
+            if text != last {
+                lines.push_str(&line(snapshot.at, &text));
+                last = text;
+            }
         }
         // Nobody reads any more: that must not stop the engine.
         let _ = out.write_all(lines.as_bytes());
@@ -44,12 +49,14 @@ fn line(at: Timestamp, text: &str) -> String {
 }
 
 /// Filled items are counted, not listed: there may be a hundred thousand.
-fn said(notice: &Notice) -> Option<String> {
+pub fn said(notice: &Notice) -> Option<String> {
     Some(match notice {
         Notice::Filled { .. } | Notice::Unchanged { .. } => return None,
         Notice::Absent { key } => format!("absent {key}: upstream has no such thing"),
-        Notice::Failed { key, collector, message, exhausted_until: None } => format!("failed {key} ({collector}): {}", one_line(message)),
-        Notice::Failed { key, collector, message, exhausted_until: Some(until) } => {
+        Notice::Failed { key, collector, message, exhausted_until: None, .. } => {
+            format!("failed {key} ({collector}): {}", one_line(message))
+        }
+        Notice::Failed { key, collector, message, exhausted_until: Some(until), .. } => {
             let until = until.strftime("%Y-%m-%d %H:%M:%S UTC");
             format!("exhausted {key} ({collector}), all attempts are used up, revived {until}: {}", one_line(message))
         }
@@ -70,6 +77,7 @@ fn said(notice: &Notice) -> Option<String> {
                 counted(*attempts, "attempt")
             )
         }
+        Notice::ByHand(what) => what.clone(),
         Notice::Surprise(surprise) => format!("held: {surprise}"),
         Notice::Doubted { source, absences, of, probe_at } => format!(
             "doubted {source}: {absences} of its last {of} answers are \"no such thing\", which is not believed; one is asked again {}",

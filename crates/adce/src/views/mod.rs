@@ -6,22 +6,25 @@ mod limits;
 mod reasons;
 
 use adce_api::{
-    Accepted, Admitted, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, FeedStatus, GapCounts, GapLine, GuestHost,
-    GuestReport, InventoryReport, LookAt, RetryLine, RunningAttempt, Share, SizeOf, SourceStatus, Status, StrangeSizes, TaskLine,
-    UnexpectedFolder, WindowNow, health,
+    Accepted, Admitted, CancelLine, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, FeedStatus, GapCounts, GapLine, GuestHost,
+    GuestReport, InventoryReport, LookAt, PauseLine, RetryLine, RunningAttempt, Share, SizeOf, SourceStatus, Status, StrangeSizes,
+    TaskLine, UnexpectedFolder, WindowNow, health,
 };
 use adce_core::coverage::{LowerBound, Quality, Strange};
 use adce_core::figures::{bytes, counted, grouped};
 use adce_core::gap::{Gap, GapState, Standing, Task};
+use adce_core::ids::{AttemptId, TaskId};
+use adce_core::pause::{Pause, PauseOf};
 use adce_core::queue::{Asked, Came, Gate, SourceFigures};
 use adce_core::record::{ItemRecord, Lease, Remembered, SourceRecord};
 use adce_core::spec::{Spec, Window, group_names};
 use adce_core::time::{Boottime, Moment, Now, Timestamp};
 use adce_engine::{
-    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, FeedLine, FeedState, GapView, Guest, GuestSource, GuestUse, Phase,
-    Reported, Snapshot, SourceLine, SourceState, TaskView, UncoveredLine,
+    CollectorLine, ContestedLine, CycleFigures, DoubtLine, Edited, FeedLine, FeedState, GapView, Guest, GuestSource, GuestUse, PausedLine,
+    Phase, Reported, Snapshot, SourceLine, SourceState, TaskView, UncoveredLine,
 };
 use indexmap::IndexMap;
+use std::collections::BTreeMap;
 
 use crate::config::Edition;
 
@@ -58,6 +61,7 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
             }),
             next_cycle,
             feeds: snapshot.feeds.iter().map(feed_status).collect(),
+            config_errors: snapshot.edited.as_ref().map(|edited| edited.errors.clone()).unwrap_or_default(),
             stopping: snapshot.phase == Phase::Draining,
         }),
         healthy: health(datasets.values()),
@@ -72,14 +76,43 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
             exhausted: snapshot.gaps.exhausted,
         },
         eta_seconds: snapshot.eta.map(|eta| eta.duration_since(snapshot.at).as_secs_f64().max(0.0)),
-        sources: snapshot.sources.iter().map(|source| (source.name.clone(), source_status(source, snapshot.at, spec))).collect(),
+        sources: snapshot.sources.iter().map(|source| (source.name.clone(), source_now(source, snapshot, spec))).collect(),
         collectors: collectors(&snapshot.collectors),
         running: snapshot.running.iter().map(running).collect(),
         slots: Share { used: snapshot.slots_used, of: Some(snapshot.slots) },
         look: look_at(snapshot, cycle),
         report: report(&cycle.reported),
         held: snapshot.surprises.clone(),
+        paused: snapshot.paused.iter().map(|line| pause_line(&line.of, line.pause.clone())).collect(),
     }
+}
+
+pub fn paused(pauses: BTreeMap<PauseOf, Pause>) -> Vec<PauseLine> {
+    pauses.into_iter().map(|(of, pause)| pause_line(&of, pause)).collect()
+}
+
+fn pause_line(of: &PauseOf, Pause { since, until, because }: Pause) -> PauseLine {
+    let kind = match of {
+        PauseOf::Everything => "everything",
+        PauseOf::Source(_) => "source",
+        PauseOf::Dataset(_) => "dataset",
+    };
+    PauseLine { of: kind.into(), name: of.name().map(Into::into), since, until, because }
+}
+
+/// `source `espn` starts nothing since 2026-03-09 14:00:00 UTC, until `adce resume espn` (ann: they move)`
+pub fn paused_words(line: &PauseLine) -> String {
+    let until = match (&line.until, &line.name) {
+        (Some(until), _) => clock(*until),
+        (None, Some(name)) => format!("`adce resume {name}`"),
+        (None, None) => "`adce resume`".into(),
+    };
+    let because = line.because.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("{} starts nothing since {}, until {until}{because}", line.words(), clock(line.since))
+}
+
+pub fn cancel_line(gap: &Gap, task: Option<TaskId>, attempt: Option<AttemptId>, until: Timestamp) -> CancelLine {
+    CancelLine { item: gap.item(), dataset: gap.dataset.clone(), key: gap.key.clone(), task, attempt, until }
 }
 
 /// `None`: nobody asked for one.
@@ -180,6 +213,22 @@ fn are(count: u64, what: &str) -> String {
     format!("{} {}", counted(count, what), if count == 1 { "is" } else { "are" })
 }
 
+/// A pause by hand shows where nothing worse does.
+fn source_now(source: &SourceLine, snapshot: &Snapshot, spec: &Spec) -> SourceStatus {
+    let status = source_status(source, snapshot.at, spec);
+    let paused = snapshot.paused.iter().find(|line| line.of == PauseOf::Source(source.name.clone()));
+    match paused.filter(|_| status.state == adce_api::SourceState::Ok) {
+        None => status,
+        Some(PausedLine { pause, .. }) => SourceStatus {
+            state: adce_api::SourceState::Paused,
+            until: pause.until,
+            since: Some(pause.since),
+            reason: Some(pause.because.clone().unwrap_or_else(|| "by hand".into())),
+            ..status
+        },
+    }
+}
+
 fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatus {
     let windows = spec.sources.get(&source.name).map(|source| source.limits.windows.clone()).unwrap_or_default();
     let (state, until, since, reason) = source_state(source, at);
@@ -196,6 +245,7 @@ fn source_status(source: &SourceLine, at: Timestamp, spec: &Spec) -> SourceStatu
             .collect(),
         in_flight: Share { used: source.in_flight, of: source.in_flight_limit },
         throttled: source.throttled,
+        throttled_today: source.throttled_today,
         traffic: traffic(&source.traffic),
         waiting: source.queued + source.asking,
         next_permit_seconds: source.next_permit.map(|then| then.duration_since(at).as_secs_f64().max(0.0)),
@@ -314,7 +364,13 @@ fn look_at(snapshot: &Snapshot, cycle: &CycleFigures) -> Vec<LookAt> {
         text: edited(what),
         command: (!what.errors.is_empty()).then(|| "adce check".into()),
     });
+    let paused = snapshot.paused.iter().map(|line| {
+        let line = pause_line(&line.of, line.pause.clone());
+        let command = line.until.is_none().then(|| ["adce resume", line.name.as_deref().unwrap_or_default()].join(" ").trim().to_owned());
+        LookAt { what: "paused".into(), text: paused_words(&line), command }
+    });
     held.chain(config)
+        .chain(paused)
         .chain(listing)
         .chain(crashing(&snapshot.collectors))
         .chain(exhausted(snapshot.gaps.exhausted))
@@ -526,7 +582,7 @@ fn remembered_state(gap: &Gap, now: Timestamp) -> GapState {
     match gap.progress.standing {
         _ if !waits => GapState::Queued,
         Standing::Exhausted => GapState::Exhausted,
-        Standing::Contested | Standing::Doubted => GapState::Held,
+        Standing::Contested | Standing::Doubted | Standing::Cancelled => GapState::Held,
         Standing::Open | Standing::NotYet => GapState::Waiting,
     }
 }
@@ -568,7 +624,13 @@ pub fn task_state(gate: Option<&Gate>) -> GapState {
         Some(Gate::Running { .. }) => GapState::Running,
         Some(Gate::Exhausted { .. }) => GapState::Exhausted,
         Some(
-            Gate::Surprise { .. } | Gate::Breaker { .. } | Gate::CollectorBreaker { .. } | Gate::Contested { .. } | Gate::Doubted { .. },
+            Gate::Surprise { .. }
+            | Gate::Paused { .. }
+            | Gate::Breaker { .. }
+            | Gate::CollectorBreaker { .. }
+            | Gate::Contested { .. }
+            | Gate::Cancelled { .. }
+            | Gate::Doubted { .. },
         ) => GapState::Held,
         Some(Gate::Retry { .. } | Gate::NotYet { .. } | Gate::RetryAfter { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => {
             GapState::Waiting

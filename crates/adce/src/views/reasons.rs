@@ -217,6 +217,13 @@ pub fn sentence(gate: &Gate, now: Now) -> String {
         Gate::OnlyWatched => "its dataset has no collector: it is only watched".into(),
         Gate::NotSelected => "it is left alone: the `--select` of the run under way, or the config's `baseline`, does not mean it".into(),
         Gate::Surprise { .. } => "a sudden change is held until a later cycle confirms it, or `adce accept`".into(),
+        Gate::Paused { of, since, until: None, because } => {
+            format!("{} was paused by hand {} ago{}", of.words(), between(*since, now.wall), because_of(because))
+        }
+        Gate::Paused { of, until: Some(until), because, .. } => {
+            format!("{} is paused until {}{}", of.words(), clock(*until), because_of(because))
+        }
+        Gate::Cancelled { until } => format!("cancelled by hand: left alone until `adce retry`, or {}", then(*until, now)),
         Gate::Retry { until } => format!("the last attempt failed; the next one is {}", then(*until, now)),
         Gate::NotYet { until } => format!("upstream does not have it yet; asked again {}", then(*until, now)),
         Gate::Exhausted { until } => format!("its attempts are used up; revived {}", then(*until, now)),
@@ -336,7 +343,7 @@ pub fn story(story: Story, started: Timestamp) -> StoryLine {
         attempts: gap.left.as_ref().map(|left| left.attempts),
         state: gap.left.as_ref().map(|left| match (left.standing, left.next_try) {
             (Standing::Exhausted, _) => GapState::Exhausted,
-            (Standing::Contested | Standing::Doubted, _) => GapState::Held,
+            (Standing::Contested | Standing::Doubted | Standing::Cancelled, _) => GapState::Held,
             (Standing::Open | Standing::NotYet, Some(_)) => GapState::Waiting,
             (Standing::Open | Standing::NotYet, None) => GapState::Queued,
         }),
@@ -397,6 +404,8 @@ fn held_back(gate: &Gate) -> String {
         Gate::Doubted { .. } => "upstream, which said of too many at once that it has no such thing".into(),
         Gate::Contested { .. } => "its turn after a day's pause: it was filled and gone three times".into(),
         Gate::Surprise { .. } => "a sudden change to be confirmed".into(),
+        Gate::Paused { of, because, .. } => format!("the end of a pause of {}{}", of.words(), because_of(because)),
+        Gate::Cancelled { .. } => "its turn after it was cancelled by hand".into(),
         Gate::Slots { slots } => format!("a free slot: {slots} of {slots} were taken"),
         Gate::Publishing { attempts, .. } => format!("{attempts} attempts to publish what they had"),
         Gate::Breaker { source, value, since, reason, .. } => {
@@ -430,6 +439,10 @@ fn held_back(gate: &Gate) -> String {
         Gate::Reserved { source, .. } => format!("a better-scored task that waited for permits of `{source}`"),
         other => sentence(other, Now { wall: Timestamp::UNIX_EPOCH, boot: Boottime(0) }),
     }
+}
+
+fn because_of(because: &Option<String>) -> String {
+    because.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
 }
 
 fn breaker_sentence(until: Option<Timestamp>, since: Timestamp, reason: &str, now: Now) -> String {

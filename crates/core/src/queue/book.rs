@@ -190,7 +190,7 @@ pub(super) enum Phase {
     Ready(u32),
     /// Until a retry is due.
     Delayed(Nanos),
-    /// A surprise holds one of its datasets.
+    /// A surprise, or a pause, holds one of its datasets.
     Held,
     Running,
 }

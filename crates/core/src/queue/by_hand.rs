@@ -14,7 +14,7 @@ use super::retry;
 use super::{Dispatcher, Rules};
 use crate::figures::{counted, grouped};
 use crate::gap::{Gap, Progress, Standing};
-use crate::ids::{ItemId, TaskId};
+use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::record::{Change, Event, ItemRecord, Remembered};
 use crate::time::{BootId, Now, Timestamp};
 
@@ -34,6 +34,14 @@ pub struct Asked {
     /// The one that it is in afterwards.
     pub task: Option<TaskId>,
     pub came: Came,
+}
+
+/// What a person does not want tried, as it was before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cancelled {
+    pub waiting: Vec<Gap>,
+    /// By the attempt that has them.
+    pub running: BTreeMap<AttemptId, Vec<Gap>>,
 }
 
 /// What came of asking for a gap to be tried at once.
@@ -131,6 +139,57 @@ impl Dispatcher {
         Some((asked.collect(), changes))
     }
 
+    /// A person wants these gaps left alone until then; the next attempt is that of a new round. Of those that run, the attempts that
+    /// have them: whoever ends these calls [`leave_alone`](Self::leave_alone) afterwards. `None`: nothing here has this name.
+    pub fn cancel(&mut self, meant: Meant<'_>, until: Timestamp, now: Now) -> Option<(Cancelled, Vec<Change>)> {
+        let gaps = self.meant(meant)?;
+        let (run, wait): (Vec<GapSlot>, Vec<GapSlot>) = gaps.into_iter().partition(|gap| self.runs(*gap));
+        let wait: Vec<GapSlot> = wait.into_iter().filter(|gap| self.book.gap(*gap).task().is_some()).collect();
+        let mut running: BTreeMap<AttemptId, Vec<Gap>> = BTreeMap::new();
+        for gap in run {
+            let attempt =
+                self.running.iter().find(|(_, attempt)| Some(attempt.task) == self.book.gap(gap).task()).map(|(attempt, _)| *attempt);
+            if let Some(attempt) = attempt {
+                running.entry(attempt).or_default().push(self.plain_gap(gap));
+            }
+        }
+        let before = wait.iter().map(|gap| self.plain_gap(*gap)).collect();
+        let changes = self.put_off(&wait, until, now);
+        Some((Cancelled { waiting: before, running }, changes))
+    }
+
+    /// Those of these that are open and do not run.
+    pub fn leave_alone(&mut self, gaps: &[GapId], until: Timestamp, now: Now) -> Vec<Change> {
+        let gaps = gaps.iter().filter_map(|gap| self.book.find_gap(*gap));
+        let gaps: Vec<GapSlot> = gaps.filter(|gap| self.book.gap(*gap).task().is_some() && !self.runs(*gap)).collect();
+        self.put_off(&gaps, until, now)
+    }
+
+    fn put_off(&mut self, gaps: &[GapSlot], until: Timestamp, now: Now) -> Vec<Change> {
+        let mut edit = Edit::default();
+        for gap in gaps {
+            self.touch_task_of(*gap, &mut edit);
+            let entry = self.book.gap_mut(*gap);
+            let progress = entry.progress.as_deref().cloned().unwrap_or_default();
+            let left = Progress { next_try: Some(until), paused_at: Some(now.wall), standing: Standing::Cancelled, ..progress };
+            entry.progress = Some(Box::new(left));
+            edit.changes.push(Change::PutGap(self.plain_gap(*gap)));
+        }
+        // Whoever is in a task with them would wait with them.
+        for gap in gaps {
+            let Some(task) = self.book.gap(*gap).task() else { continue };
+            if let Some(collector) = self.book.bucket(self.book.task(task).bucket).collector {
+                let collector = self.collector_name(collector).to_owned();
+                edit.release(&mut self.book, *gap, &collector);
+            }
+        }
+        let changes = self.finish(edit, now);
+        let clock = until.strftime("%Y-%m-%d %H:%M:%S UTC");
+        let told =
+            self.told_of(gaps, now, |gaps| format!("cancelled by hand: {}, left alone until {clock}, or `adce retry`", items_of(gaps)));
+        changes.into_iter().chain(told).collect()
+    }
+
     fn comes_of_retrying(&self, gap: GapSlot, alone: bool, now: Now) -> Came {
         let entry = self.book.gap(gap);
         if entry.task().is_none() {
@@ -143,7 +202,7 @@ impl Dispatcher {
         match self.standing(gap) {
             Standing::Contested => Came::Contested { until },
             Standing::Doubted if !alone => Came::Doubted { until },
-            Standing::Doubted | Standing::Open | Standing::NotYet | Standing::Exhausted => Came::Retried,
+            Standing::Doubted | Standing::Open | Standing::NotYet | Standing::Exhausted | Standing::Cancelled => Came::Retried,
         }
     }
 

@@ -61,7 +61,7 @@ impl Dispatcher {
     /// that is runnable waits for that slot, so nobody's turn is taken. To be asked whenever a pick found nothing; after an answer
     /// there may be something.
     pub fn call_back(&mut self, now: Now) -> Vec<Change> {
-        if !self.book.anybody_stands_back() || self.holds.all || self.slots_gate().is_some() {
+        if !self.book.anybody_stands_back() || self.all_held().is_some() || self.slots_gate().is_some() {
             return Vec::new();
         }
         let slots = self.slots_taken();
@@ -76,7 +76,7 @@ impl Dispatcher {
     }
 
     fn end_old_tasks(&mut self, now: Now) -> Vec<Change> {
-        let Some(ttl) = self.rules.task_ttl.filter(|_| !self.holds.all) else { return Vec::new() };
+        let Some(ttl) = self.rules.task_ttl.filter(|_| self.all_held().is_none()) else { return Vec::new() };
         let in_line = self.book.tasks().filter(|(_, task)| matches!(task.phase, Phase::Ready(_)));
         let stood = in_line.map(|(task, entry)| (task, now.boot.since(entry.in_line.get().unwrap_or(now.boot))));
         let mut old: Vec<(TaskSlot, Duration)> = stood.filter(|(_, stood)| *stood > ttl).collect();

@@ -14,6 +14,7 @@ use super::classes::{ClassKey, Classes, CollectorIx, TaskSlot, Was};
 use super::cycle::Cycle;
 use super::form::{Edit, ask_of, terms};
 use super::grants::Grants;
+use super::pauses::Pauses;
 use super::score::{Factors, REMEMBERED_ATTEMPTS, Rank, Weights};
 use super::slots::Taken;
 use super::useful::{Drawing, Habits};
@@ -39,6 +40,7 @@ pub struct Dispatcher {
     /// Delayed tasks by when they are ready.
     pub(super) timers: BTreeSet<(Timestamp, TaskSlot)>,
     pub(super) holds: Holds,
+    pub(super) pauses: Pauses,
     pub(super) grants: Grants,
     pub(super) sources: Vec<SourceState>,
     pub(super) collectors: Vec<CollectorState>,
@@ -187,7 +189,7 @@ impl Attempt {
 }
 
 impl Dispatcher {
-    /// Takes gaps, tasks, leases, reservations, sources, values, collectors, success and `latest` out of `remembered` and leaves the rest. The
+    /// Takes gaps, tasks, leases, reservations, sources, values, collectors, success, pauses and `latest` out of `remembered` and leaves the rest. The
     /// changes release what a dead predecessor held, and must be durable before anything starts.
     pub fn new(rules: Rules, remembered: &mut Remembered, boot: BootId, now: Now) -> (Self, Vec<Change>) {
         let reservations = std::mem::take(&mut remembered.reservations);
@@ -203,6 +205,7 @@ impl Dispatcher {
             classes: Classes::default(),
             timers: BTreeSet::new(),
             holds: Holds::default(),
+            pauses: Pauses::default(),
             grants,
             sources: Vec::new(),
             taken_back: Vec::new(),
@@ -234,6 +237,7 @@ impl Dispatcher {
         let gaps = std::mem::take(&mut remembered.gaps);
         changes.extend(dispatcher.restore_tasks(gaps, tasks, now));
         dispatcher.restore_doubts();
+        dispatcher.restore_pauses(std::mem::take(&mut remembered.pauses));
         (dispatcher, changes)
     }
 
@@ -377,6 +381,10 @@ impl Dispatcher {
         };
         let dataset = self.dataset_ix(dataset);
         self.holds.datasets.insert(dataset);
+        self.hold_tasks_with(dataset);
+    }
+
+    pub(super) fn hold_tasks_with(&mut self, dataset: DatasetIx) {
         for task in self.waiting_tasks_with(dataset) {
             self.unqueue(task);
             self.book.task_mut(task).phase = Phase::Held;
@@ -390,6 +398,11 @@ impl Dispatcher {
         };
         let dataset = self.dataset_ix(dataset);
         self.holds.datasets.remove(&dataset);
+        self.let_go_tasks_with(dataset);
+    }
+
+    /// Unless something else holds them.
+    pub(super) fn let_go_tasks_with(&mut self, dataset: DatasetIx) {
         for task in self.waiting_tasks_with(dataset) {
             if !self.is_held(task) {
                 self.unqueue(task);
@@ -424,7 +437,10 @@ impl Dispatcher {
     }
 
     fn is_held(&self, task: TaskSlot) -> bool {
-        self.book.task(task).gaps.iter().any(|gap| self.holds.datasets.contains(&self.book.gap(*gap).dataset))
+        self.book.task(task).gaps.iter().any(|gap| {
+            let dataset = self.book.gap(*gap).dataset;
+            self.holds.datasets.contains(&dataset) || self.pauses.dataset(dataset).is_some()
+        })
     }
 
     // ------------------------------------------------------------------------------------------------- tasks in queues

@@ -171,9 +171,13 @@ impl Rehearsal {
                 gate => gate,
             };
             let by_gate = match &gate {
-                Gate::Surprise { .. } | Gate::NotYet { .. } | Gate::Exhausted { .. } | Gate::Contested { .. } | Gate::Doubted { .. } => {
-                    true
-                }
+                Gate::Surprise { .. }
+                | Gate::Paused { .. }
+                | Gate::Cancelled { .. }
+                | Gate::NotYet { .. }
+                | Gate::Exhausted { .. }
+                | Gate::Contested { .. }
+                | Gate::Doubted { .. } => true,
                 Gate::Breaker { until, .. } | Gate::CollectorBreaker { until, .. } => until.is_some_and(|until| until > horizon),
                 Gate::RetryAfter { until, .. } => *until > horizon,
                 _ => false,

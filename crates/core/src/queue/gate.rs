@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, TaskId};
+use crate::pause::PauseOf;
 use crate::spec::PriorityLevel;
 use crate::time::{Boottime, Timestamp};
 
@@ -20,6 +21,8 @@ pub enum Gate {
     NotSelected,
     /// A sudden change is a suspicion until it is confirmed or accepted.
     Surprise { dataset: Option<String> },
+    /// A person, or a maintenance window, keeps it from starting. `until`: the window's end.
+    Paused { of: PauseOf, since: Timestamp, until: Option<Timestamp>, because: Option<String> },
     /// An attempt failed; the next one comes then.
     Retry { until: Timestamp },
     /// Upstream does not have it yet.
@@ -30,6 +33,8 @@ pub enum Gate {
     Doubted { until: Timestamp },
     /// Filled and gone three times in a day: left alone until then, or until a person says so.
     Contested { until: Timestamp },
+    /// A person does not want it tried before then.
+    Cancelled { until: Timestamp },
     /// The source keeps failing and is not asked. `until`: the next probe; `None`: one is under way. `value`: it fails for this one
     /// alone (`customer=acme`).
     Breaker {
@@ -103,6 +108,7 @@ impl Gate {
             Gate::RetryAfter { source, value, .. } => (Some(source), value.as_deref().map(|value| ("retry_after", Some(value)))),
             Gate::Reserved { source, .. } | Gate::WouldWait { source, .. } => (Some(source), None),
             Gate::CollectorBreaker { collector, .. } => (Some(collector), None),
+            Gate::Paused { of, .. } => (of.name(), None),
             Gate::Limit { source, limit, value, .. } | Gate::SetAside { source, limit, value, .. } => {
                 (source.as_deref(), Some((limit, value.as_deref())))
             }
@@ -117,11 +123,13 @@ impl Gate {
             Gate::OnlyWatched => "only watched",
             Gate::NotSelected => "`--select`",
             Gate::Surprise { .. } => "a surprise",
+            Gate::Paused { .. } => "a pause by hand, or a maintenance window",
             Gate::Retry { .. } => "a retry",
             Gate::NotYet { .. } => "upstream has it not yet",
             Gate::Exhausted { .. } => "exhausted",
             Gate::Doubted { .. } => "a doubted absence",
             Gate::Contested { .. } => "contested",
+            Gate::Cancelled { .. } => "cancelled by hand",
             Gate::Breaker { value: None, .. } => "the breaker of its source",
             Gate::Breaker { value: Some(_), .. } => "the breaker of its value",
             Gate::CollectorBreaker { .. } => "the breaker of its collector",

@@ -21,6 +21,7 @@ mod gate;
 mod grants;
 mod guests;
 mod line;
+mod pauses;
 mod pick;
 mod report;
 pub mod retry;
@@ -37,7 +38,7 @@ mod values;
 mod waits;
 
 pub use absences::Doubt;
-pub use by_hand::{Asked, Came, Meant};
+pub use by_hand::{Asked, Came, Cancelled, Meant};
 pub use census::Census;
 pub use dispatcher::Dispatcher;
 pub use forecast::{Assumptions, Bottleneck, Forecast, Foreseen, Foresight, ReservePrice, forecast, reserve_price};

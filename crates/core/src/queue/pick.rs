@@ -109,7 +109,7 @@ impl Dispatcher {
         let found = match held {
             Held::Each(found) => found,
             Held::All(gate) => {
-                let is_first = matches!(gate, Gate::Surprise { .. });
+                let is_first = matches!(gate, Gate::Surprise { .. } | Gate::Paused { .. });
                 let shut = |key| self.shut(key, now).filter(|_| !is_first).map_or_else(|| gate.clone(), |(gate, _)| gate);
                 Found { whole: self.classes.families().map(|(at, key, _)| (at, shut(key))).collect(), alone: Vec::new() }
             }
@@ -158,12 +158,14 @@ impl Dispatcher {
     /// The tasks that will start next if nothing happens but that slots get free, the first one first, as far as they need
     /// no permits: who needs some waits for these.
     pub fn next_up(&self, at_most: usize, now: Now) -> Vec<Task> {
-        if self.holds.all {
+        if self.all_held().is_some() {
             return Vec::new();
         }
         let mut next: Vec<(Rank, TaskSlot)> = Vec::new();
         for (_, key, family) in self.classes.families() {
-            let is_shut = key.source.is_some_and(|source| self.source_gate(source, now).is_some()) || self.cap_gate(key, now).is_some();
+            let is_paused = self.source_pause(key.source).is_some();
+            let is_shut =
+                is_paused || key.source.is_some_and(|source| self.source_gate(source, now).is_some()) || self.cap_gate(key, now).is_some();
             if key.ask.is_some() || is_shut {
                 continue;
             }
@@ -184,8 +186,7 @@ impl Dispatcher {
             return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate.clone()), held: Held::All(gate) };
         }
         let timer = self.timers.first().map(|(at, _)| now.boot_at(*at));
-        if self.holds.all {
-            let gate = Gate::Surprise { dataset: None };
+        if let Some(gate) = self.all_held() {
             return Choice::Nothing { wake_at: None, waiting: self.all_ready(gate.clone()), held: Held::All(gate) };
         }
         let mut survey = self.survey(now);

@@ -143,12 +143,12 @@ impl Dispatcher {
         match phase {
             Phase::Running => GapState::Running,
             _ if standing == Standing::Exhausted => GapState::Exhausted,
-            _ if matches!(standing, Standing::Contested | Standing::Doubted) => GapState::Held,
+            _ if matches!(standing, Standing::Contested | Standing::Doubted | Standing::Cancelled) => GapState::Held,
             Phase::Held => GapState::Held,
             Phase::Delayed(until) if Timestamp::from(until) > now.wall => GapState::Waiting,
-            _ if self.holds.all => GapState::Held,
+            _ if self.all_held().is_some() => GapState::Held,
             _ => match gate(&self.class_key(task)) {
-                Some(Gate::Breaker { .. } | Gate::CollectorBreaker { .. }) => GapState::Held,
+                Some(Gate::Paused { .. } | Gate::Breaker { .. } | Gate::CollectorBreaker { .. }) => GapState::Held,
                 Some(Gate::RetryAfter { .. } | Gate::Cap { .. } | Gate::Limit { .. } | Gate::SetAside { .. }) => GapState::Waiting,
                 _ => GapState::Queued,
             },
@@ -294,10 +294,17 @@ impl Dispatcher {
             Phase::Running => {
                 self.running.iter().find(|(_, running)| running.task == task).map(|(attempt, _)| Gate::Running { attempt: *attempt })
             }
-            Phase::Held => Some(Gate::Surprise { dataset: self.held_dataset(task) }),
+            Phase::Held => Some(self.held_gate(task)),
             Phase::Delayed(until) if Timestamp::from(until) > now.wall => Some(self.why_delayed(task, until.into())),
-            _ if self.holds.all => Some(Gate::Surprise { dataset: None }),
-            _ => self.class_gate(&self.class_key(task), now),
+            _ => self.all_held().or_else(|| self.class_gate(&self.class_key(task), now)),
+        }
+    }
+
+    fn held_gate(&self, task: TaskSlot) -> Gate {
+        let paused = || self.book.task(task).gaps.iter().find_map(|gap| self.pauses.dataset(self.book.gap(*gap).dataset));
+        match (self.held_dataset(task), paused()) {
+            (None, Some(pause)) => pause.gate(),
+            (dataset, _) => Gate::Surprise { dataset },
         }
     }
 
@@ -313,6 +320,7 @@ impl Dispatcher {
             Some(Standing::NotYet) => Gate::NotYet { until },
             Some(Standing::Exhausted) => Gate::Exhausted { until },
             Some(Standing::Contested) => Gate::Contested { until },
+            Some(Standing::Cancelled) => Gate::Cancelled { until },
             Some(Standing::Doubted) => Gate::Doubted { until },
             Some(Standing::Open) | None => Gate::Retry { until },
         }
@@ -428,7 +436,7 @@ impl Dispatcher {
 
     /// The same, whatever runs: what more there is to be done.
     pub(super) fn outlook(&self, max_wait: Duration, now: Now) -> Prospect {
-        if self.holds.all {
+        if self.all_held().is_some() {
             return Prospect::Later(None);
         }
         if matches!(self.choose(now), Choice::Start { .. }) {

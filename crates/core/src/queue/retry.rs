@@ -171,9 +171,10 @@ fn used_up(tried: Progress, retry: &RetryPolicy, now: Timestamp, jitter: f64) ->
     }
 }
 
-/// An exhausted or contested gap whose pause is over starts a new round; every other one is as it was.
+/// An exhausted, contested or cancelled gap whose pause is over starts a new round; every other one is as it was.
 pub fn revived(progress: &Progress, now: Timestamp) -> Progress {
-    let over = matches!(progress.standing, Standing::Exhausted | Standing::Contested) && progress.next_try.is_none_or(|at| at <= now);
+    let over = matches!(progress.standing, Standing::Exhausted | Standing::Contested | Standing::Cancelled)
+        && progress.next_try.is_none_or(|at| at <= now);
     match over {
         true => Progress { attempts: 0, deferrals: 0, next_try: None, paused_at: None, standing: Standing::Open, ..progress.clone() },
         false => progress.clone(),

@@ -23,7 +23,8 @@ impl Dispatcher {
 
     /// Nor anything of its family.
     pub(super) fn shut_for_any_value(&self, key: &ClassKey, now: Now) -> Option<(Gate, Option<Boottime>)> {
-        let by_source = key.source.and_then(|source| self.source_gate(source, now));
+        let by_pause = self.source_pause(key.source).map(|gate| (gate, None));
+        let by_source = by_pause.or_else(|| key.source.and_then(|source| self.source_gate(source, now)));
         by_source.or_else(|| self.collector_gate(key.collector, now)).or_else(|| {
             let (gate, until) = self.cap_gate(key, now)?;
             // A look that takes its time ends when it ends.

@@ -671,6 +671,8 @@ pub struct Engine {
     pub tasks_per_cycle: super::Caps,
     /// A task that stands in line for longer ends, and its gaps make new ones with the next look. `None`: none does.
     pub task_ttl: Option<Duration>,
+    /// How long what runs may go on when an engine that stays is told to end.
+    pub drain: Duration,
     /// Of attempts and events in the state.
     pub history: Retention,
     /// Of logs of attempts beside it.
@@ -686,6 +688,7 @@ impl Default for Engine {
             reserve: super::Reserve::default(),
             tasks_per_cycle: super::Caps::default(),
             task_ttl: None,
+            drain: Duration::from_secs(5 * 60),
             history: Retention::default(),
             logs: Retention { bytes: 512 << 20, ..Retention::default() },
         }

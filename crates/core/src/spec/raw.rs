@@ -435,6 +435,8 @@ raw! {
         pub tasks_per_cycle: Option<RawCaps>,
         /// A task that stands in line for longer ends; its gaps make new ones with the next full look. Default: none does.
         pub task_ttl: Option<Given<Span>>,
+        /// When `adce up` is told to end: how long what runs may go on before it is stopped. Default: 5m.
+        pub drain: Option<Given<Span>>,
         /// How much of its history the state keeps: attempts that ended, and what happened. Default: 90d, 256MiB.
         pub history: Option<RawRetention>,
         /// How much of the logs of attempts beside the state is kept. Default: 90d, 512MiB.

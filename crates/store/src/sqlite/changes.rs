@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use adce_core::coverage::{TrendPoint, thinned_out};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId};
+use adce_core::job::JobRecord;
+use adce_core::pause::{Pause, PauseOf};
 use adce_core::record::{
     AttemptRecord, BreakerRecord, Change, Event, ItemRecord, Lease, ProcessRecord, Reservation, SettledReservation, SourceRecord,
 };
@@ -129,6 +131,8 @@ fn make<'a>(db: &Connection, change: &'a Change, rest: &mut Rest<'a>) -> Result<
         Change::PutValue { source, value, record } => put_value(db, source, value, record.as_ref()),
         Change::PutCollector(name, record) => put_collector(db, name, record),
         Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
+        Change::PutPause(of, pause) => put_pause(db, of, pause.as_ref()),
+        Change::PutJob(name, record) => put_job(db, name, record),
         Change::Started(process) => started(db, process),
         Change::Publishing { token, staged, until, .. } => publishing(db, *token, staged, until),
         Change::Renew { attempts, until } => attempts.iter().try_for_each(|attempt| renew(db, attempt, until)),
@@ -271,6 +275,19 @@ fn put_collector(db: &Connection, name: &str, record: &BreakerRecord) -> Result<
         params![name, record.failures, record.open_until.map(micros), json(record)],
     )
     .map(drop)
+}
+
+fn put_pause(db: &Connection, of: &PauseOf, pause: Option<&Pause>) -> Result<(), Trouble> {
+    let of = json(of);
+    match pause {
+        None => run(db, "DELETE FROM pause WHERE what = ?", [of]),
+        Some(pause) => run(db, "INSERT OR REPLACE INTO pause (what, body) VALUES (?, ?)", params![of, json(pause)]),
+    }
+    .map(drop)
+}
+
+fn put_job(db: &Connection, name: &str, record: &JobRecord) -> Result<(), Trouble> {
+    run(db, "INSERT OR REPLACE INTO job (name, body) VALUES (?, ?)", params![name, json(record)]).map(drop)
 }
 
 fn put_success(db: &Connection, collector: &str, attempts: &[bool]) -> Result<(), Trouble> {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use adce_core::coverage::{Picture, TrendPoint};
 use adce_core::gap::{Gap, Progress, Task};
 use adce_core::ids::{FencingToken, GapId, ItemId, TaskId};
+use adce_core::job::JobRecord;
+use adce_core::pause::{Pause, PauseOf};
 use adce_core::ports::StoreError;
 use adce_core::record::{
     AttemptRecord, BreakerRecord, Event, HeldPicture, History, ItemRecord, Lease, ProcessRecord, Remembered, Reservation,
@@ -96,6 +98,8 @@ pub(super) fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
         values: values(db)?,
         collectors: collectors(db)?,
         success: success(db)?,
+        pauses: pauses(db)?,
+        jobs: jobs(db)?,
         latest: Columns("meta").instant_if(latest)?,
     })
 }
@@ -261,6 +265,23 @@ fn collectors(db: &Connection) -> Result<HashMap<String, BreakerRecord>, Trouble
     let rows = each(db, "SELECT name, body FROM collector", [], |row| {
         let body: String = row.get(1)?;
         Ok((row.get(0)?, Columns("collector").json(&body)?))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+fn pauses(db: &Connection) -> Result<BTreeMap<PauseOf, Pause>, Trouble> {
+    let columns = Columns("pause");
+    let rows = each(db, "SELECT what, body FROM pause", [], |row| {
+        let (of, body): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok((columns.json(&of)?, columns.json(&body)?))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+fn jobs(db: &Connection) -> Result<BTreeMap<String, JobRecord>, Trouble> {
+    let rows = each(db, "SELECT name, body FROM job", [], |row| {
+        let body: String = row.get(1)?;
+        Ok((row.get(0)?, Columns("job").json(&body)?))
     })?;
     Ok(rows.into_iter().collect())
 }

@@ -8,6 +8,7 @@ mod foresight;
 mod guests;
 mod memory;
 mod order;
+mod pauses;
 mod permits;
 mod reserve;
 mod story;

@@ -9,6 +9,7 @@ use super::world::*;
 use crate::gap::{Fault, Gap, Outcome, Progress};
 use crate::ids::{AttemptId, TaskId, Uuid, ValueId};
 use crate::limits::{Ask, AskKind, HoldOff, Reach, SourceIx};
+use crate::pause::{Pause, PauseOf};
 use crate::ports::{Answer, PermitId, RetryAfter, Settlement};
 use crate::queue::book::looks;
 use crate::queue::score::Rank;
@@ -101,17 +102,15 @@ fn within_its_share(task: &Candidate, reach: Reach, dispatcher: &Dispatcher, now
     })
 }
 
+fn is_held(dispatcher: &Dispatcher, dataset: &str) -> bool {
+    let at = dispatcher.rules.datasets.get_index_of(dataset).unwrap() as u16;
+    dispatcher.holds.datasets.contains(&at) || dispatcher.paused().contains_key(&PauseOf::Dataset(dataset.to_owned()))
+}
+
 /// Every task that is ready and whose source may be asked.
 fn candidates(dispatcher: &Dispatcher, now: Now) -> Vec<Candidate> {
     let running: Vec<TaskId> = dispatcher.running().into_iter().map(|running| running.task).collect();
-    let held = |task: &crate::gap::Task| {
-        task.gaps.iter().any(|gap| {
-            dispatcher.holds.datasets.iter().any(|held| {
-                let name = dispatcher.rules.datasets.get_index(usize::from(*held)).unwrap().0;
-                dispatcher.gap(*gap).unwrap().dataset == **name
-            })
-        })
-    };
+    let held = |task: &crate::gap::Task| task.gaps.iter().any(|gap| is_held(dispatcher, &dispatcher.gap(*gap).unwrap().dataset));
     let gates: HashMap<String, bool> = dispatcher.figures(now).into_iter().map(|source| (source.source, source.gate.is_none())).collect();
     let crashes: HashMap<String, bool> =
         dispatcher.collectors(now).into_iter().map(|collector| (collector.collector, collector.gate.is_none())).collect();
@@ -119,7 +118,10 @@ fn candidates(dispatcher: &Dispatcher, now: Now) -> Vec<Candidate> {
         !running.contains(&task.id)
             && task.ready_at.is_none_or(|at| at <= now.wall)
             && !held(task)
-            && task.source.as_ref().is_none_or(|source| gates[source])
+            && task
+                .source
+                .as_ref()
+                .is_none_or(|source| gates[source] && !dispatcher.paused().contains_key(&PauseOf::Source(source.clone())))
             && crashes[&task.collector]
     });
     let candidate = |task: crate::gap::Task| {
@@ -158,8 +160,7 @@ impl Naive {
             let Some(task) = dispatcher.task(*id) else { return false };
             let held = task.gaps.iter().any(|gap| {
                 let dataset = dispatcher.gap(*gap).unwrap().dataset;
-                let dataset = dispatcher.rules.datasets.get_index_of(&*dataset).unwrap() as u16;
-                dispatcher.holds.datasets.contains(&dataset)
+                is_held(dispatcher, &dataset)
             });
             !running.contains(id) && task.ready_at.is_none_or(|at| at <= now.wall) && !held
         });
@@ -195,7 +196,11 @@ impl Naive {
     fn pick(&mut self, dispatcher: &Dispatcher, now: Now) -> Option<TaskId> {
         let (slots, under_way) = (dispatcher.rules.slots as usize, dispatcher.running());
         let collecting = under_way.iter().filter(|running| !self.delivering.contains(&running.attempt)).count();
-        if collecting >= slots || under_way.len() >= 2 * slots || dispatcher.holds.all {
+        if collecting >= slots
+            || under_way.len() >= 2 * slots
+            || dispatcher.holds.all
+            || dispatcher.paused().contains_key(&PauseOf::Everything)
+        {
             return None;
         }
         let mut tasks = candidates(dispatcher, now);
@@ -366,6 +371,13 @@ enum Step {
     Unhold {
         dataset: usize,
     },
+    /// By a person.
+    Pause {
+        whom: usize,
+    },
+    Resume {
+        whom: usize,
+    },
     /// A full look is over.
     Look,
     /// The config is edited.
@@ -386,6 +398,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0usize..9, 0u8..12).prop_map(|(running, how)| Step::End { running, how }),
         1 => (0usize..5).prop_map(|dataset| Step::Hold { dataset }),
         1 => (0usize..5).prop_map(|dataset| Step::Unhold { dataset }),
+        1 => (0usize..6).prop_map(|whom| Step::Pause { whom }),
+        2 => (0usize..6).prop_map(|whom| Step::Resume { whom }),
         1 => Just(Step::Look),
         1 => (0usize..4).prop_map(|weighting| Step::Weigh { weighting }),
     ]
@@ -393,6 +407,15 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Tasks that start from one look to the next, where there are caps at all.
 const CAPS_OF_ALL_AND_LOW: (u32, u32) = (7, 2);
+
+fn paused(whom: usize) -> PauseOf {
+    match whom {
+        0 => PauseOf::Everything,
+        1 => PauseOf::Source("a".into()),
+        2 => PauseOf::Source("b".into()),
+        of => PauseOf::Dataset(DATASETS[of - 3].into()),
+    }
+}
 
 const DATASETS: [&str; 7] = ["pages", "bulk", "small", "files", "elsewhere", "crawled", "deep"];
 
@@ -561,6 +584,15 @@ impl Drive {
             }
             Step::Hold { dataset } => self.world.dispatcher.hold(Some(DATASETS[dataset])),
             Step::Unhold { dataset } => self.world.dispatcher.unhold(Some(DATASETS[dataset])),
+            Step::Pause { whom } => {
+                let pause = Pause { since: now.wall, until: None, because: None };
+                let changes = self.world.dispatcher.pause(paused(whom), pause, now);
+                self.world.memory.apply(&changes);
+            }
+            Step::Resume { whom } => {
+                let changes = self.world.dispatcher.resume(&paused(whom), now);
+                self.world.memory.apply(&changes);
+            }
             Step::Look => {
                 let changes = self.world.dispatcher.new_cycle(now.boot + Duration::from_secs(900), now);
                 self.world.memory.apply(&changes);

@@ -295,6 +295,7 @@ impl Drive {
             Standing::Exhausted => Gate::Exhausted { until },
             Standing::Doubted => Gate::Doubted { until },
             Standing::Contested => Gate::Contested { until },
+            Standing::Cancelled => Gate::Cancelled { until },
             Standing::Open => Gate::Retry { until },
         };
         vec![Waited { since, micros: until.duration_since(since).as_micros() as u64, times: 1, gate }]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::gap::{Failure, Fault, Gap, Outcome, Progress, Reason, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId, Uuid};
+use crate::pause::{Pause, PauseOf};
 use crate::queue::{ByRules, Charging, CollectorRules, DatasetRules, Dispatcher, GapNews, Pick, Rules, SourceRules, Start};
 use crate::record::{BreakerRecord, Change, ItemRecord, Lease, Remembered, Reservation, SourceRecord};
 use crate::spec::{AbsentPolicy, BreakerPolicy, Limits, PriorityLevel, Requests, RetryPolicy, Weighting, Window};
@@ -126,6 +127,7 @@ pub(super) struct Memory {
     pub values: BTreeMap<(String, String), SourceRecord>,
     pub collectors: BTreeMap<String, BreakerRecord>,
     pub success: BTreeMap<String, Vec<bool>>,
+    pub pauses: BTreeMap<PauseOf, Pause>,
     pub items: BTreeMap<ItemId, ItemRecord>,
     tokens: u64,
 }
@@ -145,6 +147,8 @@ impl Memory {
                     assert!(self.values.remove(&(source, value)).is_some(), "what is not there needs not go");
                 }
                 Change::PutCollector(name, record) => drop(self.collectors.insert(name, record)),
+                Change::PutPause(of, Some(pause)) => drop(self.pauses.insert(of, pause)),
+                Change::PutPause(of, None) => drop(self.pauses.remove(&of)),
                 Change::PutSuccess(name, attempts) => drop(self.success.insert(name, attempts)),
                 Change::Finish(record) => drop(self.leases.remove(&record.attempt)),
                 Change::Reserve(reservation) => drop(self.reservations.insert(reservation.id, reservation)),
@@ -184,6 +188,7 @@ impl Memory {
             sources: self.sources.clone().into_iter().collect(),
             collectors: self.collectors.clone().into_iter().collect(),
             success: self.success.clone().into_iter().collect(),
+            pauses: self.pauses.clone(),
             latest: Some(latest),
             ..Remembered::default()
         }

@@ -51,6 +51,7 @@ impl Loader<'_> {
             reserve: raw.reserve.as_ref().map_or(default.reserve, |raw| self.reserve(raw, slots)),
             tasks_per_cycle: raw.tasks_per_cycle.as_ref().map_or(default.tasks_per_cycle, |raw| self.caps(raw)),
             task_ttl: raw.task_ttl.as_ref().and_then(|given| self.task_ttl(given)),
+            drain: raw.drain.as_ref().map_or(default.drain, |given| given.value.0),
             history: retention(raw.history.as_ref(), default.history),
             logs: retention(raw.logs.as_ref(), default.logs),
         }
