@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use adce_core::coverage::{
     self, Completeness, Counts, Coverage, DatasetCoverage, Evidence, Expected, GapDiff, Inventory, ItemIx, Observation, Picture, Quality,
-    TableFiles, TrendPoint, Verdict,
+    Seen, TableFiles, TrendPoint, Verdict,
 };
 use adce_core::gap::{Gap, GapState, Reason, Standing};
 use adce_core::ids::ItemId;
@@ -174,7 +174,7 @@ impl Engine {
         self.tell_of_reports(&reported);
         for (key, object) in self.cycle.seen_since.drain() {
             if let Some(item) = expected.find(&key) {
-                inventory.saw(item, object.as_ref());
+                inventory.saw_first_of_all(&expected, item, object.as_ref());
             }
         }
         self.settle_doubts(observed.left, &expected, &mut inventory, now);
@@ -221,11 +221,12 @@ impl Engine {
             }
             Verdict::Accept | Verdict::Confirmed => {
                 self.believe(diff, picture, now)?;
+                self.forget_what_no_report_can_hide();
                 let gaps = self.cycle.figures.counts.gaps();
                 self.notice(Notice::Looked { gaps, complete: self.cycle.figures.complete });
             }
         }
-        self.hear_what_came_early();
+        self.hear_what_came_early(now);
         Ok(())
     }
 
@@ -235,6 +236,16 @@ impl Engine {
         for line in reported.refused.iter().filter(|line| !before.contains(line)) {
             self.notice(Notice::ReportRefused(line.clone()));
         }
+    }
+
+    /// A report is read only if it is no older than the picture in force.
+    fn forget_what_no_report_can_hide(&mut self) {
+        let Some(accepted) = &self.accepted else { return };
+        let expected = &self.cycle.expected;
+        let in_force = |item: ItemIx| accepted.listed_at(expected.datasets()[expected.dataset_of(item)].name());
+        let may_be_hidden =
+            |key: &String, seen: &mut Seen| expected.find(key).is_some_and(|item| in_force(item).is_none_or(|at| seen.outranks(at)));
+        self.cycle.hearing.since_report.retain(may_be_hidden);
     }
 
     fn believe(&mut self, diff: GapDiff, picture: Picture, now: Now) -> Result<(), EngineError> {

@@ -45,7 +45,7 @@ pub use needs::Inputs;
 pub(crate) use needs::circle;
 pub use picture::*;
 pub use quality::{NAMED, Quality, Strange, quality};
-pub use reported::{Aged, Covers, LookAgain, REPORT_SETTLES, later_than, look_again};
+pub use reported::{Aged, Covers, LookAgain, REPORT_SETTLES, Seen, SeenSince, later_than, look_again, seen_since};
 pub use rollup::{Axis, Counted, MOST_CELLS, Pace, Rolling, Rollup, RollupAxis, RollupError, rollup, usual_axes};
 pub use select::Selection;
 pub use sketch::Sketch;
