@@ -10,7 +10,7 @@ use adce_core::time::Now;
 use adce_core::traffic::Traffic;
 
 use crate::engine::{Consent, Engine};
-use crate::inbox::{CoverageView, LimitsView, Query, Retried, StatusView};
+use crate::inbox::{Aside, CoverageView, LimitsView, Query, Retried, StatusView};
 use crate::snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, Phase, Snapshot, SourceLine, SourceState, ValuesLine,
     WindowLine,
@@ -100,6 +100,8 @@ impl Engine {
             expected: &self.cycle.expected,
             coverage: self.cycle.coverage.as_ref(),
             unbelieved: &self.cycle.unbelieved,
+            reported: &self.cycle.figures.reported,
+            answered: Some(&self.cycle.hearing.answered),
         }
     }
 
@@ -125,7 +127,7 @@ impl Engine {
     /// A person wants what waits tried at once; no name: everything.
     fn retry(&mut self, name: Option<&str>, now: Now) -> Retried {
         if self.aside.values().any(|gap| Some(gap.key.as_str()) == name) {
-            return Retried::LeftAside;
+            return Retried::LeftAside(if self.options.select.is_some() { Aside::NotSelected } else { Aside::OlderThanBaseline });
         }
         let Some((asked, changes)) = self.dispatcher.retry(name.map_or(Meant::All, Meant::Named), now) else { return Retried::Unknown };
         self.ledger.record(changes);

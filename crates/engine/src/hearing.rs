@@ -42,8 +42,15 @@ pub(crate) struct Heard {
     pub reply: oneshot::Sender<Result<(), String>>,
 }
 
+/// What the lake said of an item, and who made that it was asked.
+pub struct Answered {
+    pub seen: Seen,
+    pub feed: Arc<str>,
+}
+
 /// What the lake says of keys that a feed told of.
 pub(crate) struct Sighted {
+    feed: Arc<str>,
     seen: Vec<(String, Result<Option<Object>, LakeError>)>,
     /// What was known when it was asked.
     asked: Asked,
@@ -70,8 +77,8 @@ pub(crate) struct Hearing {
     overtaken: HashMap<ItemIx, u64>,
     /// Of each dataset, since the last full look: objects that are gone.
     lost: Vec<u64>,
-    /// What the lake has answered, by the keys of items, while a report may still be read that is older than the answer.
-    pub since_report: HashMap<String, Seen>,
+    /// What the lake has answered, by the keys of items, for as long as no listing or report in force is younger.
+    pub answered: HashMap<String, Answered>,
     turns: Arc<Semaphore>,
     pub look_again: bool,
 }
@@ -86,7 +93,7 @@ impl Default for Hearing {
             order: 0,
             overtaken: HashMap::new(),
             lost: Vec::new(),
-            since_report: HashMap::new(),
+            answered: HashMap::new(),
             turns: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
             look_again: false,
         }
@@ -167,10 +174,10 @@ impl Engine {
         }
         items.sort_unstable();
         items.dedup();
-        self.ask(items, reply, now);
+        self.ask(feed.into(), items, reply, now);
     }
 
-    fn ask(&mut self, items: Vec<ItemIx>, reply: oneshot::Sender<Result<(), String>>, now: Now) {
+    fn ask(&mut self, feed: Arc<str>, items: Vec<ItemIx>, reply: oneshot::Sender<Result<(), String>>, now: Now) {
         if items.is_empty() {
             let _ = reply.send(Ok(()));
             return;
@@ -184,21 +191,21 @@ impl Engine {
         tokio::spawn(async move {
             let asked_of = places.into_iter().map(|places| first_of_all(lake.clone(), turns.clone(), places));
             let seen = futures::stream::iter(asked_of).buffer_unordered(LOOKS_AT_ONCE).collect().await;
-            let _ = mail.send(Message::Sighted(Box::new(Sighted { seen, asked, reply })));
+            let _ = mail.send(Message::Sighted(Box::new(Sighted { feed, seen, asked, reply })));
         });
     }
 
-    pub(crate) fn sighted(&mut self, Sighted { seen, asked, reply }: Sighted, now: Now) {
+    pub(crate) fn sighted(&mut self, Sighted { feed, seen, asked, reply }: Sighted, now: Now) {
         self.cycle.hearing.asking -= 1;
         if self.cycle.hearing.looks != asked.look {
             // A full look came between, and nobody knows which of the two is newer.
             let items = seen.into_iter().filter_map(|(key, _)| self.cycle.expected.find(&key));
-            return self.ask(items.collect(), reply, now);
+            return self.ask(feed, items.collect(), reply, now);
         }
         let mut failed = None;
         for (key, seen) in seen {
             match seen {
-                Ok(object) => self.see(key, object, asked),
+                Ok(object) => self.see(&feed, key, object, asked),
                 Err(error) => failed = Some(error.to_string()),
             }
         }
@@ -213,7 +220,7 @@ impl Engine {
         });
     }
 
-    fn see(&mut self, key: String, object: Option<Object>, asked: Asked) {
+    fn see(&mut self, feed: &Arc<str>, key: String, object: Option<Object>, asked: Asked) {
         let Some(item) = self.cycle.expected.find(&key).filter(|item| !self.cycle.hearing.is_overtaken(*item, asked)) else { return };
         let was_there = matches!(self.cycle.sight(item), Some(Sight::There(_)));
         if object.is_none() && was_there && !self.may_be_lost(item) {
@@ -222,9 +229,8 @@ impl Engine {
         }
         // Who asked before this and hears of it later does not know better.
         self.cycle.hearing.overtaken.insert(item, asked.order);
-        if self.ports.reports.is_some() {
-            self.cycle.hearing.since_report.insert(key.clone(), Seen { asked: asked.at, object: object.clone() });
-        }
+        let seen = Seen { asked: asked.at, object: object.clone() };
+        self.cycle.hearing.answered.insert(key.clone(), Answered { seen, feed: feed.clone() });
         self.cycle.learned(item, key, object);
     }
 

@@ -135,10 +135,19 @@ pub enum Query {
 #[derive(Clone, Debug)]
 pub enum Retried {
     Asked(Vec<Asked>),
-    /// The run under way was told to leave this one alone (`--select`).
-    LeftAside,
+    /// The run under way was told to leave this one alone.
+    LeftAside(Aside),
     /// Nothing here has this name.
     Unknown,
+}
+
+/// Why a run leaves a gap alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// Its `--select` does not mean it.
+    NotSelected,
+    /// Its item is older than the config's `baseline`.
+    OlderThanBaseline,
 }
 
 /// Everything that `limits` shows.

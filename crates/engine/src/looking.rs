@@ -57,7 +57,9 @@ impl Engine {
         self.cycle.hearing.look_begins();
         self.cycle.attempts_since = 0;
         let reporting = Reporting::of(self.ports.reports.clone(), self.accepted.as_ref(), &self.items);
-        let reporting = Reporting { seen: self.cycle.hearing.since_report.clone(), ..reporting };
+        let answered = self.cycle.hearing.answered.iter().filter(|_| reporting.reports.is_some());
+        let seen = answered.map(|(key, answered)| (key.clone(), answered.seen.clone())).collect();
+        let reporting = Reporting { seen, ..reporting };
         let observing =
             crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), reporting, self.gaps_in_doubt());
         let mail = self.mail.clone();
