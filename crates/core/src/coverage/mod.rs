@@ -39,7 +39,7 @@ pub use expected::*;
 pub use folders::{Folder, Folders, MOST_FOLDERS};
 pub use gaps::{GapDiff, gaps};
 pub use inventory::{Completeness, Inventory, Observation, UNEXPECTED_SAMPLE, Unexpected};
-pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line};
+pub use known::{KNOWN_COLUMNS, KnownAbsent, known_columns, known_line, takes_lines};
 pub use nearest::{Miss, Wanted, misses, nearest};
 pub use needs::Inputs;
 pub(crate) use needs::circle;
