@@ -15,7 +15,7 @@ use adce_core::ports::{Clock, Store};
 use adce_core::record::{AttemptRecord, History};
 use adce_core::spec::Spec;
 use adce_core::time::SignedDuration;
-use adce_engine::{Handle, Interrupt, NotAdmitted, Query, Retried};
+use adce_engine::{Aside, Handle, Interrupt, NotAdmitted, Query, Retried};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
@@ -149,7 +149,13 @@ impl Answers for EngineAnswers {
         let what_for = what.map(String::from);
         match self.ask(|reply| Query::Retry(what_for, reply)).await? {
             Retried::Asked(asked) => Ok(Box::new(views::retry_lines(asked).into_iter())),
-            Retried::LeftAside => Err(Refusal::failed("the run under way leaves it alone: its `--select` does not mean it")),
+            Retried::LeftAside(Aside::NotSelected) => {
+                Err(Refusal::failed("the run under way leaves it alone: its `--select` does not mean it"))
+            }
+            Retried::LeftAside(Aside::OlderThanBaseline) => {
+                let refusal = Refusal::failed("the run under way leaves it alone: its item is older than the config's `baseline`");
+                Err(refusal.with_hint("`adce run --select …` that means it collects it, or an older `baseline`"))
+            }
             Retried::Unknown => Err(Refusal::usage(retry::no_such_thing(what.unwrap_or_default()))),
         }
     }

@@ -46,6 +46,8 @@ impl Failure {
 
     pub fn exit(&self) -> Exit {
         match self {
+            // What cannot be reached now may be right: it is worth another try.
+            Failure::Config(problems) if Problem::are_away(problems) => Exit::Unreachable,
             Failure::Config(_) => Exit::Config,
             Failure::Because { exit, .. } => *exit,
         }

@@ -3,15 +3,17 @@
 //! Without them an engine that stays sees what others do in the lake at its next full look only. None of them can end it: one that
 //! fails says so, and is tried again.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adce_core::coverage::IN_LAKE;
+use adce_core::events::Event;
 use adce_core::ports::{Clock, Feed, FeedError, Heard};
 use adce_core::spec::{DimensionKind, LakeUrl, Spec};
 use adce_engine::{FeedState, Handle};
 use adce_lake::feeds::{Queue, Watch, Webhook};
-use adce_lake::tables::ConfigFolder;
+use adce_lake::tables::{ConfigFolder, LakePattern};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -39,8 +41,9 @@ impl Feeds {
     /// Nothing that happens in a watched folder once it has returned escapes it, unless that takes very long.
     pub async fn begin(spec: &Arc<Spec>, engine: &Handle) -> Result<Feeds, Failure> {
         let mut following = JoinSet::new();
+        let in_lake: Arc<Vec<LakePattern>> = Arc::new(tables_in_lake(spec).map(LakePattern::new).collect());
         for feed in declared(spec).await? {
-            following.spawn(follow(feed, engine.clone()));
+            following.spawn(follow(feed, in_lake.clone(), engine.clone()));
         }
         let tables = Tables::of(spec);
         if !tables.patterns.is_empty() {
@@ -50,10 +53,18 @@ impl Feeds {
     }
 }
 
-/// Files beside the config that say what should exist: a new row is a new item.
+/// Patterns of tables that lie in the lake.
+fn tables_in_lake(spec: &Spec) -> impl Iterator<Item = &str> {
+    spec.dimensions.values().filter_map(|dimension| match &dimension.kind {
+        DimensionKind::Table(table) if table.lake.is_some() => table.path.strip_prefix(IN_LAKE),
+        _ => None,
+    })
+}
+
+/// Files beside the config, and of a lake of files, that say what should exist: a new row is a new item.
 struct Tables {
-    folder: PathBuf,
-    patterns: Vec<String>,
+    /// Each where it starts.
+    patterns: Vec<(PathBuf, String)>,
     stamps: Stamps,
 }
 
@@ -64,11 +75,14 @@ impl Tables {
             _ => None,
         });
         let known = spec.datasets.values().filter_map(|dataset| dataset.known.as_ref()).map(|known| known.path.clone());
-        let mut patterns: Vec<String> = tables.chain(known).collect();
+        let mut patterns: Vec<(PathBuf, String)> = tables.chain(known).map(|pattern| (spec.folder.clone(), pattern)).collect();
+        if let LakeUrl::Folder(root) = &spec.lake {
+            patterns.extend(tables_in_lake(spec).map(|pattern| (root.clone(), pattern.to_owned())));
+        }
         patterns.sort_unstable();
         patterns.dedup();
-        let stamps = Stamps::read(stamps(&spec.folder, &patterns));
-        Tables { folder: spec.folder.clone(), patterns, stamps }
+        let stamps = Stamps::read(stamps(&patterns));
+        Tables { patterns, stamps }
     }
 
     /// Has the lake looked at by what they say now, once they are not being written any more.
@@ -78,7 +92,7 @@ impl Tables {
         loop {
             looks.tick().await;
             let looking = tokio::task::spawn_blocking(move || {
-                let now = stamps(&self.folder, &self.patterns);
+                let now = stamps(&self.patterns);
                 let changed = self.stamps.have_come_to_rest(now);
                 (self, changed)
             });
@@ -92,9 +106,8 @@ impl Tables {
     }
 }
 
-fn stamps(folder: &Path, patterns: &[String]) -> Vec<Stamp> {
-    let folder = ConfigFolder::new(folder);
-    patterns.iter().flat_map(|pattern| stamps_of(&folder.paths(pattern))).collect()
+fn stamps(patterns: &[(PathBuf, String)]) -> Vec<Stamp> {
+    patterns.iter().flat_map(|(folder, pattern)| stamps_of(&ConfigFolder::new(folder).paths(pattern))).collect()
 }
 
 async fn declared(spec: &Spec) -> Result<Vec<Box<dyn Feed>>, Failure> {
@@ -120,7 +133,8 @@ async fn declared(spec: &Spec) -> Result<Vec<Box<dyn Feed>>, Failure> {
     Ok(feeds)
 }
 
-async fn follow(mut feed: Box<dyn Feed>, engine: Handle) {
+/// `in_lake`: objects of tables, which say what should exist.
+async fn follow(mut feed: Box<dyn Feed>, in_lake: Arc<Vec<LakePattern>>, engine: Handle) {
     let name = feed.name();
     engine.feed_is(&name, FeedState::Listening);
     let mut pause = PAUSE;
@@ -131,7 +145,8 @@ async fn follow(mut feed: Box<dyn Feed>, engine: Handle) {
                 if std::mem::take(&mut failing) {
                     engine.feed_is(&name, FeedState::Listening);
                 }
-                if missed {
+                let is_of_table = |told: &Event| in_lake.iter().any(|pattern| pattern.means(&told.key));
+                if missed || told.iter().any(is_of_table) {
                     engine.look_again();
                 }
                 let taken = engine.heard(&name, told).await;

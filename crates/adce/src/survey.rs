@@ -123,6 +123,8 @@ impl Survey {
             expected: &self.expected,
             coverage: Some(&self.coverage),
             unbelieved: &self.held_back,
+            reported: &self.reported,
+            answered: None,
         }
     }
 }

@@ -62,6 +62,25 @@ fn what_is_marked_absent_is_never_asked_for_until_its_line_is_taken_out() {
 }
 
 #[test]
+fn a_list_of_what_is_absent_may_be_json_lines_and_a_packed_one_is_read_and_not_written() {
+    let place = place();
+    let config = place.read("adce.yaml");
+    place.write("adce.yaml", &config.replace("lists/holes.csv", "lists/holes.jsonl"));
+    place.adce(&["mark-absent", "2.txt", "--reason", "lost", "--by", "ann"]).ends_with(0);
+    assert!(place.read("lists/holes.jsonl").starts_with("{\"key\":\"2.txt\",\"reason\":\"lost\",\"date\":\"20"));
+    place.adce(&["mark-absent", "3.txt", "--reason", "lost as well"]).ends_with(0);
+    let plan = place.adce(&["plan", "--format", "json"]).ends_with(2).json();
+    assert_eq!((&plan["coverage"]["absent"], &plan["coverage"]["missing"]), (&2.into(), &1.into()), "{plan}");
+    place.adce(&["why", "3.txt"]).says("lists/holes.jsonl:2 says that it is absent: lost as well");
+    let packed = std::process::Command::new("gzip").arg("-k").arg(place.path("lists/holes.jsonl")).status();
+    assert!(packed.expect("gzip").success());
+    place.write("adce.yaml", &config.replace("lists/holes.csv", "lists/holes.jsonl.gz"));
+    let plan = place.adce(&["plan", "--format", "json"]).ends_with(2).json();
+    assert_eq!((&plan["coverage"]["absent"], &plan["coverage"]["missing"]), (&2.into(), &1.into()), "{plan}");
+    place.adce(&["mark-absent", "1.txt", "--reason", "gone"]).ends_with(64).says("no line can be added to `lists/holes.jsonl.gz`");
+}
+
+#[test]
 fn an_open_gap_is_closed_when_its_object_is_marked_and_an_object_outranks_the_list() {
     let place = place();
     place.write("adce.yaml", &CONFIG.replace("echo {n} > {out}", "exit 1"));

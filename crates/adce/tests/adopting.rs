@@ -86,6 +86,9 @@ fn what_was_missing_before_the_baseline_is_left_alone_until_somebody_asks_for_it
     let new =
         ["ageless/a.txt", "daily/2024-10-03.txt", "daily/2024-10-04.txt", "due/2024-10-02.txt", "due/2024-10-03.txt", "due/2024-10-04.txt"];
     assert_eq!(got(&place), new);
+    place.adce(&["status"]).ends_with(2).says("3 gaps of items older than 2024-10-03: left alone until `adce run --select");
+    assert_eq!(place.adce(&["status", "--format", "json"]).json()["gaps"]["held"], 3);
+    place.adce(&["retry", "daily/2024-10-01.txt"]).ends_with(0).says("left alone").says("older than the config's `baseline`");
     place.adce(&["run"]).ends_with(2);
     assert_eq!(got(&place).len(), 6, "nobody asked");
     place.adce(&["run", "--select", "dataset == 'due'"]).ends_with(2);

@@ -149,6 +149,8 @@ fn a_report_in_any_format_is_what_is_there_until_somebody_knows_better() {
         let line = format!("by the inventory report of {}", created.strftime("%Y-%m-%d %H:%M UTC"));
         world.adce(&["plan"]).says(&line);
         world.adce(&["status"]).says(&line);
+        world.adce(&["why", "numbers/001 a+b.txt"]).says(&format!("seen by the inventory report of {created}"));
+        world.adce(&["why", "numbers/000 a+b.txt"]).says(&format!("not there, by the inventory report of {created}"));
 
         // What is filled now is newer than the report, also for whoever starts anew.
         world.adce(&["run", "--yes"]).ends_with(0);

@@ -118,6 +118,21 @@ fn a_lake_that_refuses_credentials_is_unreachable_for_every_command_that_looks()
 }
 
 #[test]
+fn a_table_in_a_lake_that_cannot_be_reached_is_no_mistake_in_the_config() {
+    let bucket = Bucket::new();
+    let config = bucket.place.read("adce.yaml");
+    bucket.place.write("adce.yaml", &config.replace("dimensions:\n", "dimensions:\n  game: { table: \"lake:games/*.csv\", id: id }\n"));
+    bucket.adce(&["check"]).ends_with(78).says("no file matches `lake:games/*.csv`");
+    bucket.server.plan(usize::MAX, Fault::Refuse(403, "SignatureDoesNotMatch"), |_| true);
+    for verb in ["check", "plan", "run", "gaps"] {
+        bucket.adce(&[verb]).ends_with(69).says("`lake:games/*.csv` cannot be reached: ").says("access refused");
+    }
+    // What is wrong besides is wrong whenever the lake is there again.
+    bucket.place.write("adce.yaml", &(bucket.place.read("adce.yaml") + "nonsense: 1\n"));
+    bucket.adce(&["check"]).ends_with(78);
+}
+
+#[test]
 fn credentials_that_may_read_and_not_write_end_the_run_and_use_up_no_attempt() {
     let bucket = Bucket::new();
     let may_write = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

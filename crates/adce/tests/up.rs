@@ -38,6 +38,8 @@ fn it_stays_when_all_is_done_and_takes_in_at_once_what_changes() {
     // Somebody else delivers, also into folders that are new.
     place.write("lake/other/1.txt", "content");
     is_present(&place, 4);
+    place.adce(&["why", "other/1.txt"]).says("seen by the lake, asked 20").says("because of an event from files of ");
+    place.adce(&["why", "other/2.txt"]).says("not there, by the listing of 20");
     // What somebody takes away is collected again.
     std::fs::remove_file(place.path("lake/box/2.txt")).expect("an object");
     wait_for("it is there again", || place.has("lake/box/2.txt"));
@@ -69,6 +71,25 @@ fn a_new_row_of_a_table_is_collected_without_waiting_for_the_next_look() {
     is_present(&place, 4);
     signal("-INT", running.id() as i32);
     said(running.wait_with_output().expect("it ends")).ends_with(130);
+}
+
+#[test]
+fn a_new_row_of_a_table_in_the_lake_is_too_also_where_the_lake_is_not_watched() {
+    for lake in ["./lake", "{ url: ./lake, watch: false }"] {
+        let place = Place::new(&format!(
+            "version: 1\nname: grows\nlake: {lake}\ndimensions:\n  game: {{ table: \"lake:games/*.csv\", id: id }}\ndatasets:\n  box:\n    \
+             key: box/{{id}}.txt\n    for: game\n    collector:\n      command: [sh, -c, 'echo hello > \"$1\"', sh, \"{{out}}\"]\n\
+             engine: {{ reconcile_every: 5h }}\n",
+        ));
+        place.write("lake/games/1.csv", "id\n1\n2\n");
+        let running = up(&place, 2);
+        place.write("lake/games/2.csv", "id\n3\n");
+        is_present(&place, 3);
+        place.write("lake/games/1.csv", "id\n1\n2\n4\n");
+        is_present(&place, 4);
+        signal("-INT", running.id() as i32);
+        said(running.wait_with_output().expect("it ends")).ends_with(130);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use adce_core::time::Now;
 use adce_core::traffic::Traffic;
 
 use crate::engine::{Consent, Engine};
-use crate::inbox::{CoverageView, LimitsView, PausesView, Query, Retried, StatusView};
+use crate::inbox::{Aside, CoverageView, LimitsView, PausesView, Query, Retried, StatusView};
 use crate::snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, GapFigures, HeldBackLine, PausedLine, Phase, Snapshot, SourceLine, SourceState,
     ValuesLine, WindowLine,
@@ -116,6 +116,8 @@ impl Engine {
             expected: &self.cycle.expected,
             coverage: self.cycle.coverage.as_ref(),
             unbelieved: &self.cycle.unbelieved,
+            reported: &self.cycle.figures.reported,
+            answered: Some(&self.cycle.hearing.answered),
         }
     }
 
@@ -141,7 +143,7 @@ impl Engine {
     /// A person wants what waits tried at once; no name: everything.
     fn retry(&mut self, name: Option<&str>, now: Now) -> Retried {
         if self.aside.values().any(|gap| Some(gap.key.as_str()) == name) {
-            return Retried::LeftAside;
+            return Retried::LeftAside(if self.options.select.is_some() { Aside::NotSelected } else { Aside::OlderThanBaseline });
         }
         let Some((asked, changes)) = self.dispatcher.retry(name.map_or(Meant::All, Meant::Named), now) else { return Retried::Unknown };
         self.ledger.record(changes);

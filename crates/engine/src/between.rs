@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use adce_core::coverage::{self, Coverage, Expected, Inventory, ItemIx, Sight};
+use adce_core::coverage::{self, Coverage, Expected, Inventory, ItemIx, Sight, Spot};
 use adce_core::gap::Gap;
 use adce_core::ids::{GapId, ItemId};
 use adce_core::object::Object;
@@ -139,10 +139,10 @@ impl CycleState {
         }
     }
 
-    /// This is (or is not) at the item's key now.
+    /// This is at the first of the item's places at which something is now (`None`: nothing is at any).
     pub(crate) fn learned(&mut self, item: ItemIx, key: String, object: Option<Object>) {
         if let Some(inventory) = &mut self.inventory {
-            inventory.saw(item, object.as_ref());
+            inventory.saw_first_of_all(&self.expected, item, object.as_ref());
             self.between.touched.push(item);
         }
         self.changed(item);
@@ -154,6 +154,11 @@ impl CycleState {
     /// `None`: nobody has looked yet.
     pub(crate) fn sight(&self, item: ItemIx) -> Option<Sight> {
         self.inventory.as_ref().map(|inventory| inventory.sight(item))
+    }
+
+    /// Of one of its places: what lies at the others is not that.
+    pub(crate) fn sight_at(&self, item: ItemIx, spot: Spot) -> Option<Sight> {
+        self.inventory.as_ref().filter(|inventory| inventory.spot(item) == spot).map(|inventory| inventory.sight(item))
     }
 
     /// Time that only moves on ([`coverage::judging_time`]).

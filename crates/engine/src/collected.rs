@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::cycle::{expand, list_all};
 use crate::engine::EngineError;
+use crate::once::{Keep, Once};
 
 /// Objects that are fetched at once.
 const READS_AT_ONCE: usize = 16;
@@ -24,7 +25,7 @@ type Tables = Arc<dyn TableFiles + Send + Sync>;
 /// Everything that was collected of the rows of derived tables is known to `tables` afterwards.
 pub(crate) async fn read_rows(
     spec: &Arc<Spec>,
-    lake: &dyn Lake,
+    once: &Once<'_>,
     tables: &Tables,
     accepted: &Option<Picture>,
     clock: &dyn Clock,
@@ -36,14 +37,14 @@ pub(crate) async fn read_rows(
         let Ok(expected) = expand(feeder.clone(), tables.clone(), accepted.clone(), clock.now().wall).await else { continue };
         let observation = Mutex::new(Observation::new(&expected, &feeder));
         let prefixes: Vec<&String> = expected.prefixes().iter().collect();
-        list_all(&prefixes, lake, clock, &observation).await.failed.into_iter().try_for_each(|(_, error)| match error {
+        list_all(&prefixes, once, Keep::All, clock, &observation).await.failed.into_iter().try_for_each(|(_, error)| match error {
             LakeError::Gone(_) => Err(EngineError::Lake(error)),
             _ => Ok(()),
         })?;
         let inventory = observation.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish();
         let least = feeder.datasets.values().map(|dataset| feeder.least_bytes(dataset)).max().unwrap_or(1);
         let look = Feeder { rows, expected: &expected, inventory: &inventory, least };
-        let kept = look.read(lake, tables.kept_rows(&dimension)).await?;
+        let kept = look.read(once.lake(), tables.kept_rows(&dimension)).await?;
         tables.keep_rows(&dimension, kept);
     }
     Ok(())

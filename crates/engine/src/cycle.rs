@@ -24,7 +24,9 @@ use futures::{FutureExt, StreamExt};
 use crate::attempt::Ports;
 use crate::collected::read_rows;
 use crate::engine::{Engine, EngineError};
+use crate::hearing::Answered;
 use crate::looking::CycleState;
+use crate::once::{Keep, Once};
 use crate::reported::{self, Reported, Reporting};
 use crate::selected::selecting;
 use crate::snapshot::Notice;
@@ -88,13 +90,14 @@ pub async fn look(
     clock: &dyn Clock,
 ) -> Result<Look, EngineError> {
     let began = clock.now().wall;
-    read_rows(&spec, lake, &tables, &accepted, clock).await?;
+    let once = Once::new(lake);
+    read_rows(&spec, &once, &tables, &accepted, clock).await?;
     let expected = Arc::new(expand(spec.clone(), tables, accepted.clone(), began).await?);
     let (reported, seen) = reported::newest(&reporting, &spec, &expected, accepted.as_ref(), began).await;
     let observation = seen.map_or_else(|| Observation::new(&expected, &spec), |seen| Observation::resume(&expected, &spec, seen));
     let observation = Mutex::new(observation);
     let prefixes: Vec<&String> = expected.prefixes().iter().filter(|prefix| !reported.covers(prefix)).collect();
-    let Listings { failed: mut not_listed, saw_something } = list_all(&prefixes, lake, clock, &observation).await;
+    let Listings { failed: mut not_listed, saw_something } = list_all(&prefixes, &once, Keep::Nothing, clock, &observation).await;
     if let Some(gone) = not_listed.iter().position(|(_, error)| matches!(error, LakeError::Gone(_))) {
         return Err(EngineError::Lake(not_listed.swap_remove(gone).1));
     }
@@ -127,8 +130,14 @@ pub(crate) struct Listings {
 }
 
 /// Hands all that lies under the expected prefixes to the observation.
-pub(crate) async fn list_all(prefixes: &[&String], lake: &dyn Lake, clock: &dyn Clock, observation: &Mutex<Observation<'_>>) -> Listings {
-    let listings: Vec<_> = prefixes.iter().map(|prefix| list(prefix, lake, clock, observation).boxed()).collect();
+pub(crate) async fn list_all(
+    prefixes: &[&String],
+    lake: &Once<'_>,
+    keep: Keep,
+    clock: &dyn Clock,
+    observation: &Mutex<Observation<'_>>,
+) -> Listings {
+    let listings: Vec<_> = prefixes.iter().map(|prefix| list(prefix, lake, keep, clock, observation).boxed()).collect();
     let listed: Vec<Listed<'_>> = futures::stream::iter(listings).buffer_unordered(LISTINGS_AT_ONCE).collect().await;
     let mut all = Listings { failed: Vec::new(), saw_something: false };
     for Listed { prefix, saw_something, result } in listed {
@@ -152,14 +161,21 @@ struct Listed<'a> {
     result: Result<(), LakeError>,
 }
 
-async fn list<'a>(prefix: &'a String, lake: &dyn Lake, clock: &dyn Clock, observation: &Mutex<Observation<'_>>) -> Listed<'a> {
-    locked(observation).begin(prefix, clock.now().wall);
+async fn list<'a>(prefix: &'a String, lake: &Once<'_>, keep: Keep, clock: &dyn Clock, observation: &Mutex<Observation<'_>>) -> Listed<'a> {
     let mut saw_something = false;
-    let mut found = |object: Object| {
+    let mut found = |object: &Object| {
         saw_something = true;
-        locked(observation).object(&object);
+        locked(observation).object(object);
     };
-    let result = lake.list(prefix, &mut found).await;
+    let again = lake.again(prefix, &mut |began| locked(observation).begin(prefix, began), &mut found);
+    let result = match again {
+        Some(()) => Ok(()),
+        None => {
+            let began = clock.now().wall;
+            locked(observation).begin(prefix, began);
+            lake.list(prefix, began, keep, &mut found).await
+        }
+    };
     Listed { prefix, saw_something, result }
 }
 
@@ -174,7 +190,7 @@ impl Engine {
         self.tell_of_reports(&reported);
         for (key, object) in self.cycle.seen_since.drain() {
             if let Some(item) = expected.find(&key) {
-                inventory.saw(item, object.as_ref());
+                inventory.saw_first_of_all(&expected, item, object.as_ref());
             }
         }
         self.settle_doubts(observed.left, &expected, &mut inventory, now);
@@ -221,11 +237,12 @@ impl Engine {
             }
             Verdict::Accept | Verdict::Confirmed => {
                 self.believe(diff, picture, now)?;
+                self.forget_what_is_older_than_the_picture();
                 let gaps = self.cycle.figures.counts.gaps();
                 self.notice(Notice::Looked { gaps, complete: self.cycle.figures.complete });
             }
         }
-        self.hear_what_came_early();
+        self.hear_what_came_early(now);
         Ok(())
     }
 
@@ -235,6 +252,17 @@ impl Engine {
         for line in reported.refused.iter().filter(|line| !before.contains(line)) {
             self.notice(Notice::ReportRefused(line.clone()));
         }
+    }
+
+    /// A report is read only if it is no older than the picture in force.
+    fn forget_what_is_older_than_the_picture(&mut self) {
+        let Some(accepted) = &self.accepted else { return };
+        let expected = &self.cycle.expected;
+        let in_force = |item: ItemIx| accepted.listed_at(expected.datasets()[expected.dataset_of(item)].name());
+        let is_newer = |key: &String, answered: &mut Answered| {
+            expected.find(key).is_some_and(|item| in_force(item).is_none_or(|at| answered.seen.outranks(at)))
+        };
+        self.cycle.hearing.answered.retain(is_newer);
     }
 
     fn believe(&mut self, diff: GapDiff, picture: Picture, now: Now) -> Result<(), EngineError> {

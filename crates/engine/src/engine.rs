@@ -393,7 +393,7 @@ impl Engine {
                 self.fail(EngineError::Bug);
             }
             Message::Heard(heard) => self.heard(heard, now),
-            Message::Sighted(sighted) => self.sighted(*sighted),
+            Message::Sighted(sighted) => self.sighted(*sighted, now),
             Message::Feed { feed, state } => self.feed_is(&feed, state),
             Message::LookAgain => self.look_again(),
             Message::Query(query) => self.answer(query, now),

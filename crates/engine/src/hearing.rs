@@ -1,17 +1,19 @@
 //! What event feeds tell: that an object has come, gone or changed. The lake is asked for it as it is now, and its item judged.
 //!
 //! Without it the engine learns of what others do in the lake at the next full look only. That a feed told something is no
-//! knowledge: what the lake answers is. So duplicates, late events and events in another order do no harm.
+//! knowledge: what the lake answers is. So duplicates, late events and events in another order do no harm. It is asked for all places of
+//! the item (`also`), one after the other: which of its objects counts, a look would see only then.
 //!
 //! Always true: what an attempt saw while the lake was being asked outranks the answer
-//! (`an_answer_that_an_attempt_overtook_is_dropped`); whoever is told that an event was taken in loses nothing by forgetting it,
+//! (`an_answer_that_an_attempt_overtook_is_dropped`), and so does the answer to a later question; in whatever order all this comes, the
+//! next full look ends in the truth (`tests/any_order.rs`); whoever is told that an event was taken in loses nothing by forgetting it,
 //! for what follows from it is on disk; objects that vanish in great number are no gaps before a full look has shown the same
 //! (`a_lake_that_empties_is_a_surprise_and_no_thousand_gaps`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use adce_core::coverage::{ItemIx, Sight};
+use adce_core::coverage::{ItemIx, Seen, Sight};
 use adce_core::events::Event;
 use adce_core::gap::GapState;
 use adce_core::object::Object;
@@ -40,33 +42,43 @@ pub(crate) struct Heard {
     pub reply: oneshot::Sender<Result<(), String>>,
 }
 
+/// What the lake said of an item, and who made that it was asked.
+pub struct Answered {
+    pub seen: Seen,
+    pub feed: Arc<str>,
+}
+
 /// What the lake says of keys that a feed told of.
 pub(crate) struct Sighted {
+    feed: Arc<str>,
     seen: Vec<(String, Result<Option<Object>, LakeError>)>,
     /// What was known when it was asked.
     asked: Asked,
     reply: oneshot::Sender<Result<(), String>>,
 }
 
-/// When somebody asked the lake: after that full look, and before these objects were seen by others.
+/// When somebody asked the lake: after that full look began or was taken in, and before these objects were seen by others.
 #[derive(Clone, Copy)]
 struct Asked {
     look: u64,
     order: u64,
+    at: Timestamp,
 }
 
 pub(crate) struct Hearing {
     pub feeds: IndexMap<String, FeedLine>,
     /// Event before the first look is in.
     early: Vec<Heard>,
-    /// Full looks that were taken in.
+    /// Full looks that have begun, and those that were taken in.
     looks: u64,
     asking: u64,
-    /// In which order others saw an object, while somebody asks.
+    /// In which order the lake was asked, and others saw an object meanwhile.
     order: u64,
     overtaken: HashMap<ItemIx, u64>,
     /// Of each dataset, since the last full look: objects that are gone.
     lost: Vec<u64>,
+    /// What the lake has answered, by the keys of items, for as long as no listing or report in force is younger.
+    pub answered: HashMap<String, Answered>,
     turns: Arc<Semaphore>,
     pub look_again: bool,
 }
@@ -81,6 +93,7 @@ impl Default for Hearing {
             order: 0,
             overtaken: HashMap::new(),
             lost: Vec::new(),
+            answered: HashMap::new(),
             turns: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
             look_again: false,
         }
@@ -98,6 +111,11 @@ impl Hearing {
 
     fn is_overtaken(&self, item: ItemIx, asked: Asked) -> bool {
         self.overtaken.get(&item).is_some_and(|order| *order > asked.order)
+    }
+
+    /// Whatever the lake was asked before may be older than what this look will see.
+    pub fn look_begins(&mut self) {
+        self.looks += 1;
     }
 
     /// Counts a loss; `false`: it is one too many to be believed without a look at everything.
@@ -131,60 +149,63 @@ impl Engine {
         line.lag_seconds = last.map(|at| lag_seconds(at, now.wall)).or(line.lag_seconds);
         match self.cycle.inventory {
             None => self.cycle.hearing.early.push(heard),
-            Some(_) => self.ask_about(heard),
+            Some(_) => self.ask_about(heard, now),
         }
     }
 
     /// Once a full look is in.
-    pub(crate) fn hear_what_came_early(&mut self) {
+    pub(crate) fn hear_what_came_early(&mut self, now: Now) {
         self.cycle.hearing.looks += 1;
         self.cycle.hearing.lost.clear();
         self.cycle.hearing.overtaken.clear();
         for heard in std::mem::take(&mut self.cycle.hearing.early) {
-            self.ask_about(heard);
+            self.ask_about(heard, now);
         }
     }
 
-    fn ask_about(&mut self, Heard { feed, told, reply }: Heard) {
-        let mut keys = Vec::new();
+    fn ask_about(&mut self, Heard { feed, told, reply }: Heard, now: Now) {
+        let mut items = Vec::new();
         for told in told {
-            match self.cycle.expected.find(&told.key) {
+            match self.cycle.expected.find_anywhere(&told.key) {
                 None => self.cycle.hearing.line(&feed).unexpected += 1,
-                Some(item) if self.cycle.sight(item).is_some_and(|sight| told.is_known(sight)) => {}
-                Some(_) => keys.push(told.key),
+                Some((item, spot)) if self.cycle.sight_at(item, spot).is_some_and(|sight| told.is_known(sight)) => {}
+                Some((item, _)) => items.push(item),
             }
         }
-        keys.sort_unstable();
-        keys.dedup();
-        self.ask(keys, reply);
+        items.sort_unstable();
+        items.dedup();
+        self.ask(feed.into(), items, reply, now);
     }
 
-    fn ask(&mut self, keys: Vec<String>, reply: oneshot::Sender<Result<(), String>>) {
-        if keys.is_empty() {
+    fn ask(&mut self, feed: Arc<str>, items: Vec<ItemIx>, reply: oneshot::Sender<Result<(), String>>, now: Now) {
+        if items.is_empty() {
             let _ = reply.send(Ok(()));
             return;
         }
+        let places: Vec<Vec<String>> = items.into_iter().map(|item| self.cycle.expected.places(item).collect()).collect();
         let hearing = &mut self.cycle.hearing;
         hearing.asking += 1;
-        let asked = Asked { look: hearing.looks, order: hearing.order };
+        hearing.order += 1;
+        let asked = Asked { look: hearing.looks, order: hearing.order, at: now.wall };
         let (lake, turns, mail) = (self.ports.lake.clone(), hearing.turns.clone(), self.mail.clone());
         tokio::spawn(async move {
-            let asked_of = keys.into_iter().map(|key| head(lake.clone(), turns.clone(), key));
+            let asked_of = places.into_iter().map(|places| first_of_all(lake.clone(), turns.clone(), places));
             let seen = futures::stream::iter(asked_of).buffer_unordered(LOOKS_AT_ONCE).collect().await;
-            let _ = mail.send(Message::Sighted(Box::new(Sighted { seen, asked, reply })));
+            let _ = mail.send(Message::Sighted(Box::new(Sighted { feed, seen, asked, reply })));
         });
     }
 
-    pub(crate) fn sighted(&mut self, Sighted { seen, asked, reply }: Sighted) {
+    pub(crate) fn sighted(&mut self, Sighted { feed, seen, asked, reply }: Sighted, now: Now) {
         self.cycle.hearing.asking -= 1;
         if self.cycle.hearing.looks != asked.look {
             // A full look came between, and nobody knows which of the two is newer.
-            return self.ask(seen.into_iter().map(|(key, _)| key).collect(), reply);
+            let items = seen.into_iter().filter_map(|(key, _)| self.cycle.expected.find(&key));
+            return self.ask(feed, items.collect(), reply, now);
         }
         let mut failed = None;
         for (key, seen) in seen {
             match seen {
-                Ok(object) => self.see(key, object, asked),
+                Ok(object) => self.see(&feed, key, object, asked),
                 Err(error) => failed = Some(error.to_string()),
             }
         }
@@ -199,13 +220,17 @@ impl Engine {
         });
     }
 
-    fn see(&mut self, key: String, object: Option<Object>, asked: Asked) {
+    fn see(&mut self, feed: &Arc<str>, key: String, object: Option<Object>, asked: Asked) {
         let Some(item) = self.cycle.expected.find(&key).filter(|item| !self.cycle.hearing.is_overtaken(*item, asked)) else { return };
         let was_there = matches!(self.cycle.sight(item), Some(Sight::There(_)));
         if object.is_none() && was_there && !self.may_be_lost(item) {
             self.look_again();
             return;
         }
+        // Who asked before this and hears of it later does not know better.
+        self.cycle.hearing.overtaken.insert(item, asked.order);
+        let seen = Seen { asked: asked.at, object: object.clone() };
+        self.cycle.hearing.answered.insert(key.clone(), Answered { seen, feed: feed.clone() });
         self.cycle.learned(item, key, object);
     }
 
@@ -236,11 +261,18 @@ impl Engine {
     }
 }
 
-async fn head(lake: Arc<dyn Lake>, turns: Arc<Semaphore>, key: String) -> (String, Result<Option<Object>, LakeError>) {
+/// By the item's key: what lies at the first of its places at which something does.
+async fn first_of_all(lake: Arc<dyn Lake>, turns: Arc<Semaphore>, mut places: Vec<String>) -> (String, Result<Option<Object>, LakeError>) {
     // Nobody closes it.
     let _turn = turns.acquire().await;
-    let seen = lake.head(&key).await;
-    (key, seen)
+    let mut seen = Ok(None);
+    for place in &places {
+        seen = lake.head(place).await;
+        if !matches!(seen, Ok(None)) {
+            break;
+        }
+    }
+    (places.swap_remove(0), seen)
 }
 
 /// From its hour to ours; clocks may differ.

@@ -145,8 +145,8 @@ pub enum Query {
 #[derive(Clone, Debug)]
 pub enum Retried {
     Asked(Vec<Asked>),
-    /// The run under way was told to leave this one alone (`--select`).
-    LeftAside,
+    /// The run under way was told to leave this one alone.
+    LeftAside(Aside),
     /// Nothing here has this name.
     Unknown,
 }
@@ -156,6 +156,15 @@ pub enum Retried {
 pub struct PausesView {
     pub changed: bool,
     pub paused: BTreeMap<PauseOf, Pause>,
+}
+
+/// Why a run leaves a gap alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// Its `--select` does not mean it.
+    NotSelected,
+    /// Its item is older than the config's `baseline`.
+    OlderThanBaseline,
 }
 
 /// Everything that `limits` shows.

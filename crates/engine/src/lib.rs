@@ -23,6 +23,7 @@ mod landing;
 mod ledger;
 mod looking;
 mod mail;
+mod once;
 mod permits;
 mod reported;
 mod selected;
@@ -37,7 +38,8 @@ pub use by_hand::CancelView;
 pub use cycle::{CycleFigures, Look, look};
 pub use engine::{Confirm, Ending, Engine, EngineError, Options};
 pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
-pub use inbox::{CoverageView, Handle, Inbox, Interrupt, LimitsView, PausesView, Query, Retried, StatusView};
+pub use hearing::Answered;
+pub use inbox::{Aside, CoverageView, Handle, Inbox, Interrupt, LimitsView, PausesView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
 pub use reported::{Reported, Reporting};
 pub use snapshot::{

@@ -39,8 +39,8 @@ pub(crate) struct CycleState {
     pub between: Between,
     pub hearing: Hearing,
     pub began: Boottime,
-    /// What was seen since the cycle under way began, later than its listing: objects that attempts put in place, and what feeds told of.
-    /// `None`: it is gone.
+    /// What was seen since the cycle under way began, later than its listing, by the keys of items: objects that attempts put in place, and
+    /// what feeds told of. `None`: it is gone.
     pub seen_since: HashMap<String, Option<Object>>,
     /// Attempts ended since the last cycle began.
     pub attempts_since: u64,
@@ -54,8 +54,12 @@ impl Engine {
         self.cycle.began = now.boot;
         self.cycle.seen_since.clear();
         self.cycle.hearing.look_again = false;
+        self.cycle.hearing.look_begins();
         self.cycle.attempts_since = 0;
         let reporting = Reporting::of(self.ports.reports.clone(), self.accepted.as_ref(), &self.items);
+        let answered = self.cycle.hearing.answered.iter().filter(|_| reporting.reports.is_some());
+        let seen = answered.map(|(key, answered)| (key.clone(), answered.seen.clone())).collect();
+        let reporting = Reporting { seen, ..reporting };
         let observing =
             crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), reporting, self.gaps_in_doubt());
         let mail = self.mail.clone();

@@ -7,7 +7,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use adce_core::coverage::{Aged, Covers, EtagDigest, Expected, Inventory, ItemIx, LookAgain, Observation, Picture, later_than, look_again};
+use adce_core::coverage::{
+    Aged, Covers, EtagDigest, Expected, Inventory, ItemIx, LookAgain, Observation, Picture, Seen, SeenSince, later_than, look_again,
+    seen_since,
+};
 use adce_core::ids::ItemId;
 use adce_core::object::Object;
 use adce_core::ports::{Lake, LakeError};
@@ -29,12 +32,14 @@ const READ_MAX: usize = 3;
 pub struct Reporting {
     pub reports: Option<Arc<dyn Reports>>,
     pub later: HashMap<ItemId, ItemRecord>,
+    /// What the lake answered, by the keys of items, and may be later as well.
+    pub seen: HashMap<String, Seen>,
 }
 
 impl Reporting {
     pub fn of(reports: Option<Arc<dyn Reports>>, accepted: Option<&Picture>, records: &HashMap<ItemId, ItemRecord>) -> Reporting {
         let later = if reports.is_some() { later_than(accepted, records) } else { HashMap::new() };
-        Reporting { reports, later }
+        Reporting { reports, later, seen: HashMap::new() }
     }
 }
 
@@ -211,7 +216,12 @@ pub(crate) async fn bring_up_to_date(
     now: Timestamp,
 ) {
     let Some(head) = &reported.report else { return };
-    let LookAgain { known_otherwise, due_since } = look_again(spec, expected, inventory, head, &reported.prefixes, &reporting.later, now);
+    let LookAgain { mut known_otherwise, mut due_since } =
+        look_again(spec, expected, inventory, head, &reported.prefixes, &reporting.later, now);
+    let SeenSince { outranked, in_doubt } = seen_since(spec, expected, inventory, head, &reported.prefixes, &reporting.seen);
+    let in_doubt = in_doubt.into_iter().filter(|item| !known_otherwise.contains(item));
+    known_otherwise.extend(in_doubt.collect::<Vec<_>>());
+    [&mut known_otherwise, &mut due_since].into_iter().for_each(|again| again.retain(|item| !outranked.contains(item)));
     let asked = known_otherwise.len().min(ASKED_MAX);
     let mut wanted: Vec<ItemIx> = known_otherwise[..asked].to_vec();
     wanted.extend(due_since.iter().take(ASKED_MAX - asked));

@@ -15,6 +15,9 @@ use adce_core::spec::{Freshness, Spec};
 use adce_core::time::{Now, SignedDuration, Timestamp};
 use indexmap::IndexMap;
 
+use crate::hearing::Answered;
+use crate::reported::Reported;
+
 /// A gap, and the first gate that holds it.
 #[derive(Clone, Debug)]
 pub struct GapView {
@@ -93,6 +96,10 @@ pub struct ItemView {
     pub sight: Option<Sight>,
     /// Of its part of the lake.
     pub listed: Completeness,
+    /// That was no listing, but the store's own report.
+    pub by_report: bool,
+    /// Later than that: which feed told of it, and when the lake was asked.
+    pub told: Option<(String, Timestamp)>,
     pub record: Option<ItemRecord>,
 }
 
@@ -107,6 +114,10 @@ pub struct Known<'a> {
     pub coverage: Option<&'a Coverage>,
     /// Gaps of a picture that is held as a surprise: nobody works on them, and they are gaps all the same.
     pub unbelieved: &'a [Gap],
+    /// What the last look read instead of listing.
+    pub reported: &'a Reported,
+    /// What feeds told since, by the keys of items.
+    pub answered: Option<&'a HashMap<String, Answered>>,
 }
 
 impl Known<'_> {
@@ -171,6 +182,15 @@ impl Known<'_> {
             Some(Freshness::Within { within, until }) => (Some((*within, until.as_ref().and_then(instant))), Vec::new()),
             Some(Freshness::At(rules)) => (None, rules.iter().filter_map(instant).collect()),
         };
+        let listed = self.inventory.map_or(Completeness::Partial, |inventory| inventory.completeness(at));
+        let began = match listed {
+            Completeness::Full { began } => Some(began),
+            Completeness::Partial => None,
+        };
+        let mut key = String::new();
+        self.expected.key(item, &mut key);
+        let told = self.answered.and_then(|answered| answered.get(&key));
+        let told = told.filter(|told| began.is_none_or(|began| told.seen.outranks(began)));
         Some(ItemView {
             dataset: dataset.name.clone(),
             item: self.expected.describe(item),
@@ -179,7 +199,9 @@ impl Known<'_> {
             fresh_at,
             min_size: self.spec.least_bytes(dataset),
             sight: self.inventory.map(|inventory| inventory.sight(item)),
-            listed: self.inventory.map_or(Completeness::Partial, |inventory| inventory.completeness(at)),
+            listed,
+            by_report: began.is_some() && self.reported.report.as_ref().map(|report| report.created) == began,
+            told: told.map(|told| (told.feed.to_string(), told.seen.asked)),
             record: self.records.get(&self.expected.id(item)).cloned(),
         })
     }

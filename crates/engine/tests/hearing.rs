@@ -179,6 +179,52 @@ async fn an_answer_that_an_attempt_overtook_is_dropped() {
 }
 
 #[tokio::test]
+async fn an_object_at_an_older_place_counts_as_soon_as_a_feed_tells_of_it_and_while_nothing_better_is_there() {
+    let place = staying(
+        "datasets:\n  web:\n    key: web/{number}.txt\n    for: number\n    also: [\"old/{number}.txt\", \"older/{number}.txt\"]\n",
+    );
+    ["web", "old", "older"].iter().for_each(|folder| std::fs::create_dir(place.path().join("lake").join(folder)).unwrap());
+    put(&place, &["web/1.txt", "web/3.txt"]);
+    let running = place.run(async |_| Report::default()).await;
+    have_looked(&running).await;
+    let heard = async |what: Event| running.handle.heard("events", vec![what]).await.unwrap();
+    put(&place, &["older/2.txt", "old/1.txt"]);
+    heard(came("older/2.txt")).await;
+    heard(came("old/1.txt")).await;
+    assert!(place.gaps().await.is_empty());
+    // What is at an older place counts again when the better one goes.
+    place.remove("web/1.txt");
+    heard(told("web/1.txt", What::Went)).await;
+    assert!(place.gaps().await.is_empty());
+    place.remove("old/1.txt");
+    place.remove("older/2.txt");
+    heard(told("old/1.txt", What::Went)).await;
+    heard(told("older/2.txt", What::Went)).await;
+    assert_eq!(place.gaps().await, ["web/1.txt", "web/2.txt"]);
+    assert_eq!(status(&running.handle).await.snapshot.feeds[0].unexpected, 0);
+    end(running).await;
+}
+
+#[tokio::test]
+async fn a_late_answer_does_not_outrank_the_answer_to_a_later_question() {
+    let place = staying(WATCHED);
+    std::fs::create_dir(place.path().join("lake/web")).unwrap();
+    let lake = Slow::new(&place, 0, 1);
+    let running = place.run_over(lake.clone(), async |_| Report::default()).await;
+    have_looked(&running).await;
+    let asking = running.handle.clone();
+    let asked = tokio::spawn(async move { asking.heard("events", vec![told("web/1.txt", What::Went)]).await });
+    until("the lake was asked", async || lake.heads.load(Ordering::SeqCst) == 1).await;
+    put(&place, &["web/1.txt"]);
+    running.handle.heard("events", vec![came("web/1.txt")]).await.unwrap();
+    // It says that nothing is there.
+    lake.may.add_permits(1);
+    asked.await.unwrap().unwrap();
+    assert_eq!(place.gaps().await, ["web/2.txt", "web/3.txt"]);
+    end(running).await;
+}
+
+#[tokio::test]
 async fn an_answer_from_before_a_full_look_is_asked_for_anew() {
     let place = staying(WATCHED);
     std::fs::create_dir(place.path().join("lake/web")).unwrap();

@@ -97,6 +97,7 @@ fn error_in_lake(error: TableError) -> TableError {
     match error {
         TableError::NoFile(pattern) => TableError::NoFile(named(pattern)),
         TableError::Unreadable { file, detail } => TableError::Unreadable { file: named(file), detail },
+        TableError::Away { file, detail } => TableError::Away { file: named(file), detail },
         TableError::BadPattern { pattern, detail } => TableError::BadPattern { pattern: named(pattern), detail },
     }
 }
@@ -112,13 +113,20 @@ fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 /// Objects of a store whose keys match, in order.
 fn objects(lake: &LakeUrl, pattern: &str) -> Result<Vec<TableFile>, TableError> {
     let unreadable = |file: &str, error: &dyn std::fmt::Display| TableError::Unreadable { file: file.into(), detail: error.to_string() };
+    let unseen = |file: &str, error: LakeError| {
+        let (file, detail) = (file.to_owned(), error.to_string());
+        match error {
+            LakeError::Gone(_) | LakeError::Refused { .. } | LakeError::Unavailable { .. } => TableError::Away { file, detail },
+            LakeError::NoRoom { .. } | LakeError::BadKey { .. } => TableError::Unreadable { file, detail },
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| unreadable(pattern, &error))?;
     let search = Search::of(pattern)?;
-    let lake = crate::open(lake).map_err(|error| unreadable(pattern, &error))?;
+    let lake = crate::open(lake).map_err(|error| unseen(pattern, error))?;
     runtime.block_on(async {
         let mut keys = match &search {
             None => vec![pattern.to_owned()],
-            Some(search) => search.keys(&*lake).await.map_err(|error| unreadable(pattern, &error))?,
+            Some(search) => search.keys(&*lake).await.map_err(|error| unseen(pattern, error))?,
         };
         keys.sort_unstable();
         let scratch = tempfile::tempdir().map_err(|error| unreadable(pattern, &error))?;
@@ -126,15 +134,33 @@ fn objects(lake: &LakeUrl, pattern: &str) -> Result<Vec<TableFile>, TableError> 
         for key in keys {
             let copy = scratch.path().join("object");
             // Only what was listed is known to be there.
-            if search.is_none() && lake.head(&key).await.map_err(|error| unreadable(&key, &error))?.is_none() {
+            if search.is_none() && lake.head(&key).await.map_err(|error| unseen(&key, error))?.is_none() {
                 continue;
             }
-            lake.download(&key, &copy).await.map_err(|error| unreadable(&key, &error))?;
+            lake.download(&key, &copy).await.map_err(|error| unseen(&key, error))?;
             let bytes = fs::read(&copy).map_err(|error| unreadable(&key, &error))?;
             files.push(TableFile { name: key, bytes });
         }
         if files.is_empty() { Err(TableError::NoFile(pattern.to_owned())) } else { Ok(files) }
     })
+}
+
+/// Which objects of the lake are files of a table.
+pub struct LakePattern {
+    pattern: String,
+    glob: Option<GlobMatcher>,
+}
+
+impl LakePattern {
+    /// As [`TableFiles::read_lake`] takes it. One that is no glob and no key means nothing.
+    pub fn new(pattern: &str) -> Self {
+        let glob = Search::of(pattern).ok().flatten().map(|search| search.whole);
+        LakePattern { pattern: pattern.to_owned(), glob }
+    }
+
+    pub fn means(&self, key: &str) -> bool {
+        self.glob.as_ref().map_or(key == self.pattern, |glob| glob.is_match(key))
+    }
 }
 
 struct Search<'a> {
@@ -249,6 +275,13 @@ mod tests {
         let found = files.read_lake(&lake, "s/*.csv").unwrap();
         assert_eq!(found.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["lake:s/a.csv", "lake:s/b.csv"]);
         assert_eq!(files.read_lake(&lake, "s/c.csv"), Err(TableError::NoFile("lake:s/c.csv".into())));
+    }
+
+    #[test]
+    fn objects_of_a_table_are_known_by_their_keys() {
+        let means = |pattern: &str, key: &str| LakePattern::new(pattern).means(key);
+        assert!(means("s/*.csv", "s/a.csv") && means("s/a.csv", "s/a.csv") && means("s/**/*.csv", "s/2024/x/a.csv"));
+        assert!(!means("s/*.csv", "s/deep/a.csv") && !means("s/a.csv", "s/b.csv") && !means("s/[a.csv", "s/a.csv"));
     }
 
     #[test]

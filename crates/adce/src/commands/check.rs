@@ -77,6 +77,7 @@ pub async fn run(paths: &[PathBuf], args: &CheckArgs, format: Format, now: Times
     Ok(match (errors, is_partial) {
         (0, false) => Exit::Complete,
         (0, true) => Exit::Unfinished,
+        _ if Problem::are_away(&loaded.problems) => Exit::Unreachable,
         _ => Exit::Config,
     })
 }

@@ -95,7 +95,7 @@ fn plain(line: &GapLine) -> Gap {
     }
 }
 
-fn expected(spec: &Spec, now: Timestamp) -> Result<Expected, Failure> {
+pub fn expected(spec: &Spec, now: Timestamp) -> Result<Expected, Failure> {
     let remembered = ask::state(spec)?.map(|state| state.remembered()).transpose()?;
     let accepted = remembered.and_then(|remembered| remembered.picture);
     expand_after(accepted.as_ref(), spec, &tables(spec, Keeping::InMemory), now).map_err(Failure::Config)

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adce_api::MarkedAbsent;
-use adce_core::coverage::{KnownAbsent, TableFile, expand, known_columns, known_line};
+use adce_core::coverage::{KnownAbsent, TableFile, expand, known_columns, known_line, takes_lines};
 use adce_core::failpoint::{self, Failpoint};
 use adce_core::spec::Spec;
 use adce_core::spec::problem::Place;
@@ -57,7 +57,11 @@ pub fn run(args: &MarkAbsentArgs, spec: &Arc<Spec>, format: Format, now: Timesta
             let entry = KnownAbsent { at: Place::default(), reason: args.reason.trim().to_owned(), date, by: by.trim().to_owned() };
             let path = spec.folder.join(&known.path);
             let unwritten = |error: io::Error| Failure::new(Exit::Unfinished, format!("`{}` was not written: {error}", path.display()));
-            append(&path, |header| known_line(header, key, &entry)).map_err(unwritten)?;
+            if !takes_lines(&known.path) {
+                let message = format!("no line can be added to `{}`: it is written as a whole", known.path);
+                return Err(Failure::new(Exit::Usage, message).hint("add it by what makes the file, or use a plain `.csv` or `.jsonl`"));
+            }
+            append(&path, |header| known_line(&known.path, header, key, &entry)).map_err(unwritten)?;
             (entry, false)
         }
     };

@@ -1,17 +1,20 @@
 //! `adce retry`: a person does not want to wait until an exhausted or waiting gap's time has come.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use adce_api::RetryLine;
+use adce_core::coverage::Selection;
 use adce_core::figures::{counted, grouped};
 use adce_core::gap::GapState;
-use adce_core::queue::Meant;
+use adce_core::queue::{Asked, Meant};
 use adce_core::spec::Spec;
+use adce_core::time::Timestamp;
 use clap::Args;
 
 use crate::cli::Format;
-use crate::commands::ask;
 use crate::commands::idle::IdleState;
+use crate::commands::{ask, gaps};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::views;
@@ -54,8 +57,22 @@ async fn in_the_state(spec: &Arc<Spec>, what: Option<&str>) -> Result<Vec<RetryL
     let Some((asked, changes)) = state.queue.retry(what.map_or(Meant::All, Meant::Named), state.now) else {
         return Err(unknown(what.unwrap_or_default()));
     };
+    let older = older_than_baseline(spec, &asked, state.now.wall)?;
     state.write(changes).await?;
-    Ok(views::retry_lines(asked))
+    let mut lines = views::retry_lines(asked);
+    for line in lines.iter_mut().filter(|line| older.contains(&line.key)) {
+        line.retried = false;
+        line.why_not = Some("its item is older than the config's `baseline`; `adce run --select …` that means it collects it".into());
+    }
+    Ok(lines)
+}
+
+/// Keys of gaps that the next run leaves alone, whatever their time is.
+fn older_than_baseline(spec: &Arc<Spec>, asked: &[Asked], now: Timestamp) -> Result<HashSet<String>, Failure> {
+    let Some(baseline) = spec.baseline else { return Ok(HashSet::new()) };
+    let (expected, selection) = (gaps::expected(spec, now)?, Selection::not_older_than(baseline));
+    let older = asked.iter().filter(|asked| !selection.means(&asked.gap, &expected, now));
+    Ok(older.map(|asked| asked.gap.key.clone()).collect())
 }
 
 pub fn no_such_thing(what: &str) -> String {

@@ -67,7 +67,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
             queued: counts.queued,
             running: counts.running,
             waiting: counts.waiting,
-            held: counts.held,
+            held: counts.held + survey.aside.len() as u64,
             exhausted: counts.exhausted,
         },
         eta_seconds: None,
@@ -80,6 +80,7 @@ async fn without_engine(spec: Arc<Spec>) -> Result<(Status, bool), Failure> {
             .chain(views::contested(&contested))
             .chain(views::doubts(&doubts))
             .chain(views::shut(&survey.dispatcher.figures(survey.now), survey.now))
+            .chain(views::older(survey.aside.len() as u64, spec.baseline))
             .chain(views::left_under_way(&survey.leases, &survey.dispatcher.moment(survey.now)))
             .collect(),
         report: views::report(&survey.reported),

@@ -391,6 +391,13 @@ pub fn exhausted(gaps: u64) -> Option<LookAt> {
     })
 }
 
+/// Gaps of items that are older than the config's `baseline`.
+pub fn older(gaps: u64, baseline: Option<Timestamp>) -> Option<LookAt> {
+    let baseline = baseline.filter(|_| gaps > 0)?.strftime("%Y-%m-%d");
+    let text = format!("{} of items older than {baseline}: left alone until `adce run --select …` means them", counted(gaps, "gap"));
+    Some(LookAt { what: "baseline".into(), text, command: None })
+}
+
 fn guests(guests: u64) -> Option<LookAt> {
     let text = || format!("{} by hand: asks under the same limits, and the engine stays for it", counted(guests, "program"));
     (guests > 0).then(|| LookAt { what: "adce exec".into(), text: text(), command: None })

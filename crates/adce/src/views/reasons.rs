@@ -57,11 +57,16 @@ fn about_item(view: &ItemView) -> Vec<String> {
         Completeness::Partial => None,
     };
     let confirmed = view.record.as_ref().and_then(|record| record.confirmed);
-    let listing = began.map_or_else(|| "a listing that did not come to its end".into(), |began| format!("the listing of {began}"));
+    let by = if view.by_report { "inventory report" } else { "listing" };
+    let listing = began.map_or_else(|| "a listing that did not come to its end".into(), |began| format!("the {by} of {began}"));
+    // A look at one object, because somebody told of it.
+    let told = view.told.as_ref().map(|(feed, at)| (format!("the lake, asked {at} because of an event from {feed}"), *at));
+    let confirmed_since = confirmed.filter(|at| began.max(told.as_ref().map(|(_, at)| *at)).is_none_or(|known| *at >= known));
+    let listing = told.map_or(listing, |(told, _)| told);
     match view.sight {
         None => {}
         Some(Sight::There(found)) => {
-            let seen_by = match confirmed.filter(|at| began.is_none_or(|began| *at >= began)) {
+            let seen_by = match confirmed_since {
                 Some(at) => format!("an attempt, {at}"),
                 None => listing,
             };

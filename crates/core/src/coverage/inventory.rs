@@ -49,9 +49,17 @@ pub struct Inventory {
     cells: Cells,
     etags: HashMap<ItemIx, Box<str>>,
     /// Items whose cell tells of an object at this one of their older places.
-    older: HashMap<ItemIx, u8>,
+    older: HashMap<ItemIx, AtOlder>,
     datasets: Vec<Shelf>,
     prefixes: Vec<(String, Completeness)>,
+}
+
+/// An object at an older place of an item.
+#[derive(Clone, Copy, Debug)]
+struct AtOlder {
+    which: u8,
+    /// Somebody asked for all that come first, and nothing is there.
+    is_first: bool,
 }
 
 /// What the inventory needs to know of a dataset.
@@ -116,13 +124,13 @@ impl Inventory {
         if self.older.is_empty() {
             return Spot::Key;
         }
-        self.older.get(&item).map_or(Spot::Key, |which| Spot::Older(*which))
+        self.older.get(&item).map_or(Spot::Key, |older| Spot::Older(older.which))
     }
 
     fn better_places_are_unseen(&self, item: ItemIx) -> bool {
-        let Spot::Older(which) = self.spot(item) else { return false };
+        let Some(older) = self.older.get(&item).filter(|older| !older.is_first) else { return false };
         let listed_by = &self.datasets[self.dataset_of(item)].listed_by;
-        self.completeness_of_places(&listed_by[..=usize::from(which)]) == Completeness::Partial
+        self.completeness_of_places(&listed_by[..=usize::from(older.which)]) == Completeness::Partial
     }
 
     pub fn unexpected(&self, dataset: usize) -> &Unexpected {
@@ -137,7 +145,7 @@ impl Inventory {
             Spot::Older(known) => which <= known,
         };
         if counts {
-            self.older.insert(item, which);
+            self.older.insert(item, AtOlder { which, is_first: false });
             self.cells.set(item, Cell::There(Found::of(object)));
         }
     }
@@ -156,6 +164,20 @@ impl Inventory {
             None => self.etags.remove(&item),
         };
         self.cells.set(item, object.map_or(Cell::NotThere, |object| Cell::There(Found::of(object))));
+    }
+
+    /// Somebody asked for the item's places, one after the other until there was something (`None`: nowhere), after the listing began.
+    pub fn saw_first_of_all(&mut self, expected: &Expected, item: ItemIx, object: Option<&Object>) {
+        self.older.remove(&item);
+        let has_older = self.datasets[self.dataset_of(item)].literal_prefixes.len() > 1;
+        match object.filter(|_| has_older).and_then(|object| Some((expected.find_anywhere(&object.key)?.1, object))) {
+            Some((Spot::Older(which), object)) => {
+                self.etags.remove(&item);
+                self.older.insert(item, AtOlder { which, is_first: true });
+                self.cells.set(item, Cell::There(Found::of(object)));
+            }
+            _ => self.saw(item, object),
+        }
     }
 
     /// An attempt put an object there that is big enough, later than anything else that is known of the item's key.

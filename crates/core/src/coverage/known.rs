@@ -1,18 +1,18 @@
 //! Items of which a person knows that upstream does not have them: the files of `absent.known`.
 //!
-//! Without them every hole of an archive is asked for until `absent.after` has passed, and again for ever after each lost
-//! state. They are lists under version control, so who says so, when and why stands beside each, and taking a line out
-//! makes the item a gap again.
+//! They are read in any format that a table may have. Without them every hole of an archive is asked for until `absent.after`
+//! has passed, and again for ever after each lost state. They are lists under version control, so who says so, when and why stands
+//! beside each, and taking a line out makes the item a gap again.
 //!
 //! Always true: a line that cannot be read is an error with its file and line, because half a list looks like holes that
 //! were closed (`a_bad_line_is_an_error_with_its_place`); a key that nobody expects is a warning, because schedules change.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use super::expected::{Expected, ItemIx};
 use super::table::{
-    BYTE_ORDER_MARK, Complaints, TableError, TableFile, TableFiles, at_line, newlines_before_text, read_header, reader, unreadable_record,
+    BYTE_ORDER_MARK, Cell, Complaints, Layout, TableError, TableFile, TableFiles, at_line, each_row, newlines_before_text, read_columns,
+    read_header, reader, unreadable_record,
 };
 use crate::spec::Spec;
 use crate::spec::names::nearest;
@@ -81,77 +81,130 @@ impl Expected {
     /// All that is wrong with one list of these datasets.
     fn read_known(&self, file: &TableFile, datasets: &[usize], known: &mut Known) -> Vec<Problem> {
         let mut problems = Complaints::default();
-        let header = read_header(file, &mut problems);
+        let header = read_columns(file, &mut problems);
+        let is_csv = file.layout() == Layout::Csv;
         let column = |name: &str| header.iter().position(|column| column == name);
-        if problems.is_empty() {
+        // A list of no lines says nothing of anything.
+        if problems.is_empty() && (is_csv || !header.is_empty()) {
             for needed in KNOWN_COLUMNS[..2].iter().filter(|needed| column(needed).is_none()) {
                 let problem = at_line(&file.name, &file.bytes, 1, format!("`{}` has no column `{needed}`", file.name));
-                let hint = nearest(needed, header.clone()).unwrap_or_else(|| format!("its first line is `{}`", KNOWN_COLUMNS.join(",")));
-                problems.add(problem.hint(hint));
+                let columns = KNOWN_COLUMNS.join(",");
+                let wanted = || if is_csv { format!("its first line is `{columns}`") } else { format!("its columns are `{columns}`") };
+                problems.add(problem.hint(nearest(needed, header.clone()).unwrap_or_else(wanted)));
             }
         }
         let (Some(key), Some(reason)) = (column("key"), column("reason")) else {
             return problems.into_result(()).err().unwrap_or_default();
         };
-        let (date, by) = (column("date"), column("by"));
-        let skipped = file.bytes.len() - file.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&file.bytes).len();
-        let mut reader = reader(&file.bytes);
-        let mut record = csv::StringRecord::new();
-        let mut is_header = true;
-        let name: Arc<str> = file.name.as_str().into();
-        loop {
-            let (byte, line) = (reader.position().byte() as usize + skipped, reader.position().line());
-            let line = line + newlines_before_text(&file.bytes, byte);
-            let mut wrong = |message: String, hint: &str| problems.add(at_line(&file.name, &file.bytes, line, message).hint(hint));
-            match reader.read_record(&mut record) {
-                Ok(false) => break,
-                Ok(true) if std::mem::take(&mut is_header) => continue,
-                Ok(true) if record.len() != header.len() => {
-                    let message = format!("this line has {} fields, and the first one has {}", record.len(), header.len());
-                    wrong(message, "a comma inside a field needs quotes around it");
-                    continue;
-                }
-                Ok(true) => {}
-                Err(error) => {
-                    wrong(unreadable_record(&error), "one object a line: its key, and the reason");
-                    continue;
-                }
-            }
-            let cell = |at: Option<usize>| at.map_or("", |at| &record[at]);
-            let (key, reason, date, by) = (cell(Some(key)), cell(Some(reason)).trim(), cell(date).trim(), cell(by).trim());
-            if key.is_empty() || reason.is_empty() {
-                wrong(
-                    format!("this line has no {}", if key.is_empty() { "key" } else { "reason" }),
-                    "one object a line: its key, and the reason",
-                );
-                continue;
-            }
-            if !date.is_empty() && date.parse::<jiff::civil::Date>().is_err() {
-                wrong(format!("`{date}` is no date"), "write it as 2025-03-09");
-                continue;
-            }
-            let said = || at_line(&file.name, &file.bytes, line, String::new());
-            match self.find(key).map(|item| (item, self.dataset_of(item))) {
-                Some((item, dataset)) if datasets.contains(&dataset) => {
-                    let at = Place { file: name.clone(), line: u32::try_from(line).unwrap_or(u32::MAX), column: 1, length: 1 };
-                    let entry = KnownAbsent { at, reason: reason.into(), date: date.into(), by: by.into() };
-                    known.items.entry(item.0).or_insert(entry);
-                }
-                Some((_, dataset)) => {
-                    let message = format!("`{key}` is of dataset `{}`, which does not read this list", self.datasets()[dataset].name());
-                    let hint = format!("give that dataset `absent: {{ known: {} }}`, or a list of its own", file.name);
-                    known.warnings.push(Problem { severity: Severity::Warning, message, hint: Some(hint), ..said() });
-                }
-                None => known.warnings.push(Problem {
-                    severity: Severity::Warning,
-                    message: format!("no dataset expects `{key}`, which is said to be absent"),
-                    hint: Some("take the line out, or correct the key".into()),
-                    ..said()
-                }),
+        let columns = Columns { key, reason, date: column("date"), by: column("by") };
+        let lines =
+            if is_csv { csv_lines(file, &header, &columns, &mut problems) } else { json_lines(file, &header, &columns, &mut problems) };
+        for (line, told) in lines {
+            if let Err(wrong) = self.know(file, line, told, datasets, known) {
+                problems.add(*wrong);
             }
         }
         problems.into_result(()).err().unwrap_or_default()
     }
+
+    /// What one line says; or what is wrong with it.
+    fn know(&self, file: &TableFile, line: u64, told: Told, datasets: &[usize], known: &mut Known) -> Result<(), Box<Problem>> {
+        let said = |message: String| at_line(&file.name, &file.bytes, line, message);
+        let (key, reason, date, by) = (told.key.as_str(), told.reason.trim(), told.date.trim(), told.by.trim());
+        if key.is_empty() || reason.is_empty() {
+            let missing = if key.is_empty() { "key" } else { "reason" };
+            return Err(Box::new(said(format!("this line has no {missing}")).hint(ONE_A_LINE)));
+        }
+        if !date.is_empty() && date.parse::<jiff::civil::Date>().is_err() {
+            return Err(Box::new(said(format!("`{date}` is no date")).hint("write it as 2025-03-09")));
+        }
+        match self.find(key).map(|item| (item, self.dataset_of(item))) {
+            Some((item, dataset)) if datasets.contains(&dataset) => {
+                let line = u32::try_from(line).unwrap_or(u32::MAX);
+                let at = Place { file: file.name.as_str().into(), line, column: 1, length: 1 };
+                let entry = KnownAbsent { at, reason: reason.into(), date: date.into(), by: by.into() };
+                known.items.entry(item.0).or_insert(entry);
+            }
+            Some((_, dataset)) => {
+                let message = format!("`{key}` is of dataset `{}`, which does not read this list", self.datasets()[dataset].name());
+                let hint = format!("give that dataset `absent: {{ known: {} }}`, or a list of its own", file.name);
+                known.warnings.push(Problem { severity: Severity::Warning, hint: Some(hint), ..said(message) });
+            }
+            None => known.warnings.push(Problem {
+                severity: Severity::Warning,
+                hint: Some("take the line out, or correct the key".into()),
+                ..said(format!("no dataset expects `{key}`, which is said to be absent"))
+            }),
+        }
+        Ok(())
+    }
+}
+
+const ONE_A_LINE: &str = "one object a line: its key, and the reason";
+
+/// Where in a line is what.
+struct Columns {
+    key: usize,
+    reason: usize,
+    date: Option<usize>,
+    by: Option<usize>,
+}
+
+/// As it stands there.
+struct Told {
+    key: String,
+    reason: String,
+    date: String,
+    by: String,
+}
+
+impl Columns {
+    fn told<'c>(&self, cell: impl Fn(usize) -> &'c str) -> Told {
+        let text = |at: Option<usize>| at.map_or(String::new(), |at| cell(at).to_owned());
+        Told { key: text(Some(self.key)), reason: text(Some(self.reason)), date: text(self.date), by: text(self.by) }
+    }
+}
+
+fn csv_lines(file: &TableFile, header: &[String], columns: &Columns, problems: &mut Complaints) -> Vec<(u64, Told)> {
+    let mut lines = Vec::new();
+    let skipped = file.bytes.len() - file.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&file.bytes).len();
+    let mut reader = reader(&file.bytes);
+    let mut record = csv::StringRecord::new();
+    let mut is_header = true;
+    loop {
+        let (byte, line) = (reader.position().byte() as usize + skipped, reader.position().line());
+        let line = line + newlines_before_text(&file.bytes, byte);
+        let mut wrong = |message: String, hint: &str| problems.add(at_line(&file.name, &file.bytes, line, message).hint(hint));
+        match reader.read_record(&mut record) {
+            Ok(false) => return lines,
+            Ok(true) if std::mem::take(&mut is_header) => {}
+            Ok(true) if record.len() != header.len() => {
+                let message = format!("this line has {} fields, and the first one has {}", record.len(), header.len());
+                wrong(message, "a comma inside a field needs quotes around it");
+            }
+            Ok(true) => lines.push((line, columns.told(|at| &record[at]))),
+            Err(error) => wrong(unreadable_record(&error), ONE_A_LINE),
+        }
+    }
+}
+
+/// Of JSON Lines, and of what was made such.
+fn json_lines(file: &TableFile, header: &[String], columns: &Columns, problems: &mut Complaints) -> Vec<(u64, Told)> {
+    let mut lines = Vec::new();
+    let mut row = |line: u64, cells: &[Cell<'_>]| {
+        let cell = |at: usize| match &cells[at] {
+            Cell::Text(text) => text.as_ref(),
+            Cell::Null | Cell::Nested => "",
+        };
+        lines.push((line, columns.told(cell)));
+    };
+    each_row(file, header, &mut row, problems);
+    lines
+}
+
+/// Whether a line can be added to a list of this name: packed ones and Parquet are written as a whole.
+pub fn takes_lines(name: &str) -> bool {
+    ![".gz", ".zst", ".zstd", ".parquet"].iter().any(|end| name.ends_with(end))
 }
 
 /// The columns of a list that is there; none: it has no first line.
@@ -161,9 +214,13 @@ pub fn known_columns(file: &TableFile) -> Vec<String> {
     if problems.is_empty() { header } else { Vec::new() }
 }
 
-/// A line for a list, in the order of its columns; `header` is its first line, or empty for a new list. Other columns are
-/// left empty.
-pub fn known_line(header: &[String], key: &str, entry: &KnownAbsent) -> Vec<u8> {
+/// A line for a list of this name, in the order of its columns; `header` is its first line, or empty for a new list. Other columns are
+/// left empty. JSON Lines have none of both.
+pub fn known_line(name: &str, header: &[String], key: &str, entry: &KnownAbsent) -> Vec<u8> {
+    if (TableFile { name: name.to_owned(), bytes: Vec::new() }).layout() == Layout::JsonLines {
+        let line = serde_json::json!({ "key": key, "reason": entry.reason, "date": entry.date, "by": entry.by });
+        return format!("{line}\n").into_bytes();
+    }
     let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
     let cell = |column: &str| match column {
         "key" => key,
@@ -219,6 +276,40 @@ mod tests {
         let expected = sample(Some(list.as_bytes())).expand(NOW).unwrap();
         assert_eq!(known(&expected), ["d/b 2 lost, says the archive 2025-03-09 ann", "d/c,d 4 never made  "]);
         assert_eq!(expected.warnings(), []);
+    }
+
+    /// As one list in JSON Lines, which a Parquet is made, too.
+    fn in_json(list: &[u8]) -> Sample {
+        let mut sample = sample(None);
+        sample.files.0.insert("holes.jsonl".into(), list.to_vec());
+        sample.spec.datasets.get_mut("d").unwrap().known.as_mut().unwrap().path = "holes.jsonl".into();
+        sample
+    }
+
+    #[test]
+    fn a_list_may_be_json_lines_and_its_bad_lines_have_their_place() {
+        let list = b"{\"key\": \"d/b\", \"reason\": \"lost\", \"date\": \"2025-03-09\", \"by\": null}\n\n{\"reason\": \"never made\", \"key\": \"d/c,d\"}\n";
+        assert_eq!(known(&in_json(list).expand(NOW).unwrap()), ["d/b 1 lost 2025-03-09 ", "d/c,d 3 never made  "]);
+        assert_eq!(known(&in_json(b"").expand(NOW).unwrap()), Vec::<String>::new(), "it says nothing of anything");
+        let bad: [(&[u8], &str, &str); 4] = [
+            (b"{\"item\": 1, \"reason\": \"x\"}", "has no column `key`", "holes.jsonl:1"),
+            (b"{\"key\": \"d/a\", \"reason\": \"x\"}\n{\"key\": \"d/b\"}", "this line has no reason", "holes.jsonl:2"),
+            (b"{\"key\": \"d/a\", \"reason\": [\"x\"]}", "this line has no reason", "holes.jsonl:1"),
+            (b"{\"key\": \"d/a\", \"reason\": \"x\"", "this row is no JSON", "holes.jsonl:1"),
+        ];
+        for (list, message, place) in bad {
+            let problems = in_json(list).expand(NOW).unwrap_err();
+            let text = problems.iter().map(|problem| problem.to_string()).collect::<Vec<_>>().join("\n");
+            assert!(text.starts_with("error: ") && text.contains(message) && text.contains(place), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_added_to_json_lines_reads_back() {
+        let entry = KnownAbsent { at: Place::default(), reason: "a \"quote\"".into(), date: "2025-03-09".into(), by: "ann".into() };
+        let list = known_line("holes.jsonl", &[], "d/c,d", &entry);
+        assert_eq!(known(&in_json(&list).expand(NOW).unwrap()), ["d/c,d 1 a \"quote\" 2025-03-09 ann"]);
+        assert_eq!(["a.csv", "a.jsonl", "a.csv.gz", "a.parquet"].map(takes_lines), [true, true, false, false]);
     }
 
     #[test]
@@ -282,11 +373,11 @@ mod tests {
     fn a_line_that_is_written_reads_back_whatever_it_says() {
         let entry =
             |reason: &str| KnownAbsent { at: Place::default(), reason: reason.into(), date: "2025-03-09".into(), by: "o'hara".into() };
-        let mut list = known_line(&[], "d/c,d", &entry("a \"quote\", and a comma"));
-        list.extend(known_line(&KNOWN_COLUMNS.map(String::from), "d/a", &entry("plain")));
+        let mut list = known_line("holes.csv", &[], "d/c,d", &entry("a \"quote\", and a comma"));
+        list.extend(known_line("holes.csv", &KNOWN_COLUMNS.map(String::from), "d/a", &entry("plain")));
         let expected = sample(Some(&list)).expand(NOW).unwrap();
         assert_eq!(known(&expected), ["d/a 3 plain 2025-03-09 o'hara", "d/c,d 2 a \"quote\", and a comma 2025-03-09 o'hara"]);
         let other: Vec<String> = ["note", "reason", "key"].map(String::from).into();
-        assert_eq!(known_line(&other, "d/a", &entry("plain")), b",plain,d/a\n");
+        assert_eq!(known_line("holes.csv", &other, "d/a", &entry("plain")), b",plain,d/a\n");
     }
 }

@@ -9,13 +9,14 @@
 //! keys that it shows begin with that prefix, so a key that begins with all that they have in common cannot have been left
 //! out (`a_report_is_believed_only_where_its_filter_cannot_have_hidden_anything`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::expected::{Expected, ExpectedDataset, ItemIx};
 use super::inventory::Inventory;
 use super::picture::Picture;
 use super::state::{EtagDigest, Found, Sight};
 use crate::ids::ItemId;
+use crate::object::Object;
 use crate::record::ItemRecord;
 use crate::report::ReportHead;
 use crate::spec::{Dataset, Freshness, Spec};
@@ -156,6 +157,68 @@ pub fn look_again(
         }
     }
     again
+}
+
+/// What lay at an item's places when somebody asked the lake, between two full looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub asked: Timestamp,
+    /// `None`: nothing.
+    pub object: Option<Object>,
+}
+
+impl Seen {
+    /// It is later than what was begun then.
+    pub fn outranks(&self, begun: Timestamp) -> bool {
+        self.asked > begun
+    }
+
+    /// Both may be true at their time, and this one is the later.
+    fn differs(&self, sight: Sight, grows_stale: bool) -> bool {
+        match (sight, &self.object) {
+            (Sight::NotThere, seen) => seen.is_some(),
+            (Sight::There(found), None) => found.last_modified <= self.asked,
+            (Sight::There(found), Some(object)) => found.last_modified < object.last_modified && (grows_stale || found.size != object.size),
+            (Sight::NotSeen, _) => false,
+        }
+    }
+}
+
+/// What is left of a report where somebody has looked since it was begun, or shortly before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenSince {
+    /// They are what was seen.
+    pub outranked: HashSet<ItemIx>,
+    /// The report was about to be begun and shows something else. Until somebody looked, nobody knows.
+    pub in_doubt: Vec<ItemIx>,
+}
+
+/// Lays what the lake has answered over what a report has shown; `reported`: the prefixes of which it is the whole truth.
+pub fn seen_since(
+    spec: &Spec,
+    expected: &Expected,
+    inventory: &mut Inventory,
+    head: &ReportHead,
+    reported: &[String],
+    seen: &HashMap<String, Seen>,
+) -> SeenSince {
+    let settled = head.created.checked_sub(REPORT_SETTLES).unwrap_or(Timestamp::MIN);
+    let mut since = SeenSince::default();
+    for (key, seen) in seen.iter().filter(|(_, seen)| seen.outranks(settled)) {
+        let Some(item) = expected.find(key) else { continue };
+        let dataset = &spec.datasets[expected.datasets()[expected.dataset_of(item)].name()];
+        if !dataset.literal_prefixes().any(|literal| reported.iter().any(|prefix| literal.starts_with(prefix.as_str()))) {
+            continue;
+        }
+        if seen.outranks(head.created) {
+            inventory.saw_first_of_all(expected, item, seen.object.as_ref());
+            since.outranked.insert(item);
+        } else if seen.differs(inventory.sight(item), dataset.fresh.is_some()) {
+            since.in_doubt.push(item);
+        }
+    }
+    since.in_doubt.sort_unstable();
+    since
 }
 
 /// An item without a rule, or with one that has no answer, is what the report says; whoever judges it says what is wrong.

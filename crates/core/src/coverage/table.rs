@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
 
-use self::json_lines::Cell;
+pub(super) use self::json_lines::{Cell, each_row};
 use super::collected::KeptRows;
 use super::rows::{Column, Filed, Plain, Rows};
 use super::texts::Texts;
@@ -35,13 +35,13 @@ pub struct TableFile {
 
 /// How the text of a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
+pub(super) enum Layout {
     Csv,
     JsonLines,
 }
 
 impl TableFile {
-    fn layout(&self) -> Layout {
+    pub(super) fn layout(&self) -> Layout {
         let packed = [".gz", ".zst", ".zstd"].into_iter().find_map(|end| self.name.strip_suffix(end));
         let name = packed.unwrap_or(&self.name);
         let is_json = [".jsonl", ".ndjson", ".parquet"].into_iter().any(|end| name.ends_with(end));
@@ -56,6 +56,9 @@ pub enum TableError {
     NoFile(String),
     #[error("`{file}` cannot be read: {detail}")]
     Unreadable { file: String, detail: String },
+    /// It may be as it should be: where it lies cannot be reached.
+    #[error("`{file}` cannot be reached: {detail}")]
+    Away { file: String, detail: String },
     #[error("`{pattern}` is no path or glob: {detail}")]
     BadPattern { pattern: String, detail: String },
 }
@@ -181,6 +184,7 @@ fn unreadable(error: &TableError, at: &Place) -> Problem {
         TableError::NoFile(pattern) if pattern.starts_with(IN_LAKE) => {
             problem.hint("keys are those of the lake; `*` stands for any name between two `/`")
         }
+        TableError::Away { .. } => Problem { is_away: true, ..problem },
         TableError::NoFile(_) => problem.hint("paths are relative to the config file; `*` stands for any name in a folder"),
         _ => problem,
     }
@@ -252,11 +256,14 @@ pub(super) fn reader(bytes: &[u8]) -> csv::Reader<&[u8]> {
 
 /// Column names of each file; an unnamed column stays in its place without a name.
 fn read_headers(files: &[TableFile], problems: &mut Complaints) -> Vec<Vec<String>> {
-    let header = |file: &TableFile| match file.layout() {
+    files.iter().map(|file| read_columns(file, problems)).collect()
+}
+
+pub(super) fn read_columns(file: &TableFile, problems: &mut Complaints) -> Vec<String> {
+    match file.layout() {
         Layout::Csv => read_header(file, problems),
         Layout::JsonLines => json_lines::columns(file, problems),
-    };
-    files.iter().map(header).collect()
+    }
 }
 
 pub(super) fn read_header(file: &TableFile, problems: &mut Complaints) -> Vec<String> {
@@ -376,7 +383,7 @@ impl<'t> Reading<'t> {
             };
             self.row(at, file, line, &text, places, &mut of_rows);
         };
-        json_lines::each_row(file, header, &mut row, problems);
+        each_row(file, header, &mut row, problems);
         problems.add_all(of_rows);
     }
 

@@ -711,7 +711,7 @@ impl Problems {
             return;
         }
         let at = Some(dataset.at.clone());
-        self.all.push(Problem { severity: Severity::Error, message, at, line: None, note: None, hint: None });
+        self.all.push(Problem { severity: Severity::Error, message, at, line: None, note: None, hint: None, is_away: false });
     }
 
     fn into_list(mut self) -> Vec<Problem> {

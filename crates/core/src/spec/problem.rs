@@ -56,11 +56,14 @@ pub struct Problem {
     /// Behind the place: what follows from it (`1,230 items would write to 1 object`).
     pub note: Option<String>,
     pub hint: Option<String>,
+    /// Nobody wrote anything wrong: what it is about cannot be reached now, and may be later.
+    pub is_away: bool,
 }
 
 impl Problem {
     pub fn error(at: &Place, message: impl Into<String>) -> Problem {
-        Problem { severity: Severity::Error, message: message.into(), at: Some(at.clone()), line: None, note: None, hint: None }
+        let (message, at) = (message.into(), Some(at.clone()));
+        Problem { severity: Severity::Error, message, at, line: None, note: None, hint: None, is_away: false }
     }
 
     pub fn warning(at: &Place, message: impl Into<String>) -> Problem {
@@ -79,6 +82,12 @@ impl Problem {
 
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+
+    /// All that is wrong is that something cannot be reached.
+    pub fn are_away(problems: &[Problem]) -> bool {
+        let mut errors = problems.iter().filter(|problem| problem.is_error()).peekable();
+        errors.peek().is_some() && errors.all(|problem| problem.is_away)
     }
 }
 

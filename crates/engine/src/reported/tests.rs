@@ -117,6 +117,37 @@ async fn what_a_report_is_not_the_whole_truth_of_is_not_taken_from_it() {
 }
 
 #[tokio::test]
+async fn what_was_seen_since_a_report_is_not_taken_back_by_it_and_what_was_seen_just_before_is_asked_for() {
+    let (spec, expected) = world("dimensions: { n: [a, b, c, d, e] }\ndatasets: { d: { key: \"d/{n}\", for: n } }\n");
+    let report = written("2025-01-09T01-00Z", "2025-01-09T01:00:00Z", &["lake/d/b", "lake/d/d", "other"], false);
+    let (reported, inventory) = read_newest(vec![report], &spec, &expected).await;
+    let mut inventory = inventory.unwrap();
+    let seen = |key: &str, asked: &str, is_there: bool| {
+        let asked: Timestamp = asked.parse().unwrap();
+        let object = || Object { key: key.into(), size: 9, last_modified: asked, etag: "e".into() };
+        (key.to_owned(), Seen { asked, object: is_there.then(object) })
+    };
+    let (since, before, long_before) = ("2025-01-09T07:00:00Z", "2025-01-08T20:00:00Z", "2025-01-07T20:00:00Z");
+    let seen = [seen("d/a", since, true), seen("d/b", since, false), seen("d/c", before, true), seen("d/d", before, false)]
+        .into_iter()
+        .chain([seen("d/e", long_before, true)]);
+    let reporting = Reporting { seen: seen.collect(), ..Reporting::default() };
+    // What is asked for is there no more, and is there again.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("d")).unwrap();
+    std::fs::write(folder.path().join("d/d"), "new").unwrap();
+    let lake = LocalLake::new(folder.path().into());
+    bring_up_to_date(&reported, &reporting, &lake, &spec, &expected, &mut inventory, NOW.parse().unwrap()).await;
+    let is_there = |key: &str| match inventory.sight(expected.find(key).unwrap()) {
+        Sight::There(found) => Some(found.size),
+        Sight::NotThere | Sight::NotSeen => None,
+    };
+    assert_eq!([is_there("d/a"), is_there("d/b")], [Some(9), None], "nobody asks for what is known");
+    assert_eq!([is_there("d/c"), is_there("d/d")], [None, Some(3)], "the lake was asked");
+    assert_eq!(is_there("d/e"), None, "the report has had the time to know better");
+}
+
+#[tokio::test]
 async fn so_many_keys_are_asked_for_and_no_more() {
     let numbers: Vec<String> = (0..ASKED_MAX + 200).map(|number| format!("n{number}")).collect();
     for (collector, beyond) in [("", Sight::NotSeen), (", collector: { command: [get] }", Sight::NotThere)] {

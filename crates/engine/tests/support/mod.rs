@@ -10,6 +10,7 @@ use adce_core::ids::{AttemptId, ItemId};
 use adce_core::ports::{
     Admission, Clock, Collect, Gate, ItemReport, Lake, Listener, Order, OrderItem, Passed, Permits, Report, Said, Stop, Store,
 };
+use adce_core::report::Reports;
 use adce_core::spec::{self, ConfigFile, Pass, Spec};
 use adce_core::time::{BootId, Boottime, Now, SignedDuration, Timestamp};
 use adce_engine::{Ending, Engine, EngineError, Handle, Inbox, Options, Ports};
@@ -34,6 +35,8 @@ pub struct Place {
     pub max_wait: Duration,
     /// Goes on for good.
     pub stays: bool,
+    /// What the store reports of its lake by itself.
+    pub reports: Option<Arc<dyn Reports>>,
 }
 
 /// What one attempt of a script sees of the world.
@@ -61,14 +64,20 @@ impl Place {
 
     /// The same, with these files beside the config.
     pub fn beside(files: &[(&str, &str)], parts: &str) -> Self {
+        Place::of("./lake", files, parts)
+    }
+
+    /// The same of any lake.
+    pub fn of(lake: &str, files: &[(&str, &str)], parts: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("lake")).unwrap();
         files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
-        let text = format!("version: 1\nname: scripted\nlake: ./lake\ndimensions:\n  number: [1, 2, 3]\n{parts}");
+        let text = format!("version: 1\nname: scripted\nlake: {lake}\ndimensions:\n  number: [1, 2, 3]\n{parts}");
         let file = ConfigFile { name: "adce.yaml".into(), text };
         let spec = spec::load(&[file], folder.path(), &|_| None, &ConfigFolder::new(folder.path())).spec();
         let spec = Arc::new(spec.unwrap_or_else(|problems| panic!("{problems:#?}")));
-        Place { folder, spec, store: MemoryStore::new(), clock: HandClock::new(), max_wait: Duration::ZERO, stays: false }
+        let (store, clock) = (MemoryStore::new(), HandClock::new());
+        Place { folder, spec, store, clock, max_wait: Duration::ZERO, stays: false, reports: None }
     }
 
     pub fn path(&self) -> &Path {
@@ -154,7 +163,7 @@ impl Place {
             collect: Arc::new(collect),
             gate: Arc::new(NoGate),
             tables: Arc::new(ConfigFolder::new(self.folder.path())),
-            reports: None,
+            reports: self.reports.clone(),
             attempts_folder: self.folder.path().join("attempts"),
             logs_folder: self.folder.path().join("logs"),
         };

@@ -51,6 +51,17 @@ impl Expected {
         Some((ItemIx(*item), Spot::Older(*which)))
     }
 
+    /// Every place of the item, its key first: what comes first counts.
+    pub fn places(&self, item: ItemIx) -> impl Iterator<Item = String> + '_ {
+        let older = self.datasets[self.dataset_of(item)].older.len() as u8;
+        let spots = std::iter::once(Spot::Key).chain((0..older).map(Spot::Older));
+        spots.map(move |spot| {
+            let mut key = String::new();
+            self.write_place(item, spot, &mut key);
+            key
+        })
+    }
+
     /// Appends the key of one of the item's places.
     pub fn write_place(&self, item: ItemIx, spot: Spot, key: &mut String) {
         let dataset = &self.datasets[self.dataset_of(item)];

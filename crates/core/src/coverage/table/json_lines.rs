@@ -15,7 +15,7 @@ use serde::de::IgnoredAny;
 use super::{BYTE_ORDER_MARK, Complaints, TableFile, at_line};
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cell<'a> {
+pub(in crate::coverage) enum Cell<'a> {
     Null,
     Text(Cow<'a, str>),
     /// An object or a list.
@@ -41,7 +41,7 @@ pub(super) fn columns(file: &TableFile, problems: &mut Complaints) -> Vec<String
 }
 
 /// Each line's cells in the order of `header`.
-pub(super) fn each_row(file: &TableFile, header: &[String], row: &mut dyn FnMut(u64, &[Cell<'_>]), problems: &mut Complaints) {
+pub(in crate::coverage) fn each_row(file: &TableFile, header: &[String], row: &mut dyn FnMut(u64, &[Cell<'_>]), problems: &mut Complaints) {
     let places: std::collections::HashMap<&str, usize> = header.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
     each_object(file, &mut |line, members| match members {
         Ok(members) => {
