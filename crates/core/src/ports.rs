@@ -58,6 +58,10 @@ pub trait Lake: Send + Sync {
     /// [`PublishError::Lake`] it may or may not have happened: ask `head`.
     async fn publish(&self, file: &Path, key: &str, only_if: &Precondition) -> Result<Object, PublishError>;
 
+    /// Takes the object away if it is still the one with this ETag; for good when `Ok` returns. What somebody else has put there
+    /// since stays. After an error it may or may not be gone.
+    async fn remove(&self, key: &str, etag: &str) -> Result<(), LakeError>;
+
     /// Removes what a killed predecessor left half-done (temporary files). Returns how many.
     async fn sweep(&self) -> Result<u64, LakeError>;
 }

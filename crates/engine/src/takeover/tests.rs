@@ -39,6 +39,10 @@ impl Lake for OneObject {
         Err(no_answer().into())
     }
 
+    async fn remove(&self, _: &str, _: &str) -> Result<(), LakeError> {
+        Err(no_answer())
+    }
+
     async fn sweep(&self) -> Result<u64, LakeError> {
         Ok(0)
     }
