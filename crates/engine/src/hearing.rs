@@ -16,6 +16,7 @@ use adce_core::events::Event;
 use adce_core::gap::GapState;
 use adce_core::object::Object;
 use adce_core::ports::{Lake, LakeError};
+use adce_core::sets::SetRule;
 use adce_core::spec::Surprise;
 use adce_core::time::{Boottime, Now, Timestamp};
 use futures::StreamExt;
@@ -24,6 +25,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::engine::Engine;
 use crate::inbox::Message;
+use crate::sets;
 use crate::snapshot::{FeedLine, FeedState};
 
 /// Questions to the lake that are under way at once, for all feeds together.
@@ -148,8 +150,14 @@ impl Engine {
     fn ask_about(&mut self, Heard { feed, told, reply }: Heard) {
         let mut keys = Vec::new();
         for told in told {
-            match self.cycle.expected.find(&told.key) {
+            match self.cycle.expected.find_with_sets(&told.key) {
                 None => self.cycle.hearing.line(&feed).unexpected += 1,
+                // What one of its objects is says nothing of the whole.
+                Some(item) if self.cycle.expected.set_rule(item).is_some() => {
+                    let mut key = String::new();
+                    self.cycle.expected.key(item, &mut key);
+                    keys.push(key);
+                }
                 Some(item) if self.cycle.sight(item).is_some_and(|sight| told.is_known(sight)) => {}
                 Some(_) => keys.push(told.key),
             }
@@ -168,8 +176,15 @@ impl Engine {
         hearing.asking += 1;
         let asked = Asked { look: hearing.looks, order: hearing.order };
         let (lake, turns, mail) = (self.ports.lake.clone(), hearing.turns.clone(), self.mail.clone());
+        let expected = &self.cycle.expected;
+        let set_of = |key: &str| expected.find(key).and_then(|item| expected.set_rule(item).cloned());
+        let with_set = |key: String| {
+            let set = set_of(&key);
+            (key, set)
+        };
+        let keys: Vec<_> = keys.into_iter().map(with_set).collect();
         tokio::spawn(async move {
-            let asked_of = keys.into_iter().map(|key| head(lake.clone(), turns.clone(), key));
+            let asked_of = keys.into_iter().map(|(key, set)| look(lake.clone(), turns.clone(), key, set));
             let seen = futures::stream::iter(asked_of).buffer_unordered(LOOKS_AT_ONCE).collect().await;
             let _ = mail.send(Message::Sighted(Box::new(Sighted { seen, asked, reply })));
         });
@@ -236,10 +251,15 @@ impl Engine {
     }
 }
 
-async fn head(lake: Arc<dyn Lake>, turns: Arc<Semaphore>, key: String) -> (String, Result<Option<Object>, LakeError>) {
+async fn look(
+    lake: Arc<dyn Lake>,
+    turns: Arc<Semaphore>,
+    key: String,
+    set: Option<SetRule>,
+) -> (String, Result<Option<Object>, LakeError>) {
     // Nobody closes it.
     let _turn = turns.acquire().await;
-    let seen = lake.head(&key).await;
+    let seen = sets::look(&*lake, &key, set.as_ref()).await;
     (key, seen)
 }
 

@@ -25,6 +25,7 @@ mod mail;
 mod permits;
 mod reported;
 mod selected;
+mod sets;
 mod snapshot;
 mod stop;
 mod takeover;

@@ -11,6 +11,7 @@ mod also;
 mod build;
 mod collisions;
 mod pick_ups;
+mod sets;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +50,8 @@ pub struct Expected {
     by_key: HashTable<u32>,
     /// Older places, too: of datasets that have some.
     older: also::OlderPlaces,
+    /// Of items that are sets of objects.
+    sets: sets::SetPlaces,
     /// What items of one dataset need of another.
     pub(super) needs: Vec<Need>,
     /// Which datasets' objects have the rows of which others' tables.

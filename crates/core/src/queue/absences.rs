@@ -215,7 +215,8 @@ mod tests {
     fn what_comes_during_a_doubt_waits_behind_the_one_that_is_asked_again() {
         let mut absences = Absences::default();
         let item = |number: u32| ItemId::of("d", [number.to_string().as_str()]);
-        let beliefs: Vec<Belief> = (0..12).map(|number| absences.absent(item(number), &number.to_string(), PAUSE, at(number.into()))).collect();
+        let beliefs: Vec<Belief> =
+            (0..12).map(|number| absences.absent(item(number), &number.to_string(), PAUSE, at(number.into()))).collect();
         assert!(beliefs[..9].iter().all(|belief| *belief == Belief::Believed));
         let Belief::DoubtBegins { doubt, usual_percent: 10, too } = &beliefs[9] else { panic!("{beliefs:?}") };
         assert_eq!((too.len(), &too[0], doubt.absences, doubt.of), (9, &(item(0), "0".to_owned()), 10, 10));

@@ -105,6 +105,7 @@ fn order() -> Order {
         gap: gap(),
         dataset: "d".into(),
         key: "k".into(),
+        set: None,
         reason: Reason::Missing,
         etag: None,
         last_modified: None,
