@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
+use support::listener::on_each_connection;
 use support::place::{Place, said};
 
 #[test]
@@ -16,7 +19,7 @@ fn every_example_passes_the_check() {
             .args(["check"])
             .current_dir(entry.path())
             .env("NO_COLOR", "1")
-            .env("CRM_TOKEN", "a-token")
+            .env("CRM_TOKENS", "{}")
             .output()
             .expect("adce runs");
         said(output).ends_with(0);
@@ -75,4 +78,65 @@ fn the_games_of_a_collected_schedule_are_expected_and_its_missing_days_are_named
     assert_eq!((of("box_scores", "expected"), of("box_scores", "lower_bound")), (3.into(), true.into()), "{plan}");
     let why = of("play_by_play", "not_counted");
     assert!(why.as_str().is_some_and(|why| why.contains("1 item is missing (day=2024-10-24)")), "{why}");
+}
+
+/// The smallest Parquet that has a footer: no column and no row, in base64.
+const PARQUET: &str = "UEFSMRUCGQwWABkMAAkAAABQQVIx";
+
+/// Has two entities of one day, three of another one, and none of a third. Asks each customer for a token of his own.
+fn crm(mut stream: &TcpStream) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut first, mut head) = (String::new(), String::new());
+        if reader.read_line(&mut first).unwrap_or(0) == 0 {
+            return;
+        }
+        while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
+        let path = first.split(' ').nth(1).expect("a path");
+        let customer = path.split('/').nth(3).expect("a customer");
+        let is_his = head.lines().any(|line| line.eq_ignore_ascii_case(&format!("authorization: Bearer token-of-{customer}")));
+        let of_day = |day: &str| path.ends_with(&format!("/changes?day={day}"));
+        let names: &[&str] = match () {
+            () if of_day("2025-02-01") => &["deals-eu", "notes"],
+            () if of_day("2025-02-02") => &["deals-eu", "deals-us", "people"],
+            () => &[],
+        };
+        let entities: Vec<_> = names.iter().map(|name| serde_json::json!({ "name": name, "parquet": PARQUET })).collect();
+        let (status, body) = match is_his {
+            true => ("200 OK", serde_json::json!({ "entities": entities }).to_string()),
+            false => ("403 Forbidden", "{}".to_owned()),
+        };
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn each_customers_days_are_sets_of_as_many_files_as_there_were_entities() {
+    let address = on_each_connection(crm);
+    let place = example(
+        "customers",
+        &format!(
+            "sources:\n  crm: {{ hosts: [\"{address}\"], base_url: \"http://{address}\" }}\n\
+             dimensions:\n  day: {{ from: 2025-02-01, to: 2025-02-03, every: 1d, zone: UTC }}\n"
+        ),
+    );
+    std::fs::create_dir_all(place.path("lake")).expect("a lake");
+    // Left by somebody who was killed before his marker.
+    place.write("lake/crm/C-0017/dt=2025-02-01/part-deals.parquet", "PAR1");
+    let with = ["-c", "adce.yaml", "-c", "over.yaml"];
+    let env = [("CRM_TOKENS", "{\"C-0017\": \"token-of-C-0017\"}".to_owned())];
+    let run = place.adce_with(&env, &[&["run", "--format", "json"], &with[..]].concat()).ends_with(0).json();
+    assert_eq!((&run["filled"], &run["requests"]), (&3.into(), &3.into()), "{run}");
+    let of = |day: u32| {
+        let entries = std::fs::read_dir(place.path(&format!("lake/crm/C-0017/dt=2025-02-0{day}"))).expect("a folder of the day");
+        let mut names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!(of(1), "_SUCCESS part-deals-eu.parquet part-notes.parquet");
+    assert_eq!(of(2), "_SUCCESS part-deals-eu.parquet part-deals-us.parquet part-people.parquet");
+    assert_eq!(of(3), "_SUCCESS");
 }

@@ -31,6 +31,8 @@ enum Case {
     /// A lake on a store.
     Store,
     StoreInParts,
+    /// Sets of objects are published.
+    Sets,
     /// An end while leases are written ahead that nobody will use.
     EndBeforeTheWorkIsDone,
     RetryByHand,
@@ -50,6 +52,7 @@ fn case(point: Failpoint) -> Case {
         PickedUp | PartWritten | PartSynced | Renamed | Published | FolderMade | FolderSynced => Case::Second,
         PutUnsent | PutAnswered => Case::Store,
         UploadBegun | PartsSent | UploadCompleted => Case::StoreInParts,
+        SetPartsPublished | SetMarked | OldPartRemoved => Case::Sets,
         Delivered | LogMoved | FolderKept | WorkplaceGivenBack | OutcomesDecided => Case::Second,
         OutcomesUncommitted | OutcomesCommitted => Case::Run,
         ReleaseUncommitted | ReleaseCommitted => Case::EndBeforeTheWorkIsDone,
@@ -220,6 +223,68 @@ fn an_object_of_a_store_is_put_whole_by_one_who_dies_or_not_at_all() {
 #[test]
 fn an_object_in_many_parts_is_put_whole_by_one_who_dies_or_not_at_all() {
     points_of(Case::StoreInParts).for_each(|point| on_a_store(point, (64 << 20) + 1));
+}
+
+/// Of each item two parts that bear their attempt's name.
+fn sets(rules: &str) -> Place {
+    let place = Place::new(&format!(
+        "version: 1\nname: sets\nlake: ./lake\ndimensions: {{ n: [0, 1] }}\ndatasets:\n  sets:\n    key: \"s/{{n}}/part-*.txt\"\n{rules}    \
+         for: n\n    collector:\n      command:\n        [sh, -c, 'echo {{n}} >> asked; for part in a b; do echo $ADCE_ATTEMPT > \
+         {{out}}/part-$ADCE_ATTEMPT-$part.txt; done']\n"
+    ));
+    std::fs::create_dir_all(place.path("lake")).expect("a lake");
+    place
+}
+
+/// Of an earlier collection.
+fn old_part(place: &Place, name: &str) {
+    let file = format!("lake/s/{name}");
+    place.write(&file, "x");
+    let file = std::fs::File::options().write(true).open(place.path(&file)).expect("it is there");
+    file.set_modified(SystemTime::now() - Duration::from_secs(24 * 3_600)).expect("a date");
+}
+
+/// All of one collection, and its marker.
+fn is_whole(place: &Place, set: u32, is_marked: bool, death: &str) {
+    let entries = std::fs::read_dir(place.path(&format!("lake/s/{set}"))).expect("the set's folder");
+    let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let (markers, parts): (Vec<_>, Vec<_>) = names.iter().partition(|name| *name == "ok");
+    let attempts: std::collections::HashSet<String> = parts.iter().map(|part| place.read(&format!("lake/s/{set}/{part}"))).collect();
+    assert_eq!((markers.len(), parts.len(), attempts.len()), (usize::from(is_marked), 2, 1), "{death}: the set is torn: {names:?}");
+}
+
+#[test]
+fn a_set_that_was_published_in_part_is_never_taken_for_whole() {
+    const MARKED: &str = "    done: ok\n";
+    const REFRESHED: &str = "    done: ok\n    fresh: { within: 1h }\n";
+    // So much only all its new parts have together, whatever is left of the old ones.
+    const GROWN: &str = "    done: ok\n    min_size: 70B\n";
+    const PLAIN: &str = "";
+    const PLAIN_AND_GROWN: &str = "    min_size: 70B\n";
+    let points = points_of(Case::Sets).map(Failpoint::name).chain(["published", "published:2", "delivered"]);
+    let deaths: Vec<&str> = points.collect();
+    for rules in [MARKED, REFRESHED, GROWN, PLAIN, PLAIN_AND_GROWN] {
+        let is_marked = rules.contains("done");
+        for death in &deaths {
+            if (*death == "set-marked" && !is_marked) || (*death == "old-part-removed" && rules == PLAIN) {
+                continue;
+            }
+            let place = sets(rules);
+            if rules != PLAIN {
+                (0..2).for_each(|set| old_part(&place, &format!("{set}/part-old.txt")));
+            }
+            if [REFRESHED, GROWN].contains(&rules) {
+                (0..2).for_each(|set| old_part(&place, &format!("{set}/ok")));
+            }
+            dies(&place, death, &[], &WORK);
+            place.adce(&["state", "check"]).ends_with(0);
+            place.adce(&WORK).ends_with(0);
+            (0..2).for_each(|set| is_whole(&place, set, is_marked, &format!("{rules}{death}")));
+            place.adce(&["plan"]).ends_with(0);
+            let asked = place.read("asked").lines().count();
+            assert!(asked <= 4, "{rules}{death}: asked {asked} times for two sets");
+        }
+    }
 }
 
 /// Fails until `works` is there, and is exhausted by one attempt.

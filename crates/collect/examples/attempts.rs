@@ -65,6 +65,7 @@ fn order(collector: &Arc<Collector>, folder: &std::path::Path, number: usize) ->
         gap,
         dataset: "d".into(),
         key,
+        set: None,
         reason: Reason::Missing,
         etag: None,
         last_modified: None,

@@ -160,6 +160,56 @@ async fn files_under_wrong_keys_are_named_and_links_are_not_followed() {
     assert!(log(&report).contains("[adce] `x/y/wrong` was staged, but is no key of this task"));
 }
 
+/// Two sets that share a folder, and one of a folder of its own.
+fn sets(script: &str) -> Attempt {
+    let marked = |done: &str| Some(adce_core::sets::SetRule { done: Some(done.to_owned()) });
+    let mut attempt = Attempt::sh(script, &["d/a-*.txt", "d/b-*.txt", "e/*"]);
+    attempt.order.items[0].set = marked("a.ok");
+    attempt.order.items[1].set = marked("b.ok");
+    attempt.order.items[2].set = Some(Default::default());
+    attempt
+}
+
+fn parts(report: &Report, key: &str) -> Vec<String> {
+    match said(report, key) {
+        Some(Said::Parts(files)) => files.iter().map(|file| file.file_name().unwrap().to_string_lossy().into_owned()).collect(),
+        other => panic!("`{key}` has no parts but {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_file_whose_name_fits_is_a_part_of_its_set() {
+    let report = sets(
+        r#"cd "$ADCE_OUT"; echo 2 > d/a-2.txt; echo 1 > d/a-1.txt; echo > d/a.ok; echo > d/b-.txt; echo > d/other; echo > e/x; mkdir e/f; echo > e/f/y"#,
+    );
+    let report = report.run().await;
+    assert_eq!(parts(&report, "d/a-*.txt"), ["a-1.txt", "a-2.txt", "a.ok"]);
+    assert_eq!((parts(&report, "d/b-*.txt"), parts(&report, "e/*")), (vec!["b-.txt".into()], vec!["x".into()]));
+    assert_eq!(report.strays, ["d/other", "e/f/y"]);
+    let report = sets(r#"sed 's/.*"out":"//; s/".*//' "$ADCE_ITEMS" | while read out; do echo > "$out/a-0.txt"; done"#).run().await;
+    assert_eq!((parts(&report, "d/a-*.txt"), said(&report, "d/b-*.txt")), (vec!["a-0.txt".into()], None), "`out` is the folder");
+}
+
+#[tokio::test]
+async fn of_a_failed_attempt_only_sets_that_it_called_done_are_published() {
+    let report =
+        sets(r#"cd "$ADCE_OUT"; echo > d/a-1.txt; echo > d/b-1.txt; echo '{"adce":1,"key":"d/a-*.txt","outcome":"done"}'; exit 1"#);
+    let report = report.run().await;
+    assert_eq!(parts(&report, "d/a-*.txt"), ["a-1.txt"]);
+    assert!(matches!(said(&report, "d/b-*.txt"), Some(Said::Failed(_))), "{report:?}");
+}
+
+#[tokio::test]
+async fn an_empty_set_is_its_marker_alone_if_it_has_one() {
+    let script = r#"for key in 'd/a-*.txt' 'e/*'; do echo "{\"adce\":1,\"key\":\"$key\",\"outcome\":\"empty\"}"; done"#;
+    let report = sets(script).run().await;
+    assert_eq!(parts(&report, "d/a-*.txt"), Vec::<String>::new());
+    match said(&report, "e/*") {
+        Some(Said::Failed(failure)) => assert!(failure.message.contains("nothing marks an empty set"), "{failure:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn half_a_file_of_a_scraper_that_died_is_not_trusted() {
     let script = r#"cd "$ADCE_OUT"; echo whole > a; echo '{"adce":1,"key":"a","outcome":"done"}'; printf ha > b; kill -9 $$"#;

@@ -88,6 +88,14 @@ failpoints! {
     /// The object is there for good. The next one of its attempt is not.
     Published = "published",
 
+    // ------------------------------------------------------------------------------------------------ a set of objects
+    /// All parts are there; the marker, if there is to be one, is not, or is that of the set before.
+    SetPartsPublished = "set-parts-published",
+    /// The marker is there; parts of an earlier collection may be, too.
+    SetMarked = "set-marked",
+    /// A part of an earlier collection is gone, the next is not.
+    OldPartRemoved = "old-part-removed",
+
     // ------------------------------------------------------------------------------------------------ an object, S3
     /// The object is about to be put.
     PutUnsent = "put-unsent",

@@ -23,6 +23,7 @@ pub mod ports;
 pub mod queue;
 pub mod record;
 pub mod report;
+pub mod sets;
 pub mod spec;
 pub mod time;
 pub mod traffic;

@@ -16,6 +16,7 @@ use crate::gap::Reason;
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use crate::object::{Object, Precondition};
 use crate::record::{Change, History, Lease, ProcessRecord, Remembered};
+use crate::sets::{SetPlace, SetRule};
 use crate::spec::{Collector, Pass, Validity};
 use crate::time::{BootId, Boottime, Now, Timestamp};
 use crate::traffic::is_zero;
@@ -57,6 +58,10 @@ pub trait Lake: Send + Sync {
     /// Makes the file's content the object at `key`, whole or not at all, durable when `Ok` returns. After
     /// [`PublishError::Lake`] it may or may not have happened: ask `head`.
     async fn publish(&self, file: &Path, key: &str, only_if: &Precondition) -> Result<Object, PublishError>;
+
+    /// Takes the object away if it is still the one with this ETag; for good when `Ok` returns. What somebody else has put there
+    /// since stays. After an error it may or may not be gone.
+    async fn remove(&self, key: &str, etag: &str) -> Result<(), LakeError>;
 
     /// Removes what a killed predecessor left half-done (temporary files). Returns how many.
     async fn sweep(&self) -> Result<u64, LakeError>;
@@ -152,6 +157,8 @@ pub struct OrderItem {
     pub gap: GapId,
     pub dataset: String,
     pub key: String,
+    /// The item is a set of objects, and its key has a `*`.
+    pub set: Option<SetRule>,
     pub reason: Reason,
     /// Of the object in the lake when the gap was seen, if there was one.
     pub etag: Option<String>,
@@ -170,9 +177,26 @@ impl Order {
         self.folder.join("out")
     }
 
-    /// Where the collector leaves this item's file: `out/<key>`.
+    /// Where the collector leaves this item's file: `out/<key>`; of a set, the folder of its parts.
     pub fn staged_path(&self, item: &OrderItem) -> PathBuf {
-        staged_path(&self.folder, &item.key, item.item)
+        item.staged_path(&self.folder)
+    }
+}
+
+impl OrderItem {
+    /// As [`Order::staged_path`], in an attempt's folder.
+    pub fn staged_path(&self, folder: &Path) -> PathBuf {
+        match self.set_place() {
+            None => staged_path(folder, &self.key, self.item),
+            // All of a lake without folders.
+            Some(place) if place.folder().is_empty() => folder.join("out"),
+            Some(place) => staged_path(folder, place.folder().trim_end_matches('/'), self.item),
+        }
+    }
+
+    /// `None`: it is one object.
+    pub fn set_place(&self) -> Option<SetPlace<'_>> {
+        SetPlace::of(&self.key, self.set.as_ref()?)
     }
 }
 
@@ -226,11 +250,20 @@ pub struct ItemReport {
 pub enum Said {
     /// A whole file, checked for size and validity by nobody yet.
     Staged(PathBuf),
+    /// Of a set: whole files, the marker among them or not; none: upstream has nothing to be put into it.
+    Parts(Vec<PathBuf>),
     /// It says the object is in the lake by now (or stays silent and exits 0): look.
     Done,
     Unchanged,
     Absent,
     Failed(crate::gap::Failure),
+}
+
+impl Said {
+    /// Something is to be published.
+    pub fn is_staged(&self) -> bool {
+        matches!(self, Said::Staged(_) | Said::Parts(_))
+    }
 }
 
 /// The outcome of the items that a collector did not name and did not stage.

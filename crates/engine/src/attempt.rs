@@ -13,7 +13,7 @@ use adce_core::failpoint::{self, Failpoint};
 use adce_core::gap::{Failure, Fault, Gap, Outcome};
 use adce_core::ids::{FencingToken, ItemId};
 use adce_core::lease;
-use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Passed, Report, Rest, Said, Stop, Store, Told, staged_path};
+use adce_core::ports::{Clock, Collect, Gate, Lake, Order, OrderItem, Passed, Report, Rest, Said, Stop, Store, Told};
 use adce_core::queue::{Charge, Start};
 use adce_core::record::AttemptRecord;
 use adce_core::spec::{Collector, How, Keep, Spec};
@@ -129,7 +129,7 @@ impl Attempt {
         };
         record.traffic = (passed != Passed::default()).then(|| Box::new(Traffic { passed, ..Traffic::default() }));
         // The next attempt need not wait for the disk or the lake to take or show this one's objects.
-        let has_staged = report.items.iter().any(|item| matches!(item.said, Said::Staged(_)));
+        let has_staged = report.items.iter().any(|item| item.said.is_staged());
         if has_staged {
             failpoint::reached(Failpoint::Staged);
         }
@@ -239,6 +239,7 @@ impl Attempt {
             gap: gap.id,
             dataset: gap.dataset.clone(),
             key: gap.key.clone(),
+            set: dataset.set.clone(),
             reason: gap.reason,
             etag: gap.etag.clone(),
             last_modified: gap.last_modified,
@@ -251,7 +252,7 @@ impl Attempt {
 }
 
 fn fill_argv(argv: &[adce_core::spec::template::Template], items: &[OrderItem], folder: &Path) -> Result<Vec<String>, Failure> {
-    let out: Vec<String> = items.iter().map(|item| staged_path(folder, &item.key, item.item).to_string_lossy().into_owned()).collect();
+    let out: Vec<String> = items.iter().map(|item| item.staged_path(folder).to_string_lossy().into_owned()).collect();
     let out = out.join(",");
     let values: Vec<&[(String, String)]> = items.iter().map(|item| item.values.as_slice()).collect();
     let filled = argv.iter().map(|part| part.fill_many(&values, Some(&out)));

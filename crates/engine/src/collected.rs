@@ -7,8 +7,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use adce_core::coverage::{CollectedRows, Expected, Inventory, ItemIx, KeptRows, Observation, Picture, Sight, TableFiles};
+use adce_core::coverage::{
+    CollectedRows, EtagDigest, Expected, Found, Inventory, ItemIx, KeptRows, Observation, Picture, Sight, TableFiles,
+};
 use adce_core::ports::{Clock, Lake, LakeError};
+use adce_core::sets::{Member, SetPlace};
 use adce_core::spec::Spec;
 use futures::StreamExt;
 use uuid::Uuid;
@@ -16,6 +19,7 @@ use uuid::Uuid;
 use crate::cycle::{expand, list_all};
 use crate::engine::EngineError;
 use crate::once::{Keep, Once};
+use crate::sets::members;
 
 /// Objects that are fetched at once.
 const READS_AT_ONCE: usize = 16;
@@ -91,7 +95,27 @@ impl Feeder<'_> {
         for item in self.expected.items() {
             let mut key = String::new();
             self.expected.write_place(item, self.inventory.spot(item), &mut key);
+            let place = self.expected.set_rule(item).and_then(|rule| SetPlace::of(&key, rule));
             match self.inventory.sight(item) {
+                Sight::There(found) if let Some(place) = place => match members(lake, &place).await {
+                    Ok(there) if found.size >= self.least => {
+                        for part in there.parts {
+                            let etag = EtagDigest::of(&part.etag);
+                            let version = self.rows.version_of(&Found { size: part.size, last_modified: part.last_modified, etag });
+                            match before.objects.remove(&part.key) {
+                                Some(known) if known.0 == version => drop(now.objects.insert(part.key, known)),
+                                known => unknown.push((item, part.key, version, known)),
+                            }
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(error @ LakeError::Gone(_)) => return Err(EngineError::Lake(error)),
+                    Err(error) => {
+                        now.objects.extend(known_of(&mut before, &place));
+                        now.unread.insert(key, error.to_string());
+                    }
+                },
+                Sight::NotSeen if let Some(place) = place => now.objects.extend(known_of(&mut before, &place)),
                 Sight::There(found) if found.size >= self.least => {
                     let version = self.rows.version_of(&found);
                     match before.objects.remove(&key) {
@@ -134,6 +158,12 @@ impl Feeder<'_> {
         let bytes = bytes.map_err(|error| Unread::Why(error.to_string()))?;
         self.rows.read(&bytes, &|name| self.expected.value(item, name)).map_err(Unread::Why)
     }
+}
+
+/// Rows of all parts of a set.
+fn known_of(before: &mut KeptRows, place: &SetPlace<'_>) -> Vec<(String, (u64, Arc<Vec<u8>>))> {
+    let parts: Vec<String> = before.objects.keys().filter(|key| place.member(key) == Some(Member::Part)).cloned().collect();
+    parts.iter().filter_map(|key| before.objects.remove_entry(key)).collect()
 }
 
 enum Unread {

@@ -75,8 +75,8 @@ pub(crate) async fn observe(
     reporting: Reporting,
     in_doubt: Vec<Gap>,
 ) -> Observed {
-    let look = look(spec, &*ports.lake, ports.tables.clone(), accepted, reporting, &*ports.clock).await;
-    Observed { look, left: look_at(&*ports.lake, in_doubt).await }
+    let look = look(spec.clone(), &*ports.lake, ports.tables.clone(), accepted, reporting, &*ports.clock).await;
+    Observed { look, left: look_at(&spec, &*ports.lake, in_doubt).await }
 }
 
 /// Reads the tables and what the store reports of the lake, and lists the rest. A prefix that fails leaves the others as they are; if nothing at all could be

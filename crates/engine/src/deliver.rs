@@ -5,7 +5,11 @@
 //! confirmed since the gap was seen (by the store's own clock and ETag). Nothing is published under a token that is not
 //! current. What changed in the lake during an attempt that failed is suspect.
 //!
+//! How a set of objects is published is in `set`.
+//!
 //! It decides nothing about retries; `core::queue` does, from the outcomes given here.
+
+mod set;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,6 +25,7 @@ use adce_core::time::Moment;
 use adce_core::valid;
 use uuid::Uuid;
 
+use crate::sets;
 use crate::takeover::Left;
 
 /// What came of an attempt, item by item.
@@ -92,6 +97,7 @@ impl Delivery<'_> {
             let said = report.items.iter().find(|said| said.item == item.item).map(|said| &said.said);
             let outcome = match said {
                 Some(Said::Staged(file)) => self.publish(item, file, &mut delivered).await,
+                Some(Said::Parts(files)) => self.publish_set(item, files, &mut delivered).await,
                 Some(Said::Done) => self.look(item, Claim::Wrote, report, &mut delivered).await,
                 Some(Said::Unchanged) => self.look(item, Claim::Unchanged, report, &mut delivered).await,
                 Some(Said::Absent) => Outcome::Absent,
@@ -104,7 +110,7 @@ impl Delivery<'_> {
     }
 
     fn staged(&self, report: &Report) -> Vec<GapId> {
-        let staged = report.items.iter().filter(|said| matches!(said.said, Said::Staged(_)));
+        let staged = report.items.iter().filter(|said| said.said.is_staged());
         let staged: HashSet<ItemId> = staged.map(|said| said.item).collect();
         self.order.items.iter().filter(|item| staged.contains(&item.item)).map(|item| item.gap).collect()
     }
@@ -177,8 +183,11 @@ impl Delivery<'_> {
     /// Nothing was staged: only the lake can tell.
     async fn look(&self, item: &OrderItem, claim: Claim, report: &Report, delivered: &mut Delivered) -> Outcome {
         let instead = report.not_there.iter().find(|(of, _)| *of == item.item).map(|(_, instead)| instead.as_str());
-        let object = match self.lake.head(&item.key).await {
+        let object = match sets::look(self.lake, &item.key, item.set.as_ref()).await {
             Ok(Some(object)) => object,
+            Ok(None) if let Some(marker) = item.set_place().and_then(|place| place.marker()) => {
+                return Outcome::Failed(failure(claim.fault(), claim.but_no_marker_is_there(&marker)));
+            }
             Ok(None) => return Outcome::Failed(failure(claim.fault(), claim.but_nothing_is_there(&item.key, instead))),
             Err(error) => {
                 delivered.in_doubt.extend(self.writes_itself().then_some(item.gap));
@@ -220,7 +229,7 @@ impl Delivery<'_> {
     /// The attempt failed for this item; what it changed in the lake all the same cannot be trusted.
     async fn failed(&self, item: &OrderItem, failure: &Failure, delivered: &mut Delivered) -> Outcome {
         if self.writes_itself() {
-            match self.lake.head(&item.key).await {
+            match sets::look(self.lake, &item.key, item.set.as_ref()).await {
                 Ok(Some(object)) if item.etag.as_ref() != Some(&object.etag) => delivered.suspects.push((item.gap, object)),
                 Ok(_) | Err(LakeError::BadKey { .. }) => {}
                 Err(_) => delivered.in_doubt.push(item.gap),
@@ -286,9 +295,16 @@ impl Delivery<'_> {
         if object.size < least {
             return Err(too_small(object.size, least));
         }
+        if item.set.is_some() {
+            return self.check_set(item).await;
+        }
         if item.valid.is_none() && compression.is_none() {
             return Ok(());
         }
+        self.check_in_lake(item).await
+    }
+
+    async fn check_in_lake(&self, item: &OrderItem) -> Result<(), Failure> {
         let copy = self.order.folder.join("check");
         std::fs::create_dir_all(&self.order.folder).map_err(|error| failure(Fault::Later, error.to_string()))?;
         let checked = match self.lake.download(&item.key, &copy).await {
@@ -314,6 +330,15 @@ impl Claim {
         match self {
             Claim::Silent | Claim::Wrote => Fault::Unwritten,
             Claim::Unchanged => Fault::Item,
+        }
+    }
+
+    /// Of a set.
+    fn but_no_marker_is_there(self, marker: &str) -> String {
+        match self {
+            Claim::Silent => format!("exit 0, but nothing was staged, and the lake has no marker `{marker}`"),
+            Claim::Wrote => format!("it says done, but nothing was staged, and the lake has no marker `{marker}`"),
+            Claim::Unchanged => format!("it says unchanged, but the lake has no marker `{marker}`"),
         }
     }
 

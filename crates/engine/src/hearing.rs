@@ -18,6 +18,7 @@ use adce_core::events::Event;
 use adce_core::gap::GapState;
 use adce_core::object::Object;
 use adce_core::ports::{Lake, LakeError};
+use adce_core::sets::SetRule;
 use adce_core::spec::Surprise;
 use adce_core::time::{Boottime, Now, Timestamp};
 use futures::StreamExt;
@@ -26,6 +27,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::engine::Engine;
 use crate::inbox::Message;
+use crate::sets;
 use crate::snapshot::{FeedLine, FeedState};
 
 /// Questions to the lake that are under way at once, for all feeds together.
@@ -166,8 +168,13 @@ impl Engine {
     fn ask_about(&mut self, Heard { feed, told, reply }: Heard, now: Now) {
         let mut items = Vec::new();
         for told in told {
-            match self.cycle.expected.find_anywhere(&told.key) {
-                None => self.cycle.hearing.line(&feed).unexpected += 1,
+            let expected = &self.cycle.expected;
+            match expected.find_anywhere(&told.key) {
+                // What one of a set's objects is says nothing of the whole.
+                None => match expected.find_in_set(&told.key) {
+                    Some((item, _)) => items.push(item),
+                    None => self.cycle.hearing.line(&feed).unexpected += 1,
+                },
                 Some((item, spot)) if self.cycle.sight_at(item, spot).is_some_and(|sight| told.is_known(sight)) => {}
                 Some((item, _)) => items.push(item),
             }
@@ -182,14 +189,16 @@ impl Engine {
             let _ = reply.send(Ok(()));
             return;
         }
-        let places: Vec<Vec<String>> = items.into_iter().map(|item| self.cycle.expected.places(item).collect()).collect();
+        let expected = &self.cycle.expected;
+        let places: Vec<(Vec<String>, Option<SetRule>)> =
+            items.into_iter().map(|item| (expected.places(item).collect(), expected.set_rule(item).cloned())).collect();
         let hearing = &mut self.cycle.hearing;
         hearing.asking += 1;
         hearing.order += 1;
         let asked = Asked { look: hearing.looks, order: hearing.order, at: now.wall };
         let (lake, turns, mail) = (self.ports.lake.clone(), hearing.turns.clone(), self.mail.clone());
         tokio::spawn(async move {
-            let asked_of = places.into_iter().map(|places| first_of_all(lake.clone(), turns.clone(), places));
+            let asked_of = places.into_iter().map(|(places, set)| first_of_all(lake.clone(), turns.clone(), places, set));
             let seen = futures::stream::iter(asked_of).buffer_unordered(LOOKS_AT_ONCE).collect().await;
             let _ = mail.send(Message::Sighted(Box::new(Sighted { feed, seen, asked, reply })));
         });
@@ -261,13 +270,18 @@ impl Engine {
     }
 }
 
-/// By the item's key: what lies at the first of its places at which something does.
-async fn first_of_all(lake: Arc<dyn Lake>, turns: Arc<Semaphore>, mut places: Vec<String>) -> (String, Result<Option<Object>, LakeError>) {
+/// By the item's key: what lies at the first of its places at which something does. A set has one place.
+async fn first_of_all(
+    lake: Arc<dyn Lake>,
+    turns: Arc<Semaphore>,
+    mut places: Vec<String>,
+    set: Option<SetRule>,
+) -> (String, Result<Option<Object>, LakeError>) {
     // Nobody closes it.
     let _turn = turns.acquire().await;
     let mut seen = Ok(None);
     for place in &places {
-        seen = lake.head(place).await;
+        seen = sets::look(&*lake, place, set.as_ref()).await;
         if !matches!(seen, Ok(None)) {
             break;
         }

@@ -27,6 +27,7 @@ mod once;
 mod permits;
 mod reported;
 mod selected;
+mod sets;
 mod snapshot;
 mod stop;
 mod takeover;

@@ -13,11 +13,13 @@ use adce_core::ids::{GapId, ItemId};
 use adce_core::object::Object;
 use adce_core::ports::{Lake, LakeError, Order};
 use adce_core::record::{Change, Lease, Remembered};
+use adce_core::sets::SetRule;
 use adce_core::spec::{How, Spec};
 use adce_core::time::Timestamp;
 
 use crate::attempt::Ports;
 use crate::engine::EngineError;
+use crate::sets;
 
 /// An object that changed under a lease which nobody ended was written by a command that was killed: it is suspect.
 ///
@@ -26,16 +28,24 @@ use crate::engine::EngineError;
 /// lake by itself is nobody's word until an attempt has ended, also when the kill came in mid-publishing; so the mark
 /// names what was staged, and just that is believed.
 ///
+/// Of sets only those are whole by construction that had no marker before: theirs is written last, when all that lies there is of
+/// one collection.
+///
 /// Call when the predecessor's processes are gone: nothing changes these objects any more.
 pub(crate) async fn suspect_what_predecessors_changed(spec: &Spec, ports: &Ports, remembered: &mut Remembered) -> Result<(), EngineError> {
     let mut changes = Vec::new();
     let mut in_question: HashSet<GapId> = HashSet::new();
+    let set_of = |gap: &Gap| spec.datasets.get(&gap.dataset).and_then(|dataset| dataset.set.as_ref());
+    let is_whole_if_there = |gap: &Gap| set_of(gap).is_none_or(|set| set.done.is_some() && gap.reason == Reason::Missing);
+    let mut staged: HashSet<GapId> = HashSet::new();
     for lease in remembered.leases.iter().filter(|lease| may_have_written(spec, lease)) {
-        in_question.extend(lease.gaps.iter().filter(|gap| !lease.staged.contains(gap)));
+        in_question.extend(&lease.gaps);
+        staged.extend(&lease.staged);
     }
-    for gap in remembered.gaps.iter().filter(|gap| in_question.contains(&gap.id)) {
+    let is_believed = |gap: &Gap| staged.contains(&gap.id) && is_whole_if_there(gap);
+    for gap in remembered.gaps.iter().filter(|gap| in_question.contains(&gap.id) && !is_believed(gap)) {
         let before = Before { etag: gap.etag.as_deref(), last_modified: gap.last_modified };
-        if let Some(object) = changed(&*ports.lake, &gap.key, before).await.map_err(EngineError::Lake)? {
+        if let Some(object) = changed(&*ports.lake, (&gap.key, set_of(gap)), before).await.map_err(EngineError::Lake)? {
             let record = remembered.items.entry(gap.item()).or_default();
             record.suspect_etag = Some(object.etag);
             changes.push(Change::PutItem(gap.item(), record.clone()));
@@ -55,8 +65,8 @@ struct Before<'a> {
 }
 
 /// The object that is there now, if it is another one.
-async fn changed(lake: &dyn Lake, key: &str, before: Before<'_>) -> Result<Option<Object>, LakeError> {
-    match lake.head(key).await {
+async fn changed(lake: &dyn Lake, (key, set): (&str, Option<&SetRule>), before: Before<'_>) -> Result<Option<Object>, LakeError> {
+    match sets::look(lake, key, set).await {
         Ok(object) => Ok(object.filter(|object| object.replaces(before.etag, before.last_modified))),
         Err(LakeError::BadKey { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -72,11 +82,12 @@ pub struct Left {
 }
 
 /// Looks at these gaps; of those that the lake does not answer for, nothing is said.
-pub(crate) async fn look_at(lake: &dyn Lake, in_doubt: Vec<Gap>) -> Vec<(Gap, Left)> {
+pub(crate) async fn look_at(spec: &Spec, lake: &dyn Lake, in_doubt: Vec<Gap>) -> Vec<(Gap, Left)> {
     let mut found = Vec::new();
     for gap in in_doubt {
         let before = Before { etag: gap.etag.as_deref(), last_modified: gap.last_modified };
-        if let Ok(object) = changed(lake, &gap.key, before).await {
+        let set = spec.datasets.get(&gap.dataset).and_then(|dataset| dataset.set.as_ref());
+        if let Ok(object) = changed(lake, (&gap.key, set), before).await {
             let left = Left { gap: gap.id, object };
             found.push((gap, left));
         }
@@ -89,7 +100,7 @@ pub(crate) async fn settle(lake: &dyn Lake, order: &mut Order, in_doubt: &HashSe
     let mut found = Vec::new();
     for item in order.items.iter_mut().filter(|item| in_doubt.contains(&item.item)) {
         let before = Before { etag: item.etag.as_deref(), last_modified: item.last_modified };
-        let object = changed(lake, &item.key, before).await?;
+        let object = changed(lake, (&item.key, item.set.as_ref()), before).await?;
         if let Some(object) = &object {
             item.reason = Reason::Suspect;
             item.etag = Some(object.etag.clone());

@@ -1,5 +1,6 @@
 //! What holds a gap, a task or a dataset: pure questions to a dispatcher, whether an engine runs over it or not.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::mem::Discriminant;
@@ -129,6 +130,7 @@ impl Known<'_> {
 
     /// `what`: a task id, a dataset's name, or a key.
     pub fn why(&self, what: &str, now: Now) -> Why {
+        let what = &*self.named(what);
         if let Some(task) = what.parse::<TaskId>().ok().and_then(|task| self.dispatcher.task(task)) {
             return Why::Task(task_view(self.dispatcher, task, now));
         }
@@ -159,11 +161,24 @@ impl Known<'_> {
 
     /// What is known of a key. Of a task or a dataset, nothing.
     pub fn about(&self, key: &str, now: Now) -> About {
+        let key = &*self.named(key);
         let is_dataset = || self.expected.datasets().iter().any(|dataset| dataset.name() == key);
         match self.expected.find(key) {
             Some(item) => About { item: self.item(item, now), near: Vec::new() },
             None if key.parse::<TaskId>().is_ok() || is_dataset() => About::default(),
             None => About { item: None, near: misses(self.expected, self.spec, key) },
+        }
+    }
+
+    /// The key of the set that this object belongs to, or what was named.
+    fn named<'a>(&self, what: &'a str) -> Cow<'a, str> {
+        match self.expected.find(what).is_none().then(|| self.expected.find_in_set(what)).flatten() {
+            None => Cow::Borrowed(what),
+            Some((item, _)) => {
+                let mut key = String::new();
+                self.expected.key(item, &mut key);
+                Cow::Owned(key)
+            }
         }
     }
 

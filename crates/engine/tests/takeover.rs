@@ -42,6 +42,10 @@ impl Lake for DeadlyAt {
         self.lake.publish(file, key, only_if).await
     }
 
+    async fn remove(&self, key: &str, etag: &str) -> Result<(), LakeError> {
+        self.lake.remove(key, etag).await
+    }
+
     async fn sweep(&self) -> Result<u64, LakeError> {
         self.lake.sweep().await
     }

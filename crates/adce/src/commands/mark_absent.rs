@@ -42,6 +42,11 @@ pub fn run(args: &MarkAbsentArgs, spec: &Arc<Spec>, format: Format, now: Timesta
     let files = tables(spec, Keeping::InMemory);
     let expected = expand(spec, &files, now).map_err(Failure::Config)?;
     let Some(item) = expected.find(key) else {
+        if let Some((item, _)) = expected.find_in_set(key) {
+            let mut set = String::new();
+            expected.key(item, &mut set);
+            return Err(Failure::new(Exit::Usage, format!("`{key}` belongs to the set `{set}`")).hint(format!("name the set: `'{set}'`")));
+        }
         return Err(Failure::new(Exit::Usage, format!("no dataset expects `{key}`")).hint("`adce gaps` names what is missing"));
     };
     let dataset = expected.datasets()[expected.dataset_of(item)].name();

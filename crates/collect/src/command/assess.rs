@@ -144,16 +144,15 @@ pub(crate) fn assess(items: &[OrderItem], words: &Words, staged: &Staged, ending
     let rest = ending.rest(last_line);
     let mut assessment = Assessment { items: Vec::new(), rest, remarks: remarks(staged) };
     for (at, item) in items.iter().enumerate() {
-        let file = staged.files.get(&at);
-        let said = match (words.about(at), file) {
-            (Some(word), file) => {
-                if word.outcome != Claim::Done && file.is_some() {
+        let said = match (words.about(at), left_for(staged, at)) {
+            (Some(word), left) => {
+                if word.outcome != Claim::Done && left.is_some() {
                     assessment.remarks.push(format!("`{}`: it staged a file but did not say `done`; its word counts", item.key));
                 }
-                Some(own_word(word, file.map(|(path, _)| path.clone()), ending))
+                Some(own_word(word, left.map(|(said, _)| said), ending, item))
             }
-            (None, Some((path, _))) if ending == Ending::Exited(DONE) => Some(Said::Staged(path.clone())),
-            (None, Some((_, bytes))) => distrusted(&assessment.rest, *bytes, staged.is_printed),
+            (None, Some((said, _))) if ending == Ending::Exited(DONE) => Some(said),
+            (None, Some((_, bytes))) => distrusted(&assessment.rest, bytes, staged.is_printed),
             (None, None) => None,
         };
         assessment.items.extend(said.map(|said| ItemReport { item: item.item, said }));
@@ -161,18 +160,34 @@ pub(crate) fn assess(items: &[OrderItem], words: &Words, staged: &Staged, ending
     assessment
 }
 
-fn own_word(word: &Word, file: Option<std::path::PathBuf>, ending: Ending) -> Said {
+/// What it staged for this item, and how many bytes.
+fn left_for(staged: &Staged, item: usize) -> Option<(Said, u64)> {
+    match staged.sets.get(&item) {
+        Some(files) => {
+            let bytes = files.iter().map(|(_, bytes)| bytes).sum();
+            Some((Said::Parts(files.iter().map(|(file, _)| file.clone()).collect()), bytes))
+        }
+        None => staged.files.get(&item).map(|(file, bytes)| (Said::Staged(file.clone()), *bytes)),
+    }
+}
+
+fn own_word(word: &Word, left: Option<Said>, ending: Ending, item: &OrderItem) -> Said {
     let failed = |fallback: &str| {
         let message = word.message.clone().unwrap_or_else(|| fallback.to_owned());
         // What names an item is no crash, whatever came after.
         let fault = if ending.fault() == Fault::Collector { Fault::Item } else { ending.fault() };
         Said::Failed(Failure { fault, message, retry_after_s: word.retry_after_s })
     };
-    match (word.outcome, file) {
-        (Claim::Done, Some(file)) => Said::Staged(file),
+    match (word.outcome, left) {
+        (Claim::Done, Some(said)) => said,
         (Claim::Done, None) => Said::Done,
         (Claim::Unchanged, _) => Said::Unchanged,
         (Claim::Absent, _) => Said::Absent,
+        // Its marker says so.
+        (Claim::Empty, _) if item.set.as_ref().is_some_and(|set| set.done.is_some()) => Said::Parts(Vec::new()),
+        (Claim::Empty, _) if item.set.is_some() => {
+            failed("upstream answered, but had no content, and nothing marks an empty set: its dataset has no `done`")
+        }
         (Claim::Empty, _) => failed("upstream answered, but had no content"),
         (Claim::Failed, _) => failed("it said `failed`, and no reason"),
     }
@@ -213,6 +228,7 @@ mod tests {
             gap: GapId { item, episode: 1 },
             dataset: "d".into(),
             key: key.into(),
+            set: None,
             reason: Reason::Missing,
             etag: None,
             last_modified: None,

@@ -517,7 +517,8 @@ fn report(order: &Order, mut output: Output, ending: Ending, place: Workplace, w
     remarks.iter().for_each(|remark| output.complain(remark));
     let log = write_log(order, &output);
     // One that may be kept leaves with what is in it.
-    if staged.strays.is_empty() && matches!(ending, Ending::Exited(_)) && order.collector.keep == Keep::Never {
+    let has_sets = order.items.iter().any(|item| item.set.is_some());
+    if !has_sets && staged.strays.is_empty() && matches!(ending, Ending::Exited(_)) && order.collector.keep == Keep::Never {
         workplaces.leave(order, skeleton, &staged, log.as_deref());
     }
     let not_there = staged.not_there.into_iter().map(|(at, instead)| (order.items[at].item, instead)).collect();

@@ -3,13 +3,14 @@
 //! Made with as few system calls as there are files, because this is done thousands of times a second. Nothing that is
 //! no plain file counts as staged: a link could point anywhere.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use adce_core::ports::{Order, OrderItem};
+use adce_core::sets::SetPlace;
 use adce_core::spec::Output;
 use serde::Serialize;
 use serde::ser::SerializeMap;
@@ -26,6 +27,8 @@ const STRAYS_NAMED: usize = 100;
 pub(crate) struct Staged {
     /// By place of the item in the order: the file and its size.
     pub(crate) files: HashMap<usize, (PathBuf, u64)>,
+    /// By place of an item that is a set: its files and their sizes, ordered by name.
+    pub(crate) sets: BTreeMap<usize, Vec<(PathBuf, u64)>>,
     /// Relative to `out/`.
     pub(crate) strays: Vec<String>,
     pub(crate) strays_not_named: u64,
@@ -74,7 +77,8 @@ pub(crate) fn prepare(order: &Order, workplaces: &Workplaces) -> io::Result<Skel
     for item in &order.items {
         let path = order.staged_path(item);
         if order.collector.output != Output::Direct {
-            let parent = path.parent().and_then(|parent| parent.strip_prefix(&out).ok());
+            let folder = if item.set.is_some() { Some(path.as_path()) } else { path.parent() };
+            let parent = folder.and_then(|folder| folder.strip_prefix(&out).ok());
             make_folder(&out, parent.unwrap_or(Path::new("")), &mut skeleton.folders)?;
         }
         write_line(&mut lines, item, &path)?;
@@ -130,7 +134,9 @@ fn write_line(lines: &mut Vec<u8>, item: &OrderItem, out: &Path) -> io::Result<(
 
 /// Looks through `out/`.
 pub(crate) fn look(order: &Order) -> io::Result<Staged> {
-    let expected: HashMap<PathBuf, usize> = order.items.iter().map(|item| order.staged_path(item)).zip(0..).collect();
+    let objects = order.items.iter().enumerate().filter(|(_, item)| item.set.is_none());
+    let expected: HashMap<PathBuf, usize> = objects.map(|(at, item)| (order.staged_path(item), at)).collect();
+    let sets = Sets::of(order);
     let out = order.out_folder();
     let mut staged = Staged::default();
     let mut folders = vec![out.clone()];
@@ -145,12 +151,39 @@ pub(crate) fn look(order: &Order) -> io::Result<Staged> {
                     staged.files.insert(*item, (path, size));
                 }
                 (_, Kind::Folder) => folders.push(path),
+                (None, Kind::File) if let Some(item) = sets.item_of(&folder, &path) => {
+                    let size = fs::symlink_metadata(&path)?.len();
+                    staged.sets.entry(item).or_default().push((path, size));
+                }
                 _ => staged.stray(&path, &out),
             }
         }
     }
     staged.strays.sort();
+    staged.sets.values_mut().for_each(|files| files.sort());
     Ok(staged)
+}
+
+/// Items that are sets of objects, by the folder in which their parts are staged.
+struct Sets<'a>(HashMap<PathBuf, Vec<(usize, SetPlace<'a>)>>);
+
+impl<'a> Sets<'a> {
+    fn of(order: &'a Order) -> Self {
+        let mut sets: HashMap<PathBuf, Vec<_>> = HashMap::new();
+        for (at, item) in order.items.iter().enumerate() {
+            if let Some(place) = item.set_place() {
+                sets.entry(order.staged_path(item)).or_default().push((at, place));
+            }
+        }
+        Sets(sets)
+    }
+
+    /// The item that this file is a part, or the marker, of.
+    fn item_of(&self, folder: &Path, file: &Path) -> Option<usize> {
+        let name = file.file_name()?.to_str()?;
+        let here = self.0.get(folder)?;
+        here.iter().find(|(_, place)| place.member(&format!("{}{name}", place.folder())).is_some()).map(|(at, _)| *at)
+    }
 }
 
 impl Staged {

@@ -68,6 +68,7 @@ fn order(folder: &tempfile::TempDir, script: &str) -> Order {
         gap,
         dataset: "d".into(),
         key: "k".into(),
+        set: None,
         reason: Reason::Missing,
         etag: None,
         last_modified: None,

@@ -120,6 +120,7 @@ pub fn item(key: &str) -> OrderItem {
         gap: GapId { item, episode: 1 },
         dataset: "d".into(),
         key: key.into(),
+        set: None,
         reason: Reason::Missing,
         etag: None,
         last_modified: None,

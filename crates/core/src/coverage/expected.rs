@@ -13,6 +13,7 @@ mod build;
 mod collisions;
 mod keys;
 mod pick_ups;
+mod sets;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,8 @@ pub struct Expected {
     keys: keys::Keys,
     /// Older places, too: of datasets that have some.
     older: also::OlderPlaces,
+    /// Of items that are sets of objects.
+    sets: sets::SetPlaces,
     /// What items of one dataset need of another.
     pub(super) needs: Vec<Need>,
     /// Which datasets' objects have the rows of which others' tables.

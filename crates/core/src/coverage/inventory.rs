@@ -17,6 +17,7 @@ use super::folders::Folders;
 use super::state::{EtagDigest, Found, Sight};
 use crate::object::Object;
 use crate::report::ReportRow;
+use crate::sets::{Member, SetRule, SetSight};
 use crate::spec::{Others, Spec};
 use crate::time::Timestamp;
 
@@ -50,6 +51,8 @@ pub struct Inventory {
     etags: HashMap<ItemIx, Box<str>>,
     /// Items whose cell tells of an object at this one of their older places.
     older: HashMap<ItemIx, AtOlder>,
+    /// While a look goes on: of items that are sets, what was seen of their objects.
+    sets: HashMap<ItemIx, SetSight>,
     datasets: Vec<Shelf>,
     prefixes: Vec<(String, Completeness)>,
 }
@@ -74,6 +77,8 @@ struct Shelf {
     /// Objects smaller than this, and all that can grow stale, keep their ETag: publishing must replace just those.
     min_size: u64,
     grows_stale: bool,
+    /// Its items are sets of objects.
+    set: Option<SetRule>,
     unexpected: Unexpected,
 }
 
@@ -148,6 +153,21 @@ impl Inventory {
             self.older.insert(item, AtOlder { which, is_first: false });
             self.cells.set(item, Cell::There(Found::of(object)));
         }
+    }
+
+    /// This is a part of the item, or its marker.
+    fn saw_of_set(&mut self, item: ItemIx, member: Member, object: &Object) {
+        let Some(rule) = &self.datasets[self.dataset_of(item)].set else { return };
+        let sight = self.sets.entry(item).or_default();
+        sight.add(member, object);
+        // The key is the item's, which nobody asks for here.
+        if let Some(whole) = sight.object("", rule) {
+            self.saw(item, Some(&whole));
+        }
+    }
+
+    fn is_set(&self, item: ItemIx) -> bool {
+        self.datasets[self.dataset_of(item)].set.is_some()
     }
 
     /// An attempt or a HEAD found this at the item's key (`None`: nothing) after the listing began.
@@ -230,6 +250,7 @@ impl<'e> Observation<'e> {
                 literal_prefixes,
                 min_size: spec.least_bytes(dataset),
                 grows_stale: dataset.fresh.is_some() || !dataset.needs.is_empty(),
+                set: dataset.set.clone(),
                 unexpected: Unexpected::default(),
             }
         });
@@ -237,6 +258,7 @@ impl<'e> Observation<'e> {
             cells: Cells::of(expected.len()),
             etags: HashMap::new(),
             older: HashMap::new(),
+            sets: HashMap::new(),
             datasets: datasets.collect(),
             prefixes,
         };
@@ -258,8 +280,11 @@ impl<'e> Observation<'e> {
     /// A listing shows this object.
     pub fn object(&mut self, object: &Object) {
         match self.expected.find_anywhere(&object.key) {
+            // An object whose name has the `*` itself is a part as any other.
+            Some((item, Spot::Key)) if self.inventory.is_set(item) => self.inventory.saw_of_set(item, Member::Part, object),
             Some((item, Spot::Key)) => self.inventory.saw(item, Some(object)),
             Some((item, Spot::Older(which))) => self.inventory.saw_older(item, which, object),
+            None if let Some((item, member)) = self.expected.find_in_set(&object.key) => self.inventory.saw_of_set(item, member, object),
             None if self.others.are_known(&object.key) => {}
             None => self.unexpected(&object.key, object.size),
         }
@@ -293,6 +318,7 @@ impl<'e> Observation<'e> {
                 let is_elsewhere = |item: &ItemIx| (item.0 as usize) < begin || item.0 >= shelf.items_end;
                 self.inventory.etags.retain(|item, _| is_elsewhere(item));
                 self.inventory.older.retain(|item, _| is_elsewhere(item));
+                self.inventory.sets.retain(|item, _| is_elsewhere(item));
                 shelf.unexpected = Unexpected::default();
             }
             begin = shelf.items_end as usize;
@@ -316,6 +342,8 @@ impl<'e> Observation<'e> {
     /// What was not listed to its end by now counts as failed.
     pub fn finish(mut self) -> Inventory {
         self.inventory.etags.shrink_to_fit();
+        // What counts of them is in their cells.
+        self.inventory.sets = HashMap::new();
         self.inventory
     }
 

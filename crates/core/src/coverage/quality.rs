@@ -57,7 +57,8 @@ impl Strange {
 pub fn quality(expected: &Expected, spec: &Spec, inventory: &Inventory) -> Vec<Quality> {
     let of = |dataset: &super::ExpectedDataset| {
         let rules = &spec.datasets[dataset.name()];
-        let least = spec.least_bytes(rules);
+        // A set that may be empty and is tells nothing of what is usual.
+        let least = spec.least_bytes(rules).max(1);
         let sizes = || {
             dataset.items().filter_map(|item| match inventory.sight(item) {
                 Sight::There(found) if found.size >= least => Some((item, found.size)),
@@ -163,11 +164,15 @@ mod tests {
     use crate::object::Object;
 
     fn of(sizes: &[u64], max_size: Option<u64>) -> (Quality, Vec<u64>) {
+        of_at_least(10, sizes, max_size)
+    }
+
+    fn of_at_least(min_size: u64, sizes: &[u64], max_size: Option<u64>) -> (Quality, Vec<u64>) {
         let names: Vec<String> = (0..sizes.len()).map(|at| format!("{at:04}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut sample = Sample::new(Files::default()).list("n", &names).dataset("d", "d/{n}", &["n"]);
         sample.spec.datasets["d"].max_size = max_size;
-        sample.spec.datasets["d"].min_size = 10;
+        sample.spec.datasets["d"].min_size = min_size;
         let expected = sample.expand("2024-12-01T00:00:00Z").unwrap();
         let now = at("2024-12-01T00:00:00Z");
         let mut look = Observation::new(&expected, &sample.spec);
@@ -195,6 +200,13 @@ mod tests {
         // All alike: fourfold is far.
         let sizes: Vec<u64> = [1_000; 50].into_iter().chain([3_900, 4_200]).collect();
         assert_eq!(of(&sizes, None).1, [4_200]);
+    }
+
+    #[test]
+    fn a_set_that_may_be_empty_and_is_has_no_strange_size() {
+        let sizes: Vec<u64> = [1_000; 50].into_iter().chain([0, 1]).collect();
+        assert_eq!(of_at_least(0, &sizes, None).1, [1]);
+        assert_eq!(of_at_least(0, &[0; 50], None).0.usual_bytes, None);
     }
 
     #[test]

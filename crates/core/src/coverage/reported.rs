@@ -86,9 +86,9 @@ impl Covers<'_> {
     /// Without dates nobody knows how fresh an object is, and without ETags none can be replaced for certain.
     fn tells_enough_of(&self, prefix: &str) -> bool {
         let tells_all = self.head.tells_modified && self.head.tells_etag;
-        // Of an item with older places a report would have to tell all of them or none.
+        // Of an item with older places a report would have to tell all of them or none, and of a set all parts of one moment.
         let mut datasets = self.datasets_under(prefix);
-        datasets.all(|dataset| (tells_all || dataset.fresh.is_none()) && dataset.also.is_empty())
+        datasets.all(|dataset| (tells_all || dataset.fresh.is_none()) && dataset.also.is_empty() && dataset.set.is_none())
     }
 
     fn datasets_under<'b>(&'b self, prefix: &'b str) -> impl Iterator<Item = &'b Dataset> {

@@ -125,6 +125,7 @@ impl Sample {
             name: name.into(),
             source: None,
             key: Template::parse(key, Purpose::Key).unwrap_or_else(|errors| panic!("{errors:#?}")),
+            set: None,
             also: Vec::new(),
             dimensions: dimensions.iter().map(|name| name.to_string()).collect(),
             only,

@@ -574,6 +574,8 @@ pub struct Dataset {
     pub name: String,
     pub source: Option<String>,
     pub key: super::template::Template,
+    /// With a `*` in the last segment of its key, each item is a set of objects. `None`: one object each.
+    pub set: Option<crate::sets::SetRule>,
     /// Older places whose objects count where none is at the key.
     pub also: Vec<OlderPlace>,
     /// Names of dimensions: the items are their product.
@@ -587,7 +589,7 @@ pub struct Dataset {
     pub fresh: Option<Freshness>,
     /// Items of other datasets that its items are made from.
     pub needs: Vec<Needed>,
-    /// Bytes; at least 1.
+    /// Bytes, of a set those of all parts; at least 1, but for sets with a marker, which may be empty.
     pub min_size: u64,
     /// Bytes; what is larger is warned of.
     pub max_size: Option<u64>,
@@ -609,9 +611,20 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Of a set, its marker lies under it as well.
+    fn key_prefix(&self) -> &str {
+        let literal = self.key.literal_prefix();
+        let folders = |text: &str| text.matches('/').count();
+        let reaches_the_last_segment = || folders(literal) == folders(&super::load::without_variables(self.key.text()));
+        match self.set.is_some() && reaches_the_last_segment() {
+            true => &literal[..literal.rfind('/').map_or(0, |at| at + 1)],
+            false => literal,
+        }
+    }
+
     /// What the keys of its items begin with, and what their older places do, in the order in which they count.
     pub fn literal_prefixes(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.key.literal_prefix()).chain(self.also.iter().map(|also| also.template.literal_prefix()))
+        std::iter::once(self.key_prefix()).chain(self.also.iter().map(|also| also.template.literal_prefix()))
     }
 }
 

@@ -219,8 +219,12 @@ raw! {
     pub struct RawDataset {
         /// The source that is asked. Without one, no upstream is.
         pub source: Option<Text>,
-        /// Where an object lies: `espn/{season}/{game_id}.json`; dates as `{day:%Y%m%d}`.
+        /// Where an object lies: `espn/{season}/{game_id}.json`; dates as `{day:%Y%m%d}`. A `*` in the last segment makes each item a
+        /// set of objects: `crm/{customer_id}/dt={day}/part-*.parquet`.
         pub key: Needed<Text>,
+        /// Of a set: the name of the object beside its parts that is written when all of them are: `_SUCCESS`. Default: one part is
+        /// enough for the set to be there.
+        pub done: Option<Text>,
         /// Older places whose objects count where none is at the key: `["old/{season}/{game_id}.json"]`. What is collected goes to
         /// the key.
         pub also: Option<OneOrMore<Text>>,
@@ -244,7 +248,7 @@ raw! {
         /// Datasets whose items these are made from: due when those are there, stale when one of them is newer. Dimensions of one name
         /// match by themselves; periods within a period are written out: `{ events: hour in day }`.
         pub needs: Option<RawNeeds>,
-        /// Smaller objects are gaps. Default: 1B.
+        /// Smaller objects are gaps; of a set, all its parts together count. Default: 1B, and nothing for a set with `done`.
         pub min_size: Option<Given<Size>>,
         /// Larger objects are warned of, and are no gaps.
         pub max_size: Option<Given<Size>>,
@@ -260,7 +264,6 @@ raw! {
         /// A collector's name, or the collector itself. Without one, the dataset is only watched.
         pub collector: Option<RawCollectorUse>,
     }
-    later { done }
 
     /// When an object is too old: `within`, or `at`.
     pub struct RawFresh {

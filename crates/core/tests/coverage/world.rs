@@ -448,6 +448,7 @@ impl Plan {
                     until: self.until_after.map(|after| rule(format!("ends + {after}s"), Role::After)),
                 }),
             },
+            set: None,
             needs: Vec::new(),
             min_size: self.min_size,
             max_size: None,

@@ -39,6 +39,10 @@ impl Lake for OneObject {
         Err(no_answer().into())
     }
 
+    async fn remove(&self, _: &str, _: &str) -> Result<(), LakeError> {
+        Err(no_answer())
+    }
+
     async fn sweep(&self) -> Result<u64, LakeError> {
         Ok(0)
     }
@@ -101,6 +105,7 @@ fn order() -> Order {
         gap: gap(),
         dataset: "d".into(),
         key: "k".into(),
+        set: None,
         reason: Reason::Missing,
         etag: None,
         last_modified: None,

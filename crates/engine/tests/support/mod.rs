@@ -235,6 +235,17 @@ impl Scene {
         ItemReport { item: item.item, said: Said::Staged(path) }
     }
 
+    /// Whole files of a set.
+    pub fn stage_set(&self, item: &OrderItem, files: &[(&str, &str)]) -> ItemReport {
+        let folder = self.order.staged_path(item);
+        std::fs::create_dir_all(&folder).unwrap();
+        let stage = |(name, content): &(&str, &str)| {
+            std::fs::write(folder.join(name), content).unwrap();
+            folder.join(name)
+        };
+        ItemReport { item: item.item, said: Said::Parts(files.iter().map(stage).collect()) }
+    }
+
     /// Into the lake, past adce.
     pub fn write_directly(&self, item: &OrderItem, content: &str) -> ItemReport {
         let path = Path::new(&self.order.lake).join(&item.key);

@@ -121,6 +121,11 @@ impl Lake for LocalLake {
         self.briefly(move |shared| publish::publish(shared, &file, &key, &only_if)).await
     }
 
+    async fn remove(&self, key: &str, etag: &str) -> Result<(), LakeError> {
+        let (key, etag) = (key.to_owned(), etag.to_owned());
+        self.briefly(move |shared| publish::remove(shared, &key, &etag)).await
+    }
+
     async fn sweep(&self) -> Result<u64, LakeError> {
         self.blocking(publish::sweep).await
     }

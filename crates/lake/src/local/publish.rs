@@ -203,6 +203,21 @@ fn remember(lake: &Shared, folder: PathBuf) {
     durable.insert(folder);
 }
 
+/// A folder that is empty afterwards stays, as it may be one that somebody has just made.
+pub(super) fn remove(lake: &Shared, key: &str, etag: &str) -> Result<(), LakeError> {
+    let segments = segments(key)?;
+    let _alone = lake.stripe(key).lock().expect("nothing panics while it is held");
+    if lake.head(key)?.is_none_or(|there| there.etag != etag) {
+        return Ok(());
+    }
+    let path = join(&lake.root, &segments);
+    match lake.files.remove(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        removed => removed.map_err(|error| at_key(key, error))?,
+    }
+    lake.files.sync_folder(path.parent().unwrap_or(&lake.root)).map_err(|error| at_key(key, error))
+}
+
 /// Removes the temporary files of a predecessor. Other files in that folder are not ours and stay.
 pub(super) fn sweep(lake: &Shared) -> Result<u64, LakeError> {
     lake.root_is_there()?;

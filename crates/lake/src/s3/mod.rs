@@ -41,7 +41,7 @@ use object_store::aws::AmazonS3Builder;
 use tokio::io::AsyncWriteExt;
 
 pub(crate) use access::Access;
-use answer::{Failed, object_of};
+use answer::{Failed, WITHOUT_ETAG, etag_without_one, object_of};
 pub use client::Patience;
 use client::{Ask, Client};
 use place::Place;
@@ -119,6 +119,10 @@ impl Lake for S3Lake {
         upload::publish(&self.shared, file, key, only_if).await
     }
 
+    async fn remove(&self, key: &str, etag: &str) -> Result<(), LakeError> {
+        self.shared.remove(key, etag).await
+    }
+
     /// Nothing to do: see "left behind" above.
     async fn sweep(&self) -> Result<u64, LakeError> {
         Ok(0)
@@ -179,6 +183,19 @@ impl Shared {
         }
     }
 
+    /// Few stores know a condition for this, so one looks right before. In a versioned bucket the versions stay.
+    async fn remove(&self, key: &str, etag: &str) -> Result<(), LakeError> {
+        if self.head(key).await?.is_none_or(|there| !is_it(&there, etag)) {
+            return Ok(());
+        }
+        let full = self.full_key(key)?;
+        match self.client.patiently(&Ask::new(Method::DELETE, Some(&full))).await {
+            Ok(_) => Ok(()),
+            Err(failed) if failed.is_not_found() => self.bucket_is_there().await,
+            Err(failed) => Err(self.told(&format!("`{key}`"), failed)),
+        }
+    }
+
     async fn bucket_is_there(&self) -> Result<(), LakeError> {
         if self.bucket_seen.load(Ordering::Relaxed) {
             return Ok(());
@@ -226,6 +243,14 @@ impl Shared {
             return Err(Failed::passing(format!("{read} bytes arrived of {}", object.size)));
         }
         Ok(file.flush().await.map(|()| object))
+    }
+}
+
+/// A listing may have told no ETag.
+fn is_it(there: &Object, etag: &str) -> bool {
+    match etag.starts_with(WITHOUT_ETAG) {
+        true => etag_without_one(there.size, there.last_modified) == etag,
+        false => there.etag == etag,
     }
 }
 

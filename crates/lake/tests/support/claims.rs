@@ -298,6 +298,21 @@ pub async fn large_object_arrives_whole_and_conditionally(trial: &Trial) {
     assert_eq!(trial.keys("").await, set(&["large"]));
 }
 
+pub async fn only_the_object_that_was_seen_is_removed(trial: &Trial) {
+    let first = trial.put("a/x", b"one").await;
+    trial.put("a/y", b"other").await;
+    let etag = Precondition::Unchanged { etag: first.etag.clone() };
+    let second = trial.publish("a/x", b"three", &etag).await.unwrap();
+    trial.lake.remove("a/x", &first.etag).await.unwrap();
+    assert_eq!(trial.content("a/x").await, b"three", "somebody has replaced it since");
+    let listed = trial.list("a/x").await.remove("a/x").unwrap();
+    trial.lake.remove("a/x", &listed.etag).await.unwrap();
+    trial.lake.remove("a/x", &second.etag).await.expect("what is gone is gone");
+    trial.lake.remove("b/nothing", &second.etag).await.unwrap();
+    assert_eq!((trial.lake.head("a/x").await.unwrap(), trial.keys("").await.len()), (None, 1), "its neighbour stays");
+    trial.put("a/x", b"once more").await;
+}
+
 pub async fn sweep_of_a_clean_lake_removes_nothing(trial: &Trial) {
     trial.put("a/b", b".").await;
     assert_eq!(trial.lake.sweep().await.unwrap(), 0);
@@ -341,6 +356,7 @@ macro_rules! every_claim {
             keys_that_cannot_be_sent_whole_are_refused,
             more_than_a_page_of_objects_is_listed_once_each,
             large_object_arrives_whole_and_conditionally,
+            only_the_object_that_was_seen_is_removed,
             sweep_of_a_clean_lake_removes_nothing,
         )
     };

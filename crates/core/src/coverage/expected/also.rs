@@ -144,11 +144,11 @@ impl Indexed<'_> {
         wrong.into_result(()).err().unwrap_or_default()
     }
 
-    fn write(&self, item: u32, spot: Spot, key: &mut String) {
+    pub(super) fn write(&self, item: u32, spot: Spot, key: &mut String) {
         write(self.dimensions, self.dataset_of(item), ItemIx(item), spot, key);
     }
 
-    fn dataset_of(&self, item: u32) -> &ExpectedDataset {
+    pub(super) fn dataset_of(&self, item: u32) -> &ExpectedDataset {
         &self.datasets[self.datasets.partition_point(|dataset| dataset.items.end <= item)]
     }
 

@@ -8,6 +8,7 @@ use super::also::{Indexed, OlderPlaces};
 use super::collisions::Collisions;
 use super::keys::{Keys, Of};
 use super::pick_ups;
+use super::sets::SetPlaces;
 use super::{Across, Expected, ExpectedDataset, Fed, describe};
 use crate::coverage::known::Known;
 use crate::coverage::needs::Need;
@@ -72,6 +73,10 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
         problems.extend(wrong);
         OlderPlaces::default()
     });
+    let sets = builder.set_places(spec).unwrap_or_else(|wrong| {
+        problems.extend(wrong);
+        SetPlaces::default()
+    });
     problems.extend(builder.collisions.problems(spec, &builder.datasets, &builder.dimensions));
     problems.extend(pick_ups::problems(spec, &builder.datasets, &builder.dimensions));
     if !problems.is_empty() {
@@ -87,6 +92,7 @@ pub fn expand_after(accepted: Option<&Picture>, spec: &Spec, files: &dyn TableFi
         datasets: builder.datasets,
         keys: builder.keys,
         older,
+        sets,
         needs,
         fed,
         known: Known::default(),
@@ -221,6 +227,11 @@ impl Builder {
     fn older_places(&self, spec: &Spec) -> Result<OlderPlaces, Vec<Problem>> {
         let Builder { dimensions, datasets, keys, .. } = self;
         Indexed { spec, dimensions, datasets, keys }.older_places()
+    }
+
+    fn set_places(&self, spec: &Spec) -> Result<SetPlaces, Vec<Problem>> {
+        let Builder { dimensions, datasets, keys, .. } = self;
+        Indexed { spec, dimensions, datasets, keys }.set_places()
     }
 
     /// A task has one value of what its source's limits are told apart by, so its items must have one.

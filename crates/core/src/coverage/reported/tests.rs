@@ -230,3 +230,14 @@ fn a_report_without_dates_says_nothing_of_what_can_grow_stale() {
         );
     }
 }
+
+/// Its parts would be those of some hours.
+#[test]
+fn a_report_says_nothing_of_sets() {
+    let mut sample = Sample::new(Files::default()).list("n", &["a"]).dataset("one", "one/{n}", &["n"]).dataset("two", "two/{n}-*", &["n"]);
+    sample.spec.datasets["two"].set = Some(crate::sets::SetRule::default());
+    let expected = sample.expand(NOW).unwrap();
+    let covers = Covers { head: &head(), spec: &sample.spec, expected: &expected, accepted: None };
+    let seen = Observation::new(&expected, &sample.spec).finish();
+    assert_eq!(["one/", "two/"].map(|prefix| covers.is_whole(prefix, &seen, "", Some(""))), [true, false]);
+}

@@ -78,6 +78,7 @@ impl Loader<'_> {
         let names = self.names_of(dimensions.as_deref());
         let source = self.dataset_source(&what, raw);
         let key = raw.key.0.as_ref().and_then(|text| self.key(&what, text, &names));
+        let set = self.set_rule(&what, raw);
         let also = raw.also.as_ref().map(OneOrMore::as_slice).unwrap_or_default();
         let also = also.iter().filter_map(|text| self.older_place(&what, text, &names)).collect();
         let only = Part::of(raw.r#where.as_ref(), |text| self.expression(&format!("{what}: `where`"), text, &names, Role::Where));
@@ -88,7 +89,11 @@ impl Loader<'_> {
         let priority = self.priority(&what, raw, &names);
         let valid = raw.valid.as_ref().and_then(|valid| self.validity(&what, name, valid, &names));
         let collector = self.dataset_collector(&what, name, raw, &names, source.as_deref(), collectors);
-        let min_size = raw.min_size.as_ref().map_or(1, |given| given.value.0.max(1));
+        if let Some(collector) = collector.as_ref().filter(|_| set.is_some()).and_then(|name| collectors.get(name)) {
+            self.collects_sets(&what, raw, collector);
+        }
+        let may_be_empty = set.as_ref().is_some_and(|set| set.done.is_some());
+        let min_size = raw.min_size.as_ref().map_or(u64::from(!may_be_empty), |given| given.value.0.max(1));
         if let Some(given) = raw.max_size.as_ref().filter(|given| given.value.0 < min_size) {
             let message = format!("{what}: `max_size` is smaller than `min_size`, {}", crate::figures::size(min_size));
             self.error_with(&given.at, message, "no object could be as it should");
@@ -105,6 +110,7 @@ impl Loader<'_> {
             name: name.text.clone(),
             source: source.filter(|source| sources.contains_key(source)),
             key,
+            set,
             also,
             dimensions,
             only,
@@ -243,12 +249,6 @@ impl Loader<'_> {
 
     fn key(&mut self, what: &str, text: &Text, names: &Names) -> Option<Template> {
         let what = format!("{what}: `key`");
-        let last = text.text.rsplit('/').next().unwrap_or_default();
-        if without_variables(last).contains('*') {
-            let problem = not_supported(&text.at, &format!("{what}: a `*` (a set of objects)"));
-            self.problems.push(problem.hint("name one object; where it is a directory of parts, name its marker"));
-            return None;
-        }
         let template = self.template(&what, text, Purpose::Key)?;
         let errors = template.check(names);
         let right = errors.is_empty();

@@ -12,6 +12,7 @@ mod dimensions;
 mod events;
 mod needs;
 mod rest;
+mod sets;
 mod sources;
 
 pub(super) use datasets::without_variables;

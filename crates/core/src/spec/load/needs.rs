@@ -74,6 +74,11 @@ impl Loader<'_> {
         }
         // What is wrong with one of the two was said.
         let (parent, child) = (datasets.get(other)?, datasets.get(own)?);
+        if parent.set.as_ref().is_some_and(|set| set.done.is_none()) {
+            let message = format!("{what}: nothing says when a set of `{other}` is whole, nor when it became another one");
+            self.error_with(at, message, "give that dataset a marker: `done: _SUCCESS`");
+            return None;
+        }
         let mut pairs = Vec::new();
         for words in within.iter().flat_map(|text| text.text.split(" and ")) {
             let text = within.expect("its words are of a text");
