@@ -123,14 +123,18 @@ impl KeyReader {
 
     /// The place of each dimension's value. `near`: those of a key that may lie before this one.
     pub fn read(&self, writer: &KeyWriter, dimensions: &[&DimensionValues], key: &[u8], near: Option<&Digits>) -> Option<Digits> {
-        if key.len() < self.begin.len() + self.end.len() || !key.starts_with(&self.begin) || !key.ends_with(&self.end) {
+        let between = self.begin.len()..key.len().checked_sub(self.end.len())?;
+        let (begin, rest) = key.split_at_checked(between.start)?;
+        let (inner, end) = rest.split_at_checked(between.len()).filter(|_| between.start <= between.end)?;
+        if !is_same(begin, &self.begin) || !is_same(end, &self.end) {
             return None;
         }
         let mut found: [&[u8]; MOST_VALUES] = [&[]; MOST_VALUES];
-        self.split(&key[self.begin.len()..key.len() - self.end.len()], &mut found)?;
+        self.split(inner, &mut found)?;
         let mut parts: [Option<&ValuePart>; MOST_VALUES] = [None; MOST_VALUES];
         writer.values().zip(&mut parts).for_each(|(value, part)| *part = Some(value));
-        let says = |at: usize, digit: u32| parts[at].is_some_and(|part| part.text(dimensions, digit as usize).as_bytes() == found[at]);
+        let says =
+            |at: usize, digit: u32| parts[at].is_some_and(|part| is_same(part.text(dimensions, digit as usize).as_bytes(), found[at]));
         let mut digits = [0; MOST_DIMENSIONS];
         for naming in &self.names {
             let is_it = |digit: u32| naming.by.iter().all(|at| says(*at, digit));
@@ -149,8 +153,14 @@ impl KeyReader {
         let mut rest = key;
         for step in &self.steps {
             match step {
-                Step::Front(text) => rest = rest.strip_prefix(&**text)?,
-                Step::Back(text) => rest = rest.strip_suffix(&**text)?,
+                Step::Front(text) => {
+                    let (front, behind) = rest.split_at_checked(text.len())?;
+                    rest = is_same(front, text).then_some(behind)?;
+                }
+                Step::Back(text) => {
+                    let (before, back) = rest.split_at_checked(rest.len().checked_sub(text.len())?)?;
+                    rest = is_same(back, text).then_some(before)?;
+                }
                 Step::FrontLong(value, length) => (found[*value], rest) = rest.split_at_checked(*length)?,
                 Step::BackLong(value, length) => {
                     (rest, found[*value]) = rest.split_at_checked(rest.len().checked_sub(*length)?)?;
@@ -305,6 +315,17 @@ impl Lookup {
 
     fn find<'k>(&self, texts: impl Iterator<Item = &'k [u8]>, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         self.by_text.find(hash_of(&self.hasher, texts), |digit| is_it(*digit)).copied()
+    }
+}
+
+/// Most of what is compared here is shorter than a call of the library's function is long.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) => a_first == b_first && a_last == b_last && (a.len() <= 16 || a == b),
+        _ => a.iter().zip(b).all(|(a, b)| a == b),
     }
 }
 

@@ -9,7 +9,8 @@
 //! present (`coverage_agrees_with_a_naive_reading`).
 
 use std::collections::HashMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
@@ -357,6 +358,28 @@ struct MadeFrom {
     newest: Option<Timestamp>,
 }
 
+/// Fewer items are judged before another thread has begun.
+const WORTH_A_THREAD: usize = 100_000;
+
+/// Of some items in a row.
+#[derive(Default)]
+struct Part {
+    states: Vec<ItemState>,
+    counts: Counts,
+    next_due: EarliestDay,
+    objects: u64,
+}
+
+impl Part {
+    /// What follows it.
+    fn add(&mut self, other: Part) {
+        self.states.extend(other.states);
+        self.counts += other.counts;
+        self.next_due.add_all(other.next_due);
+        self.objects += other.objects;
+    }
+}
+
 struct Tally<'a> {
     evidence: &'a Evidence<'a>,
     now: Timestamp,
@@ -396,7 +419,7 @@ impl<'a> Tally<'a> {
         let rules = Rules::of(expected, dataset, self.now);
         let due = rules.due(item, &mut |rule, error| self.problems.add(dataset, rule, error));
         let made = self.made_from(at, item);
-        self.item(&rules, dataset, item, (due, made))
+        self.item(&rules, dataset, item, (due, made)).0
     }
 
     fn dataset(&mut self, at: usize) -> DatasetCoverage {
@@ -406,23 +429,8 @@ impl<'a> Tally<'a> {
         let listed = inventory.completeness(at);
         self.before = Before::of(dataset, listed, accepted);
         self.min_size = spec.least_bytes(dataset);
-        let mut counts = Counts::default();
-        let mut next_due = EarliestDay::default();
-        let mut objects = 0;
-        let rules = Rules::of(expected, dataset, self.now);
-        for item in of.items() {
-            let due = rules.due(item, &mut |rule, error| self.problems.add(dataset, rule, error));
-            let made = self.made_from(at, item);
-            let state = self.item(&rules, dataset, item, (due, made));
-            // Whoever clears away what has expired has lost nothing.
-            let is_over = matches!(state, ItemState::Expired | ItemState::OutOfScope);
-            objects += u64::from(is_over || matches!(inventory.sight(item), Sight::There(_)));
-            if let (ItemState::NotDue, Some(due)) = (state, due.instant().filter(|due| *due > self.now)) {
-                next_due.add(due);
-            }
-            *counts.of(state) += 1;
-            self.states[item.0 as usize] = state;
-        }
+        let Part { states, mut counts, next_due, objects } = self.part_or_parts(at, of.places());
+        self.states[of.places().start as usize..of.places().end as usize].copy_from_slice(&states);
         self.forget_what_changed(&mut counts);
         let unexpected = inventory.unexpected(at);
         DatasetCoverage {
@@ -467,6 +475,60 @@ impl<'a> Tally<'a> {
         made
     }
 
+    /// Items that depend on no others, and all of which were looked for, are judged on all processors if they are many.
+    fn part_or_parts(&mut self, at: usize, places: Range<u32>) -> Part {
+        let is_alone = !self.evidence.expected.needs.iter().any(|need| need.child == at) && !self.before.is_asked();
+        let processors = thread::available_parallelism().map_or(1, usize::from) as u32;
+        if !is_alone || processors == 1 || places.len() < WORTH_A_THREAD {
+            return self.part(at, places);
+        }
+        let each = (places.end - places.start).div_ceil(processors);
+        let begins = places.clone().step_by(each as usize);
+        let (evidence, now, min_size) = (self.evidence, self.now, self.min_size);
+        let parts: Vec<(Tally<'_>, Part)> = thread::scope(|scope| {
+            let judged = begins.map(|begin| {
+                let part = begin..(begin + each).min(places.end);
+                scope.spawn(move || {
+                    let mut tally = Tally { min_size, ..Tally::new(evidence, now) };
+                    let part = tally.part(at, part);
+                    (tally, part)
+                })
+            });
+            let judged: Vec<_> = judged.collect();
+            judged.into_iter().map(|part| part.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))).collect()
+        });
+        let mut whole = Part::default();
+        for (tally, part) in parts {
+            self.gaps.extend(tally.gaps);
+            self.timers.extend(tally.timers);
+            self.problems.add_all(tally.problems);
+            whole.add(part);
+        }
+        whole
+    }
+
+    /// Some items of a dataset in a row.
+    fn part(&mut self, at: usize, places: Range<u32>) -> Part {
+        let Evidence { spec, expected, .. } = *self.evidence;
+        let dataset = &spec.datasets[expected.datasets()[at].name()];
+        let rules = Rules::of(expected, dataset, self.now);
+        let mut part = Part { states: Vec::with_capacity(places.len()), ..Part::default() };
+        for item in places.map(ItemIx) {
+            let due = rules.due(item, &mut |rule, error| self.problems.add(dataset, rule, error));
+            let made = self.made_from(at, item);
+            let (state, is_there) = self.item(&rules, dataset, item, (due, made));
+            // Whoever clears away what has expired has lost nothing.
+            let is_over = matches!(state, ItemState::Expired | ItemState::OutOfScope);
+            part.objects += u64::from(is_over || is_there);
+            if let (ItemState::NotDue, Some(due)) = (state, due.instant().filter(|due| *due > self.now)) {
+                part.next_due.add(due);
+            }
+            *part.counts.of(state) += 1;
+            part.states.push(state);
+        }
+        part
+    }
+
     /// What was taken for present because it is no gap is so only if it was among the present items then.
     fn forget_what_changed(&mut self, counts: &mut Counts) {
         for item in self.before.changed() {
@@ -476,7 +538,8 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn item(&mut self, rules: &Rules<'_>, dataset: &Dataset, item: ItemIx, (due, made): (Due, MadeFrom)) -> ItemState {
+    /// Its state, and whether an object was seen.
+    fn item(&mut self, rules: &Rules<'_>, dataset: &Dataset, item: ItemIx, (due, made): (Due, MadeFrom)) -> (ItemState, bool) {
         let Evidence { expected, inventory, records, open, .. } = *self.evidence;
         let listed = match inventory.sight(item) {
             // Is it due? Nobody knows, so nothing opens.
@@ -526,7 +589,7 @@ impl<'a> Tally<'a> {
             let priority = self.priority(rules, dataset, item, due, reason);
             self.gaps.push(GapItem { item, reason, due: due.instant(), priority });
         }
-        state
+        (state, matches!(listed, Sight::There(_)))
     }
 
     fn priority(&mut self, rules: &Rules<'_>, dataset: &Dataset, item: ItemIx, due: Due, reason: Reason) -> PriorityLevel {
@@ -681,12 +744,25 @@ struct EarliestDay {
 
 impl EarliestDay {
     fn add(&mut self, at: Timestamp) {
+        self.add_day(NextDue { at, items_that_day: 1 });
+    }
+
+    fn add_all(&mut self, other: EarliestDay) {
+        if let Some(day) = other.found {
+            self.add_day(day);
+        }
+    }
+
+    /// The earliest of some that fall on one day, and how many.
+    fn add_day(&mut self, other: NextDue) {
         const DAY_SECONDS: i64 = 86_400;
-        let day = |at: Timestamp| at.as_second().div_euclid(DAY_SECONDS);
+        let day = |next: &NextDue| next.at.as_second().div_euclid(DAY_SECONDS);
         self.found = Some(match self.found {
-            Some(first) if day(first.at) < day(at) => first,
-            Some(first) if day(first.at) == day(at) => NextDue { at: first.at.min(at), items_that_day: first.items_that_day + 1 },
-            Some(_) | None => NextDue { at, items_that_day: 1 },
+            Some(first) if day(&first) < day(&other) => first,
+            Some(first) if day(&first) == day(&other) => {
+                NextDue { at: first.at.min(other.at), items_that_day: first.items_that_day + other.items_that_day }
+            }
+            Some(_) | None => other,
         });
     }
 }
@@ -714,6 +790,17 @@ impl Problems {
         self.all.push(Problem { severity: Severity::Error, message, at, line: None, note: None, hint: None, is_away: false });
     }
 
+    fn add_all(&mut self, other: Problems) {
+        self.untold += other.untold;
+        for problem in other.all {
+            match self.all.iter().any(|known| known.message == problem.message) {
+                true => {}
+                false if self.all.len() == Self::TOLD => self.untold += 1,
+                false => self.all.push(problem),
+            }
+        }
+    }
+
     fn into_list(mut self) -> Vec<Problem> {
         if let Some(last) = self.all.last_mut().filter(|_| self.untold > 0) {
             last.note = Some(format!("and {} more like these", grouped(self.untold)));
@@ -725,6 +812,55 @@ impl Problems {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coverage::Observation;
+    use crate::coverage::sample::{Files, Sample, zone};
+    use crate::object::Object;
+    use crate::spec::Every;
+    use crate::spec::expression::Role;
+
+    #[test]
+    fn many_items_are_judged_on_all_processors_as_they_are_on_one() {
+        let day = |name: &str| {
+            Sample::new(Files::default()).list("number", &numbers(350)).calendar(
+                name,
+                "2024-01-01",
+                "2024-12-31",
+                Every::Days(1),
+                zone("UTC"),
+            )
+        };
+        let mut sample = day("day").dataset("d", "d/{day}/{number}", &["day", "number"]);
+        let due = Some(sample.expression(&["day", "number"], "day.end + 2h", Role::Due));
+        sample.spec.datasets["d"].due = due;
+        let now: Timestamp = "2024-10-31T01:30:00Z".parse().unwrap();
+        let expected = sample.expand("2024-10-31T01:30:00Z").unwrap();
+        assert!(expected.len() > WORTH_A_THREAD);
+        let mut look = Observation::new(&expected, &sample.spec);
+        look.begin("d/", now);
+        let mut key = String::new();
+        for item in expected.items().filter(|item| item.0 % 7 < 3) {
+            key.clear();
+            expected.key(item, &mut key);
+            let (size, last_modified, etag) = (u64::from(item.0 % 5), now, "e".into());
+            look.object(&Object { key: key.clone(), size, last_modified, etag });
+        }
+        look.prefix_complete("d/");
+        let (inventory, records, open) = (look.finish(), HashMap::new(), HashMap::new());
+        let (spec, inventory) = (&sample.spec, &inventory);
+        let evidence = Evidence { spec, expected: &expected, inventory, records: &records, open: &open, accepted: None };
+        let on_all = Coverage::of(&evidence, now).unwrap();
+        let mut one = Tally::new(&evidence, now);
+        let part = one.part(0, 0..expected.len() as u32);
+        assert_eq!((on_all.datasets[0].counts, on_all.datasets[0].objects), (part.counts, part.objects));
+        assert_eq!(on_all.datasets[0].next_due, part.next_due.found);
+        assert!(part.next_due.found.is_some_and(|next| next.items_that_day == 350) && part.counts.undersized > 0);
+        assert_eq!((on_all.states, on_all.gaps), (part.states, one.gaps));
+        assert_eq!(on_all.timers.next(), Timers::of(one.timers).next());
+    }
+
+    fn numbers(to: u32) -> Vec<&'static str> {
+        (0..to).map(|number| &*number.to_string().leak()).collect()
+    }
 
     #[test]
     fn nothing_is_rounded_up_to_what_is_required() {
