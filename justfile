@@ -24,7 +24,7 @@ kills count="1000":
 scrapers minutes="20":
     bench/run scrapers --minutes {{minutes}}
 
-# Random bytes into one of the entrances of strangers: connection, addresses, proxy_credentials, headers. Wants `cargo install cargo-fuzz` and a nightly compiler.
+# Random bytes into one of the entrances of strangers: connection, addresses, proxy_credentials, headers; template, manifest, event, table, parquet. Wants `cargo install cargo-fuzz` and a nightly compiler.
 fuzz entrance="connection" seconds="600":
     cargo +nightly fuzz run {{entrance}} -- -max_total_time={{seconds}}
 

@@ -16,6 +16,8 @@
 mod columnar;
 mod csv;
 mod deliveries;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod manifest;
 mod reading;
 pub mod tables;

@@ -38,7 +38,7 @@ impl<F: TableFiles> TableFiles for Decoded<F> {
     }
 }
 
-fn decoded(file: TableFile) -> Result<TableFile, TableError> {
+pub(crate) fn decoded(file: TableFile) -> Result<TableFile, TableError> {
     let TableFile { name, bytes } = file;
     let unreadable = |detail: String| TableError::Unreadable { file: name.clone(), detail };
     let (inner, bytes) = match name.rsplit_once('.') {
