@@ -24,6 +24,7 @@ mod ledger;
 mod looking;
 mod mail;
 mod permits;
+mod reload;
 mod reported;
 mod selected;
 mod snapshot;
@@ -39,6 +40,7 @@ pub use engine::{Confirm, Ending, Engine, EngineError, Options};
 pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
 pub use inbox::{CoverageView, Handle, Inbox, Interrupt, LimitsView, PausesView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
+pub use reload::{NotInForce, Reload};
 pub use reported::{Reported, Reporting};
 pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, FeedLine, FeedState, GapFigures, HeldBackLine, Notice,
