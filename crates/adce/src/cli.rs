@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    accept::AcceptArgs, background::StopArgs, cancel::CancelArgs, completions::CompletionsArgs, coverage::CoverageArgs, demo::DemoArgs,
-    doctor::DoctorArgs, exec::ExecArgs, logs::LogsArgs, man::ManArgs, mark_absent::MarkAbsentArgs, pause::PauseArgs, pause::ResumeArgs,
-    retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, up::UpArgs, why::WhyArgs,
+    accept::AcceptArgs, background::StopArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs, coverage::CoverageArgs,
+    demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs, logs::LogsArgs, man::ManArgs, mark_absent::MarkAbsentArgs, pause::PauseArgs,
+    pause::ResumeArgs, retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, up::UpArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -209,6 +209,19 @@ pub enum Command {
         Exit codes: 0 complete · 1 part of the lake could not be listed · 2 gaps remain · 69 lake or state unreachable\n\
         Asks the running engine; without one it looks at the lake once.")]
     Status,
+
+    /// How the config differs from the one by which the running engine works.
+    #[command(after_help = "Examples:\n  adce diff\n  adce -c other.yaml diff --format json | jq -r '.[].key'\n\n\
+        An edit is in force by itself once the engine has looked at the lake by it (`kill -HUP` reads it at once); until then, and where it has errors,\n\
+        this shows what is not in force.\n\
+        Exit codes: 0 none · 2 it differs · 69 no engine runs · 78 it has errors, and none of it is in force")]
+    Diff,
+
+    /// What the config says after all files and variables, and where each value comes from.
+    #[command(
+        after_help = "Examples:\n  adce config show --origin\n  adce config show --format json | jq '.[] | select(.origin == \"default\")'"
+    )]
+    Config(ConfigArgs),
 
     /// What is queued and runs, best first, and the story of one task.
     #[command(

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Admitted, Answers, Bounds, CancelLine, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused,
-    Refusal, RetryLine, Server, Status, Stopping, TaskDetail, TaskLine, Why,
+    Accepted, Admitted, Answers, Bounds, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport,
+    LookBegun, Paused, Refusal, RetryLine, Server, Status, Stopping, TaskDetail, TaskLine, Why,
 };
 use adce_core::coverage::RollupError;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::pause::PauseOf;
 use adce_core::ports::{Clock, Store};
 use adce_core::record::{AttemptRecord, History};
-use adce_core::spec::Spec;
 use adce_core::time::SignedDuration;
 use adce_engine::{Aside, Handle, Interrupt, NotAdmitted, Query, Retried};
 use async_trait::async_trait;
@@ -21,21 +20,21 @@ use tokio::sync::oneshot;
 
 use crate::clock::MachineClock;
 use crate::commands::{accept, retry};
-use crate::config::Edition;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::in_force::InForce;
 use crate::state_place::StatePlace;
 use crate::views;
 use crate::wiring::lake_words;
 
 /// Listens beside the state. Drop it before the state is given up.
-pub fn serve(spec: &Arc<Spec>, edition: Edition, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
-    serve_at(&StatePlace::of(spec).socket(), spec, edition, handle, store)
+pub fn serve(in_force: InForce, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
+    serve_at(&StatePlace::of(&in_force.spec()).socket(), in_force, handle, store)
 }
 
 /// Drop it before the state is given up.
-pub fn serve_at(socket: &Path, spec: &Arc<Spec>, edition: Edition, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
-    let answers = EngineAnswers { spec: spec.clone(), edition, handle, store };
+pub fn serve_at(socket: &Path, in_force: InForce, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
+    let answers = EngineAnswers { in_force, handle, store };
     Server::listen(socket, Arc::new(answers), Bounds::default())
         .map_err(|error| Failure::new(Exit::Unfinished, format!("the control socket `{}` cannot be made: {error}", socket.display())))
 }
@@ -50,8 +49,7 @@ pub fn drain(handle: Handle, within: Duration) {
 }
 
 struct EngineAnswers {
-    spec: Arc<Spec>,
-    edition: Edition,
+    in_force: InForce,
     handle: Handle,
     store: Arc<dyn Store>,
 }
@@ -66,8 +64,9 @@ impl EngineAnswers {
 impl Answers for EngineAnswers {
     async fn status(&self) -> Result<Status, Refusal> {
         let view = self.ask(Query::Status).await?;
-        let process = views::Process { pid: std::process::id(), lake: lake_words(&self.spec.lake), config: self.edition.clone() };
-        Ok(views::status(&view.snapshot, &view.cycle, Some(view.next_cycle), &self.spec, &process))
+        let spec = self.in_force.spec();
+        let process = views::Process { pid: std::process::id(), lake: lake_words(&spec.lake), config: self.in_force.written().edition() };
+        Ok(views::status(&view.snapshot, &view.cycle, Some(view.next_cycle), &spec, &process))
     }
 
     async fn gaps(&self) -> Result<Box<dyn Iterator<Item = GapLine> + Send>, Refusal> {
@@ -80,7 +79,8 @@ impl Answers for EngineAnswers {
         let Some(coverage) = view.coverage else {
             return Err(Refusal::failed("the engine has not looked at the lake yet").with_hint("its first look is under way: ask again"));
         };
-        let (spec, ask) = (self.spec.clone(), ask.clone());
+        // That of the same moment: it may be another one by now.
+        let (spec, ask) = (view.spec, ask.clone());
         // Off the runtime's threads: millions of items take some milliseconds, and a table of millions of rows more.
         let told = tokio::task::spawn_blocking(move || {
             let seen = views::Seen {
@@ -129,7 +129,7 @@ impl Answers for EngineAnswers {
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {
         let view = self.ask(Query::Limits).await?;
-        Ok(views::limits(&view, &self.spec, MachineClock.now()))
+        Ok(views::limits(&view, &self.in_force.spec(), MachineClock.now()))
     }
 
     async fn why(&self, what: &str) -> Result<Why, Refusal> {
@@ -160,14 +160,19 @@ impl Answers for EngineAnswers {
         }
     }
 
+    async fn config(&self) -> Result<ConfigInForce, Refusal> {
+        let written = self.in_force.written();
+        Ok(ConfigInForce { edition: written.edition().id, settings: written.settings(), at_next_start: self.in_force.at_next_start() })
+    }
+
     async fn pause(&self, what: Option<&str>, because: Option<String>) -> Result<Paused, Refusal> {
-        let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.spec)).map_err(Refusal::usage)?;
+        let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.in_force.spec())).map_err(Refusal::usage)?;
         let view = self.ask(|reply| Query::Pause(of, because, reply)).await?;
         Ok(Paused { changed: view.changed, paused: views::paused(view.paused) })
     }
 
     async fn resume(&self, what: Option<&str>, all: bool) -> Result<Paused, Refusal> {
-        let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.spec)).map_err(Refusal::usage)?;
+        let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.in_force.spec())).map_err(Refusal::usage)?;
         let view = self.ask(|reply| Query::Resume((!all).then_some(of), reply)).await?;
         Ok(Paused { changed: view.changed, paused: views::paused(view.paused) })
     }
@@ -189,7 +194,7 @@ impl Answers for EngineAnswers {
     async fn stop(&self, within: Option<Duration>) -> Result<Stopping, Refusal> {
         // As after a SIGTERM.
         crate::exit::interrupted_by(143);
-        let within = within.unwrap_or(self.spec.engine.drain);
+        let within = within.unwrap_or(self.in_force.spec().engine.drain);
         drain(self.handle.clone(), within);
         Ok(Stopping { pid: std::process::id(), within_seconds: Some(within.as_secs_f64()) })
     }

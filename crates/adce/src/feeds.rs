@@ -35,6 +35,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Follows all feeds of the config for as long as it is kept.
 pub struct Feeds {
     _following: JoinSet<()>,
+    patterns: Vec<(PathBuf, String)>,
 }
 
 impl Feeds {
@@ -46,10 +47,20 @@ impl Feeds {
             following.spawn(follow(feed, in_lake.clone(), engine.clone()));
         }
         let tables = Tables::of(spec);
+        let patterns = tables.patterns.clone();
         if !tables.patterns.is_empty() {
             following.spawn(tables.follow(engine.clone()));
         }
-        Ok(Feeds { _following: following })
+        Ok(Feeds { _following: following, patterns })
+    }
+
+    pub fn none() -> Feeds {
+        Feeds { _following: JoinSet::new(), patterns: Vec::new() }
+    }
+
+    /// Whether this config has the same feeds as the one that these are of.
+    pub fn are_of(&self, spec: &Spec, before: &Spec) -> bool {
+        spec.events == before.events && Tables::of(spec).patterns == self.patterns
     }
 }
 

@@ -23,6 +23,7 @@ mod failpoint;
 mod failure;
 mod feeds;
 mod guardian;
+mod in_force;
 mod interrupts;
 mod log;
 mod logs;
@@ -131,6 +132,15 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(args) => commands::doctor::run(&args, config::spec_if_there(&config)?, format).await,
         Command::Demo(args) => commands::demo::run(&args, format).await,
         Command::Status => commands::status::run(config::spec(&config)?, format).await,
+        Command::Diff => {
+            let written = config::Written::read(&config)?;
+            // By a config with errors, too, the engine is found: one that has none of these parts is the same to it.
+            let spec = written.draft()?;
+            commands::config::diff(&written, &spec, format)
+        }
+        Command::Config(args) => match args.what {
+            commands::config::ConfigCommand::Show(args) => commands::config::show(&args, &config::Written::read(&config)?, format),
+        },
         Command::Tasks(args) => commands::tasks::run(&args, config::spec(&config)?, format).await,
         Command::Limits => commands::limits::run(&config::spec(&config)?, format),
         Command::Why(args) => commands::why::run(&args, config::spec(&config)?, format).await,

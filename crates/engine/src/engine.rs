@@ -33,6 +33,7 @@ use crate::inbox::{Inbox, Interrupt, Message};
 use crate::ledger::{Leasing, Ledger};
 use crate::looking::CycleState;
 use crate::mail::Mail;
+use crate::reload::{Asked, Reloading};
 use crate::snapshot::{Edited, Notice, Phase, Snapshot};
 use crate::stop::StopSwitch;
 
@@ -107,6 +108,7 @@ pub struct Engine {
     pub(crate) line: Line,
     pub(crate) stops: HashMap<AttemptId, Arc<StopSwitch>>,
     pub(crate) cancelling: Cancelling,
+    pub(crate) reloading: Reloading,
     pub(crate) interrupted: Option<Interrupt>,
     /// The last look is over or under way: nothing starts any more.
     pub(crate) closing: bool,
@@ -172,6 +174,7 @@ impl Engine {
             line: Line::default(),
             stops: HashMap::new(),
             cancelling: Cancelling::default(),
+            reloading: Reloading::default(),
             interrupted: None,
             closing: false,
             collects: true,
@@ -233,6 +236,7 @@ impl Engine {
             cycle: std::mem::take(&mut self.cycle.figures),
         };
         self.ahead.give_back(&mut self.ledger);
+        self.give_up_reloading("the engine has ended");
         self.dismiss_all(now);
         let written = self.ledger.finish().await.map_err(EngineError::State);
         self.failed.map_or(written, Err).map(|()| ending)
@@ -399,6 +403,8 @@ impl Engine {
             Message::Query(query) => self.answer(query, now),
             Message::Interrupt(how) => self.interrupt(how),
             Message::Edited { edited, weighting } => self.edited(edited, weighting),
+            Message::Reload { reload, reply } => self.reload(Asked { reload: *reload, reply }),
+            Message::FeedsAnew => self.cycle.hearing.feeds.clear(),
             Message::Confirmed(yes) => self.consent = if yes { Consent::Given } else { Consent::Declined },
         }
     }

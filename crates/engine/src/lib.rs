@@ -25,6 +25,7 @@ mod looking;
 mod mail;
 mod once;
 mod permits;
+mod reload;
 mod reported;
 mod selected;
 mod sets;
@@ -42,6 +43,7 @@ pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
 pub use hearing::Answered;
 pub use inbox::{Aside, CoverageView, Handle, Inbox, Interrupt, LimitsView, PausesView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
+pub use reload::{NotInForce, Reload};
 pub use reported::{Reported, Reporting};
 pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, FeedLine, FeedState, GapFigures, HeldBackLine, Notice,

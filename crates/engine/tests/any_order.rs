@@ -300,6 +300,10 @@ impl Lake for Bucket {
         Err(unavailable("publish").into())
     }
 
+    async fn remove(&self, _key: &str, _etag: &str) -> Result<(), LakeError> {
+        Err(unavailable("remove"))
+    }
+
     async fn sweep(&self) -> Result<u64, LakeError> {
         Ok(0)
     }

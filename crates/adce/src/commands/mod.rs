@@ -7,6 +7,7 @@ pub mod cancel;
 pub mod check;
 pub mod check_lake;
 pub mod completions;
+pub mod config;
 pub mod coverage;
 pub mod demo;
 pub mod doctor;

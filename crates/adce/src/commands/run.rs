@@ -14,11 +14,12 @@ use crate::commands::ask;
 use crate::config::Written;
 use crate::control;
 use crate::display::Display;
-use crate::edits;
+use crate::edits::Following;
 use crate::engine_log::EngineLog;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::feeds::Feeds;
+use crate::in_force::InForce;
 use crate::interrupts::Interrupts;
 use crate::state_place::StatePlace;
 use crate::summary;
@@ -95,12 +96,15 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
     );
     let wired = Wired { notices: log.clone().beside(wired.notices), ..wired };
     let feeds = if stays { Some(Feeds::begin(&spec, &wired.handle).await?) } else { None };
-    let control = control::serve(&spec, config.edition(), wired.handle.clone(), wired.store.clone())?;
-    let following = tokio::spawn(edits::follow(config, spec.weighting.clone(), wired.handle.clone()));
+    let in_force = InForce::new(spec.clone(), config);
+    let control = control::serve(in_force.clone(), wired.handle.clone(), wired.store.clone())?;
+    let (engine, workshop) = (wired.handle.clone(), wired.workshop.clone());
+    let heeds_hangups = stays && !std::io::stderr().is_terminal();
+    let following = tokio::spawn(Following { in_force, engine, workshop, feeds, heeds_hangups }.follow());
     let drain = stays.then_some(spec.engine.drain);
     let ending = watch(wired, &format!("adce · {}", spec.name), display, drain).await;
     following.abort();
-    drop((feeds, control));
+    drop(control);
     match &ending {
         Ok(ending) if ending.interrupted => log.say("info", "ended", "ended as it was told to"),
         Ok(_) => log.say("info", "ended", "ended: nothing more could be done"),
@@ -111,14 +115,14 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
 
 /// Runs a wired engine with a display and an ear for Ctrl-C. `drain`: what runs may go on for so long once it is to end.
 pub async fn watch(wired: Wired, title: &str, display: Display, drain: Option<Duration>) -> Result<Ending, Failure> {
-    let Wired { engine, handle, notices, store, gateway, logs } = wired;
+    let Wired { engine, handle, notices, store, gateway, workshop, logs } = wired;
     let listening = tokio::spawn(interrupts(handle, drain));
     let showing = tokio::spawn(display.show(title.to_owned(), engine.snapshots(), notices));
     let ended = engine.run().await;
     // The engine is gone, and with it what the display showed.
     let _ = showing.await;
     listening.abort();
-    drop((gateway, store, logs));
+    drop((gateway, workshop, store, logs));
     Ok(ended?)
 }
 

@@ -51,6 +51,10 @@ impl Lake for Counting {
         self.lake.publish(file, key, only_if).await
     }
 
+    async fn remove(&self, key: &str, etag: &str) -> Result<(), LakeError> {
+        self.lake.remove(key, etag).await
+    }
+
     async fn sweep(&self) -> Result<u64, LakeError> {
         self.lake.sweep().await
     }
