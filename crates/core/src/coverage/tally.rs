@@ -271,15 +271,31 @@ impl Coverage {
     /// Every item that is to fall due has a timer.
     fn next_due(&self, evidence: &Evidence<'_>, dataset: usize, now: Timestamp) -> Option<NextDue> {
         let rules = Rules::of(evidence.expected, &evidence.spec.datasets[evidence.expected.datasets()[dataset].name()], now);
-        let mut waiting: Vec<ItemIx> = self.timers.items().filter(|item| self.state(*item) == ItemState::NotDue).collect();
-        waiting.retain(|item| evidence.expected.dataset_of(*item) == dataset);
-        waiting.sort_unstable();
-        waiting.dedup();
-        let mut next_due = EarliestDay::default();
-        // Whoever has no answer was told of when all were judged.
-        let dues = waiting.into_iter().filter_map(|item| rules.due(item, &mut |_, _| {}).instant());
-        dues.filter(|due| *due > now).for_each(|due| next_due.add(due));
-        next_due.found
+        let places = evidence.expected.datasets()[dataset].places();
+        let is_waiting = |item: ItemIx| places.contains(&item.0) && self.state(item) == ItemState::NotDue;
+        let mut waiting: Vec<(i64, ItemIx)> = self.timers.all().filter(|(_, item)| is_waiting(*item)).collect();
+        let (mut asked, mut next_due): (Vec<ItemIx>, Option<NextDue>) = (Vec::new(), None);
+        // No item is due before its timer, so the rules of a million that wait for later days need not be asked.
+        while let Some(first) = waiting.iter().map(|(at, _)| *at).min() {
+            if next_due.is_some_and(|found| first > EarliestDay::end_micros(found.at.as_microsecond())) {
+                break;
+            }
+            let end = match next_due {
+                Some(found) => EarliestDay::end_micros(found.at.as_microsecond()),
+                None if asked.is_empty() => EarliestDay::end_micros(first),
+                // What changes first is something else: all are asked.
+                None => i64::MAX,
+            };
+            asked.extend(waiting.extract_if(.., |(at, _)| *at <= end).map(|(_, item)| item));
+            asked.sort_unstable();
+            asked.dedup();
+            let mut earliest = EarliestDay::default();
+            // Whoever has no answer was told of when all were judged.
+            let dues = asked.iter().filter_map(|item| rules.due(*item, &mut |_, _| {}).instant());
+            dues.filter(|due| *due > now).for_each(|due| earliest.add(due));
+            next_due = earliest.found;
+        }
+        next_due
     }
 
     /// When time alone will give some item another state.
@@ -743,6 +759,13 @@ struct EarliestDay {
 }
 
 impl EarliestDay {
+    const MICROS: i64 = 86_400_000_000;
+
+    /// Of the day of this instant, and the beginning of the next.
+    fn end_micros(at: i64) -> i64 {
+        (at.div_euclid(Self::MICROS) + 1) * Self::MICROS
+    }
+
     fn add(&mut self, at: Timestamp) {
         self.add_day(NextDue { at, items_that_day: 1 });
     }
@@ -755,8 +778,7 @@ impl EarliestDay {
 
     /// The earliest of some that fall on one day, and how many.
     fn add_day(&mut self, other: NextDue) {
-        const DAY_SECONDS: i64 = 86_400;
-        let day = |next: &NextDue| next.at.as_second().div_euclid(DAY_SECONDS);
+        let day = |next: &NextDue| next.at.as_microsecond().div_euclid(Self::MICROS);
         self.found = Some(match self.found {
             Some(first) if day(&first) < day(&other) => first,
             Some(first) if day(&first) == day(&other) => {

@@ -47,8 +47,9 @@ impl Timers {
         items
     }
 
-    pub(super) fn items(&self) -> impl Iterator<Item = ItemIx> {
-        self.waiting.iter().map(|Reverse((_, item))| *item)
+    /// In no order, with their instants in microseconds.
+    pub(super) fn all(&self) -> impl Iterator<Item = (i64, ItemIx)> {
+        self.waiting.iter().map(|Reverse(timer)| *timer)
     }
 }
 
