@@ -226,6 +226,14 @@ fn memory_mb() -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1_024
 }
 
+/// Seconds of all processors together that this process has used so far.
+fn cpu() -> f64 {
+    const TICKS_A_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<f64> = stat.split(' ').skip(13).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
+    fields.iter().sum::<f64>() / TICKS_A_SECOND
+}
+
 fn main() {
     let setting = setting();
     let folder = setting.folder.join(format!("{}-{}", setting.format, setting.rows));
@@ -244,10 +252,15 @@ fn main() {
         memory_mb()
     );
     for _ in 0..setting.runs {
-        let (began, rows) = (Instant::now(), AtomicU64::new(0));
+        let (began, used, rows) = (Instant::now(), cpu(), AtomicU64::new(0));
         report.read(&|page| _ = rows.fetch_add(page.len() as u64, Ordering::Relaxed)).expect("a whole report");
         let (took, rows) = (began.elapsed().as_secs_f64(), rows.into_inner());
-        println!("read      {took:>7.2} s, {rows} rows, {:.2} M/s, memory {} MB", rows as f64 / took / 1e6, memory_mb());
+        println!(
+            "read      {took:>7.2} s ({:.2} s of processors), {rows} rows, {:.2} M/s, memory {} MB",
+            cpu() - used,
+            rows as f64 / took / 1e6,
+            memory_mb()
+        );
     }
     let dimensions = match setting.from_table {
         true => format!(
@@ -270,25 +283,27 @@ fn main() {
     let empty = tempfile::tempdir().expect("a folder");
     let lake = LocalLake::new(empty.path().into());
     for _ in 0..setting.runs {
-        let began = Instant::now();
+        let (began, used) = (Instant::now(), cpu());
         let reporting = Reporting { reports: Some(deliveries.clone()), ..Reporting::default() };
         let seen = runtime.block_on(look(spec.clone(), &lake, tables.clone(), None, reporting, &Now0)).expect("a look");
         let took = began.elapsed().as_secs_f64();
         assert_eq!(seen.reported.prefixes, ["data/"]);
         println!(
-            "look      {took:>7.2} s, {} items, {} of others, memory {} MB",
+            "look      {took:>7.2} s ({:.2} s of processors), {} items, {} of others, memory {} MB",
+            cpu() - used,
             seen.expected.len(),
             seen.inventory.unexpected(0).objects,
             memory_mb()
         );
-        let began = Instant::now();
+        let (began, used) = (Instant::now(), cpu());
         let (records, open) = (HashMap::new(), HashMap::new());
         let evidence =
             Evidence { spec: &spec, expected: &seen.expected, inventory: &seen.inventory, records: &records, open: &open, accepted: None };
         let coverage = Coverage::of(&evidence, Timestamp::now()).expect("rules with answers");
         println!(
-            "judge     {:>7.2} s, {} present, {} missing, memory {} MB",
+            "judge     {:>7.2} s ({:.2} s of processors), {} present, {} missing, memory {} MB",
             began.elapsed().as_secs_f64(),
+            cpu() - used,
             coverage.counts().present,
             coverage.gap_items().len(),
             memory_mb()
