@@ -8,7 +8,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::commands::{
     accept::AcceptArgs, background::StopArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs, coverage::CoverageArgs,
     demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs, logs::LogsArgs, man::ManArgs, mark_absent::MarkAbsentArgs, pause::PauseArgs,
-    pause::ResumeArgs, retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs, up::UpArgs, why::WhyArgs,
+    pause::ResumeArgs, retry::RetryArgs, run::RunArgs, service::ServiceArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs,
+    up::UpArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -144,6 +145,10 @@ pub enum Command {
     /// `stop`, then `start`. A config with errors ends nothing.
     #[command(after_help = "Examples:\n  adce restart\n  adce restart --within 30s")]
     Restart(StopArgs),
+
+    /// An engine that the machine starts, watches, and starts again.
+    #[command(after_help = "Examples:\n  adce service print\n  adce service install\n  adce service uninstall")]
+    Service(ServiceArgs),
 
     /// Is the engine well? One word, reasons, and an exit code for monitors.
     #[command(after_help = "Examples:\n  adce health\n  adce health --format json | jq -r .status\n\n\

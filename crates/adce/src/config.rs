@@ -97,7 +97,7 @@ pub fn table_files(folder: &Path) -> Decoded<ConfigFolder> {
 }
 
 /// Variables that may stand for parts of a config, in the order of their names.
-fn overrides() -> Vec<(String, String)> {
+pub fn overrides() -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = std::env::vars().filter(|(name, _)| name.starts_with("ADCE_") && name.contains("__")).collect();
     found.sort();
     found

@@ -23,6 +23,7 @@ use crate::commands::{accept, retry};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::in_force::InForce;
+use crate::notify;
 use crate::state_place::StatePlace;
 use crate::views;
 use crate::wiring::lake_words;
@@ -41,6 +42,7 @@ pub fn serve_at(socket: &Path, in_force: InForce, handle: Handle, store: Arc<dyn
 
 /// Nothing starts any more; what still runs after so long is ended.
 pub fn drain(handle: Handle, within: Duration) {
+    notify::stopping();
     handle.interrupt(Interrupt::Drain);
     tokio::spawn(async move {
         tokio::time::sleep(within).await;

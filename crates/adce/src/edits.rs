@@ -24,6 +24,7 @@ use crate::commands::check::expand_draft;
 use crate::config::Written;
 use crate::feeds::Feeds;
 use crate::in_force::InForce;
+use crate::notify;
 use crate::wiring::Workshop;
 
 /// A `stat` of each file.
@@ -83,10 +84,16 @@ impl Following {
             let (in_force, before, started_with) = (self.in_force.clone(), latest.clone(), started_with.clone());
             // Off the runtime's threads: tables are read, too.
             let read = tokio::task::spawn_blocking(move || news(&in_force, &started_with, before.as_ref(), asked)).await;
-            // Whoever panicked has said so; the engine goes on by what it has.
-            let Ok((read, news)) = read else { return };
+            // Whoever panicked has said so; the engine goes on by what it has, and the next edition is read like any other.
+            let Ok((read, news)) = read else { continue };
             latest = read;
+            if asked {
+                notify::reloading();
+            }
             self.take_in(news).await;
+            if asked {
+                notify::reloaded();
+            }
         }
     }
 
@@ -208,7 +215,7 @@ pub fn stamps_of(paths: &[PathBuf]) -> Vec<Stamp> {
     paths.iter().map(stamp).collect()
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Stamps {
     seen: Vec<Stamp>,
     read_at: Vec<Stamp>,

@@ -3,7 +3,8 @@
 //! Without them an engine that stays sees what others do in the lake at its next full look only. None of them can end it: one that
 //! fails says so, and is tried again.
 
-use std::path::PathBuf;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use adce_core::spec::{DimensionKind, LakeUrl, Spec};
 use adce_engine::{FeedState, Handle};
 use adce_lake::feeds::{Queue, Watch, Webhook};
 use adce_lake::tables::{ConfigFolder, LakePattern};
+use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -73,6 +75,7 @@ fn tables_in_lake(spec: &Spec) -> impl Iterator<Item = &str> {
 }
 
 /// Files beside the config, and of a lake of files, that say what should exist: a new row is a new item.
+#[derive(Clone)]
 struct Tables {
     /// Each where it starts.
     patterns: Vec<(PathBuf, String)>,
@@ -98,6 +101,7 @@ impl Tables {
 
     /// Has the lake looked at by what they say now, once they are not being written any more.
     async fn follow(mut self, engine: Handle) {
+        let anew = self.clone();
         let mut looks = tokio::time::interval(BETWEEN_LOOKS_AT_TABLES);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -107,8 +111,11 @@ impl Tables {
                 let changed = self.stamps.have_come_to_rest(now);
                 (self, changed)
             });
-            // Whoever panicked has said so; full looks go on.
-            let Ok((again, changed)) = looking.await else { return };
+            // Whoever panicked has said so, and looks again.
+            let Ok((again, changed)) = looking.await else {
+                self = anew.clone();
+                continue;
+            };
             self = again;
             if changed {
                 engine.look_again();
@@ -144,6 +151,12 @@ async fn declared(spec: &Spec) -> Result<Vec<Box<dyn Feed>>, Failure> {
     Ok(feeds)
 }
 
+/// One that panics has said so, and is tried again like any other that fails.
+async fn next_of(feed: &mut dyn Feed) -> Result<Heard, FeedError> {
+    let next = AssertUnwindSafe(feed.next()).catch_unwind().await;
+    next.unwrap_or_else(|_| Err(FeedError::Failing("a bug: it panicked, and is tried again".into())))
+}
+
 /// `in_lake`: objects of tables, which say what should exist.
 async fn follow(mut feed: Box<dyn Feed>, in_lake: Arc<Vec<LakePattern>>, engine: Handle) {
     let name = feed.name();
@@ -151,7 +164,7 @@ async fn follow(mut feed: Box<dyn Feed>, in_lake: Arc<Vec<LakePattern>>, engine:
     let mut pause = PAUSE;
     let mut failing = false;
     loop {
-        match feed.next().await {
+        match next_of(&mut *feed).await {
             Ok(Heard { told, missed }) => {
                 if std::mem::take(&mut failing) {
                     engine.feed_is(&name, FeedState::Listening);
@@ -181,5 +194,36 @@ async fn follow(mut feed: Box<dyn Feed>, in_lake: Arc<Vec<LakePattern>>, engine:
                 pause = (pause * 2).min(PAUSE_MAX);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// Panics the first time.
+    struct Moody(bool);
+
+    #[async_trait]
+    impl Feed for Moody {
+        fn name(&self) -> String {
+            "moody".into()
+        }
+
+        async fn next(&mut self) -> Result<Heard, FeedError> {
+            assert!(std::mem::replace(&mut self.0, true), "the first time");
+            Ok(Heard { told: Vec::new(), missed: true })
+        }
+
+        async fn settle(&mut self, _: bool) {}
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_panics_is_one_that_fails_and_is_tried_again() {
+        let mut feed = Moody(false);
+        assert!(matches!(next_of(&mut feed).await, Err(FeedError::Failing(_))));
+        assert!(matches!(next_of(&mut feed).await, Ok(Heard { missed: true, .. })));
     }
 }

@@ -48,11 +48,16 @@ pub struct Options {
     pub stays: bool,
     /// Ends after so many attempts.
     pub attempts: Option<u64>,
+    /// Called at each turn of the loop, at least once a second: whoever hears nothing any more knows that it hangs.
+    pub pulse: Option<Pulse>,
     /// For the jitter of pauses.
     pub seed: u64,
     /// Asked once if more gaps than this would be started for the first time; blocks. `None`: nobody is asked.
     pub confirm: Option<(u64, Confirm)>,
 }
+
+/// A sign of life. It must not wait for anything.
+pub type Pulse = Arc<dyn Fn() + Send + Sync>;
 
 /// Is it right to start so many gaps?
 pub type Confirm = Arc<dyn Fn(u64) -> bool + Send + Sync>;
@@ -244,6 +249,9 @@ impl Engine {
 
     /// The loop's turn: when to have another if nothing happens; `None`: it is over.
     fn turn(&mut self, launch: &mut dyn FnMut(Job)) -> Option<Boottime> {
+        if let Some(pulse) = &self.options.pulse {
+            pulse();
+        }
         while let Some(message) = self.mail.take() {
             self.handle(message);
         }
@@ -404,6 +412,7 @@ impl Engine {
             Message::Interrupt(how) => self.interrupt(how),
             Message::Edited { edited, weighting } => self.edited(edited, weighting),
             Message::Reload { reload, reply } => self.reload(Asked { reload: *reload, reply }),
+            Message::HoldBack(holds) => self.hold_back(holds),
             Message::FeedsAnew => self.cycle.hearing.feeds.clear(),
             Message::Confirmed(yes) => self.consent = if yes { Consent::Given } else { Consent::Declined },
         }

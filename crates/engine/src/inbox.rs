@@ -94,6 +94,8 @@ pub(crate) enum Message {
         reload: Box<Reload>,
         reply: oneshot::Sender<Result<(), NotInForce>>,
     },
+    /// What starts nothing now, although no person said so.
+    HoldBack(BTreeMap<PauseOf, Pause>),
     /// Other feeds come in place of those that were known.
     FeedsAnew,
     /// `weighting`: to score by from now on.
@@ -243,6 +245,11 @@ impl Handle {
         let (reply, adopted) = oneshot::channel();
         self.mail.send(Message::Reload { reload: Box::new(reload), reply }).map_err(|_| ended())?;
         adopted.await.map_err(|_| ended())?
+    }
+
+    /// What starts nothing now although no person said so: for the engine's own sake, or in a maintenance window.
+    pub fn holds_back(&self, holds: BTreeMap<PauseOf, Pause>) {
+        let _ = self.mail.send(Message::HoldBack(holds));
     }
 
     /// Other feeds come in place of those that told of themselves.

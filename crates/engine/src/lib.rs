@@ -38,7 +38,7 @@ pub use answers::{collector_line, doubts};
 pub use attempt::Ports;
 pub use by_hand::CancelView;
 pub use cycle::{CycleFigures, Look, look};
-pub use engine::{Confirm, Ending, Engine, EngineError, Options};
+pub use engine::{Confirm, Ending, Engine, EngineError, Options, Pulse};
 pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
 pub use hearing::Answered;
 pub use inbox::{Aside, CoverageView, Handle, Inbox, Interrupt, LimitsView, PausesView, Query, Retried, StatusView};

@@ -24,6 +24,7 @@ pub mod pause;
 pub mod plan;
 pub mod retry;
 pub mod run;
+pub mod service;
 pub mod state;
 pub mod status;
 pub mod tasks;

@@ -19,6 +19,7 @@ use crate::engine_log::EngineLog;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::feeds::Feeds;
+use crate::holding_back;
 use crate::in_force::InForce;
 use crate::interrupts::Interrupts;
 use crate::state_place::StatePlace;
@@ -100,10 +101,12 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
     let control = control::serve(in_force.clone(), wired.handle.clone(), wired.store.clone())?;
     let (engine, workshop) = (wired.handle.clone(), wired.workshop.clone());
     let heeds_hangups = stays && !std::io::stderr().is_terminal();
+    let holding_back = tokio::spawn(holding_back::watch(in_force.clone(), engine.clone()));
     let following = tokio::spawn(Following { in_force, engine, workshop, feeds, heeds_hangups }.follow());
     let drain = stays.then_some(spec.engine.drain);
     let ending = watch(wired, &format!("adce · {}", spec.name), display, drain).await;
     following.abort();
+    holding_back.abort();
     drop(control);
     match &ending {
         Ok(ending) if ending.interrupted => log.say("info", "ended", "ended as it was told to"),
