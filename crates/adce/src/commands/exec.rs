@@ -25,8 +25,8 @@ use tokio::task::JoinHandle;
 use crate::cli::Format;
 use crate::commands::ask;
 use crate::commands::try_one::TryStore;
-use crate::config::{Edition, Written};
-use crate::control;
+use crate::config::Written;
+use crate::control::{self, EngineAnswers};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::program;
@@ -47,11 +47,11 @@ pub struct ExecArgs {
 }
 
 pub async fn run(args: &ExecArgs, written: Written, format: Format) -> Result<Exit, Failure> {
-    let (spec, edition) = (written.spec()?, written.edition());
+    let spec = written.spec()?;
     let only = only(&args.source, &spec)?;
     let mut relay = Relay::listen().map_err(|error| Failure::new(Exit::Unfinished, format!("signals cannot be read: {error}")))?;
     let (host, admitted) = tokio::select! {
-        hosted = Host::of(&spec, edition, only) => hosted?,
+        hosted = Host::of(&spec, &written, only) => hosted?,
         // There is no command yet that could be told.
         (signal, _) = relay.next() => return Ok(Exit::OfCommand(128 + signal as u8)),
     };
@@ -111,7 +111,7 @@ const TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 impl Host {
-    async fn of(spec: &Arc<Spec>, edition: Edition, only: Option<Vec<String>>) -> Result<(Host, Admitted), Failure> {
+    async fn of(spec: &Arc<Spec>, config: &Written, only: Option<Vec<String>>) -> Result<(Host, Admitted), Failure> {
         let guests = StatePlace::of(spec).guests_socket();
         for left in (0..TRIES).rev() {
             let running = match ask::engine(spec)? {
@@ -126,7 +126,7 @@ impl Host {
                     Err(AskError::Refused(refusal)) if left > 0 && refusal.exit_code == Exit::Unfinished.code() => Err(None),
                     Err(error) => ask::answered(Err(error))?,
                 },
-                None => Host::here(spec, edition.clone(), only.clone()).await.map_err(Some),
+                None => Host::here(spec, config, only.clone()).await.map_err(Some),
             };
             match tried {
                 Ok(hosted) => return Ok(hosted),
@@ -137,7 +137,7 @@ impl Host {
         Err(Failure::new(Exit::Held, "the engine that holds the state neither answers nor ends"))
     }
 
-    async fn here(spec: &Arc<Spec>, edition: Edition, only: Option<Vec<String>>) -> Result<(Host, Admitted), Failure> {
+    async fn here(spec: &Arc<Spec>, config: &Written, only: Option<Vec<String>>) -> Result<(Host, Admitted), Failure> {
         let (lake, place) = (adce_lake::open(&spec.lake)?, StatePlace::of(spec));
         let state = wiring::take_state(spec, &*lake).await?;
         let folders = Folders { attempts: place.attempts(), logs: place.logs(), authority: place.authority(), answers: place.answers() };
@@ -145,7 +145,7 @@ impl Host {
         let wired = wiring::assemble(spec.clone(), options, lake, Arc::new(TryStore::over(state)), folders).await?;
         let Wired { mut engine, handle, store, gateway, .. } = wired;
         let guest = engine.admit(only).map_err(|why| Failure::new(Exit::Unfinished, why.to_string()))?;
-        let server = control::serve_at(&place.guests_socket(), spec, edition, handle.clone(), store.clone())?;
+        let server = control::serve_at(&place.guests_socket(), EngineAnswers::of(spec, config, handle.clone(), store.clone()).await?)?;
         let here = Here { handle, running: tokio::spawn(engine.run_for_guests()), guest: guest.id, server, store, gateway };
         Ok((Host::Here(Box::new(here)), views::admitted(guest)))
     }

@@ -26,6 +26,7 @@ pub mod run;
 pub mod state;
 pub mod status;
 pub mod tasks;
+pub mod token;
 pub mod try_one;
 pub mod up;
 pub mod why;

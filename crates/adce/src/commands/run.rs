@@ -12,7 +12,7 @@ use clap::Args;
 use crate::cli::Format;
 use crate::commands::ask;
 use crate::config::Written;
-use crate::control;
+use crate::control::{self, EngineAnswers};
 use crate::display::Display;
 use crate::edits;
 use crate::engine_log::EngineLog;
@@ -20,6 +20,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::feeds::Feeds;
 use crate::interrupts::Interrupts;
+use crate::site;
 use crate::state_place::StatePlace;
 use crate::summary;
 use crate::wiring::{self, Wired};
@@ -95,12 +96,17 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
     );
     let wired = Wired { notices: log.clone().beside(wired.notices), ..wired };
     let feeds = if stays { Some(Feeds::begin(&spec, &wired.handle).await?) } else { None };
-    let control = control::serve(&spec, config.edition(), wired.handle.clone(), wired.store.clone())?;
+    let answers = EngineAnswers::of(&spec, &config, wired.handle.clone(), wired.store.clone()).await?;
+    let site = if stays { site::begin(&answers).await? } else { None };
+    if let Some(site) = &site {
+        log.say("info", "listening", format!("answers at {}", site.url()));
+    }
+    let control = control::serve(answers)?;
     let following = tokio::spawn(edits::follow(config, spec.weighting.clone(), wired.handle.clone()));
     let drain = stays.then_some(spec.engine.drain);
     let ending = watch(wired, &format!("adce · {}", spec.name), display, drain).await;
     following.abort();
-    drop((feeds, control));
+    drop((feeds, site, control));
     match &ending {
         Ok(ending) if ending.interrupted => log.say("info", "ended", "ended as it was told to"),
         Ok(_) => log.say("info", "ended", "ended: nothing more could be done"),

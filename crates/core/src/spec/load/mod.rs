@@ -12,6 +12,7 @@ mod dimensions;
 mod events;
 mod needs;
 mod rest;
+mod server;
 mod sources;
 
 pub(super) use datasets::without_variables;
@@ -189,6 +190,7 @@ impl<'a> Loader<'a> {
             collectors,
             engine: self.engine(),
             weighting: self.weighting(),
+            server: self.server(),
         };
         check::check(self.raw, &spec, self.problems);
         spec
