@@ -6,10 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    accept::AcceptArgs, background::StopArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs, coverage::CoverageArgs,
-    demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs, logs::LogsArgs, man::ManArgs, mark_absent::MarkAbsentArgs, pause::PauseArgs,
-    pause::ResumeArgs, retry::RetryArgs, run::RunArgs, service::ServiceArgs, state::StateArgs, tasks::TasksArgs, try_one::TryArgs,
-    up::UpArgs, why::WhyArgs,
+    accept::AcceptArgs, background::StopArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs, coverage::CoverageArgs, demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs, logs::LogsArgs, man::ManArgs, mark_absent::MarkAbsentArgs, pause::PauseArgs, pause::ResumeArgs, retry::RetryArgs, run::RunArgs, service::ServiceArgs, state::StateArgs, tasks::TasksArgs, token::TokenArgs, try_one::TryArgs, up::UpArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -262,6 +259,13 @@ pub enum Command {
         The list is a CSV file beside the config, `key,reason,date,by`, for version control. What it names is absent from the\n\
         next look on and never asked for; taking its line out makes it a gap again. An object that is there outranks it.")]
     MarkAbsent(MarkAbsentArgs),
+
+    /// Who may do what by the API and the pages of `adce up`.
+    #[command(
+        after_help = "Examples:\n  adce token create anna --role operator\n  adce token create grafana --role viewer --expires 90d\n  \
+        adce token list\n  adce token revoke anna\n\nA token is shown once, when it is made; the state has only a digest of it."
+    )]
+    Token(TokenArgs),
 
     /// adce's own database: whether it is whole, and copies of it.
     #[command(after_help = "Examples:\n  adce state check\n  adce state backup /backup/adce-state.db")]

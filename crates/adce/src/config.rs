@@ -50,6 +50,11 @@ impl Written {
         &self.paths
     }
 
+    /// Name and text of each.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().map(|file| (file.name.as_str(), file.text.as_str()))
+    }
+
     pub fn is_same_text(&self, other: &Written) -> bool {
         self.files == other.files
     }

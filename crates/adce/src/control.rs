@@ -1,25 +1,29 @@
-//! The engine's answers on the control socket.
+//! The engine's answers: on the control socket, and to the server.
+//!
+//! Always true: what is done is on record, with who did it and how it was before (`what_is_done_is_on_record`).
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Admitted, Answers, Bounds, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport,
-    LookBegun, Paused, Refusal, RetryLine, Server, Status, Stopping, TaskDetail, TaskLine, Why,
+    Accepted, Admitted, Answers, Bounds, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
+use adce_core::access::{AuditRecord, TokenRecord};
 use adce_core::coverage::RollupError;
 use adce_core::ids::{AttemptId, TaskId};
 use adce_core::pause::PauseOf;
 use adce_core::ports::{Clock, Store};
-use adce_core::record::{AttemptRecord, History};
+use adce_core::record::{AttemptRecord, Change, History};
 use adce_core::time::SignedDuration;
 use adce_engine::{Aside, Handle, Interrupt, NotAdmitted, Query, Retried};
 use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::clock::MachineClock;
-use crate::commands::{accept, retry};
+use crate::commands::{accept, retry, token as tokens};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::in_force::InForce;
@@ -29,13 +33,13 @@ use crate::views;
 use crate::wiring::lake_words;
 
 /// Listens beside the state. Drop it before the state is given up.
-pub fn serve(in_force: InForce, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
-    serve_at(&StatePlace::of(&in_force.spec()).socket(), in_force, handle, store)
+pub fn serve(answers: EngineAnswers) -> Result<Server, Failure> {
+    let socket = StatePlace::of(&answers.in_force.spec()).socket();
+    serve_at(&socket, answers)
 }
 
 /// Drop it before the state is given up.
-pub fn serve_at(socket: &Path, in_force: InForce, handle: Handle, store: Arc<dyn Store>) -> Result<Server, Failure> {
-    let answers = EngineAnswers { in_force, handle, store };
+pub fn serve_at(socket: &Path, answers: EngineAnswers) -> Result<Server, Failure> {
     Server::listen(socket, Arc::new(answers), Bounds::default())
         .map_err(|error| Failure::new(Exit::Unfinished, format!("the control socket `{}` cannot be made: {error}", socket.display())))
 }
@@ -50,17 +54,85 @@ pub fn drain(handle: Handle, within: Duration) {
     });
 }
 
-struct EngineAnswers {
-    in_force: InForce,
+/// Whoever may speak to the control socket is at a shell of this machine.
+const SHELL: &str = "shell";
+
+/// A running engine, asked by somebody.
+#[derive(Clone)]
+pub struct EngineAnswers {
+    pub(crate) in_force: InForce,
     handle: Handle,
-    store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) desk: Arc<DeskBook>,
+    /// Who asks, as it is on record.
+    who: String,
+    reason: Option<String>,
+}
+
+/// What the engine itself does not know, and all who are asked share.
+pub struct DeskBook {
+    /// As the state has them.
+    pub tokens: RwLock<Arc<Vec<TokenRecord>>>,
+    /// Where browsers and programs ask; unset: nowhere.
+    pub address: OnceLock<String>,
 }
 
 impl EngineAnswers {
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Refusal> {
+    pub async fn of(in_force: InForce, handle: Handle, store: Arc<dyn Store>) -> Result<Self, Failure> {
+        let tokens = RwLock::new(Arc::new(store.tokens().await?));
+        let desk = Arc::new(DeskBook { tokens, address: OnceLock::new() });
+        Ok(EngineAnswers { in_force, handle, store, desk, who: SHELL.into(), reason: None })
+    }
+
+    /// The same engine, asked by somebody else.
+    pub fn on_behalf_of(&self, who: &str, reason: Option<&str>) -> EngineAnswers {
+        EngineAnswers { who: who.to_owned(), reason: reason.map(String::from), ..self.clone() }
+    }
+
+    pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Refusal> {
         self.handle.ask(question).await.ok_or_else(|| Refusal::failed("the engine is ending"))
     }
+
+    /// It was done; that it cannot be put on record undoes nothing.
+    async fn done(&self, action: &str, what: Option<&str>, before: impl Serialize, after: impl Serialize) {
+        let text =
+            |value: serde_json::Result<serde_json::Value>| value.ok().filter(|value| !value.is_null()).map(|value| value.to_string());
+        let record = AuditRecord {
+            seq: 0,
+            at: MachineClock.now().wall,
+            who: self.who.clone(),
+            action: action.to_owned(),
+            what: what.unwrap_or_default().to_owned(),
+            reason: self.reason.clone(),
+            before: text(serde_json::to_value(before)),
+            after: text(serde_json::to_value(after)),
+        };
+        if let Err(error) = self.store.apply(vec![Change::Audit(record)]).await {
+            tracing::error!(%error, action, who = self.who, "what was done could not be put on record");
+        }
+    }
+
+    async fn paused_now(&self) -> Result<Vec<PauseLine>, Refusal> {
+        Ok(self.status().await?.paused)
+    }
 }
+
+impl EngineAnswers {
+    /// It holds from when it is on disk.
+    async fn put_token(&self, token: TokenRecord) -> Result<(), Refusal> {
+        let written = self.store.apply(vec![Change::PutToken(token.clone())]).await;
+        written.map_err(|error| Refusal::failed(error.to_string()))?;
+        let mut tokens = self.desk.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        let others = tokens.iter().filter(|other| other.name != token.name).cloned();
+        let mut all: Vec<TokenRecord> = others.chain([token.clone()]).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        *tokens = Arc::new(all);
+        Ok(())
+    }
+}
+
+/// So many lines of what was done are on record; how many there were always is.
+const TOLD: usize = 100;
 
 #[async_trait]
 impl Answers for EngineAnswers {
@@ -68,7 +140,11 @@ impl Answers for EngineAnswers {
         let view = self.ask(Query::Status).await?;
         let spec = self.in_force.spec();
         let process = views::Process { pid: std::process::id(), lake: lake_words(&spec.lake), config: self.in_force.written().edition() };
-        Ok(views::status(&view.snapshot, &view.cycle, Some(view.next_cycle), &spec, &process))
+        let mut status = views::status(&view.snapshot, &view.cycle, Some(view.next_cycle), &spec, &process);
+        if let Some(engine) = &mut status.engine {
+            engine.address = self.desk.address.get().cloned();
+        }
+        Ok(status)
     }
 
     async fn gaps(&self) -> Result<Box<dyn Iterator<Item = GapLine> + Send>, Refusal> {
@@ -140,17 +216,31 @@ impl Answers for EngineAnswers {
     }
 
     async fn accept(&self, what: Option<&str>) -> Result<Accepted, Refusal> {
-        let Some(what) = what else { return Ok(Accepted { surprises: self.ask(Query::Accept).await?, ..Accepted::default() }) };
-        match self.ask(|reply| Query::Release(what.to_owned(), reply)).await? {
-            Some(released) if !released.is_empty() => Ok(views::released(released)),
-            _ => Err(Refusal::usage(accept::not_contested(what))),
-        }
+        let accepted = match what {
+            None => Accepted { surprises: self.ask(Query::Accept).await?, ..Accepted::default() },
+            Some(what) => match self.ask(|reply| Query::Release(what.to_owned(), reply)).await? {
+                Some(released) if !released.is_empty() => views::released(released),
+                _ => return Err(Refusal::usage(accept::not_contested(what))),
+            },
+        };
+        self.done("accept", what, json!({ "held": accepted.surprises }), &accepted).await;
+        Ok(accepted)
     }
 
     async fn retry(&self, what: Option<&str>) -> Result<Box<dyn Iterator<Item = RetryLine> + Send>, Refusal> {
         let what_for = what.map(String::from);
         match self.ask(|reply| Query::Retry(what_for, reply)).await? {
-            Retried::Asked(asked) => Ok(Box::new(views::retry_lines(asked).into_iter())),
+            Retried::Asked(asked) => {
+                let lines = views::retry_lines(asked);
+                let retried = lines.iter().filter(|line| line.retried).count();
+                let before: Vec<_> = lines
+                    .iter()
+                    .take(TOLD)
+                    .map(|line| json!({ "key": line.key, "state": line.was, "attempts": line.attempts, "next_try": line.next_try }))
+                    .collect();
+                self.done("retry", what, before, json!({ "retried": retried, "left_alone": lines.len() - retried })).await;
+                Ok(Box::new(lines.into_iter()))
+            }
             Retried::LeftAside(Aside::NotSelected) => {
                 Err(Refusal::failed("the run under way leaves it alone: its `--select` does not mean it"))
             }
@@ -169,14 +259,20 @@ impl Answers for EngineAnswers {
 
     async fn pause(&self, what: Option<&str>, because: Option<String>) -> Result<Paused, Refusal> {
         let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.in_force.spec())).map_err(Refusal::usage)?;
+        let before = self.paused_now().await?;
         let view = self.ask(|reply| Query::Pause(of, because, reply)).await?;
-        Ok(Paused { changed: view.changed, paused: views::paused(view.paused) })
+        let paused = Paused { changed: view.changed, paused: views::paused(view.paused) };
+        self.done("pause", what, before, &paused.paused).await;
+        Ok(paused)
     }
 
     async fn resume(&self, what: Option<&str>, all: bool) -> Result<Paused, Refusal> {
         let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.in_force.spec())).map_err(Refusal::usage)?;
+        let before = self.paused_now().await?;
         let view = self.ask(|reply| Query::Resume((!all).then_some(of), reply)).await?;
-        Ok(Paused { changed: view.changed, paused: views::paused(view.paused) })
+        let resumed = Paused { changed: view.changed, paused: views::paused(view.paused) };
+        self.done("resume", what, before, &resumed.paused).await;
+        Ok(resumed)
     }
 
     async fn cancel(&self, what: &str, span: Duration) -> Result<Box<dyn Iterator<Item = CancelLine> + Send>, Refusal> {
@@ -186,19 +282,53 @@ impl Answers for EngineAnswers {
         let name = what.to_owned();
         let cancelled = self.ask(|reply| Query::Cancel(name, until, reply)).await?;
         let cancelled = cancelled.ok_or_else(|| Refusal::usage(retry::no_such_thing(what)))?;
-        Ok(Box::new(cancelled.into_iter().map(move |view| views::cancel_line(&view.gap, view.task, view.attempt, until))))
+        let lines: Vec<CancelLine> =
+            cancelled.into_iter().map(|view| views::cancel_line(&view.gap, view.task, view.attempt, until)).collect();
+        let before: Vec<_> =
+            lines.iter().take(TOLD).map(|line| json!({ "key": line.key, "task": line.task, "attempt": line.attempt })).collect();
+        self.done("cancel", Some(what), before, json!({ "cancelled": lines.len(), "until": until })).await;
+        Ok(Box::new(lines.into_iter()))
     }
 
     async fn look(&self) -> Result<LookBegun, Refusal> {
-        Ok(LookBegun { begun: self.ask(Query::Look).await? })
+        let look = LookBegun { begun: self.ask(Query::Look).await? };
+        if look.begun {
+            self.done("look", None, (), look).await;
+        }
+        Ok(look)
     }
 
     async fn stop(&self, within: Option<Duration>) -> Result<Stopping, Refusal> {
         // As after a SIGTERM.
         crate::exit::interrupted_by(143);
         let within = within.unwrap_or(self.in_force.spec().engine.drain);
+        self.done("stop", None, (), json!({ "within_seconds": within.as_secs_f64() })).await;
         drain(self.handle.clone(), within);
         Ok(Stopping { pid: std::process::id(), within_seconds: Some(within.as_secs_f64()) })
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenLine>, Refusal> {
+        let tokens = self.desk.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(tokens.iter().map(views::token_line).collect())
+    }
+
+    async fn new_token(&self, token: TokenRecord) -> Result<TokenLine, Refusal> {
+        let now = MachineClock.now().wall;
+        tokens::may_be_made(&self.desk.tokens.read().unwrap_or_else(PoisonError::into_inner), &token.name, now).map_err(Refusal::usage)?;
+        let line = views::token_line(&token);
+        self.put_token(token).await?;
+        self.done("token create", Some(&line.name), (), &line).await;
+        Ok(line)
+    }
+
+    async fn revoke_token(&self, name: &str) -> Result<TokenLine, Refusal> {
+        let now = MachineClock.now().wall;
+        let revoked = tokens::revoked(&self.desk.tokens.read().unwrap_or_else(PoisonError::into_inner), name, now);
+        let (before, token) = revoked.map_err(Refusal::usage)?;
+        let line = views::token_line(&token);
+        self.put_token(token).await?;
+        self.done("token revoke", Some(name), views::token_line(&before), &line).await;
+        Ok(line)
     }
 
     async fn admit(&self, sources: Option<Vec<String>>) -> Result<Admitted, Refusal> {
@@ -230,7 +360,7 @@ pub fn detail(id: TaskId, task: Option<TaskLine>, held_by: Option<String>, gaps:
     }
 }
 
-fn attempt(record: AttemptRecord, shown: TaskId) -> adce_api::AttemptLine {
+pub fn attempt(record: AttemptRecord, shown: TaskId) -> adce_api::AttemptLine {
     adce_api::AttemptLine {
         attempt: record.attempt,
         of: Some(record.task).filter(|task| *task != shown),

@@ -33,6 +33,7 @@ mod picture;
 mod problems;
 mod program;
 mod relay;
+mod site;
 mod state_place;
 mod summary;
 mod survey;
@@ -151,6 +152,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Accept(args) => commands::accept::run(&args, config::spec(&config)?, format).await,
         Command::Retry(args) => commands::retry::run(&args, config::spec(&config)?, format).await,
         Command::MarkAbsent(args) => commands::mark_absent::run(&args, &config::spec(&config)?, format, adce_core::time::Timestamp::now()),
+        Command::Token(args) => commands::token::run(&args, config::spec(&config)?, format).await,
         Command::State(args) => {
             let spec = config::spec(&config)?;
             commands::state::run(&args, &spec, format)

@@ -17,8 +17,9 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("gateway", vec!["core"]),
         ("engine", vec!["core"]),
         ("api", vec!["core"]),
+        ("web", vec!["api", "core"]),
         ("sim", vec!["core"]),
-        ("adce", vec!["api", "collect", "core", "demo", "engine", "gateway", "inventory", "lake", "store"]),
+        ("adce", vec!["api", "collect", "core", "demo", "engine", "gateway", "inventory", "lake", "store", "web"]),
     ])
 }
 

@@ -3,6 +3,7 @@
 //! A request is one line of JSON, an answer is one or more. Every answer ends with a line that says so: an engine that
 //! dies in the middle is never taken for one that had no more to say (`an_answer_cut_short_is_an_error`).
 
+use adce_core::access::TokenRecord;
 use adce_core::ids::TaskId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,13 @@ pub enum Request {
     /// config says) is ended; 0: at once.
     Stop {
         within_seconds: Option<f64>,
+    },
+    /// Every token, without its secret.
+    Tokens,
+    /// A new one: whoever made it shows it, and tells only its digest.
+    NewToken(TokenRecord),
+    RevokeToken {
+        name: String,
     },
     /// Lets a program pass the gateway that a person runs by hand, until `dismiss` or until this connection ends. `sources`: it may
     /// ask these and nobody else; without them all.

@@ -3,10 +3,11 @@
 use adce_core::ids::{AttemptId, ItemId, TaskId};
 use adce_core::spec::Setting;
 use adce_core::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Something that does not start: by hand, or in a maintenance window.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PauseLine {
     /// `everything`, `source` or `dataset`.
     pub of: String,
@@ -28,7 +29,7 @@ impl PauseLine {
 }
 
 /// `adce pause` and `adce resume`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Paused {
     /// Whether it was otherwise before.
     pub changed: bool,
@@ -37,7 +38,7 @@ pub struct Paused {
 }
 
 /// A line of `adce cancel`: a gap that is left alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CancelLine {
     pub item: ItemId,
     pub dataset: String,
@@ -51,14 +52,14 @@ pub struct CancelLine {
 }
 
 /// `adce run --now`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LookBegun {
     /// `false`: one was under way already.
     pub begun: bool,
 }
 
 /// `adce stop`: nothing starts any more.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stopping {
     pub pid: u32,
     /// What still runs is ended after so long; `null`: it is ended now.

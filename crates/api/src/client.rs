@@ -7,14 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use adce_core::access::TokenRecord;
 use adce_core::ids::TaskId;
 use serde::de::DeserializeOwned;
 
 use crate::ask::{Line, Request, read_line};
 use crate::place::Reachable;
 use crate::{
-    Accepted, Admitted, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused,
-    Refusal, RetryLine, Status, Stopping, TaskDetail, TaskLine, Why,
+    Accepted, Admitted, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused, Refusal, RetryLine, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
 
 /// A connection to a running engine.
@@ -117,6 +117,19 @@ impl Client {
     /// `within`: how long what runs may go on; `None`: as the config says.
     pub fn stop(&mut self, within: Option<Duration>) -> Result<Stopping, AskError> {
         self.one(&Request::Stop { within_seconds: within.map(|within| within.as_secs_f64()) })
+    }
+
+    /// Hands over each token as it arrives.
+    pub fn tokens(&mut self, each: impl FnMut(TokenLine)) -> Result<(), AskError> {
+        self.ask(&Request::Tokens, each)
+    }
+
+    pub fn new_token(&mut self, token: TokenRecord) -> Result<TokenLine, AskError> {
+        self.one(&Request::NewToken(token))
+    }
+
+    pub fn revoke_token(&mut self, name: &str) -> Result<TokenLine, AskError> {
+        self.one(&Request::RevokeToken { name: name.into() })
     }
 
     /// Keep this client until the program has ended: with the connection goes its permission to pass.

@@ -11,6 +11,7 @@ use adce_core::ids::{ItemId, TaskId};
 use adce_core::spec::PriorityLevel;
 use adce_core::time::Timestamp;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::report::InventoryReport;
@@ -20,7 +21,7 @@ use crate::report::InventoryReport;
 /// On the wire all figures stand side by side, and `expected` with them: `present` + `missing` + `stale` + `undersized` +
 /// `suspect` + `absent` (+ `unknown`). `not_due`, `expired` and `out_of_scope` are outside of it, and so is `unexpected`, which counts
 /// objects and not items.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "CountsLine", into = "CountsLine")]
 pub struct Counts {
     pub items: ItemCounts,
@@ -28,7 +29,7 @@ pub struct Counts {
 }
 
 /// [`Counts`] as it is written. What is read of `expected` is not believed: it is worked out again.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct CountsLine {
     expected: u64,
     #[serde(flatten)]
@@ -55,7 +56,7 @@ impl AddAssign for Counts {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetCoverage {
     #[serde(flatten)]
     pub counts: Counts,
@@ -102,7 +103,7 @@ pub struct DatasetCoverage {
     pub listed_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StrangeSizes {
     pub objects: u64,
     /// The first few of them.
@@ -110,7 +111,7 @@ pub struct StrangeSizes {
     pub named: Vec<SizeOf>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SizeOf {
     pub key: String,
     pub bytes: u64,
@@ -129,7 +130,7 @@ pub fn health<'a>(datasets: impl IntoIterator<Item = &'a DatasetCoverage>) -> Op
     datasets.into_iter().filter_map(|dataset| dataset.healthy).reduce(|all, one| all && one)
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnexpectedFolder {
     /// With its slash; empty: the top of the lake.
     pub folder: String,
@@ -140,7 +141,7 @@ pub struct UnexpectedFolder {
 }
 
 /// `adce plan --format json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     pub name: String,
     pub lake: String,
@@ -175,7 +176,7 @@ pub struct Plan {
     pub hints: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedTask {
     pub id: TaskId,
     pub collector: String,
@@ -194,7 +195,7 @@ pub struct PlannedTask {
     pub done_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedItem {
     pub dataset: String,
     pub key: String,
@@ -205,7 +206,7 @@ pub struct PlannedItem {
 }
 
 /// Gaps without a task, or with one that nothing will start now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeftOut {
     pub gaps: u64,
     /// For a person: `` `box` has no collector ``.
@@ -213,7 +214,7 @@ pub struct LeftOut {
 }
 
 /// What decides when the work is done.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bottleneck {
     /// A source's name; `null`: the slots.
     pub source: Option<String>,
@@ -225,7 +226,7 @@ pub struct Bottleneck {
 }
 
 /// What is set aside for some priorities is not there for the others.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReservePrice {
     pub priorities: Vec<PriorityLevel>,
     /// Until all of it would be done if nothing were set aside.
@@ -234,7 +235,7 @@ pub struct ReservePrice {
 }
 
 /// A line of `adce gaps --format json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GapLine {
     pub item: ItemId,
     pub dataset: String,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use adce_core::ids::AttemptId;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a program needs to pass. Whoever knows it passes, until the program has ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Admitted {
     pub guest: AttemptId,
     /// Its `ADCE_GATEWAY`.
@@ -17,7 +18,7 @@ pub struct Admitted {
 }
 
 /// What a program asked through the gateway.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestReport {
     pub requests: u64,
     /// For limits, all its requests together.
@@ -30,7 +31,7 @@ pub struct GuestReport {
     pub distrusted: BTreeMap<String, u64>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestSource {
     pub requests: u64,
     pub waited_seconds: f64,
@@ -40,7 +41,7 @@ pub struct GuestSource {
     pub no_answer: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestHost {
     pub host: String,
     /// Requests, and connections that nobody can look into.

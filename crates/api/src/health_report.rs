@@ -4,11 +4,12 @@
 //! the other, and both are of the same moment.
 
 use adce_core::time::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::status::{EngineStatus, SourceState, Status};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthWord {
     Healthy,
@@ -29,7 +30,7 @@ impl HealthWord {
 }
 
 /// `adce health --format json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthReport {
     pub status: HealthWord,
     pub timestamp: Timestamp,
@@ -40,7 +41,7 @@ pub struct HealthReport {
     pub reasons: Vec<HealthReason>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthReason {
     pub status: HealthWord,
     /// `engine`, `cycle`, `config`, a source, a dataset, …

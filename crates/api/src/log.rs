@@ -2,9 +2,10 @@
 
 use adce_core::ids::TaskId;
 use adce_core::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     pub at: Timestamp,
     /// `info`, `warn` or `error`.

@@ -1,9 +1,10 @@
 //! An error as JSON, so that `--format json` and the control socket speak about failures as they do about results.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why something was not done. Nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
     /// Lower case, values in backticks: which, where, what is allowed.
@@ -33,7 +34,7 @@ impl Refusal {
 }
 
 /// `{"error": {…}}`, what `--format json` prints instead of a result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorReply {
     pub error: Refusal,
 }

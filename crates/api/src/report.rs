@@ -1,10 +1,11 @@
 //! What the store's own report of the lake says of itself, for whoever wants to know how old a picture is.
 
 use adce_core::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The inventory report by which a picture was made, or why none was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InventoryReport {
     /// When the store began to make it: what it covers is known as of then. `null`: none was read.
     pub created_at: Option<Timestamp>,

@@ -3,12 +3,13 @@
 use adce_core::coverage::Counts as ItemCounts;
 use adce_core::time::Timestamp;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Counts, DatasetCoverage};
 
 /// What coverage is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CoverageAsk {
     /// `None`: all.
     #[serde(default)]
@@ -19,7 +20,7 @@ pub struct CoverageAsk {
 }
 
 /// `adce coverage --format json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CoverageReport {
     pub name: String,
     pub lake: String,
@@ -53,7 +54,7 @@ pub struct CoverageReport {
     pub trend: IndexMap<String, Vec<TrendLine>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrendLine {
     pub at: Timestamp,
     pub present: u64,
@@ -63,7 +64,7 @@ pub struct TrendLine {
     pub completeness: f64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CoverageAxis {
     /// `season`; `tip:month`, also where only `month` was asked for.
     pub name: String,
@@ -74,7 +75,7 @@ pub struct CoverageAxis {
     pub values: Vec<Option<String>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "CellLine", into = "CellLine")]
 pub struct CoverageCell {
     /// One of each axis.
@@ -83,7 +84,7 @@ pub struct CoverageCell {
 }
 
 /// [`CoverageCell`] as it is written: all figures side by side. What is worked out is not read back.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct CellLine {
     values: Vec<Option<String>>,
     expected: u64,

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use adce_core::spec::PriorityLevel;
 use adce_core::time::Timestamp;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::coverage::Counts;
 use crate::status::Traffic;
 
 /// The last object of `adce run --format json`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunSummary {
     pub complete: bool,
     /// Gaps that attempts of this run closed, checked in the lake.
@@ -49,7 +50,7 @@ pub struct RunSummary {
 }
 
 /// Tasks over a cap, or gaps whose tasks have ended by `task_ttl`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Kept {
     /// `tasks_per_cycle` or `task_ttl`.
     pub by: String,
@@ -61,7 +62,7 @@ pub struct Kept {
 }
 
 /// A host that no source declares, and who asked it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Uncovered {
     pub collector: String,
     pub host: String,
@@ -71,7 +72,7 @@ pub struct Uncovered {
 }
 
 /// What this run asked of one source.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceUse {
     pub requests: u64,
     /// Requests ÷ (N·elapsed/W) of the tightest window; `null` without a window.
@@ -89,7 +90,7 @@ pub struct SourceUse {
 }
 
 /// One exact window and the most that any span of its length saw.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WindowUse {
     pub seconds: f64,
     pub limit: u32,
@@ -97,7 +98,7 @@ pub struct WindowUse {
 }
 
 /// Counted by the upstream, with windows of its own.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UpstreamCounts {
     pub requests: u64,
     /// Only answers given because a limit was exceeded; must be 0.

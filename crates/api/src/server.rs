@@ -18,13 +18,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use adce_core::access::TokenRecord;
 use adce_core::ids::{AttemptId, TaskId};
 
 use crate::ask::{Line, Request, write_line};
 use crate::place::Reachable;
 use crate::{
-    Accepted, Admitted, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused,
-    Refusal, RetryLine, Status, Stopping, TaskDetail, TaskLine, Why,
+    Accepted, Admitted, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused, Refusal, RetryLine, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
 
 /// What an engine knows how to answer. Each call sees one moment of the engine.
@@ -67,6 +67,13 @@ pub trait Answers: Send + Sync + 'static {
 
     /// It answers on while what runs is finished.
     async fn stop(&self, within: Option<Duration>) -> Result<Stopping, Refusal>;
+
+    /// Every token, without its secret.
+    async fn tokens(&self) -> Result<Vec<TokenLine>, Refusal>;
+
+    async fn new_token(&self, token: TokenRecord) -> Result<TokenLine, Refusal>;
+
+    async fn revoke_token(&self, name: &str) -> Result<TokenLine, Refusal>;
 
     /// Lets a program that a person runs pass the gateway until [`dismiss`](Self::dismiss).
     async fn admit(&self, sources: Option<Vec<String>>) -> Result<Admitted, Refusal>;
@@ -282,6 +289,9 @@ async fn answer_one(request: &Request, answers: &dyn Answers, to: &mut Answer) -
             Ok(within) => to.one(answers.stop(within).await).await,
             Err(refusal) => to.refuse(refusal).await,
         },
+        Request::Tokens => to.many(answers.tokens().await.map(Vec::into_iter)).await,
+        Request::NewToken(token) => to.one(answers.new_token(token.clone()).await).await,
+        Request::RevokeToken { name } => to.one(answers.revoke_token(name).await).await,
         // They belong to the connection, which answers them itself.
         Request::Admit { .. } | Request::Dismiss => Ok(()),
     }

@@ -6,6 +6,7 @@ use adce_core::ports::Progress;
 use adce_core::spec::PriorityLevel;
 use adce_core::time::Timestamp;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::by_hand::PauseLine;
@@ -14,7 +15,7 @@ use crate::guest::GuestHost;
 use crate::report::InventoryReport;
 
 /// `adce status --format json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     pub name: String,
     pub lake: String,
@@ -49,7 +50,7 @@ pub struct Status {
 }
 
 /// A queue, a webhook, a watched folder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedStatus {
     pub feed: String,
     /// `listening`, `failing` (it tries again by itself) or `deaf` (it cannot tell anything here).
@@ -67,7 +68,7 @@ pub struct FeedStatus {
     pub lag_seconds: Option<f64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EngineStatus {
     pub pid: u32,
     pub started_at: Timestamp,
@@ -87,9 +88,12 @@ pub struct EngineStatus {
     /// Ctrl-C came: what runs is finished, nothing starts.
     #[serde(default)]
     pub stopping: bool,
+    /// Where browsers and programs ask it: `http://127.0.0.1:7780`; `null`: nowhere.
+    #[serde(default)]
+    pub address: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CycleStatus {
     pub began_at: Timestamp,
     pub seconds: f64,
@@ -97,7 +101,7 @@ pub struct CycleStatus {
     pub error: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GapCounts {
     pub queued: u64,
     pub running: u64,
@@ -123,13 +127,13 @@ impl GapCounts {
 }
 
 /// So many of so many; `of: null` means without a limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Share {
     pub used: u32,
     pub of: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceState {
     #[default]
@@ -153,7 +157,7 @@ impl SourceState {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceStatus {
     pub state: SourceState,
     pub until: Option<Timestamp>,
@@ -186,7 +190,7 @@ pub struct SourceStatus {
 }
 
 /// Values of what a source's limits are told apart `by`. However many there are, only the worst few are named.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ValuesNow {
     /// `customer`.
     pub by: String,
@@ -201,7 +205,7 @@ pub struct ValuesNow {
     pub worst: Vec<ValueNow>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PauseNow {
     pub until: Timestamp,
     /// `null`: upstream asked for it (`Retry-After`).
@@ -209,7 +213,7 @@ pub struct PauseNow {
 }
 
 /// A breaker that is not closed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BreakerNow {
     pub since: Timestamp,
     pub reason: String,
@@ -217,7 +221,7 @@ pub struct BreakerNow {
     pub next_probe: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ValueNow {
     /// `null`: of all requests of which nobody knows whose they are.
     pub value: Option<String>,
@@ -235,7 +239,7 @@ pub struct ValueNow {
 }
 
 /// How full one exact window is at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WindowNow {
     pub seconds: f64,
     pub limit: u32,
@@ -249,7 +253,7 @@ pub struct WindowNow {
     pub usable: Option<f64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunningAttempt {
     pub attempt: AttemptId,
     pub task: TaskId,
@@ -269,7 +273,7 @@ pub struct RunningAttempt {
     pub pid: Option<i32>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LookAt {
     /// A key, task, dataset or source.
     pub what: String,
@@ -279,7 +283,7 @@ pub struct LookAt {
 }
 
 /// A line of `adce tasks --format json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskLine {
     pub id: TaskId,
     pub collector: String,
@@ -296,10 +300,25 @@ pub struct TaskLine {
     /// Of a running one: how far its collector says it is.
     #[serde(default)]
     pub progress: Option<Progress>,
+    /// `null`: no engine runs.
+    #[serde(default)]
+    pub score_parts: Option<ScoreParts>,
+}
+
+/// What a score is made of: (`base` + `age`) × `importance` × `size` × `success`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScoreParts {
+    /// Points of its priority, and of its age.
+    pub base: f64,
+    pub age: f64,
+    /// Factors.
+    pub importance: f64,
+    pub size: f64,
+    pub success: f64,
 }
 
 /// `adce tasks show ID --format json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskDetail {
     /// `null`: the task is done; its history is kept for a while.
     pub task: Option<TaskLine>,
@@ -318,7 +337,7 @@ pub struct TaskDetail {
     pub events: Vec<EventLine>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptLine {
     pub attempt: AttemptId,
     /// The task that had the items then, if that was another one: it was split, or its items came together with others.
@@ -344,7 +363,7 @@ pub struct AttemptLine {
 }
 
 /// What was asked, and what came of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Traffic {
     /// Sent, each redirect and each repetition too.
     pub requests: u64,
@@ -363,7 +382,7 @@ pub struct Traffic {
 }
 
 /// Of one attempt: also hosts that no source declares.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptTraffic {
     #[serde(flatten)]
     pub traffic: Traffic,
@@ -374,7 +393,7 @@ pub struct AttemptTraffic {
 }
 
 /// What the queue knew of an attempt when it began, and what became of its gaps.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoryLine {
     /// In points.
     pub score: f64,
@@ -393,7 +412,7 @@ pub struct StoryLine {
     pub items: Vec<ItemStory>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitedLine {
     /// When this held it back first.
     pub since: Timestamp,
@@ -409,7 +428,7 @@ pub struct WaitedLine {
 }
 
 /// One gap of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ItemStory {
     pub gap: GapId,
     pub key: String,
@@ -428,14 +447,14 @@ pub struct ItemStory {
     pub task: Option<TaskId>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OutcomeLine {
     pub gap: GapId,
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventLine {
     pub at: Timestamp,
     #[serde(default)]
@@ -444,7 +463,7 @@ pub struct EventLine {
 }
 
 /// `adce limits --format json`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitsReport {
     /// All sources together.
     pub all: SourceLimits,
@@ -457,7 +476,7 @@ pub struct LimitsReport {
     pub reserve: Vec<ReserveShare>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReserveShare {
     pub priority: PriorityLevel,
     /// Of each window, from 0 to 1.
@@ -465,7 +484,7 @@ pub struct ReserveShare {
     pub slots: Share,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceLimits {
     pub windows: Vec<WindowNow>,
     pub burst: Option<u32>,
@@ -513,7 +532,7 @@ pub struct SourceLimits {
     pub values: Option<ValuesNow>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LearnedRate {
     /// Of the full rate, from 0 to 1, after it refused; `null`: its own policy is stricter.
     pub share: Option<f64>,
@@ -521,14 +540,14 @@ pub struct LearnedRate {
     pub every_seconds: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToldLimit {
     pub requests: u32,
     pub seconds: f64,
 }
 
 /// A collector whose breaker is not closed: it crashes on everything, and is not started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CollectorStatus {
     /// `open` or `half_open`.
     pub state: SourceState,
@@ -541,7 +560,7 @@ pub struct CollectorStatus {
 }
 
 /// `adce why … --format json`: the first gate that holds it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     pub what: String,
     /// One sentence.
@@ -561,7 +580,7 @@ pub struct Why {
     pub near: Vec<NearMiss>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NearMiss {
     pub dataset: String,
     /// The dataset's key, as the config has it.
@@ -573,7 +592,7 @@ pub struct NearMiss {
 }
 
 /// What `adce accept` took over.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Accepted {
     pub surprises: Vec<String>,
     /// Keys of contested objects that may be fetched again.
@@ -582,7 +601,7 @@ pub struct Accepted {
 }
 
 /// A line of `adce retry --format json`: a gap that waited for a time of its own, and what came of asking for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RetryLine {
     pub item: ItemId,
     pub dataset: String,

@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Admitted, Answers, AskError, Bounds, CancelLine, Client, ConfigInForce, Counts, CoverageAsk, CoverageAxis, CoverageCell,
-    CoverageReport, GapCounts, GapLine, GuestReport, LimitsReport, LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Share, Status,
-    Stopping, TaskDetail, TaskLine, Why,
+    Accepted, Admitted, Answers, AskError, Bounds, CancelLine, Client, ConfigInForce, Counts, CoverageAsk, CoverageAxis, CoverageCell, CoverageReport, GapCounts, GapLine, GuestReport, LimitsReport, LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Share, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
+use adce_core::access::TokenRecord;
 use adce_core::gap::{GapState, Reason};
 use adce_core::ids::{AttemptId, GapId, ItemId, TaskId, Uuid};
 use adce_core::spec::PriorityLevel;
@@ -66,6 +65,7 @@ fn task(number: u32) -> TaskLine {
         detected_at: Timestamp::UNIX_EPOCH,
         next_try: None,
         progress: None,
+        score_parts: None,
     }
 }
 
@@ -186,6 +186,18 @@ impl Answers for Engine {
 
     async fn stop(&self, within: Option<Duration>) -> Result<Stopping, Refusal> {
         Ok(Stopping { pid: 7, within_seconds: within.map(|within| within.as_secs_f64()) })
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenLine>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    async fn new_token(&self, token: TokenRecord) -> Result<TokenLine, Refusal> {
+        Err(Refusal::usage(format!("there is a token `{}`", token.name)))
+    }
+
+    async fn revoke_token(&self, name: &str) -> Result<TokenLine, Refusal> {
+        Err(Refusal::usage(format!("no token is called `{name}`")))
     }
 
     async fn admit(&self, sources: Option<Vec<String>>) -> Result<Admitted, Refusal> {

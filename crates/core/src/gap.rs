@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 
 /// The state of an item, the first that applies (`coverage` decides; `Unknown` is only for a part of the lake whose
 /// listing failed and of which no earlier picture exists).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemState {
     /// Older than the dataset's `since`.
@@ -33,7 +33,7 @@ impl ItemState {
 }
 
 /// Why an item is a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     Missing,
@@ -133,7 +133,7 @@ pub enum Standing {
 }
 
 /// The state of a gap as people and JSON see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GapState {
     Queued,
@@ -184,7 +184,7 @@ impl Task {
 }
 
 /// What an attempt did for one item.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
     /// A new object is in the lake, checked.
@@ -203,7 +203,7 @@ pub enum Outcome {
 }
 
 /// Why an item was not filled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Failure {
     pub fault: Fault,
     /// For a person: what happened, with numbers.
@@ -213,7 +213,7 @@ pub struct Failure {
 }
 
 /// Whose fault a failure is, which decides what it costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// 429, 5xx, no connection, exit 69: uses up no attempt and counts for the breaker.

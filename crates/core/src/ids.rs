@@ -23,7 +23,7 @@ impl ItemId {
 }
 
 /// One episode of an item being missing, stale, undersized or suspect. Episodes count from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GapId {
     pub item: ItemId,
     pub episode: u32,
@@ -43,7 +43,7 @@ impl TaskId {
 }
 
 /// One run of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AttemptId(pub Uuid);
 
 /// Grows with every lease; only the holder of a gap's current token may record a result or make adce publish.
@@ -138,7 +138,17 @@ impl FromStr for AttemptId {
 }
 
 macro_rules! as_text {
-    ($($id:ty),*) => {$(
+    ($($id:ty: $name:literal, $pattern:literal),*) => {$(
+        impl schemars::JsonSchema for $id {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
+
         impl fmt::Debug for $id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(self, f)
@@ -160,7 +170,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(ItemId, TaskId);
+as_text!(ItemId: "ItemId", "^[0-9a-f]{32}$", TaskId: "TaskId", "^t_[0-9a-f]{26}$");
 
 #[cfg(test)]
 mod tests {

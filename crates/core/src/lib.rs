@@ -4,6 +4,7 @@
 //! sockets, no clock, no randomness of its own. That is what lets `sim` run the very same rules through a simulated
 //! day in a second, and what makes each rule testable without waiting for anything.
 
+pub mod access;
 pub mod coverage;
 pub mod events;
 pub mod failpoint;

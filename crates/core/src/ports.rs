@@ -11,11 +11,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::access::{AuditRecord, TokenRecord};
 use crate::events::Event;
 use crate::gap::Reason;
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use crate::object::{Object, Precondition};
-use crate::record::{Change, History, Lease, ProcessRecord, Remembered};
+use crate::record::{AttemptRecord, Change, History, Lease, ProcessRecord, Remembered};
 use crate::sets::{SetPlace, SetRule};
 use crate::spec::{Collector, Pass, Validity};
 use crate::time::{BootId, Boottime, Now, Timestamp};
@@ -278,7 +279,7 @@ pub enum Rest {
 }
 
 /// How far an attempt says it is. Shown, and never believed: what is in the lake decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Progress {
     pub done: u64,
     pub of: u64,
@@ -554,6 +555,30 @@ pub trait Store: Send + Sync {
 
     /// What happened to a task, oldest first: its attempts and events, also what happened to its gaps before they were in a task.
     async fn history(&self, task: TaskId) -> Result<History, StoreError>;
+
+    /// Attempts that have ended, the latest first, each with its number; `before`: only those with a smaller one. A store without a history
+    /// has none.
+    async fn attempts(&self, before: Option<u64>, at_most: u32) -> Result<Vec<(u64, AttemptRecord)>, StoreError> {
+        let _ = (before, at_most);
+        Ok(Vec::new())
+    }
+
+    /// One of them; `None`: it has not ended, or its record was pruned.
+    async fn attempt(&self, id: AttemptId) -> Result<Option<(u64, AttemptRecord)>, StoreError> {
+        let _ = id;
+        Ok(None)
+    }
+
+    /// All of them, in the order of their names, also those that hold no more.
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// What people and programs did, the latest first; `before`: only what has a smaller number.
+    async fn audit(&self, before: Option<u64>, at_most: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        let _ = (before, at_most);
+        Ok(Vec::new())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::access::{AuditRecord, TokenRecord};
 use crate::coverage::{Picture, TrendPoint};
 use crate::gap::{Gap, Outcome, Reason, Standing, Task};
 use crate::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
@@ -42,6 +43,8 @@ pub struct Remembered {
     /// By a person.
     pub pauses: BTreeMap<PauseOf, Pause>,
     pub jobs: BTreeMap<String, JobRecord>,
+    /// In the order of their names.
+    pub tokens: Vec<TokenRecord>,
     /// The latest instant anything was recorded at: a wall clock before it was set back.
     pub latest: Option<Timestamp>,
 }
@@ -225,6 +228,9 @@ pub enum Change {
     /// By a person; `None`: it is over.
     PutPause(PauseOf, Option<Pause>),
     PutJob(String, JobRecord),
+    /// New, or in place of the one of this name.
+    PutToken(TokenRecord),
+    Audit(AuditRecord),
     /// A process group exists for this attempt.
     Started(ProcessRecord),
     /// Marks that publishing begins, and of what; refused if the token is not current.

@@ -88,6 +88,8 @@ impl Disk {
             | Change::PutTrend(_)
             | Change::PutPause(..)
             | Change::PutJob(..)
+            | Change::PutToken(_)
+            | Change::Audit(_)
             | Change::Started(_)
             | Change::Publishing { .. }
             | Change::Event(_) => {}

@@ -27,6 +27,8 @@ fn recorded_at(change: &Change) -> Option<Timestamp> {
         | Change::PutSuccess(..)
         | Change::PutPause(..)
         | Change::PutJob(..)
+        | Change::PutToken(_)
+        | Change::Audit(_)
         | Change::Started(_)
         | Change::Publishing { .. }
         | Change::Renew { .. }

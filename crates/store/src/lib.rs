@@ -11,6 +11,9 @@ pub mod memory;
 mod owners;
 pub mod sqlite;
 
+/// Acts of people and programs that are kept; a hundred a day are three years of them.
+pub(crate) const AUDIT_KEPT: usize = 100_000;
+
 /// Whom a state belongs to. One state serves one lake under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use adce_core::access::{AuditRecord, TokenRecord};
 use adce_core::coverage::Picture;
 use adce_core::gap::{Gap, Task};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
@@ -19,6 +20,7 @@ use adce_core::record::{
 use adce_core::time::Timestamp;
 use async_trait::async_trait;
 
+use crate::AUDIT_KEPT;
 use crate::instants::latest_of;
 use crate::owners::Owners;
 
@@ -45,6 +47,11 @@ struct State {
     success: HashMap<String, Vec<bool>>,
     pauses: BTreeMap<PauseOf, Pause>,
     jobs: BTreeMap<String, JobRecord>,
+    tokens: BTreeMap<String, TokenRecord>,
+    audit: VecDeque<AuditRecord>,
+    audited: u64,
+    /// Of attempts that were forgotten.
+    attempts_before: u64,
     latest: Option<Timestamp>,
     last_token: u64,
     attempts: VecDeque<AttemptRecord>,
@@ -93,6 +100,29 @@ impl Store for MemoryStore {
             History { attempts: state.attempts.iter().cloned().collect(), events: state.events.iter().filter(of_task).cloned().collect() };
         Ok(history.of_one_task(task, state.tasks.get(&task).map(|task| task.gaps.clone()).unwrap_or_default()).with_fills())
     }
+
+    async fn attempts(&self, before: Option<u64>, at_most: u32) -> Result<Vec<(u64, AttemptRecord)>, StoreError> {
+        let state = self.state();
+        let numbered = state.attempts.iter().enumerate().rev().map(|(at, record)| (state.attempts_before + at as u64 + 1, record));
+        let meant = numbered.filter(|(seq, _)| before.is_none_or(|before| *seq < before));
+        Ok(meant.take(at_most as usize).map(|(seq, record)| (seq, record.clone())).collect())
+    }
+
+    async fn attempt(&self, id: AttemptId) -> Result<Option<(u64, AttemptRecord)>, StoreError> {
+        let state = self.state();
+        let at = state.attempts.iter().rposition(|record| record.attempt == id);
+        Ok(at.map(|at| (state.attempts_before + at as u64 + 1, state.attempts[at].clone())))
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        Ok(self.state().tokens.values().cloned().collect())
+    }
+
+    async fn audit(&self, before: Option<u64>, at_most: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        let state = self.state();
+        let meant = state.audit.iter().rev().filter(|record| before.is_none_or(|before| record.seq < before));
+        Ok(meant.take(at_most as usize).cloned().collect())
+    }
 }
 
 impl State {
@@ -114,6 +144,7 @@ impl State {
             success: self.success.clone(),
             pauses: self.pauses.clone(),
             jobs: self.jobs.clone(),
+            tokens: self.tokens.values().cloned().collect(),
             latest: self.latest,
         }
     }
@@ -159,6 +190,13 @@ impl State {
             }
             Change::PutJob(name, record) => {
                 self.jobs.insert(name, record);
+            }
+            Change::PutToken(record) => {
+                self.tokens.insert(record.name.clone(), record);
+            }
+            Change::Audit(record) => {
+                self.audited += 1;
+                self.audit.push_back(AuditRecord { seq: self.audited, ..record });
             }
             Change::PutCollector(name, record) => {
                 self.collectors.insert(name, record);
@@ -245,7 +283,10 @@ impl State {
 
     fn prune(&mut self) {
         let excess = |kept: usize, allowed: usize| kept.saturating_sub(allowed);
-        self.attempts.drain(..excess(self.attempts.len(), ATTEMPTS_KEPT));
+        let surplus = excess(self.attempts.len(), ATTEMPTS_KEPT);
+        self.attempts_before += surplus as u64;
+        self.attempts.drain(..surplus);
+        self.audit.drain(..excess(self.audit.len(), AUDIT_KEPT));
         self.events.drain(..excess(self.events.len(), EVENTS_KEPT));
     }
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use adce_core::access::{AuditRecord, Role, TokenHash, TokenRecord};
 use adce_core::coverage::Picture;
 use adce_core::gap::{Gap, Outcome, Progress, Reason, Standing, Task};
 use adce_core::ids::{FencingToken, TaskId};
@@ -102,6 +103,8 @@ claims! {
     a_task_tells_what_was_tried_while_its_gaps_were_in_others
     reservations_stay_until_they_are_forgotten
     the_latest_instant_is_that_of_what_happened
+    attempts_are_told_page_by_page_the_latest_first
+    what_was_done_is_told_the_latest_first_and_tokens_as_they_are_now
 }
 
 async fn put(store: &Arc<dyn Store>, changes: impl IntoIterator<Item = Change>) {
@@ -705,4 +708,52 @@ async fn the_latest_instant_is_that_of_what_happened<B: Backend>() {
     put(&store, [Change::Event(event(30, "later"))]).await;
     drop(store);
     assert_eq!(backend.open().load().await.unwrap().latest, Some(at(30)));
+}
+
+async fn attempts_are_told_page_by_page_the_latest_first<B: Backend>() {
+    let store = B::new().open();
+    for number in 1..=5 {
+        let token = store.lease(lease(number, &[number])).await.unwrap();
+        put(&store, [Change::Finish(ended(number, token, &[number]))]).await;
+    }
+    let first = store.attempts(None, 2).await.unwrap();
+    let second = store.attempts(first.last().map(|(seq, _)| *seq), 2).await.unwrap();
+    let last = store.attempts(second.last().map(|(seq, _)| *seq), 10).await.unwrap();
+    let ids = |page: &[(u64, AttemptRecord)]| page.iter().map(|(_, record)| record.attempt).collect::<Vec<_>>();
+    assert_eq!((ids(&first), ids(&second), ids(&last)), (vec![attempt(5), attempt(4)], vec![attempt(3), attempt(2)], vec![attempt(1)]));
+    assert_eq!(store.attempt(attempt(2)).await.unwrap(), Some(second[1].clone()));
+    assert_eq!(store.attempt(attempt(9)).await.unwrap(), None);
+}
+
+async fn what_was_done_is_told_the_latest_first_and_tokens_as_they_are_now<B: Backend>() {
+    let backend = B::new();
+    let token = |name: &str, revoked_at| TokenRecord {
+        name: name.into(),
+        role: Role::Operator,
+        hash: TokenHash::of(name),
+        created_at: at(1),
+        expires_at: Some(at(9)),
+        revoked_at,
+    };
+    let act = |action: &str, what: &str| AuditRecord {
+        seq: 0,
+        at: at(2),
+        who: "anna".into(),
+        action: action.into(),
+        what: what.into(),
+        reason: Some("why".into()),
+        before: Some("{}".into()),
+        after: None,
+    };
+    {
+        let store = backend.open();
+        put(&store, [Change::PutToken(token("b", None)), Change::PutToken(token("a", None)), Change::Audit(act("retry", "1"))]).await;
+        put(&store, [Change::PutToken(token("b", Some(at(5)))), Change::Audit(act("pause", "2"))]).await;
+    }
+    let store = backend.open();
+    assert_eq!(store.tokens().await.unwrap(), [token("a", None), token("b", Some(at(5)))]);
+    assert_eq!(store.load().await.unwrap().tokens, store.tokens().await.unwrap());
+    let told = store.audit(None, 10).await.unwrap();
+    assert_eq!(told, [AuditRecord { seq: 2, ..act("pause", "2") }, AuditRecord { seq: 1, ..act("retry", "1") }]);
+    assert_eq!(store.audit(Some(2), 10).await.unwrap(), told[1..]);
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use adce_core::coverage::{Picture, TrendPoint};
 use adce_core::gap::{Gap, Progress};
 use adce_core::ids::FencingToken;
+use adce_core::pause::{Pause, PauseOf};
 use adce_core::ports::{Store, StoreError};
 use adce_core::record::{
     AbsentMark, AttemptRecord, BreakerRecord, Change, Event, HeldPicture, ItemRecord, Lease, Remembered, Reservation, SourceRecord,
@@ -282,6 +283,12 @@ fn left_by_format_6() -> Remembered {
     left
 }
 
+/// What format 8 could say in addition.
+fn left_by_format_8() -> Remembered {
+    let pause = Pause { since: at(1), until: None, because: Some("ann".into()) };
+    Remembered { pauses: [(PauseOf::Source("espn".into()), pause)].into(), ..left_by_format_6() }
+}
+
 #[tokio::test]
 async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
     let formats = [
@@ -292,6 +299,7 @@ async fn a_state_of_an_older_format_is_brought_up_to_date_and_loses_nothing() {
         (5, include_str!("formats/0005.sql"), left_by_format_5()),
         (6, include_str!("formats/0006.sql"), left_by_format_6()),
         (7, include_str!("formats/0007.sql"), left_by_format_6()),
+        (8, include_str!("formats/0008.sql"), left_by_format_8()),
     ];
     assert_eq!(formats.len(), sqlite::FORMAT as usize - 1, "one for each older format");
     for (format, dump, expected) in formats {

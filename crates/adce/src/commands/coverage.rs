@@ -95,7 +95,7 @@ async fn looked(spec: Arc<Spec>, asked: &CoverageAsk) -> Result<CoverageReport, 
 }
 
 /// As the state has it, whoever writes it: readers shut nobody out.
-fn trend(spec: &Spec, dataset: Option<&str>) -> Result<IndexMap<String, Vec<TrendLine>>, Failure> {
+pub fn trend(spec: &Spec, dataset: Option<&str>) -> Result<IndexMap<String, Vec<TrendLine>>, Failure> {
     let mut points = ask::state(spec)?.map(|state| state.trend()).transpose()?.unwrap_or_default();
     let line = |point: TrendPoint| {
         let TrendPoint { at, present, wanted } = point;

@@ -28,6 +28,7 @@ pub mod service;
 pub mod state;
 pub mod status;
 pub mod tasks;
+pub mod token;
 pub mod try_one;
 pub mod up;
 pub mod why;

@@ -39,7 +39,7 @@ pub async fn run(spec: Arc<Spec>, format: Format) -> Result<Exit, Failure> {
 }
 
 /// The same figures for people and for programs.
-fn plan(survey: Survey) -> Plan {
+pub fn plan(survey: Survey) -> Plan {
     let datasets = survey.datasets();
     let mut all = Counts::default();
     datasets.values().for_each(|dataset| all += dataset.counts);

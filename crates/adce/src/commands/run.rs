@@ -12,7 +12,7 @@ use clap::Args;
 use crate::cli::Format;
 use crate::commands::ask;
 use crate::config::Written;
-use crate::control;
+use crate::control::{self, EngineAnswers};
 use crate::display::Display;
 use crate::edits::Following;
 use crate::engine_log::EngineLog;
@@ -22,6 +22,7 @@ use crate::feeds::Feeds;
 use crate::holding_back;
 use crate::in_force::InForce;
 use crate::interrupts::Interrupts;
+use crate::site;
 use crate::state_place::StatePlace;
 use crate::summary;
 use crate::wiring::{self, Wired};
@@ -98,7 +99,12 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
     let wired = Wired { notices: log.clone().beside(wired.notices), ..wired };
     let feeds = if stays { Some(Feeds::begin(&spec, &wired.handle).await?) } else { None };
     let in_force = InForce::new(spec.clone(), config);
-    let control = control::serve(in_force.clone(), wired.handle.clone(), wired.store.clone())?;
+    let answers = EngineAnswers::of(in_force.clone(), wired.handle.clone(), wired.store.clone()).await?;
+    let site = if stays { site::begin(&answers).await? } else { None };
+    if let Some(site) = &site {
+        log.say("info", "listening", format!("answers at {}", site.url()));
+    }
+    let control = control::serve(answers)?;
     let (engine, workshop) = (wired.handle.clone(), wired.workshop.clone());
     let heeds_hangups = stays && !std::io::stderr().is_terminal();
     let holding_back = tokio::spawn(holding_back::watch(in_force.clone(), engine.clone()));
@@ -107,7 +113,7 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
     let ending = watch(wired, &format!("adce · {}", spec.name), display, drain).await;
     following.abort();
     holding_back.abort();
-    drop(control);
+    drop((site, control));
     match &ending {
         Ok(ending) if ending.interrupted => log.say("info", "ended", "ended as it was told to"),
         Ok(_) => log.say("info", "ended", "ended: nothing more could be done"),

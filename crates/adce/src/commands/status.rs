@@ -141,6 +141,7 @@ fn header(status: &Status) -> String {
                 let next = engine.next_cycle.map(|next| format!(", next {}", time(next))).unwrap_or_default();
                 parts.push(format!("last cycle {} {how}{next}", time(cycle.began_at)));
             }
+            parts.extend(engine.address.clone());
             if engine.stopping {
                 parts.push("finishing what runs".into());
             }

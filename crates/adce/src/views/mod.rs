@@ -7,8 +7,8 @@ mod reasons;
 
 use adce_api::{
     Accepted, Admitted, CancelLine, CollectorStatus, CycleStatus, DatasetCoverage, EngineStatus, FeedStatus, GapCounts, GapLine, GuestHost,
-    GuestReport, InventoryReport, LookAt, PauseLine, RetryLine, RunningAttempt, Share, SizeOf, SourceStatus, Status, StrangeSizes,
-    TaskLine, UnexpectedFolder, WindowNow, health,
+    GuestReport, InventoryReport, LookAt, PauseLine, RetryLine, RunningAttempt, ScoreParts, Share, SizeOf, SourceStatus, Status,
+    StrangeSizes, TaskLine, UnexpectedFolder, WindowNow, health,
 };
 use adce_core::coverage::{LowerBound, Quality, Strange};
 use adce_core::figures::{bytes, counted, grouped};
@@ -63,6 +63,7 @@ pub fn status(snapshot: &Snapshot, cycle: &CycleFigures, next_cycle: Option<Time
             feeds: snapshot.feeds.iter().map(feed_status).collect(),
             config_errors: snapshot.edited.as_ref().map(|edited| edited.errors.clone()).unwrap_or_default(),
             stopping: snapshot.phase == Phase::Draining,
+            address: None,
         }),
         healthy: health(datasets.values()),
         complete: coverage.items.is_complete() && cycle.not_listed.is_empty() && cycle.began.is_some() && snapshot.surprises.is_empty(),
@@ -622,7 +623,15 @@ fn gap(gap: &Gap, state: GapState) -> GapLine {
 
 pub fn task_line(view: &TaskView) -> TaskLine {
     let line = known_task(&view.task, view.score.total as f64 / 1e6, task_state(view.gate.as_ref()));
-    TaskLine { next_try: view.next_try, progress: view.progress, ..line }
+    let whole = |micros: i64| micros as f64 / 1e6;
+    let parts = ScoreParts {
+        base: whole(view.score.base),
+        age: whole(view.score.age),
+        importance: whole(view.score.importance),
+        size: whole(view.score.size),
+        success: whole(view.score.success),
+    };
+    TaskLine { next_try: view.next_try, progress: view.progress, score_parts: Some(parts), ..line }
 }
 
 /// Of a task that this holds back first.
@@ -665,6 +674,7 @@ pub fn known_task(task: &Task, score: f64, state: GapState) -> TaskLine {
         detected_at: task.detected_at,
         next_try: task.ready_at,
         progress: None,
+        score_parts: None,
     }
 }
 
@@ -714,6 +724,16 @@ fn retry_line(asked: Asked) -> RetryLine {
         why_not,
         dataset: gap.dataset,
         key: gap.key,
+    }
+}
+
+pub fn token_line(token: &adce_core::access::TokenRecord) -> adce_api::TokenLine {
+    adce_api::TokenLine {
+        name: token.name.clone(),
+        role: token.role,
+        created_at: token.created_at,
+        expires_at: token.expires_at,
+        revoked_at: token.revoked_at,
     }
 }
 

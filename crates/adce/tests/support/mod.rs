@@ -10,3 +10,4 @@ pub mod listener;
 pub mod nba;
 pub mod place;
 pub mod tools;
+pub mod web;

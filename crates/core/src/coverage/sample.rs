@@ -71,6 +71,7 @@ impl Sample {
             datasets: Default::default(),
             collectors: Default::default(),
             engine: Engine::default(),
+            server: Default::default(),
             weighting: Weighting::default(),
         };
         Sample { spec, files }

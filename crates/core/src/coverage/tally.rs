@@ -46,7 +46,7 @@ pub struct Evidence<'a> {
 }
 
 /// How many items are in each state. The wire tells the same under the same names, and adds what is worked out from it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Counts {
     pub present: u64,
     pub missing: u64,

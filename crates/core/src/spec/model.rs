@@ -30,6 +30,7 @@ pub struct Spec {
     pub collectors: IndexMap<String, std::sync::Arc<Collector>>,
     pub engine: Engine,
     pub weighting: Weighting,
+    pub server: ServerRule,
 }
 
 impl Spec {
@@ -238,7 +239,7 @@ impl Default for BreakerPolicy {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PriorityLevel {
     Low,
@@ -708,6 +709,42 @@ impl Default for Engine {
             history: Retention::default(),
             logs: Retention { bytes: 512 << 20, ..Retention::default() },
         }
+    }
+}
+
+/// Where an engine that stays answers browsers and programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerRule {
+    pub listen: Listen,
+    /// Names by which it may be asked, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
+    /// Who only looks needs a token, too.
+    pub reads_need_a_token: bool,
+    pub tls: Option<TlsFiles>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Off,
+    /// Nobody has said where: another port does as well.
+    Usually(std::net::SocketAddr),
+    At(std::net::SocketAddr),
+}
+
+/// Absolute; in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl ServerRule {
+    pub const USUAL: std::net::SocketAddr = std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7780);
+}
+
+impl Default for ServerRule {
+    fn default() -> Self {
+        ServerRule { listen: Listen::Usually(Self::USUAL), hosts: Vec::new(), reads_need_a_token: false, tls: None }
     }
 }
 

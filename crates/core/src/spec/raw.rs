@@ -44,8 +44,33 @@ raw! {
         pub engine: Option<RawEngine>,
         /// The order of work.
         pub priority_weighting: Option<RawWeighting>,
+        /// Where `adce up` answers browsers and programs, and whom.
+        pub server: Option<RawServer>,
     }
-    later { jobs, guard, alerts, server, metrics }
+    later { jobs, guard, alerts, metrics }
+
+    /// The API and the pages of an engine that stays.
+    pub struct RawServer {
+        /// `address:port`, or `off`. Default: 127.0.0.1:7780, and another port of that address while this one is taken.
+        pub listen: Option<Text>,
+        /// Names by which browsers may ask it beside `localhost` and addresses: `[adce.example.org]`.
+        pub hosts: Option<OneOrMore<Text>>,
+        /// `open`: who may connect may look; `token`: only with a token. What acts always needs one. Default: `open` on loopback,
+        /// `token` elsewhere.
+        pub reads: Option<Given<RawReads>>,
+        /// Certificate and key, in PEM. Default: none, which is for loopback alone.
+        pub tls: Option<RawTls>,
+        /// Answers without TLS to other machines, too: something in front of it encrypts. Default: false.
+        pub unencrypted: Option<Given<bool>>,
+    }
+
+    /// How the server shows who it is.
+    pub struct RawTls {
+        /// A file of the certificate and those above it.
+        pub certificate: Needed<Text>,
+        /// A file of its private key.
+        pub key: Needed<Text>,
+    }
 
     /// Where the objects lie, and what else tells of them.
     pub struct RawLakeMap {
@@ -604,6 +629,7 @@ macro_rules! word {
 word!(Off: "`off`, or a map with `failures` and `cooldown`" { Off = "off" });
 word!(RawCache: "`validators`" { Validators = "validators" });
 word!(RawNotModified: "`counts` or `free`" { Counts = "counts", Free = "free" });
+word!(RawReads: "`open` or `token`" { Open = "open", Token = "token" });
 word!(Keep: "`last`" { Last = "last" });
 word!(KeepWord: "`never`, `failed` or `always`" { Never = "never", Failed = "failed", Always = "always" });
 word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });

@@ -414,6 +414,7 @@ impl World {
             dimensions,
             collectors: IndexMap::new(),
             engine: Engine { reconcile_every: Duration::from_secs(900), ..Engine::default() },
+            server: Default::default(),
             weighting: Weighting::default(),
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use adce_core::access::{AuditRecord, TokenRecord};
 use adce_core::coverage::{TrendPoint, thinned_out};
 use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId};
 use adce_core::job::JobRecord;
@@ -20,6 +21,7 @@ use super::columns::{gap_bytes, json, micros, signed};
 use super::fault::Trouble;
 use super::gaps;
 use super::history::Written;
+use crate::AUDIT_KEPT;
 
 /// Fewer rows lie in so many places anyway.
 const WORTH_SORTING: usize = 64;
@@ -133,6 +135,8 @@ fn make<'a>(db: &Connection, change: &'a Change, rest: &mut Rest<'a>) -> Result<
         Change::PutSuccess(collector, attempts) => put_success(db, collector, attempts),
         Change::PutPause(of, pause) => put_pause(db, of, pause.as_ref()),
         Change::PutJob(name, record) => put_job(db, name, record),
+        Change::PutToken(record) => put_token(db, record),
+        Change::Audit(record) => audit(db, record),
         Change::Started(process) => started(db, process),
         Change::Publishing { token, staged, until, .. } => publishing(db, *token, staged, until),
         Change::Renew { attempts, until } => attempts.iter().try_for_each(|attempt| renew(db, attempt, until)),
@@ -288,6 +292,31 @@ fn put_pause(db: &Connection, of: &PauseOf, pause: Option<&Pause>) -> Result<(),
 
 fn put_job(db: &Connection, name: &str, record: &JobRecord) -> Result<(), Trouble> {
     run(db, "INSERT OR REPLACE INTO job (name, body) VALUES (?, ?)", params![name, json(record)]).map(drop)
+}
+
+fn put_token(db: &Connection, token: &TokenRecord) -> Result<(), Trouble> {
+    run(
+        db,
+        "INSERT OR REPLACE INTO token (name, role, hash, created_at, expires_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?)",
+        params![
+            token.name,
+            token.role.word(),
+            &token.hash.bytes()[..],
+            micros(token.created_at),
+            token.expires_at.map(micros),
+            token.revoked_at.map(micros)
+        ],
+    )
+    .map(drop)
+}
+
+fn audit(db: &Connection, done: &AuditRecord) -> Result<(), Trouble> {
+    run(
+        db,
+        "INSERT INTO audit (at, who, action, what, reason, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        params![micros(done.at), done.who, done.action, done.what, done.reason, done.before, done.after],
+    )?;
+    run(db, "DELETE FROM audit WHERE seq <= ?", [db.last_insert_rowid() - AUDIT_KEPT as i64]).map(drop)
 }
 
 fn put_success(db: &Connection, collector: &str, attempts: &[bool]) -> Result<(), Trouble> {

@@ -23,9 +23,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use adce_core::ids::{FencingToken, TaskId};
+use adce_core::access::{AuditRecord, TokenRecord};
+use adce_core::ids::{AttemptId, FencingToken, TaskId};
 use adce_core::ports::{Store, StoreError};
-use adce_core::record::{Change, History, Lease, Remembered};
+use adce_core::record::{AttemptRecord, Change, History, Lease, Remembered};
 use adce_core::time::{BootId, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -144,6 +145,22 @@ impl Store for SqliteStore {
 
     async fn history(&self, task: TaskId) -> Result<History, StoreError> {
         self.read(move |reader| reader.history(task)).await
+    }
+
+    async fn attempts(&self, before: Option<u64>, at_most: u32) -> Result<Vec<(u64, AttemptRecord)>, StoreError> {
+        self.read(move |reader| reader.attempts(before, at_most)).await
+    }
+
+    async fn attempt(&self, id: AttemptId) -> Result<Option<(u64, AttemptRecord)>, StoreError> {
+        self.read(move |reader| reader.attempt(id)).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        self.read(Reader::tokens).await
+    }
+
+    async fn audit(&self, before: Option<u64>, at_most: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        self.read(move |reader| reader.audit(before, at_most)).await
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use adce_core::access::{AuditRecord, Role, TokenHash, TokenRecord};
 use adce_core::coverage::{Picture, TrendPoint};
 use adce_core::gap::{Gap, Progress, Task};
-use adce_core::ids::{FencingToken, GapId, ItemId, TaskId};
+use adce_core::ids::{AttemptId, FencingToken, GapId, ItemId, TaskId};
 use adce_core::job::JobRecord;
 use adce_core::pause::{Pause, PauseOf};
 use adce_core::ports::StoreError;
@@ -16,7 +17,7 @@ use adce_core::record::{
 use adce_core::time::{BootId, Boottime, Moment};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-use super::columns::{Columns, unsigned};
+use super::columns::{Columns, signed, unsigned};
 use super::fault::Trouble;
 
 /// A read-only view of a state. Each call sees one consistent moment.
@@ -73,6 +74,48 @@ impl Reader {
         })
     }
 
+    /// As [`adce_core::ports::Store::attempts`].
+    pub fn attempts(&self, before: Option<u64>, at_most: u32) -> Result<Vec<(u64, AttemptRecord)>, StoreError> {
+        self.at_one_moment(|db| {
+            let sql = "SELECT seq, body FROM attempt WHERE seq < ? ORDER BY seq DESC LIMIT ?";
+            each(db, sql, (before.map_or(i64::MAX, signed), at_most), numbered)
+        })
+    }
+
+    /// As [`adce_core::ports::Store::attempt`]. Its name stands in no index, because writing one would cost every attempt something and
+    /// reading takes half a second at worst.
+    pub fn attempt(&self, id: AttemptId) -> Result<Option<(u64, AttemptRecord)>, StoreError> {
+        self.at_one_moment(|db| {
+            let sql = "SELECT seq, body FROM attempt WHERE instr(body, ?) > 0 ORDER BY seq DESC";
+            let named: Vec<(u64, AttemptRecord)> = each(db, sql, [id.to_string()], numbered)?;
+            Ok(named.into_iter().find(|(_, record)| record.attempt == id))
+        })
+    }
+
+    /// As [`adce_core::ports::Store::audit`].
+    pub fn audit(&self, before: Option<u64>, at_most: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        self.at_one_moment(|db| {
+            let sql = "SELECT seq, at, who, action, what, reason, before, after FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?";
+            each(db, sql, (before.map_or(i64::MAX, signed), at_most), |row| {
+                Ok(AuditRecord {
+                    seq: unsigned(row.get(0)?),
+                    at: Columns("audit").instant(row.get(1)?)?,
+                    who: row.get(2)?,
+                    action: row.get(3)?,
+                    what: row.get(4)?,
+                    reason: row.get(5)?,
+                    before: row.get(6)?,
+                    after: row.get(7)?,
+                })
+            })
+        })
+    }
+
+    /// Also those that hold no more.
+    pub fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        self.at_one_moment(tokens)
+    }
+
     fn at_one_moment<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, StoreError> {
         let within = || {
             let moment = self.db.unchecked_transaction()?;
@@ -100,7 +143,28 @@ pub(super) fn remembered(db: &Connection) -> Result<Remembered, Trouble> {
         success: success(db)?,
         pauses: pauses(db)?,
         jobs: jobs(db)?,
+        tokens: tokens(db)?,
         latest: Columns("meta").instant_if(latest)?,
+    })
+}
+
+/// `seq, body`
+fn numbered(row: &Row<'_>) -> Result<(u64, AttemptRecord), Trouble> {
+    Ok((unsigned(row.get(0)?), Columns("attempt").json(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?))
+}
+
+fn tokens(db: &Connection) -> Result<Vec<TokenRecord>, Trouble> {
+    let columns = Columns("token");
+    each(db, "SELECT name, role, hash, created_at, expires_at, revoked_at FROM token ORDER BY name", [], |row| {
+        let (role, hash): (String, Vec<u8>) = (row.get(1)?, row.get(2)?);
+        Ok(TokenRecord {
+            name: row.get(0)?,
+            role: Role::of_word(&role).ok_or_else(|| columns.unreadable(format!("`{role}` is no role")))?,
+            hash: TokenHash::from_bytes(hash.try_into().map_err(|_| columns.unreadable("a digest has 32 bytes"))?),
+            created_at: columns.instant(row.get(3)?)?,
+            expires_at: columns.instant_if(row.get(4)?)?,
+            revoked_at: columns.instant_if(row.get(5)?)?,
+        })
     })
 }
 

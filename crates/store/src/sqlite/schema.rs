@@ -19,7 +19,7 @@ use crate::Identity;
 
 /// One script per format, in order; a state of format n needs those from n on. None of these is ever changed
 /// (`a_script_stays_what_it_was_when_states_of_its_format_were_made`): a change is one more script.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -28,6 +28,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
+    include_str!("migrations/0009.sql"),
 ];
 
 /// The format that this adce writes (`PRAGMA user_version`).
@@ -305,6 +306,7 @@ mod tests {
             include_str!("../../tests/formats/0005.sql"),
             include_str!("../../tests/formats/0006.sql"),
             include_str!("../../tests/formats/0007.sql"),
+            include_str!("../../tests/formats/0008.sql"),
         ];
         for (format, made) in (1..).zip(made) {
             let (was, is) = (Connection::open_in_memory().unwrap(), Connection::open_in_memory().unwrap());

@@ -12,6 +12,7 @@ mod dimensions;
 mod events;
 mod needs;
 mod rest;
+mod server;
 mod sets;
 mod sources;
 
@@ -190,6 +191,7 @@ impl<'a> Loader<'a> {
             collectors,
             engine: self.engine(),
             weighting: self.weighting(),
+            server: self.server(),
         };
         check::check(self.raw, &spec, self.problems);
         spec
