@@ -6,7 +6,10 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    accept::AcceptArgs, background::StopArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs, coverage::CoverageArgs, demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs, logs::LogsArgs, man::ManArgs, mark_absent::MarkAbsentArgs, pause::PauseArgs, pause::ResumeArgs, retry::RetryArgs, run::RunArgs, service::ServiceArgs, state::StateArgs, tasks::TasksArgs, token::TokenArgs, try_one::TryArgs, up::UpArgs, why::WhyArgs,
+    accept::AcceptArgs, background::StopArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs, coverage::CoverageArgs,
+    demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs, logs::LogsArgs, man::ManArgs, mark_absent::MarkAbsentArgs, pause::PauseArgs,
+    pause::ResumeArgs, retry::RetryArgs, run::RunArgs, service::ServiceArgs, state::StateArgs, tasks::TasksArgs, token::TokenArgs,
+    try_one::TryArgs, up::UpArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Admitted, Answers, Bounds, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
+    Accepted, Admitted, Answers, Bounds, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport,
+    LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
 use adce_core::access::{AuditRecord, TokenRecord};
 use adce_core::coverage::RollupError;

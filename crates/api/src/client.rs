@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use crate::ask::{Line, Request, read_line};
 use crate::place::Reachable;
 use crate::{
-    Accepted, Admitted, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused, Refusal, RetryLine, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
+    Accepted, Admitted, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused,
+    Refusal, RetryLine, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
 
 /// A connection to a running engine.

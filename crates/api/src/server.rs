@@ -24,7 +24,8 @@ use adce_core::ids::{AttemptId, TaskId};
 use crate::ask::{Line, Request, write_line};
 use crate::place::Reachable;
 use crate::{
-    Accepted, Admitted, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused, Refusal, RetryLine, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
+    Accepted, Admitted, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused,
+    Refusal, RetryLine, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
 
 /// What an engine knows how to answer. Each call sees one moment of the engine.

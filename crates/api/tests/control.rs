@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Admitted, Answers, AskError, Bounds, CancelLine, Client, ConfigInForce, Counts, CoverageAsk, CoverageAxis, CoverageCell, CoverageReport, GapCounts, GapLine, GuestReport, LimitsReport, LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Share, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
+    Accepted, Admitted, Answers, AskError, Bounds, CancelLine, Client, ConfigInForce, Counts, CoverageAsk, CoverageAxis, CoverageCell,
+    CoverageReport, GapCounts, GapLine, GuestReport, LimitsReport, LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Share, Status,
+    Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
 use adce_core::access::TokenRecord;
 use adce_core::gap::{GapState, Reason};
