@@ -11,11 +11,11 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use adce_core::ports::Clock;
 use adce_core::spec::Spec;
-use adce_engine::{Edited, Handle, Reload};
+use adce_engine::{Edited, FeedState, Handle, Reload};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
@@ -30,6 +30,12 @@ use crate::wiring::Workshop;
 /// A `stat` of each file.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
+/// Feeds that could not begin are tried again so often.
+const BETWEEN_TRIES: Duration = Duration::from_secs(2);
+
+/// Stands for all of them where none could begin.
+const ALL_FEEDS: &str = "lake.events";
+
 const IN_FORCE_AT_ONCE: &str = "priority_weighting";
 
 /// What an engine is and what it owns, and what is opened once: of these it reads nothing while it runs.
@@ -41,9 +47,25 @@ pub struct Following {
     pub engine: Handle,
     pub workshop: Arc<Workshop>,
     /// Of an engine that hears of changes; others read a config anew, too.
-    pub feeds: Option<Feeds>,
+    pub feeds: Hearing,
     /// SIGHUP means: read it now. Where a terminal hangs up, it means that somebody has gone.
     pub heeds_hangups: bool,
+}
+
+/// What tells an engine of its lake.
+pub enum Hearing {
+    /// Nothing does, and nothing is to.
+    Deaf,
+    By(Feeds),
+    /// Another edition's could not begin. They are tried again then.
+    Lost(Instant),
+}
+
+/// An edition that is right and could not be in force.
+struct Unfinished {
+    again_at: Instant,
+    /// Said already.
+    errors: Vec<String>,
 }
 
 /// What an edition turned out to be.
@@ -69,6 +91,7 @@ impl Following {
     pub async fn follow(mut self) {
         let started_with = self.in_force.written();
         let mut latest = Some(started_with.clone());
+        let mut unfinished: Option<Unfinished> = None;
         let mut stamps = Stamps::default();
         let mut hangups = if self.heeds_hangups { signal(SignalKind::hangup()).ok() } else { None };
         let mut looks = tokio::time::interval(BETWEEN_LOOKS);
@@ -78,29 +101,36 @@ impl Following {
                 _ = looks.tick() => false,
                 () = hung_up(&mut hangups) => true,
             };
-            if !stamps.have_come_to_rest(stamps_of(self.in_force.written().paths())) && !asked {
+            self.find_lost_feeds().await;
+            let has_changed = stamps.have_come_to_rest(stamps_of(self.in_force.written().paths()));
+            let again = unfinished.as_ref().is_some_and(|unfinished| unfinished.again_at <= Instant::now());
+            if !has_changed && !asked && !again {
                 continue;
             }
             let (in_force, before, started_with) = (self.in_force.clone(), latest.clone(), started_with.clone());
             // Off the runtime's threads: tables are read, too.
-            let read = tokio::task::spawn_blocking(move || news(&in_force, &started_with, before.as_ref(), asked)).await;
+            let read = tokio::task::spawn_blocking(move || news(&in_force, &started_with, before.as_ref(), asked || again)).await;
             // Whoever panicked has said so; the engine goes on by what it has, and the next edition is read like any other.
             let Ok((read, news)) = read else { continue };
             latest = read;
             if asked {
                 notify::reloading();
             }
-            self.take_in(news).await;
+            let said = unfinished.take().map(|unfinished| unfinished.errors).filter(|_| again && !has_changed);
+            unfinished = self.take_in(news, said.as_deref()).await;
             if asked {
                 notify::reloaded();
             }
         }
     }
 
-    async fn take_in(&mut self, news: News) {
+    /// `said`: errors of this edition that were told already. What it gives could not be in force for now: the lake was away, or a table
+    /// was being written.
+    async fn take_in(&mut self, news: News, said: Option<&[String]>) -> Option<Unfinished> {
         let at = MachineClock.now().wall;
         match news {
             News::Nothing => {}
+            News::Wrong(errors) if said == Some(&errors) => {}
             News::Wrong(errors) => self.engine.config_edited(Edited { at, errors, ..Edited::default() }, None),
             News::Weights { written, spec, edited } => {
                 let before = self.in_force.spec();
@@ -113,32 +143,58 @@ impl Following {
                     self.in_force.is(spec, written, &edited);
                     self.engine.config_edited(edited, None);
                 }
-                Err(errors) => self.engine.config_edited(Edited { at, errors, ..Edited::default() }, None),
+                Err(errors) => {
+                    if said != Some(&errors) {
+                        self.engine.config_edited(Edited { at, errors: errors.clone(), ..Edited::default() }, None);
+                    }
+                    // With the next look that answers.
+                    let again_at = Instant::now() + self.in_force.spec().engine.reconcile_every;
+                    return Some(Unfinished { again_at, errors });
+                }
             },
         }
+        None
     }
 
     async fn reload(&mut self, spec: Arc<Spec>) -> Result<Arc<Spec>, Vec<String>> {
         let before = self.in_force.spec();
         let (ports, _gateway) = self.workshop.ports(&spec).await.map_err(|failure| vec![format!("error: {failure}")])?;
         self.engine.reload(Reload { spec: spec.clone(), ports }).await?;
-        if let Some(feeds) = self.feeds.take() {
-            self.feeds = Some(if feeds.are_of(&spec, &before) { feeds } else { self.other_feeds(feeds, &spec).await });
+        match std::mem::replace(&mut self.feeds, Hearing::Deaf) {
+            Hearing::Deaf => {}
+            Hearing::By(feeds) if feeds.are_of(&spec, &before) => self.feeds = Hearing::By(feeds),
+            Hearing::By(feeds) => {
+                // They may listen at the same address.
+                feeds.end().await;
+                self.begin_feeds(&spec).await;
+            }
+            Hearing::Lost(_) => self.begin_feeds(&spec).await,
         }
         Ok(spec)
     }
 
-    async fn other_feeds(&self, feeds: Feeds, spec: &Arc<Spec>) -> Feeds {
-        // They may listen at the same address.
-        drop(feeds);
+    async fn find_lost_feeds(&mut self) {
+        if let Hearing::Lost(again_at) = self.feeds
+            && again_at <= Instant::now()
+        {
+            self.begin_feeds(&self.in_force.spec()).await;
+        }
+    }
+
+    async fn begin_feeds(&mut self, spec: &Arc<Spec>) {
         self.engine.feeds_are_anew();
-        let feeds = Feeds::begin(spec, &self.engine).await.unwrap_or_else(|failure| {
-            tracing::warn!("no feed tells of changes in the lake: {failure}");
-            Feeds::none()
-        });
-        // What happened in between has escaped both.
-        self.engine.look_again();
-        feeds
+        self.feeds = match Feeds::begin(spec, &self.engine).await {
+            Ok(feeds) => {
+                // What happened in between has escaped both.
+                self.engine.look_again();
+                Hearing::By(feeds)
+            }
+            Err(failure) => {
+                let (error, since) = (failure.to_string(), MachineClock.now().wall);
+                self.engine.feed_is(ALL_FEEDS, FeedState::Failing { error, since });
+                Hearing::Lost(Instant::now() + BETWEEN_TRIES)
+            }
+        };
     }
 }
 

@@ -36,8 +36,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Follows all feeds of the config for as long as it is kept.
 pub struct Feeds {
-    _following: JoinSet<()>,
+    following: JoinSet<()>,
     patterns: Vec<(PathBuf, String)>,
+    /// Tables in the lake, by the keys of their objects.
+    in_lake: Vec<String>,
 }
 
 impl Feeds {
@@ -53,16 +55,17 @@ impl Feeds {
         if !tables.patterns.is_empty() {
             following.spawn(tables.follow(engine.clone()));
         }
-        Ok(Feeds { _following: following, patterns })
+        Ok(Feeds { following, patterns, in_lake: tables_in_lake(spec).map(str::to_owned).collect() })
     }
 
-    pub fn none() -> Feeds {
-        Feeds { _following: JoinSet::new(), patterns: Vec::new() }
+    /// Once it returns nothing of them listens any more.
+    pub async fn end(mut self) {
+        self.following.shutdown().await;
     }
 
     /// Whether this config has the same feeds as the one that these are of.
     pub fn are_of(&self, spec: &Spec, before: &Spec) -> bool {
-        spec.events == before.events && Tables::of(spec).patterns == self.patterns
+        spec.events == before.events && Tables::of(spec).patterns == self.patterns && tables_in_lake(spec).eq(&self.in_lake)
     }
 }
 

@@ -139,6 +139,33 @@ fn a_config_that_cannot_be_in_force_leaves_the_old_one() {
 }
 
 #[test]
+fn a_rule_that_has_no_answer_for_some_item_is_no_config_to_be_in_force() {
+    let running = Running::by(&config("1", ""));
+    running.place.write("numbers.csv", "id,score\n1,7\n2,n/a\n");
+    let edited = config("1", "").replace("  number: [1]", "  number: { table: numbers.csv, id: id }");
+    running.place.write("right.yaml", &config("1", ""));
+    running.place.write("adce.yaml", &edited.replace("    for: number\n", "    for: number\n    priority: { critical: score > 3 }\n"));
+    let status = || running.place.adce(&["-c", "right.yaml", "status"]).out;
+    wait_for("it is said", || status().contains("nothing of it is in force"));
+    // The old one goes on, and hears of its own items.
+    std::fs::remove_file(running.place.path("lake/box/1.txt")).unwrap();
+    wait_for("the old one is at work", || running.place.has("lake/box/1.txt"));
+    running.place.adce(&["-c", "right.yaml", "logs"]).ends_with(0).says("numbers.csv:3");
+}
+
+#[test]
+fn a_right_edition_that_could_not_be_in_force_is_tried_again() {
+    let running = Running::by(&config("1", "").replace("5h", "2s"));
+    let table = config("1", "").replace("5h", "2s").replace("  number: [1]", "  number: { table: numbers.csv, id: number }");
+    running.place.write("right.yaml", &config("1", ""));
+    running.place.write("adce.yaml", &table);
+    let status = || running.place.adce(&["-c", "right.yaml", "status"]).out;
+    wait_for("it is said", || status().contains("nothing of it is in force"));
+    running.place.write("numbers.csv", "number\n1\n2\n");
+    wait_for("it is in force", || running.place.has("lake/box/2.txt"));
+}
+
+#[test]
 fn a_reload_that_opens_very_many_gaps_is_a_surprise() {
     let numbers: Vec<String> = (1..=30).map(|number| number.to_string()).collect();
     let running = Running::by(&config(&numbers.join(", "), ""));

@@ -41,6 +41,8 @@ pub fn end_predecessors(records: &[ProcessRecord], boot: &BootId, patience: Dura
     let deadline = Instant::now() + patience;
     for group in &mut ended {
         group.survivors = survivors(&group.killed, deadline);
+        // Empty by now, it can be removed.
+        drop(delegated.as_ref().and_then(|delegated| delegated.left_of(group.record.attempt)));
     }
     ended
 }

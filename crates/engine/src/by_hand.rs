@@ -79,8 +79,8 @@ impl Engine {
     pub(crate) fn cancel(&mut self, name: &str, until: Timestamp, now: Now) -> Option<Vec<CancelView>> {
         let tasks: BTreeMap<GapId, TaskId> =
             self.dispatcher.gaps().iter().filter_map(|gap| Some((gap.id, self.dispatcher.task_of(gap.id)?))).collect();
-        self.notice(Notice::ByHand(format!("cancelled {name}, left alone until {}", until.strftime("%Y-%m-%d %H:%M:%S UTC"))));
         let (cancelled, changes) = self.dispatcher.cancel(Meant::Named(name), until, now)?;
+        self.notice(Notice::ByHand(format!("cancelled {name}, left alone until {}", until.strftime("%Y-%m-%d %H:%M:%S UTC"))));
         self.ledger.record(changes);
         // They may have been written for what is left alone now.
         self.give_back_what_is_leased_ahead();

@@ -152,6 +152,12 @@ impl Delivery<'_> {
         let Some(object) = found else {
             return Outcome::Failed(failure(Fault::Item, format!("`{}` vanished from the lake while it was being replaced", item.key)));
         };
+        // Nobody knew the ETag of what was to be replaced: this may be just that one.
+        let is_newer = item.last_modified.is_some_and(|seen| object.last_modified.as_microsecond() > seen.as_microsecond());
+        if item.reason == Reason::Stale && item.etag.is_none() && !is_newer {
+            delivered.suspects.push((item.gap, object));
+            return Outcome::Failed(failure(Fault::Item, format!("`{}` is there already; the next attempt replaces it", item.key)));
+        }
         match self.check_object(item, &object).await {
             Ok(()) => done(object),
             Err(failure) => {

@@ -39,6 +39,8 @@ pub(crate) struct CycleState {
     pub between: Between,
     pub hearing: Hearing,
     pub began: Boottime,
+    /// The look under way, or the last one, was asked for by somebody who will not ask again.
+    pub heeds: bool,
     /// What was seen since the cycle under way began, later than its listing, by the keys of items: objects that attempts put in place, and
     /// what feeds told of. `None`: it is gone.
     pub seen_since: HashMap<String, Option<Object>>,
@@ -53,7 +55,8 @@ impl Engine {
         self.cycle.under_way = true;
         self.cycle.began = now.boot;
         self.cycle.seen_since.clear();
-        self.cycle.hearing.look_again = false;
+        self.cycle.heeds = std::mem::take(&mut self.cycle.hearing.look_again);
+        self.let_go_of_gateways();
         self.cycle.hearing.look_begins();
         self.cycle.attempts_since = 0;
         let (spec, ports) = self.reloading.begin().unwrap_or_else(|| (self.spec.clone(), self.ports.clone()));
@@ -78,7 +81,10 @@ impl Engine {
         let Some(observed) = self.adopt_what_was_looked_by(observed, now) else { return self.looked_in_vain() };
         match self.take_in(observed, now) {
             // A table that is being written, a lake that is away for a moment: what was known before still holds.
-            Err(error) if self.cycle.done > 0 && !self.closing => self.notice(Notice::LookFailed(error.to_string())),
+            Err(error) if self.cycle.done > 0 && !self.closing => {
+                self.cycle.hearing.look_again |= self.cycle.heeds;
+                self.notice(Notice::LookFailed(error.to_string()));
+            }
             Err(error) => self.fail(error),
             Ok(()) => {}
         }

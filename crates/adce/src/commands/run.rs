@@ -14,7 +14,7 @@ use crate::commands::ask;
 use crate::config::Written;
 use crate::control::{self, EngineAnswers};
 use crate::display::Display;
-use crate::edits::Following;
+use crate::edits::{Following, Hearing};
 use crate::engine_log::EngineLog;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -97,7 +97,7 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
         format!("adce {} started, pid {}, config {}", env!("CARGO_PKG_VERSION"), std::process::id(), config.edition().id),
     );
     let wired = Wired { notices: log.clone().beside(wired.notices), ..wired };
-    let feeds = if stays { Some(Feeds::begin(&spec, &wired.handle).await?) } else { None };
+    let feeds = if stays { Hearing::By(Feeds::begin(&spec, &wired.handle).await?) } else { Hearing::Deaf };
     let in_force = InForce::new(spec.clone(), config);
     let answers = EngineAnswers::of(in_force.clone(), wired.handle.clone(), wired.store.clone()).await?;
     let site = if stays { site::begin(&answers).await? } else { None };

@@ -249,7 +249,7 @@ impl<'e> Observation<'e> {
                 listed_by: literal_prefixes.iter().map(listed_by).collect(),
                 literal_prefixes,
                 min_size: spec.least_bytes(dataset),
-                grows_stale: dataset.fresh.is_some() || !dataset.needs.is_empty(),
+                grows_stale: dataset.grows_stale(),
                 set: dataset.set.clone(),
                 unexpected: Unexpected::default(),
             }
@@ -341,9 +341,14 @@ impl<'e> Observation<'e> {
 
     /// What was not listed to its end by now counts as failed.
     pub fn finish(mut self) -> Inventory {
+        // What counts of them is in their cells. What a listing that failed has shown of a set may be any part of it.
+        let sets = std::mem::take(&mut self.inventory.sets);
+        for item in sets.into_keys() {
+            if self.inventory.completeness_of(item) == Completeness::Partial {
+                self.inventory.doubt(item);
+            }
+        }
         self.inventory.etags.shrink_to_fit();
-        // What counts of them is in their cells.
-        self.inventory.sets = HashMap::new();
         self.inventory
     }
 

@@ -88,7 +88,7 @@ impl Covers<'_> {
         let tells_all = self.head.tells_modified && self.head.tells_etag;
         // Of an item with older places a report would have to tell all of them or none, and of a set all parts of one moment.
         let mut datasets = self.datasets_under(prefix);
-        datasets.all(|dataset| (tells_all || dataset.fresh.is_none()) && dataset.also.is_empty() && dataset.set.is_none())
+        datasets.all(|dataset| (tells_all || !dataset.grows_stale()) && dataset.also.is_empty() && dataset.set.is_none())
     }
 
     fn datasets_under<'b>(&'b self, prefix: &'b str) -> impl Iterator<Item = &'b Dataset> {
@@ -213,7 +213,7 @@ pub fn seen_since(
         if seen.outranks(head.created) {
             inventory.saw_first_of_all(expected, item, seen.object.as_ref());
             since.outranked.insert(item);
-        } else if seen.differs(inventory.sight(item), dataset.fresh.is_some()) {
+        } else if seen.differs(inventory.sight(item), dataset.grows_stale()) {
             since.in_doubt.push(item);
         }
     }
@@ -248,7 +248,8 @@ fn is_known_otherwise(
 /// If it is, an attempt will replace just the object that is there, so its ETag must be known.
 fn may_be_stale(dataset: &Dataset, confirmed: Timestamp, now: Timestamp) -> bool {
     match &dataset.fresh {
-        None => false,
+        // By what it is made from.
+        None => !dataset.needs.is_empty(),
         Some(Freshness::Within { within, .. }) => now.duration_since(confirmed) > *within,
         Some(Freshness::At(_)) => true,
     }

@@ -188,9 +188,10 @@ pub fn decode_map(
                 let problem = Problem::error(&entry.key_at, format!("{}unknown key `{}`", trail.prefix(), entry.key));
                 // `3,000` between braces is `3` and a key `000`.
                 let number = entry.key.chars().all(|c| c.is_ascii_digit()) && matches!(entry.value.value, Value::Empty);
-                problems.push(match number {
-                    true => problem.hint("a number has no `,` inside"),
-                    false => problem.hint(known_names(&entry.key, "key", keys.known)),
+                problems.push(match (number, of_the_older_system(&entry.key)) {
+                    (true, _) => problem.hint("a number has no `,` inside"),
+                    (false, Some(hint)) => problem.hint(hint),
+                    (false, None) => problem.hint(known_names(&entry.key, "key", keys.known)),
                 });
             }
         }
@@ -449,5 +450,13 @@ impl<T: JsonSchema> JsonSchema for Section<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let content = generator.subschema_for::<T>();
         schemars::json_schema!({ "type": "object", "additionalProperties": content })
+    }
+}
+
+/// What an older ADCE's YAML calls otherwise.
+fn of_the_older_system(key: &str) -> Option<&'static str> {
+    match key {
+        "reconciliation_interval_hours" | "reconciliation_interval_minutes" => Some("write `engine: { reconcile_every: 15m }`"),
+        _ => None,
     }
 }

@@ -612,6 +612,11 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Whether an object that is there may have to be collected again: by time, or because one that it is made from is newer.
+    pub fn grows_stale(&self) -> bool {
+        self.fresh.is_some() || !self.needs.is_empty()
+    }
+
     /// Of a set, its marker lies under it as well.
     fn key_prefix(&self) -> &str {
         let literal = self.key.literal_prefix();

@@ -308,6 +308,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_listing_that_failed_has_shown_of_a_set_may_be_any_part_of_it() {
+        let expected = with_sets(sample().dataset("d", "d/{n}/*", &["n"]), &[("d", None)]);
+        let (sample, expected) = (&expected, expected.expand("2024-12-01T00:00:00Z").unwrap());
+        let last_modified = at("2024-11-30T00:00:00Z");
+        let part = |key: &str| Object { key: key.into(), size: 6, last_modified, etag: "e".into() };
+        let seen = |is_whole: bool| {
+            let mut look = Observation::new(&expected, &sample.spec);
+            look.begin("d/", at("2024-12-01T00:00:00Z"));
+            look.object(&part("d/1/a"));
+            if is_whole {
+                look.prefix_complete("d/")
+            } else {
+                look.prefix_failed("d/")
+            }
+            look.finish()
+        };
+        let item = expected.find("d/1/*").unwrap();
+        assert!(matches!(seen(true).sight(item), Sight::There(found) if found.size == 6));
+        let mut partial = seen(false);
+        assert_eq!(partial.sight(item), Sight::NotSeen);
+        partial.saw(item, Some(&part("d/1/*")));
+        assert!(matches!(partial.sight(item), Sight::There(_)), "somebody has looked at the whole of it since");
+    }
+
+    #[test]
     fn what_two_items_could_claim_is_refused() {
         let problems = |d: &str, e: &str, sets: &[(&str, Option<&str>)]| {
             with_sets(sample().dataset("d", d, &["n"]).dataset("e", e, &["n"]), sets).problems()

@@ -5,8 +5,8 @@ use super::super::sample::{Files, Sample, at};
 use super::*;
 use crate::object::Object;
 use crate::report::ReportRow;
-use crate::spec::Freshness;
 use crate::spec::expression::Role;
+use crate::spec::{Freshness, Needed};
 
 const CREATED: &str = "2025-01-09T01:00:00Z";
 const NOW: &str = "2025-01-10T09:00:00Z";
@@ -219,14 +219,22 @@ fn knowledge_never_goes_back() {
 #[test]
 fn a_report_without_dates_says_nothing_of_what_can_grow_stale() {
     let mut sample = Sample::new(Files::default()).list("n", &["a"]).dataset("one", "one/{n}", &["n"]).dataset("two", "two/{n}", &["n"]);
+    sample = sample.dataset("three", "three/{n}", &["n"]);
+    let needed = Needed { dataset: "one".into(), within: Vec::new(), at: sample.spec.datasets["one"].at.clone() };
+    sample.spec.datasets["three"].needs = vec![needed];
     sample.spec.datasets["two"].fresh = Some(Freshness::Within { within: SignedDuration::from_hours(1), until: None });
     let expected = sample.expand(NOW).unwrap();
     for (tells_modified, tells_etag) in [(false, true), (true, false)] {
         let head = ReportHead { tells_modified, tells_etag, ..head() };
         let covers = Covers { head: &head, spec: &sample.spec, expected: &expected, accepted: None };
         assert_eq!(
-            ["one/", "two/"].map(|prefix| covers.is_whole(prefix, &Observation::new(&expected, &sample.spec).finish(), "", Some(""))),
-            [true, false]
+            ["one/", "two/", "three/"].map(|prefix| covers.is_whole(
+                prefix,
+                &Observation::new(&expected, &sample.spec).finish(),
+                "",
+                Some("")
+            )),
+            [true, false, false]
         );
     }
 }
