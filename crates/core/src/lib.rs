@@ -24,6 +24,7 @@ pub mod protect;
 pub mod queue;
 pub mod record;
 pub mod report;
+pub mod schedule;
 pub mod spec;
 pub mod time;
 pub mod traffic;
