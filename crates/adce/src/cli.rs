@@ -146,6 +146,11 @@ pub enum Command {
     #[command(after_help = "Examples:\n  adce restart\n  adce restart --within 30s")]
     Restart(StopArgs),
 
+    /// Commands on a schedule: when each runs next, and how it went last.
+    #[command(after_help = "Examples:\n  adce jobs\n  adce jobs --format json | jq -r '.[] | select(.last.ok == false).name'\n\n\
+        They run beside an engine that stays (`adce up`), in its slots and under its limits.")]
+    Jobs,
+
     /// An engine that the machine starts, watches, and starts again.
     #[command(after_help = "Examples:\n  adce service print\n  adce service install\n  adce service uninstall")]
     Service(ServiceArgs),

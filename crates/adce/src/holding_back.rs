@@ -1,4 +1,5 @@
-//! What keeps an engine from starting although no person said so: its own limits ([`adce_core::protect`]), watched every second.
+//! What keeps an engine from starting although no person said so: its own limits ([`adce_core::protect`]) and maintenance windows, looked at every
+//! second.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,8 +34,21 @@ pub async fn watch(in_force: InForce, engine: Handle) {
         let because = reasons(&spec.engine.protect, &usage, held.is_some());
         held = (!because.is_empty()).then(|| held.unwrap_or_else(|| MachineClock.now().wall));
         let holds = held.map(|since| (PauseOf::Everything, Pause { since, until: None, because: Some(because.join("; ")) }));
-        engine.holds_back(holds.into_iter().collect::<BTreeMap<_, _>>());
+        // A disk that is full outlasts a window.
+        engine.holds_back(windows(&spec, MachineClock.now().wall).into_iter().chain(holds).collect());
     }
+}
+
+/// Those that are open.
+fn windows(spec: &Spec, now: Timestamp) -> BTreeMap<PauseOf, Pause> {
+    let open = spec.maintenance.values().filter_map(|window| {
+        let until = window.opens.open_until(window.stays, now)?;
+        let since = window.opens.last_by(now)?;
+        let reason = window.because.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let pause = Pause { since, until: Some(until), because: Some(format!("maintenance `{}`{reason}", window.name)) };
+        Some(window.pauses.iter().map(move |of| (of.clone(), pause.clone())))
+    });
+    open.flatten().collect()
 }
 
 /// What is free where something of ours is written.

@@ -26,6 +26,7 @@ mod guardian;
 mod holding_back;
 mod in_force;
 mod interrupts;
+mod jobs;
 mod log;
 mod logs;
 mod notify;
@@ -136,6 +137,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(args) => commands::doctor::run(&args, config::spec_if_there(&config)?, format).await,
         Command::Demo(args) => commands::demo::run(&args, format).await,
         Command::Status => commands::status::run(config::spec(&config)?, format).await,
+        Command::Jobs => commands::jobs::run(&*config::spec(&config)?, format),
         Command::Service(args) => commands::service::run(&args, &config, &*config::spec(&config)?, format),
         Command::Diff => {
             let written = config::Written::read(&config)?;

@@ -1,5 +1,6 @@
 //! Which adapters stand behind the engine's ports, and the order in which an engine takes over from a dead one.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use adce_collect::{Collectors, Setting, Upstream, end_predecessors, end_strays};
 use adce_core::failpoint::{self, Failpoint};
+use adce_core::job::JobRecord;
 use adce_core::kept::KeptAnswers;
 use adce_core::pacing::Pacing;
 use adce_core::ports::{Clock, Lake, LakeError, Store};
@@ -45,6 +47,8 @@ pub struct Wired {
     pub gateway: Arc<Gateway>,
     /// Of what another config would be put together.
     pub workshop: Arc<Workshop>,
+    /// What the state remembers of jobs.
+    pub jobs: BTreeMap<String, JobRecord>,
     /// Ends with the run. `None`: the logs are whoever's who asked for them.
     pub logs: Option<LogKeeper>,
 }
@@ -189,14 +193,15 @@ pub async fn assemble(
         // What scrapers write and print is for nobody else. Who comes to need a folder says why there is none.
         let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     }
-    let remembered = store.load().await?;
+    let mut remembered = store.load().await?;
+    let jobs = std::mem::take(&mut remembered.jobs);
     let inbox = Inbox::default();
     let workshop = Arc::new(Workshop::new(lake, store.clone(), folders, &inbox, clock));
     let (ports, gateway) = workshop.ports(&spec).await?;
     let handle = inbox.handle();
     let (to_notices, notices) = mpsc::unbounded_channel();
     let engine = Engine::new(spec, ports, options, inbox, remembered, to_notices).await?;
-    Ok(Wired { engine, handle, notices, store, gateway, workshop, logs: None })
+    Ok(Wired { engine, handle, notices, store, gateway, workshop, jobs, logs: None })
 }
 
 /// What an engine is put together from. Another config is put together from the same: one lake, one state, one that starts processes.
@@ -241,6 +246,11 @@ impl Workshop {
             logs_folder: self.folders.logs.clone(),
         };
         Ok((ports, gateway))
+    }
+
+    /// For commands that are no attempts.
+    pub fn collectors(&self) -> Collectors {
+        self.collectors.clone()
     }
 
     /// Two of these over one folder would remove each other's files.

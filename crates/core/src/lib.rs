@@ -25,6 +25,7 @@ pub mod protect;
 pub mod queue;
 pub mod record;
 pub mod report;
+pub mod schedule;
 pub mod sets;
 pub mod spec;
 pub mod time;

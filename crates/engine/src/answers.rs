@@ -93,6 +93,15 @@ impl Engine {
             Query::Cancel(name, until, reply) => {
                 let _ = reply.send(self.cancel(&name, until, now));
             }
+            Query::Slot(source, reply) => {
+                // Whoever asked and has gone away meanwhile will never give it back.
+                if let Err(Some(slot)) = reply.send(self.slot_for_job(source)) {
+                    self.slot_back(slot.id, now);
+                }
+            }
+            Query::SlotBack(job, reply) => {
+                let _ = reply.send(self.slot_back(job, now));
+            }
             Query::Look(reply) => {
                 let _ = reply.send(self.look_now());
             }

@@ -30,6 +30,7 @@ use crate::cycle::CycleFigures;
 use crate::figures::Figures;
 use crate::helm::{Broken, Helm, Job};
 use crate::inbox::{Inbox, Interrupt, Message};
+use crate::job_slots::JobSlots;
 use crate::ledger::{Leasing, Ledger};
 use crate::looking::CycleState;
 use crate::mail::Mail;
@@ -114,6 +115,7 @@ pub struct Engine {
     pub(crate) stops: HashMap<AttemptId, Arc<StopSwitch>>,
     pub(crate) cancelling: Cancelling,
     pub(crate) reloading: Reloading,
+    pub(crate) job_slots: JobSlots,
     pub(crate) interrupted: Option<Interrupt>,
     /// The last look is over or under way: nothing starts any more.
     pub(crate) closing: bool,
@@ -180,6 +182,7 @@ impl Engine {
             stops: HashMap::new(),
             cancelling: Cancelling::default(),
             reloading: Reloading::default(),
+            job_slots: JobSlots::default(),
             interrupted: None,
             closing: false,
             collects: true,
@@ -313,13 +316,7 @@ impl Engine {
 
     /// Starts the best runnable tasks until none is left or no slot is free.
     fn start_what_can(&mut self, launch: &mut dyn FnMut(Job)) -> Option<Idle> {
-        if self.consent != Consent::Given
-            || self.closing
-            || self.interrupted.is_some()
-            || self.failed.is_some()
-            || self.cycle.done == 0
-            || self.held.is_some()
-        {
+        if self.starts_nothing() {
             return None;
         }
         loop {
@@ -349,6 +346,16 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whatever the queue says.
+    pub(crate) fn starts_nothing(&self) -> bool {
+        self.consent != Consent::Given
+            || self.closing
+            || self.interrupted.is_some()
+            || self.failed.is_some()
+            || self.cycle.done == 0
+            || self.held.is_some()
     }
 
     fn has_had_its_attempts(&self) -> bool {
@@ -462,6 +469,7 @@ impl Engine {
 
     pub(crate) fn stop_all(&self) {
         self.stops.values().for_each(|stop| stop.stop());
+        self.job_slots.stop_all();
     }
 
     // --------------------------------------------------------------------------------------------------------- ending
@@ -484,7 +492,7 @@ impl Engine {
     }
 
     fn has_nothing_to_do(&mut self, idle: &Option<Idle>) -> bool {
-        if !self.stops.is_empty() {
+        if !self.stops.is_empty() || !self.job_slots.are_empty() {
             return false;
         }
         if self.failed.is_some() || self.interrupted.is_some() {

@@ -23,6 +23,7 @@ use crate::cycle::{CycleFigures, Observed};
 use crate::deliver::Delivered;
 use crate::guests::{Guest, GuestUse, NotAdmitted};
 use crate::hearing::{Heard, Sighted};
+use crate::job_slots::JobSlot;
 use crate::mail::Mail;
 use crate::permits::{Granted, PermitDesk};
 use crate::reload::{NotInForce, Reload};
@@ -143,6 +144,10 @@ pub enum Query {
     Resume(Option<PauseOf>, oneshot::Sender<PausesView>),
     /// Attempts at a key, a task or a dataset are ended, and the items left alone until then. `None`: nothing has this name.
     Cancel(String, Timestamp, oneshot::Sender<Option<Vec<CancelView>>>),
+    /// A job wants a slot, to ask this source alone or any; `None`: not now, and the next one that gets free is kept for it.
+    Slot(Option<String>, oneshot::Sender<Option<JobSlot>>),
+    /// It has ended; what it asked.
+    SlotBack(AttemptId, oneshot::Sender<Option<GuestUse>>),
     /// Looks at the lake now; `false`: it does already, or is ending.
     Look(oneshot::Sender<bool>),
     /// A program that a person runs by hand wants to pass the gateway, to these sources alone or to all.

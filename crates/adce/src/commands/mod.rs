@@ -16,6 +16,7 @@ pub mod gaps;
 pub mod health;
 pub mod idle;
 pub mod init;
+pub mod jobs;
 pub mod limits;
 pub mod logs;
 pub mod man;

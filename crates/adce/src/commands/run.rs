@@ -22,6 +22,7 @@ use crate::feeds::Feeds;
 use crate::holding_back;
 use crate::in_force::InForce;
 use crate::interrupts::Interrupts;
+use crate::jobs::Jobs;
 use crate::site;
 use crate::state_place::StatePlace;
 use crate::summary;
@@ -96,7 +97,7 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
         "started",
         format!("adce {} started, pid {}, config {}", env!("CARGO_PKG_VERSION"), std::process::id(), config.edition().id),
     );
-    let wired = Wired { notices: log.clone().beside(wired.notices), ..wired };
+    let mut wired = Wired { notices: log.clone().beside(wired.notices), ..wired };
     let feeds = if stays { Hearing::By(Feeds::begin(&spec, &wired.handle).await?) } else { Hearing::Deaf };
     let in_force = InForce::new(spec.clone(), config);
     let answers = EngineAnswers::of(in_force.clone(), wired.handle.clone(), wired.store.clone()).await?;
@@ -107,12 +108,26 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
     let control = control::serve(answers)?;
     let (engine, workshop) = (wired.handle.clone(), wired.workshop.clone());
     let heeds_hangups = stays && !std::io::stderr().is_terminal();
+    let place = StatePlace::of(&spec);
+    let (logs, attempts, records) = (place.logs(), place.attempts(), std::mem::take(&mut wired.jobs));
+    let jobs = Jobs {
+        in_force: in_force.clone(),
+        engine: engine.clone(),
+        workshop: workshop.clone(),
+        store: wired.store.clone(),
+        logs,
+        attempts,
+        records,
+    };
+    // Who ends when nothing can be done has no time for a schedule.
+    let jobs = stays.then(|| tokio::spawn(jobs.run()));
     let holding_back = tokio::spawn(holding_back::watch(in_force.clone(), engine.clone()));
     let following = tokio::spawn(Following { in_force, engine, workshop, feeds, heeds_hangups }.follow());
     let drain = stays.then_some(spec.engine.drain);
     let ending = watch(wired, &format!("adce · {}", spec.name), display, drain).await;
     following.abort();
     holding_back.abort();
+    jobs.into_iter().for_each(|jobs| jobs.abort());
     drop((site, control));
     match &ending {
         Ok(ending) if ending.interrupted => log.say("info", "ended", "ended as it was told to"),
@@ -124,7 +139,7 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
 
 /// Runs a wired engine with a display and an ear for Ctrl-C. `drain`: what runs may go on for so long once it is to end.
 pub async fn watch(wired: Wired, title: &str, display: Display, drain: Option<Duration>) -> Result<Ending, Failure> {
-    let Wired { engine, handle, notices, store, gateway, workshop, logs } = wired;
+    let Wired { engine, handle, notices, store, gateway, workshop, logs, .. } = wired;
     let listening = tokio::spawn(interrupts(handle, drain));
     let showing = tokio::spawn(display.show(title.to_owned(), engine.snapshots(), notices));
     let ended = engine.run().await;

@@ -70,6 +70,8 @@ impl Sample {
             dimensions: Default::default(),
             datasets: Default::default(),
             collectors: Default::default(),
+            jobs: Default::default(),
+            maintenance: Default::default(),
             engine: Engine::default(),
             server: Default::default(),
             weighting: Weighting::default(),

@@ -52,6 +52,8 @@ pub struct Dispatcher {
     /// Programs that are no tasks of ours.
     pub(super) guests: BTreeSet<AttemptId>,
     pub(super) taken: Taken,
+    /// Slots that no attempt may have: jobs have them, or wait for one.
+    pub(super) kept_slots: u32,
     /// Attempts with a request that waits for a permit of that source.
     pub(super) waiters: BTreeSet<(SourceIx, AttemptId)>,
     /// Who has each permit that was asked for and is not settled.
@@ -215,6 +217,7 @@ impl Dispatcher {
             drawing: BTreeSet::new(),
             guests: BTreeSet::new(),
             taken: Taken::default(),
+            kept_slots: 0,
             waiters: BTreeSet::new(),
             holders: HashMap::new(),
             habits: Habits::default(),

@@ -56,13 +56,24 @@ impl Dispatcher {
     pub(super) fn slots_gate(&self) -> Option<Gate> {
         let (collecting, slots) = (self.slots_used(), self.rules.slots);
         let publishing = self.running.len() as u32 - collecting;
-        if collecting >= slots {
+        if collecting + self.kept_slots >= slots {
             Some(Gate::Slots { slots })
         } else if collecting + publishing >= 2 * slots {
             Some(Gate::Publishing { attempts: publishing, slots })
         } else {
             None
         }
+    }
+
+    /// So many slots are for jobs, that have them or wait for one; attempts that have one keep it.
+    pub fn keeps_slots(&mut self, slots: u32) {
+        self.kept_slots = slots;
+    }
+
+    /// Nothing starts now, or nothing that asks this source: a job does not, either.
+    pub fn holds_job(&self, source: Option<&str>) -> bool {
+        let source = source.and_then(|source| self.source_ix(source));
+        self.all_held().is_some() || self.source_pause(source).is_some()
     }
 
     /// Attempts that collect now.
@@ -73,7 +84,7 @@ impl Dispatcher {
     /// Who holds them, by priority.
     pub(super) fn slots_taken(&self) -> SlotsTaken {
         debug_assert_eq!(self.taken, self.taken_as_counted(), "counted with every start and end");
-        SlotsTaken { slots: self.rules.slots, reserve: self.rules.reserve, taken: self.taken }
+        SlotsTaken { slots: self.rules.slots.saturating_sub(self.kept_slots), reserve: self.rules.reserve, taken: self.taken }
     }
 
     fn taken_as_counted(&self) -> Taken {

@@ -25,8 +25,14 @@ pub struct Trail<'a> {
 }
 
 /// Sections whose entries have names of their own, and what one entry is called.
-const SECTIONS: [(&str, &str); 4] =
-    [("sources", "source"), ("dimensions", "dimension"), ("datasets", "dataset"), ("collectors", "collector")];
+const SECTIONS: [(&str, &str); 6] = [
+    ("sources", "source"),
+    ("dimensions", "dimension"),
+    ("datasets", "dataset"),
+    ("collectors", "collector"),
+    ("jobs", "job"),
+    ("maintenance", "maintenance window"),
+];
 
 impl<'a> Trail<'a> {
     pub fn root(at: &'a Place) -> Trail<'a> {

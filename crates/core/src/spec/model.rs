@@ -28,6 +28,8 @@ pub struct Spec {
     pub dimensions: IndexMap<String, Dimension>,
     pub datasets: IndexMap<String, Dataset>,
     pub collectors: IndexMap<String, std::sync::Arc<Collector>>,
+    pub jobs: IndexMap<String, std::sync::Arc<Job>>,
+    pub maintenance: IndexMap<String, Maintenance>,
     pub engine: Engine,
     pub weighting: Weighting,
     pub server: ServerRule,
@@ -751,6 +753,38 @@ impl Default for ServerRule {
     fn default() -> Self {
         ServerRule { listen: Listen::Usually(Self::USUAL), hosts: Vec::new(), reads_need_a_token: false, tls: None }
     }
+}
+
+/// A command on a schedule, without items.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub name: String,
+    pub schedule: crate::schedule::Schedule,
+    pub missed: crate::schedule::Missed,
+    /// The command, and how it runs.
+    pub collector: std::sync::Arc<Collector>,
+    /// It may ask no other.
+    pub source: Option<String>,
+    /// After a run that went well, in this order.
+    pub post: Vec<Post>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Post {
+    /// Looks at the lake.
+    Reconcile,
+    /// Posts how it went.
+    Webhook(String),
+}
+
+/// When what starts nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Maintenance {
+    pub name: String,
+    pub opens: crate::schedule::Schedule,
+    pub stays: Duration,
+    pub pauses: Vec<crate::pause::PauseOf>,
+    pub because: Option<String>,
 }
 
 /// How much of what is over is kept. Nothing that decides is ever forgotten by it.

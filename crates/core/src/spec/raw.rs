@@ -40,6 +40,10 @@ raw! {
         pub datasets: Needed<Section<RawDataset>>,
         /// How to fetch: commands and http requests, by name.
         pub collectors: Option<Section<RawCollector>>,
+        /// Commands on a schedule, without items: they run beside the engine, in its slots.
+        pub jobs: Option<Section<RawJob>>,
+        /// Times at which sources, or everything, start nothing.
+        pub maintenance: Option<Section<RawMaintenance>>,
         /// How the engine works.
         pub engine: Option<RawEngine>,
         /// The order of work.
@@ -47,7 +51,7 @@ raw! {
         /// Where `adce up` answers browsers and programs, and whom.
         pub server: Option<RawServer>,
     }
-    later { jobs, guard, alerts, metrics }
+    later { guard, alerts, metrics }
 
     /// The API and the pages of an engine that stays.
     pub struct RawServer {
@@ -384,6 +388,56 @@ raw! {
     }
     one_of { command, http }
 
+    /// A command on a schedule.
+    pub struct RawJob {
+        /// A cron expression: `0 4 * * *` (minute, hour, day of month, month, weekday), or `@daily`.
+        pub at: Needed<Text>,
+        /// In which zone. Default: UTC.
+        pub zone: Option<Text>,
+        /// Program and arguments; no shell.
+        pub command: Needed<Vec<Text>>,
+        /// The one source that its requests through the gateway may go to. Default: any.
+        pub source: Option<Text>,
+        /// Longer runs are killed. Default: 10m.
+        pub timeout: Option<Given<Span>>,
+        /// What follows a failure. Default: 3 attempts, 1m..30m.
+        pub retry: Option<RawRetry>,
+        /// Of runs that were due while nobody was there: `once` (the default) stands for all of them, `skip` leaves them out.
+        pub missed: Option<Given<RawMissed>>,
+        /// After a run that went well: `reconcile` looks at the lake, `{ webhook: URL }` posts how it went.
+        pub post: Option<OneOrMore<RawPost>>,
+        /// What a run may use. Default: as much as there is.
+        pub resources: Option<RawResources>,
+        /// Variables that it gets from adce's environment. Default: as of collectors.
+        pub env: Option<Vec<Text>>,
+        /// Variables with secrets: `{ TOKEN: { secret: CRM_TOKEN } }`.
+        pub secrets: Option<Section<RawSecret>>,
+        /// Working folder. Default: this file's.
+        pub cwd: Option<Text>,
+        /// Hands the lake's credentials to it. Default: false.
+        pub lake_access: Option<Given<bool>>,
+    }
+
+    /// Where to post what came of a run.
+    pub struct RawPostMap {
+        /// A URL: a POST with a JSON body.
+        pub webhook: Needed<Text>,
+    }
+
+    /// A maintenance window.
+    pub struct RawMaintenance {
+        /// When it opens: a cron expression, `0 2 * * sun`.
+        pub at: Needed<Text>,
+        /// How long it stays open.
+        pub r#for: Needed<Given<Span>>,
+        /// In which zone. Default: UTC.
+        pub zone: Option<Text>,
+        /// Sources and datasets that start nothing meanwhile. Default: everything.
+        pub pauses: Option<OneOrMore<Text>>,
+        /// For whoever wonders.
+        pub reason: Option<Text>,
+    }
+
     /// What one attempt of a command may use. Who uses more is ended, and the attempt has failed.
     pub struct RawResources {
         /// Memory in use by all its processes together, looked at ten times a second: `1GB`.
@@ -636,6 +690,8 @@ word!(DuplicatesWord: "`error`, or `{ keep: last }`" { Error = "error" });
 word!(ValidWord: "`json`, `csv`, `parquet`, `gzip`, or a map with `json`, `command`, or `starts` and `lacks`" {
     Json = "json", Csv = "csv", Parquet = "parquet", Gzip = "gzip",
 });
+word!(RawMissed: "`once` or `skip`" { Once = "once", Skip = "skip" });
+word!(PostWord: "`reconcile`, or `{ webhook: URL }`" { Reconcile = "reconcile" });
 word!(RawVia: "`gateway` or `none`" { Gateway = "gateway", None = "none" });
 word!(RawEgress: "`gateway` or `open`" { Gateway = "gateway", Open = "open" });
 word!(OutputWord: "`staged`, `direct`, `stdout` or `{ pick_up: path }`" { Staged = "staged", Direct = "direct", Stdout = "stdout" });
@@ -644,6 +700,7 @@ word!(Bracket: "`bracket`, or a duration such as `30ms`" { Bracket = "bracket" }
 word_or_map!(RawBreaker: Off | RawBreakerPolicy, "`off`, or a map with `failures` and `cooldown`");
 word_or_map!(RawDuplicates: DuplicatesWord | RawKeep, "`error`, or `{ keep: last }`");
 word_or_map!(RawOutput: OutputWord | RawPickUp, "`staged`, `direct`, `stdout` or `{ pick_up: path }`");
+word_or_map!(RawPost: PostWord | RawPostMap, "`reconcile`, or `{ webhook: URL }`");
 word_or_map!(RawPriority: PriorityLevel | RawPriorityLevels, "`critical`, `high`, `medium` or `low`, or an expression for each");
 word_or_map!(RawSurprise: Percent | RawSurprises, "a share (such as `20%`)");
 

@@ -413,6 +413,8 @@ impl World {
             datasets: datasets.collect(),
             dimensions,
             collectors: IndexMap::new(),
+            jobs: Default::default(),
+            maintenance: Default::default(),
             engine: Engine { reconcile_every: Duration::from_secs(900), ..Engine::default() },
             server: Default::default(),
             weighting: Weighting::default(),

@@ -36,6 +36,11 @@ impl Reader {
         self.at_one_moment(remembered)
     }
 
+    /// What is remembered of jobs.
+    pub fn jobs(&self) -> Result<BTreeMap<String, JobRecord>, StoreError> {
+        self.at_one_moment(jobs)
+    }
+
     /// What happened to a task, oldest first.
     pub fn history(&self, task: TaskId) -> Result<History, StoreError> {
         self.at_one_moment(|db| {

@@ -88,3 +88,18 @@ fn a_window_ends_and_what_a_person_said_stays() {
     assert!(world.dispatcher.windows_are(Default::default()));
     assert_eq!(starts(&mut world), ["of-b"]);
 }
+
+#[test]
+fn no_task_starts_in_a_slot_that_is_kept_for_a_job() {
+    let mut world = world();
+    let slots = world.dispatcher.rules().slots;
+    world.dispatcher.keeps_slots(slots);
+    assert_eq!(starts(&mut world), Vec::<String>::new());
+    world.dispatcher.keeps_slots(slots - 1);
+    assert_eq!(starts(&mut world).len(), 1, "the one that is left");
+    world.dispatcher.keeps_slots(0);
+    assert_eq!(starts(&mut world).len(), 1);
+    assert!(!world.dispatcher.holds_job(Some("a")));
+    world.dispatcher.pause(source("a"), pause(), now_at(1));
+    assert!(world.dispatcher.holds_job(Some("a")) && !world.dispatcher.holds_job(Some("b")), "a job that asks it waits, too");
+}

@@ -98,7 +98,7 @@ impl Loader<'_> {
         Some(DimensionKind::List(texts))
     }
 
-    fn zone(&mut self, what: &str, text: &Text) -> Option<TimeZone> {
+    pub(super) fn zone(&mut self, what: &str, text: &Text) -> Option<TimeZone> {
         match TimeZone::get(&text.text) {
             Ok(zone) => Some(zone),
             Err(_) => {

@@ -10,6 +10,7 @@ mod collectors;
 mod datasets;
 mod dimensions;
 mod events;
+mod jobs;
 mod needs;
 mod rest;
 mod server;
@@ -174,7 +175,7 @@ impl<'a> Loader<'a> {
             let message = "`limits.by`: all sources together are not told apart by a value";
             self.error_with(&by.at, message, "limits `by` a value stand under the source that counts by it");
         }
-        let spec = Spec {
+        let mut spec = Spec {
             name: self.name(),
             lake: lake.unwrap_or_else(|| LakeUrl::Folder(self.folder.to_owned())),
             reports,
@@ -189,10 +190,13 @@ impl<'a> Loader<'a> {
             dimensions,
             datasets,
             collectors,
+            jobs: IndexMap::new(),
+            maintenance: IndexMap::new(),
             engine: self.engine(),
             weighting: self.weighting(),
             server: self.server(),
         };
+        self.jobs(&mut spec);
         check::check(self.raw, &spec, self.problems);
         spec
     }
