@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    accept::AcceptArgs, background::StopArgs, cancel::CancelArgs, completions::CompletionsArgs, coverage::CoverageArgs, demo::DemoArgs,
-    doctor::DoctorArgs, exec::ExecArgs, logs::LogsArgs, man::ManArgs, mark_absent::MarkAbsentArgs, pause::PauseArgs, pause::ResumeArgs,
-    retry::RetryArgs, run::RunArgs, state::StateArgs, tasks::TasksArgs, token::TokenArgs, try_one::TryArgs, up::UpArgs, why::WhyArgs,
+    accept::AcceptArgs, background::StopArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs, coverage::CoverageArgs,
+    demo::DemoArgs, doctor::DoctorArgs, exec::ExecArgs, logs::LogsArgs, man::ManArgs, mark_absent::MarkAbsentArgs, pause::PauseArgs,
+    pause::ResumeArgs, retry::RetryArgs, run::RunArgs, service::ServiceArgs, state::StateArgs, tasks::TasksArgs, token::TokenArgs,
+    try_one::TryArgs, up::UpArgs, why::WhyArgs,
 };
 
 /// Keeps a data lake complete: finds what is missing, and collects it, never faster than an upstream allows.
@@ -145,6 +146,10 @@ pub enum Command {
     #[command(after_help = "Examples:\n  adce restart\n  adce restart --within 30s")]
     Restart(StopArgs),
 
+    /// An engine that the machine starts, watches, and starts again.
+    #[command(after_help = "Examples:\n  adce service print\n  adce service install\n  adce service uninstall")]
+    Service(ServiceArgs),
+
     /// Is the engine well? One word, reasons, and an exit code for monitors.
     #[command(after_help = "Examples:\n  adce health\n  adce health --format json | jq -r .status\n\n\
         Exit codes: 0 healthy · 2 degraded: it works, and something needs a look · 1 unhealthy: it does not do its work · 69 no engine runs.\n\
@@ -209,6 +214,19 @@ pub enum Command {
         Exit codes: 0 complete · 1 part of the lake could not be listed · 2 gaps remain · 69 lake or state unreachable\n\
         Asks the running engine; without one it looks at the lake once.")]
     Status,
+
+    /// How the config differs from the one by which the running engine works.
+    #[command(after_help = "Examples:\n  adce diff\n  adce -c other.yaml diff --format json | jq -r '.[].key'\n\n\
+        An edit is in force by itself once the engine has looked at the lake by it (`kill -HUP` reads it at once); until then, and where it has errors,\n\
+        this shows what is not in force.\n\
+        Exit codes: 0 none · 2 it differs · 69 no engine runs · 78 it has errors, and none of it is in force")]
+    Diff,
+
+    /// What the config says after all files and variables, and where each value comes from.
+    #[command(
+        after_help = "Examples:\n  adce config show --origin\n  adce config show --format json | jq '.[] | select(.origin == \"default\")'"
+    )]
+    Config(ConfigArgs),
 
     /// What is queued and runs, best first, and the story of one task.
     #[command(

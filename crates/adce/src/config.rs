@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use adce_core::spec::{self, ConfigFile, Loaded, Spec};
+use adce_core::spec::{self, ConfigFile, Loaded, Setting, Spec};
 use adce_core::time::Timestamp;
 use adce_inventory::tables::Decoded;
 use adce_lake::tables::ConfigFolder;
@@ -37,6 +37,9 @@ impl Written {
             })?;
             files.push(ConfigFile { name: path.display().to_string(), text });
         }
+        for (name, value) in overrides() {
+            files.extend(spec::overriding(&name, &value, &files, &variable));
+        }
         let first = paths.first().map(PathBuf::as_path).unwrap_or(Path::new("adce.yaml"));
         let absolute = std::path::absolute(first)
             .map_err(|error| Failure::new(Exit::Config, format!("the path of `{}` is unknown: {error}", first.display())))?;
@@ -61,9 +64,20 @@ impl Written {
         spec::load(&self.files, &self.folder, &variable, &table_files(&self.folder))
     }
 
+    /// What is right of it, which is enough to find the state. The error: not even that.
+    pub fn draft(&self) -> Result<Spec, Failure> {
+        let Loaded { draft, problems, .. } = self.load();
+        draft.ok_or(Failure::Config(problems))
+    }
+
     /// A config without errors, or all of them. Warnings are `adce check`'s.
     pub fn spec(&self) -> Result<Arc<Spec>, Failure> {
         self.load().spec().map(Arc::new).map_err(Failure::Config)
+    }
+
+    /// Each value, and where it comes from.
+    pub fn settings(&self) -> Vec<Setting> {
+        spec::settings(&self.files, &variable)
     }
 
     /// The parts that an earlier edition wrote differently.
@@ -85,6 +99,13 @@ impl Written {
 /// Files of tables as the core reads them, from this folder on.
 pub fn table_files(folder: &Path) -> Decoded<ConfigFolder> {
     Decoded(ConfigFolder::new(folder))
+}
+
+/// Variables that may stand for parts of a config, in the order of their names.
+pub fn overrides() -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = std::env::vars().filter(|(name, _)| name.starts_with("ADCE_") && name.contains("__")).collect();
+    found.sort();
+    found
 }
 
 fn variable(name: &str) -> Option<String> {

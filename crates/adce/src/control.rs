@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Admitted, Answers, Bounds, CancelLine, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, PauseLine,
-    Paused, Refusal, RetryLine, Server, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
+    Accepted, Admitted, Answers, Bounds, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport,
+    LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
 use adce_core::access::{AuditRecord, TokenRecord};
 use adce_core::coverage::RollupError;
@@ -16,7 +16,6 @@ use adce_core::ids::{AttemptId, TaskId};
 use adce_core::pause::PauseOf;
 use adce_core::ports::{Clock, Store};
 use adce_core::record::{AttemptRecord, Change, History};
-use adce_core::spec::Spec;
 use adce_core::time::SignedDuration;
 use adce_engine::{Handle, Interrupt, NotAdmitted, Query, Retried};
 use async_trait::async_trait;
@@ -26,16 +25,17 @@ use tokio::sync::oneshot;
 
 use crate::clock::MachineClock;
 use crate::commands::{accept, retry, token as tokens};
-use crate::config::Written;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::in_force::InForce;
+use crate::notify;
 use crate::state_place::StatePlace;
 use crate::views;
 use crate::wiring::lake_words;
 
 /// Listens beside the state. Drop it before the state is given up.
 pub fn serve(answers: EngineAnswers) -> Result<Server, Failure> {
-    let socket = StatePlace::of(&answers.spec).socket();
+    let socket = StatePlace::of(&answers.in_force.spec()).socket();
     serve_at(&socket, answers)
 }
 
@@ -47,6 +47,7 @@ pub fn serve_at(socket: &Path, answers: EngineAnswers) -> Result<Server, Failure
 
 /// Nothing starts any more; what still runs after so long is ended.
 pub fn drain(handle: Handle, within: Duration) {
+    notify::stopping();
     handle.interrupt(Interrupt::Drain);
     tokio::spawn(async move {
         tokio::time::sleep(within).await;
@@ -60,8 +61,7 @@ const SHELL: &str = "shell";
 /// A running engine, asked by somebody.
 #[derive(Clone)]
 pub struct EngineAnswers {
-    pub(crate) spec: Arc<Spec>,
-    pub(crate) config: Arc<Written>,
+    pub(crate) in_force: InForce,
     handle: Handle,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) desk: Arc<DeskBook>,
@@ -79,10 +79,10 @@ pub struct DeskBook {
 }
 
 impl EngineAnswers {
-    pub async fn of(spec: &Arc<Spec>, config: &Written, handle: Handle, store: Arc<dyn Store>) -> Result<Self, Failure> {
+    pub async fn of(in_force: InForce, handle: Handle, store: Arc<dyn Store>) -> Result<Self, Failure> {
         let tokens = RwLock::new(Arc::new(store.tokens().await?));
         let desk = Arc::new(DeskBook { tokens, address: OnceLock::new() });
-        Ok(EngineAnswers { spec: spec.clone(), config: Arc::new(config.clone()), handle, store, desk, who: SHELL.into(), reason: None })
+        Ok(EngineAnswers { in_force, handle, store, desk, who: SHELL.into(), reason: None })
     }
 
     /// The same engine, asked by somebody else.
@@ -139,8 +139,9 @@ const TOLD: usize = 100;
 impl Answers for EngineAnswers {
     async fn status(&self) -> Result<Status, Refusal> {
         let view = self.ask(Query::Status).await?;
-        let process = views::Process { pid: std::process::id(), lake: lake_words(&self.spec.lake), config: self.config.edition() };
-        let mut status = views::status(&view.snapshot, &view.cycle, Some(view.next_cycle), &self.spec, &process);
+        let spec = self.in_force.spec();
+        let process = views::Process { pid: std::process::id(), lake: lake_words(&spec.lake), config: self.in_force.written().edition() };
+        let mut status = views::status(&view.snapshot, &view.cycle, Some(view.next_cycle), &spec, &process);
         if let Some(engine) = &mut status.engine {
             engine.address = self.desk.address.get().cloned();
         }
@@ -157,7 +158,8 @@ impl Answers for EngineAnswers {
         let Some(coverage) = view.coverage else {
             return Err(Refusal::failed("the engine has not looked at the lake yet").with_hint("its first look is under way: ask again"));
         };
-        let (spec, ask) = (self.spec.clone(), ask.clone());
+        // That of the same moment: it may be another one by now.
+        let (spec, ask) = (view.spec, ask.clone());
         // Off the runtime's threads: millions of items take some milliseconds, and a table of millions of rows more.
         let told = tokio::task::spawn_blocking(move || {
             let seen = views::Seen {
@@ -206,7 +208,7 @@ impl Answers for EngineAnswers {
 
     async fn limits(&self) -> Result<LimitsReport, Refusal> {
         let view = self.ask(Query::Limits).await?;
-        Ok(views::limits(&view, &self.spec, MachineClock.now()))
+        Ok(views::limits(&view, &self.in_force.spec(), MachineClock.now()))
     }
 
     async fn why(&self, what: &str) -> Result<Why, Refusal> {
@@ -245,8 +247,13 @@ impl Answers for EngineAnswers {
         }
     }
 
+    async fn config(&self) -> Result<ConfigInForce, Refusal> {
+        let written = self.in_force.written();
+        Ok(ConfigInForce { edition: written.edition().id, settings: written.settings(), at_next_start: self.in_force.at_next_start() })
+    }
+
     async fn pause(&self, what: Option<&str>, because: Option<String>) -> Result<Paused, Refusal> {
-        let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.spec)).map_err(Refusal::usage)?;
+        let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.in_force.spec())).map_err(Refusal::usage)?;
         let before = self.paused_now().await?;
         let view = self.ask(|reply| Query::Pause(of, because, reply)).await?;
         let paused = Paused { changed: view.changed, paused: views::paused(view.paused) };
@@ -255,7 +262,7 @@ impl Answers for EngineAnswers {
     }
 
     async fn resume(&self, what: Option<&str>, all: bool) -> Result<Paused, Refusal> {
-        let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.spec)).map_err(Refusal::usage)?;
+        let of = what.map_or(Ok(PauseOf::Everything), |what| PauseOf::named(what, &self.in_force.spec())).map_err(Refusal::usage)?;
         let before = self.paused_now().await?;
         let view = self.ask(|reply| Query::Resume((!all).then_some(of), reply)).await?;
         let resumed = Paused { changed: view.changed, paused: views::paused(view.paused) };
@@ -289,7 +296,7 @@ impl Answers for EngineAnswers {
     async fn stop(&self, within: Option<Duration>) -> Result<Stopping, Refusal> {
         // As after a SIGTERM.
         crate::exit::interrupted_by(143);
-        let within = within.unwrap_or(self.spec.engine.drain);
+        let within = within.unwrap_or(self.in_force.spec().engine.drain);
         self.done("stop", None, (), json!({ "within_seconds": within.as_secs_f64() })).await;
         drain(self.handle.clone(), within);
         Ok(Stopping { pid: std::process::id(), within_seconds: Some(within.as_secs_f64()) })

@@ -1,104 +1,206 @@
-//! A config that is edited while an engine runs by it: what can be in force at once is, and the rest is named.
+//! A config that is edited while an engine runs by it: what can be in force is, with the next look, and the rest is named.
 //!
-//! Without it the order of a backfill of days could only be changed by ending it. `priority_weighting` is in force at once;
-//! everything else is read by an engine when it starts.
+//! Without it whoever wants another limit, or one more dataset, has to end a backfill of days. `priority_weighting` is in force at once;
+//! everything else with a look at the lake that begins at once, between two decisions; what a state belongs to, and few other parts, when an
+//! engine starts.
 //!
 //! Always true: nothing of an edition with an error in it is in force, and each edition is told of once
-//! (`a_config_that_is_edited_while_it_runs_changes_the_order_at_once`). A file that is still being written is left alone until
-//! it has stayed the same from one look to the next.
+//! (`a_config_that_is_edited_while_it_runs_changes_the_order_at_once`, `an_invalid_config_is_told_of_everywhere_and_the_old_one_stays`). A file that is
+//! still being written is left alone until it has stayed the same from one look to the next.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use adce_core::ports::Clock;
-use adce_core::spec::Weighting;
-use adce_engine::{Edited, Handle};
+use adce_core::spec::Spec;
+use adce_engine::{Edited, Handle, Reload};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::MachineClock;
 use crate::commands::check::expand_draft;
 use crate::config::Written;
+use crate::feeds::Feeds;
+use crate::in_force::InForce;
+use crate::notify;
+use crate::wiring::Workshop;
 
 /// A `stat` of each file.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 const IN_FORCE_AT_ONCE: &str = "priority_weighting";
 
-/// Tells the engine of each edition. `started_with`: by these files it was started, and so scores by `weighting`.
-pub async fn follow(started_with: Written, weighting: Weighting, engine: Handle) {
-    let mut edits =
-        Edits { stamps: Stamps::default(), latest: Some(started_with.clone()), weighed_by: started_with.clone(), started_with, weighting };
-    let mut looks = tokio::time::interval(BETWEEN_LOOKS);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        looks.tick().await;
-        let stamps = stamps_of(edits.started_with.paths());
-        if !edits.stamps.have_come_to_rest(stamps) {
-            continue;
+/// What an engine is and what it owns, and what is opened once: of these it reads nothing while it runs.
+const AT_NEXT_START: [&str; 9] =
+    ["name", "state", "version", "baseline", "engine.history", "engine.logs", "engine.drain", "gateway.cache_size", "server"];
+
+pub struct Following {
+    pub in_force: InForce,
+    pub engine: Handle,
+    pub workshop: Arc<Workshop>,
+    /// Of an engine that hears of changes; others read a config anew, too.
+    pub feeds: Option<Feeds>,
+    /// SIGHUP means: read it now. Where a terminal hangs up, it means that somebody has gone.
+    pub heeds_hangups: bool,
+}
+
+/// What an edition turned out to be.
+enum News {
+    Nothing,
+    /// It cannot be in force.
+    Wrong(Vec<String>),
+    /// Only the order of work is another.
+    Weights {
+        written: Written,
+        spec: Spec,
+        edited: Edited,
+    },
+    Another {
+        written: Written,
+        spec: Spec,
+        edited: Edited,
+    },
+}
+
+impl Following {
+    /// Tells the engine of each edition, for as long as it is polled.
+    pub async fn follow(mut self) {
+        let started_with = self.in_force.written();
+        let mut latest = Some(started_with.clone());
+        let mut stamps = Stamps::default();
+        let mut hangups = if self.heeds_hangups { signal(SignalKind::hangup()).ok() } else { None };
+        let mut looks = tokio::time::interval(BETWEEN_LOOKS);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let asked = tokio::select! {
+                _ = looks.tick() => false,
+                () = hung_up(&mut hangups) => true,
+            };
+            if !stamps.have_come_to_rest(stamps_of(self.in_force.written().paths())) && !asked {
+                continue;
+            }
+            let (in_force, before, started_with) = (self.in_force.clone(), latest.clone(), started_with.clone());
+            // Off the runtime's threads: tables are read, too.
+            let read = tokio::task::spawn_blocking(move || news(&in_force, &started_with, before.as_ref(), asked)).await;
+            // Whoever panicked has said so; the engine goes on by what it has, and the next edition is read like any other.
+            let Ok((read, news)) = read else { continue };
+            latest = read;
+            if asked {
+                notify::reloading();
+            }
+            self.take_in(news).await;
+            if asked {
+                notify::reloaded();
+            }
         }
-        // Off the runtime's threads: tables are read, too.
-        let read = tokio::task::spawn_blocking(move || {
-            let news = edits.read();
-            (edits, news)
+    }
+
+    async fn take_in(&mut self, news: News) {
+        let at = MachineClock.now().wall;
+        match news {
+            News::Nothing => {}
+            News::Wrong(errors) => self.engine.config_edited(Edited { at, errors, ..Edited::default() }, None),
+            News::Weights { written, spec, edited } => {
+                let before = self.in_force.spec();
+                let weighting = (spec.weighting != before.weighting).then(|| spec.weighting.clone());
+                self.in_force.is(Arc::new(Spec { weighting: spec.weighting, ..(*before).clone() }), written, &edited);
+                self.engine.config_edited(edited, weighting);
+            }
+            News::Another { written, spec, edited } => match self.reload(Arc::new(spec)).await {
+                Ok(spec) => {
+                    self.in_force.is(spec, written, &edited);
+                    self.engine.config_edited(edited, None);
+                }
+                Err(errors) => self.engine.config_edited(Edited { at, errors, ..Edited::default() }, None),
+            },
+        }
+    }
+
+    async fn reload(&mut self, spec: Arc<Spec>) -> Result<Arc<Spec>, Vec<String>> {
+        let before = self.in_force.spec();
+        let (ports, _gateway) = self.workshop.ports(&spec).await.map_err(|failure| vec![format!("error: {failure}")])?;
+        self.engine.reload(Reload { spec: spec.clone(), ports }).await?;
+        if let Some(feeds) = self.feeds.take() {
+            self.feeds = Some(if feeds.are_of(&spec, &before) { feeds } else { self.other_feeds(feeds, &spec).await });
+        }
+        Ok(spec)
+    }
+
+    async fn other_feeds(&self, feeds: Feeds, spec: &Arc<Spec>) -> Feeds {
+        // They may listen at the same address.
+        drop(feeds);
+        self.engine.feeds_are_anew();
+        let feeds = Feeds::begin(spec, &self.engine).await.unwrap_or_else(|failure| {
+            tracing::warn!("no feed tells of changes in the lake: {failure}");
+            Feeds::none()
         });
-        // Whoever panicked has said so; the engine goes on by what it has.
-        let Ok((again, news)) = read.await else { return };
-        edits = again;
-        if let Some((edited, weighting)) = news {
-            engine.config_edited(edited, weighting);
-        }
+        // What happened in between has escaped both.
+        self.engine.look_again();
+        feeds
     }
 }
 
-struct Edits {
-    stamps: Stamps,
-    started_with: Written,
-    /// The latest edition without errors, and what it made the engine score by.
-    weighed_by: Written,
-    weighting: Weighting,
-    /// As last read; `None`: it could not be.
-    latest: Option<Written>,
+async fn hung_up(hangups: &mut Option<Signal>) {
+    match hangups {
+        Some(hangups) => drop(hangups.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
-impl Edits {
-    /// What is to be told of the files as they are now, and the weights that are to be in force. `None`: nothing new.
-    fn read(&mut self) -> Option<(Edited, Option<Weighting>)> {
-        let now = MachineClock.now().wall;
-        let written = match Written::read(self.started_with.paths()) {
-            Ok(written) => written,
-            Err(failure) => {
-                let is_news = self.latest.take().is_some();
-                return is_news.then(|| (Edited { at: now, errors: vec![failure.to_string()], ..Edited::default() }, None));
-            }
-        };
-        if self.latest.as_ref().is_some_and(|latest| latest.is_same_text(&written)) {
-            return None;
+/// What is to be told of the files as they are now. `before`: as they were read last; `asked`: also if nothing is new.
+fn news(in_force: &InForce, started_with: &Written, before: Option<&Written>, asked: bool) -> (Option<Written>, News) {
+    let now = MachineClock.now().wall;
+    let runs = in_force.written();
+    let written = match Written::read(runs.paths()) {
+        Ok(written) => written,
+        Err(failure) if before.is_some() || asked => return (None, News::Wrong(vec![failure.to_string()])),
+        Err(_) => return (None, News::Nothing),
+    };
+    if before.is_some_and(|before| before.is_same_text(&written)) && !asked {
+        return (Some(written), News::Nothing);
+    }
+    let differences = written.differences_from(&runs);
+    let is_of = |part: &str, section: &str| part == section || part.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+    let mut loaded = written.load();
+    if !differences.iter().all(|part| is_of(part, IN_FORCE_AT_ONCE)) {
+        // What else it says is what the engine expands with every cycle.
+        expand_draft(&mut loaded, now);
+    }
+    let spec = match loaded.spec() {
+        Ok(spec) => spec,
+        Err(problems) => {
+            let errors = problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string).collect();
+            return (Some(written), News::Wrong(errors));
         }
-        self.latest = Some(written.clone());
-        let is_weighting = |part: &String| part.split('.').next() == Some(IN_FORCE_AT_ONCE);
-        let at_next_start: Vec<String> =
-            written.differences_from(&self.started_with).into_iter().filter(|part| !is_weighting(part)).collect();
-        let mut loaded = written.load();
-        if !at_next_start.is_empty() {
-            // What else it says is what the engine expands with every cycle.
-            expand_draft(&mut loaded, now);
-        }
-        let spec = match loaded.spec() {
-            Ok(spec) => spec,
-            Err(problems) => {
-                let errors = problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string).collect();
-                return Some((Edited { at: now, errors, ..Edited::default() }, None));
-            }
-        };
-        let mut edited = Edited { at: now, at_next_start, ..Edited::default() };
-        let weighting = (spec.weighting != self.weighting).then(|| spec.weighting.clone());
-        if weighting.is_some() {
-            edited.applied = written.differences_from(&self.weighed_by).into_iter().filter(is_weighting).collect();
-            self.weighting = spec.weighting;
-        }
-        self.weighed_by = written;
-        Some((edited, weighting))
+    };
+    let runs_by = in_force.spec();
+    let waits =
+        |part: &String| AT_NEXT_START.iter().any(|section| is_of(part, section)) || (is_of(part, "lake") && spec.lake != runs_by.lake);
+    let applied: Vec<String> = differences.into_iter().filter(|part| !waits(part)).collect();
+    let at_next_start = written.differences_from(started_with).into_iter().filter(|part| waits(part)).collect();
+    let only_weights = applied.iter().all(|part| is_of(part, IN_FORCE_AT_ONCE));
+    let edited = Edited { at: now, applied, at_next_start, errors: Vec::new() };
+    let news = match only_weights {
+        true => News::Weights { spec, written: written.clone(), edited },
+        false => News::Another { spec: as_one_engine(spec, &runs_by), written: written.clone(), edited },
+    };
+    (Some(written), news)
+}
+
+/// What an engine keeps for as long as it runs, whatever its config says meanwhile.
+fn as_one_engine(spec: Spec, before: &Spec) -> Spec {
+    let engine =
+        adce_core::spec::Engine { history: before.engine.history, logs: before.engine.logs, drain: before.engine.drain, ..spec.engine };
+    Spec {
+        name: before.name.clone(),
+        lake: before.lake.clone(),
+        state: before.state.clone(),
+        folder: before.folder.clone(),
+        baseline: before.baseline,
+        engine,
+        ..spec
     }
 }
 
@@ -113,7 +215,7 @@ pub fn stamps_of(paths: &[PathBuf]) -> Vec<Stamp> {
     paths.iter().map(stamp).collect()
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Stamps {
     seen: Vec<Stamp>,
     read_at: Vec<Stamp>,

@@ -151,6 +151,7 @@ fn line_of(notice: &Notice, at: Timestamp) -> Option<LogLine> {
         Notice::ConfigEdited(edited) if edited.errors.is_empty() => line("info", "config"),
         Notice::ConfigEdited(_) => line("error", "config"),
         Notice::ByHand(_) => line("info", "by_hand"),
+        Notice::HeldBack(_) => line("warn", "held_back"),
         Notice::LeasesExpired { .. } => line("warn", "slept"),
     })
 }

@@ -3,6 +3,7 @@
 //! Without them an engine that stays sees what others do in the lake at its next full look only. None of them can end it: one that
 //! fails says so, and is tried again.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use adce_core::spec::{DimensionKind, LakeUrl, Spec};
 use adce_engine::{FeedState, Handle};
 use adce_lake::feeds::{Queue, Watch, Webhook};
 use adce_lake::tables::ConfigFolder;
+use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -33,6 +35,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Follows all feeds of the config for as long as it is kept.
 pub struct Feeds {
     _following: JoinSet<()>,
+    patterns: Vec<String>,
 }
 
 impl Feeds {
@@ -43,14 +46,25 @@ impl Feeds {
             following.spawn(follow(feed, engine.clone()));
         }
         let tables = Tables::of(spec);
+        let patterns = tables.patterns.clone();
         if !tables.patterns.is_empty() {
             following.spawn(tables.follow(engine.clone()));
         }
-        Ok(Feeds { _following: following })
+        Ok(Feeds { _following: following, patterns })
+    }
+
+    pub fn none() -> Feeds {
+        Feeds { _following: JoinSet::new(), patterns: Vec::new() }
+    }
+
+    /// Whether this config has the same feeds as the one that these are of.
+    pub fn are_of(&self, spec: &Spec, before: &Spec) -> bool {
+        spec.events == before.events && Tables::of(spec).patterns == self.patterns
     }
 }
 
 /// Files beside the config that say what should exist: a new row is a new item.
+#[derive(Clone)]
 struct Tables {
     folder: PathBuf,
     patterns: Vec<String>,
@@ -73,6 +87,7 @@ impl Tables {
 
     /// Has the lake looked at by what they say now, once they are not being written any more.
     async fn follow(mut self, engine: Handle) {
+        let anew = self.clone();
         let mut looks = tokio::time::interval(BETWEEN_LOOKS_AT_TABLES);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -82,8 +97,11 @@ impl Tables {
                 let changed = self.stamps.have_come_to_rest(now);
                 (self, changed)
             });
-            // Whoever panicked has said so; full looks go on.
-            let Ok((again, changed)) = looking.await else { return };
+            // Whoever panicked has said so, and looks again.
+            let Ok((again, changed)) = looking.await else {
+                self = anew.clone();
+                continue;
+            };
             self = again;
             if changed {
                 engine.look_again();
@@ -120,13 +138,19 @@ async fn declared(spec: &Spec) -> Result<Vec<Box<dyn Feed>>, Failure> {
     Ok(feeds)
 }
 
+/// One that panics has said so, and is tried again like any other that fails.
+async fn next_of(feed: &mut dyn Feed) -> Result<Heard, FeedError> {
+    let next = AssertUnwindSafe(feed.next()).catch_unwind().await;
+    next.unwrap_or_else(|_| Err(FeedError::Failing("a bug: it panicked, and is tried again".into())))
+}
+
 async fn follow(mut feed: Box<dyn Feed>, engine: Handle) {
     let name = feed.name();
     engine.feed_is(&name, FeedState::Listening);
     let mut pause = PAUSE;
     let mut failing = false;
     loop {
-        match feed.next().await {
+        match next_of(&mut *feed).await {
             Ok(Heard { told, missed }) => {
                 if std::mem::take(&mut failing) {
                     engine.feed_is(&name, FeedState::Listening);
@@ -155,5 +179,36 @@ async fn follow(mut feed: Box<dyn Feed>, engine: Handle) {
                 pause = (pause * 2).min(PAUSE_MAX);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// Panics the first time.
+    struct Moody(bool);
+
+    #[async_trait]
+    impl Feed for Moody {
+        fn name(&self) -> String {
+            "moody".into()
+        }
+
+        async fn next(&mut self) -> Result<Heard, FeedError> {
+            assert!(std::mem::replace(&mut self.0, true), "the first time");
+            Ok(Heard { told: Vec::new(), missed: true })
+        }
+
+        async fn settle(&mut self, _: bool) {}
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_panics_is_one_that_fails_and_is_tried_again() {
+        let mut feed = Moody(false);
+        assert!(matches!(next_of(&mut feed).await, Err(FeedError::Failing(_))));
+        assert!(matches!(next_of(&mut feed).await, Ok(Heard { missed: true, .. })));
     }
 }

@@ -23,9 +23,12 @@ mod failpoint;
 mod failure;
 mod feeds;
 mod guardian;
+mod holding_back;
+mod in_force;
 mod interrupts;
 mod log;
 mod logs;
+mod notify;
 mod picture;
 mod problems;
 mod program;
@@ -34,6 +37,7 @@ mod site;
 mod state_place;
 mod summary;
 mod survey;
+mod units;
 mod views;
 mod wiring;
 
@@ -132,6 +136,16 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(args) => commands::doctor::run(&args, config::spec_if_there(&config)?, format).await,
         Command::Demo(args) => commands::demo::run(&args, format).await,
         Command::Status => commands::status::run(config::spec(&config)?, format).await,
+        Command::Service(args) => commands::service::run(&args, &config, &*config::spec(&config)?, format),
+        Command::Diff => {
+            let written = config::Written::read(&config)?;
+            // By a config with errors, too, the engine is found: one that has none of these parts is the same to it.
+            let spec = written.draft()?;
+            commands::config::diff(&written, &spec, format)
+        }
+        Command::Config(args) => match args.what {
+            commands::config::ConfigCommand::Show(args) => commands::config::show(&args, &config::Written::read(&config)?, format),
+        },
         Command::Tasks(args) => commands::tasks::run(&args, config::spec(&config)?, format).await,
         Command::Limits => commands::limits::run(&config::spec(&config)?, format),
         Command::Why(args) => commands::why::run(&args, config::spec(&config)?, format).await,

@@ -23,7 +23,7 @@ use crate::survey::Survey;
 
 /// `None`: the config wants none. Drop it before the state is given up.
 pub async fn begin(answers: &EngineAnswers) -> Result<Option<Site>, Failure> {
-    let site = Site::begin(&answers.spec.server, Arc::new(answers.clone())).await.map_err(|error| {
+    let site = Site::begin(&answers.in_force.spec().server, Arc::new(answers.clone())).await.map_err(|error| {
         Failure::new(Exit::Unfinished, error.to_string()).hint("another address: `server: { listen: 127.0.0.1:7790 }`, or `listen: off`")
     })?;
     if let Some(site) = &site {
@@ -51,18 +51,18 @@ impl Desk for EngineAnswers {
     }
 
     async fn plan(&self) -> Result<Plan, Refusal> {
-        let survey = Survey::of(self.spec.clone()).await.map_err(|failure| Refusal::failed(failure.to_string()))?;
+        let survey = Survey::of(self.in_force.spec()).await.map_err(|failure| Refusal::failed(failure.to_string()))?;
         // Off the runtime's threads: a forecast of a million tasks takes a while.
         let planned = tokio::task::spawn_blocking(move || plan::plan(survey)).await;
         planned.map_err(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     }
 
-    async fn config(&self) -> Result<ConfigReport, Refusal> {
-        Ok(config_report(&self.config, &self.spec))
+    async fn config_written(&self) -> Result<ConfigReport, Refusal> {
+        Ok(config_report(&self.in_force.written(), &self.in_force.spec()))
     }
 
     async fn trend(&self) -> Result<IndexMap<String, Vec<TrendLine>>, Refusal> {
-        let spec = self.spec.clone();
+        let spec = self.in_force.spec();
         let read = tokio::task::spawn_blocking(move || coverage::trend(&spec, None)).await;
         match read {
             Ok(trend) => trend.map_err(|failure| Refusal::failed(failure.to_string())),

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use adce_collect::{Collectors, Setting, Upstream, end_predecessors, end_strays};
@@ -14,7 +14,7 @@ use adce_core::record::Remembered;
 use adce_core::report::Reports;
 use adce_core::spec::{LakeUrl, Spec};
 use adce_core::time::Timestamp;
-use adce_engine::{Engine, Handle, Inbox, Notice, Options, Ports};
+use adce_engine::{Engine, Handle, Inbox, Notice, Options, PermitDesk, Ports};
 use adce_gateway::{Answers, Authority, Gateway, Route, Rules};
 use adce_inventory::tables::Decoded;
 use adce_inventory::{Deliveries, Shelf};
@@ -43,6 +43,8 @@ pub struct Wired {
     pub store: Arc<dyn Store>,
     /// Ends with the run.
     pub gateway: Arc<Gateway>,
+    /// Of what another config would be put together.
+    pub workshop: Arc<Workshop>,
     /// Ends with the run. `None`: the logs are whoever's who asked for them.
     pub logs: Option<LogKeeper>,
 }
@@ -189,31 +191,67 @@ pub async fn assemble(
     }
     let remembered = store.load().await?;
     let inbox = Inbox::default();
-    let permits = Arc::new(inbox.permits());
-    let kept = kept_answers(&spec, &folders.answers)?;
-    let pacing = Pacing::of(&spec, clock.clone());
-    let rules = gateway_rules(&spec, lake.answers_at(), &folders, kept.clone(), pacing.clone(), clock.now().wall)?;
-    let gateway = Gateway::start(rules, permits.clone(), clock.clone()).await;
-    let gateway = gateway.map_err(|error| Failure::new(Exit::Unfinished, format!("the gateway cannot start: {error}")))?;
-    let gateway = Arc::new(gateway);
-    let upstreams = spec.sources.values().map(|source| Upstream::of(source, &spec.limits)).collect();
-    let collectors = Collectors::new(Setting::of_this_process(), upstreams, permits, clock.clone()).with_pacing(pacing);
-    let collectors = kept.into_iter().fold(collectors, Collectors::with_kept);
-    let ports = Ports {
-        clock,
-        lake,
-        store: store.clone(),
-        collect: Arc::new(collectors),
-        gate: gateway.clone(),
-        tables: Arc::new(tables(&spec, Keeping::OnDisk)),
-        reports: reports(&spec)?,
-        attempts_folder: folders.attempts,
-        logs_folder: folders.logs,
-    };
+    let workshop = Arc::new(Workshop::new(lake, store.clone(), folders, &inbox, clock));
+    let (ports, gateway) = workshop.ports(&spec).await?;
     let handle = inbox.handle();
     let (to_notices, notices) = mpsc::unbounded_channel();
     let engine = Engine::new(spec, ports, options, inbox, remembered, to_notices).await?;
-    Ok(Wired { engine, handle, notices, store, gateway, logs: None })
+    Ok(Wired { engine, handle, notices, store, gateway, workshop, logs: None })
+}
+
+/// What an engine is put together from. Another config is put together from the same: one lake, one state, one that starts processes.
+pub struct Workshop {
+    lake: Arc<dyn Lake>,
+    store: Arc<dyn Store>,
+    folders: Folders,
+    permits: Arc<PermitDesk>,
+    clock: Arc<MachineClock>,
+    collectors: Collectors,
+    /// Answers that are kept, once a config keeps some.
+    kept: Mutex<Option<Arc<dyn KeptAnswers>>>,
+}
+
+impl Workshop {
+    fn new(lake: Arc<dyn Lake>, store: Arc<dyn Store>, folders: Folders, inbox: &Inbox, clock: Arc<MachineClock>) -> Self {
+        let permits = Arc::new(inbox.permits());
+        let collectors = Collectors::new(Setting::of_this_process(), Vec::new(), permits.clone(), clock.clone());
+        Workshop { lake, store, folders, permits, clock, collectors, kept: Mutex::new(None) }
+    }
+
+    /// What an engine needs of the world under this config: a gateway of its own among it, so attempts under an earlier one keep theirs.
+    pub async fn ports(&self, spec: &Spec) -> Result<(Ports, Arc<Gateway>), Failure> {
+        let kept = self.kept(spec)?;
+        let pacing = Pacing::of(spec, self.clock.clone());
+        let rules = gateway_rules(spec, self.lake.answers_at(), &self.folders, kept.clone(), pacing.clone(), self.clock.now().wall)?;
+        let gateway = Gateway::start(rules, self.permits.clone(), self.clock.clone()).await;
+        let gateway = gateway.map_err(|error| Failure::new(Exit::Unfinished, format!("the gateway cannot start: {error}")))?;
+        let gateway = Arc::new(gateway);
+        let upstreams = spec.sources.values().map(|source| Upstream::of(source, &spec.limits)).collect();
+        let collectors = self.collectors.again(upstreams).with_pacing(pacing);
+        let collectors = kept.into_iter().fold(collectors, Collectors::with_kept);
+        let ports = Ports {
+            clock: self.clock.clone(),
+            lake: self.lake.clone(),
+            store: self.store.clone(),
+            collect: Arc::new(collectors),
+            gate: gateway.clone(),
+            tables: Arc::new(tables(spec, Keeping::OnDisk)),
+            reports: reports(spec)?,
+            attempts_folder: self.folders.attempts.clone(),
+            logs_folder: self.folders.logs.clone(),
+        };
+        Ok((ports, gateway))
+    }
+
+    /// Two of these over one folder would remove each other's files.
+    fn kept(&self, spec: &Spec) -> Result<Option<Arc<dyn KeptAnswers>>, Failure> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_none() {
+            *kept = kept_answers(spec, &self.folders.answers)?;
+        }
+        let is_wanted = spec.sources.values().any(|source| source.cache.validators);
+        Ok(kept.clone().filter(|_| is_wanted))
+    }
 }
 
 /// Nothing of the attempts that the state remembers runs any more when it returns: neither in the groups that were

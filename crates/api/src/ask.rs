@@ -51,6 +51,8 @@ pub enum Request {
         what: String,
         for_seconds: f64,
     },
+    /// By which config it works.
+    Config,
     /// Looks at the lake now.
     Look,
     /// Starts nothing any more, and ends when what runs has ended. What still runs after `within_seconds` (without: after what the

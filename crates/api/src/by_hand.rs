@@ -1,6 +1,7 @@
 //! What a person does to a running engine, and what it says to that: pauses, cancelled work, a look at once, an end.
 
 use adce_core::ids::{AttemptId, ItemId, TaskId};
+use adce_core::spec::Setting;
 use adce_core::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,4 +64,15 @@ pub struct Stopping {
     pub pid: u32,
     /// What still runs is ended after so long; `null`: it is ended now.
     pub within_seconds: Option<f64>,
+}
+
+/// By which config the engine works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigInForce {
+    /// Digest of its files.
+    pub edition: String,
+    pub settings: Vec<Setting>,
+    /// Parts of these that apply when an engine starts.
+    #[serde(default)]
+    pub at_next_start: Vec<String>,
 }

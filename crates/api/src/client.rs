@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use crate::ask::{Line, Request, read_line};
 use crate::place::Reachable;
 use crate::{
-    Accepted, Admitted, CancelLine, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused, Refusal, RetryLine,
-    Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
+    Accepted, Admitted, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused,
+    Refusal, RetryLine, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
 
 /// A connection to a running engine.
@@ -105,6 +105,10 @@ impl Client {
     /// Hands over each gap that is left alone from now on.
     pub fn cancel(&mut self, what: &str, span: Duration, each: impl FnMut(CancelLine)) -> Result<(), AskError> {
         self.ask(&Request::Cancel { what: what.into(), for_seconds: span.as_secs_f64() }, each)
+    }
+
+    pub fn config(&mut self) -> Result<ConfigInForce, AskError> {
+        self.one(&Request::Config)
     }
 
     pub fn look(&mut self) -> Result<LookBegun, AskError> {

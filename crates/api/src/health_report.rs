@@ -57,6 +57,10 @@ impl HealthReport {
         };
         let degraded = |what: &str, text: String| reason(HealthWord::Degraded, what, text);
         reasons.extend(status.held.iter().map(|surprise| degraded("surprise", format!("held: {surprise}"))));
+        // A person who pauses everything knows it; by nobody's hand it is the engine that holds itself back.
+        reasons.extend(status.paused.iter().filter(|line| line.of == "everything").map(|line| {
+            degraded("paused", format!("starts nothing: {}", line.because.clone().unwrap_or_else(|| "paused by hand".into())))
+        }));
         for (name, source) in &status.sources {
             if matches!(source.state, SourceState::Open | SourceState::HalfOpen) {
                 let why = source.reason.clone().unwrap_or_default();

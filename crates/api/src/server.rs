@@ -24,8 +24,8 @@ use adce_core::ids::{AttemptId, TaskId};
 use crate::ask::{Line, Request, write_line};
 use crate::place::Reachable;
 use crate::{
-    Accepted, Admitted, CancelLine, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused, Refusal, RetryLine,
-    Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
+    Accepted, Admitted, CancelLine, ConfigInForce, CoverageAsk, CoverageReport, GapLine, GuestReport, LimitsReport, LookBegun, Paused,
+    Refusal, RetryLine, Status, Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
 
 /// What an engine knows how to answer. Each call sees one moment of the engine.
@@ -61,6 +61,8 @@ pub trait Answers: Send + Sync + 'static {
 
     /// Ends attempts at a key, a task or a dataset, and leaves the items alone for so long.
     async fn cancel(&self, what: &str, span: Duration) -> Result<Box<dyn Iterator<Item = CancelLine> + Send>, Refusal>;
+
+    async fn config(&self) -> Result<ConfigInForce, Refusal>;
 
     async fn look(&self) -> Result<LookBegun, Refusal>;
 
@@ -282,6 +284,7 @@ async fn answer_one(request: &Request, answers: &dyn Answers, to: &mut Answer) -
             Ok(span) => to.many(answers.cancel(what, span).await).await,
             Err(refusal) => to.refuse(refusal).await,
         },
+        Request::Config => to.one(answers.config().await).await,
         Request::Look => to.one(answers.look().await).await,
         Request::Stop { within_seconds } => match within_seconds.map(span).transpose() {
             Ok(within) => to.one(answers.stop(within).await).await,

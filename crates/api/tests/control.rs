@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adce_api::{
-    Accepted, Admitted, Answers, AskError, Bounds, CancelLine, Client, Counts, CoverageAsk, CoverageAxis, CoverageCell, CoverageReport,
-    GapCounts, GapLine, GuestReport, LimitsReport, LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Share, Status, Stopping,
-    TaskDetail, TaskLine, TokenLine, Why,
+    Accepted, Admitted, Answers, AskError, Bounds, CancelLine, Client, ConfigInForce, Counts, CoverageAsk, CoverageAxis, CoverageCell,
+    CoverageReport, GapCounts, GapLine, GuestReport, LimitsReport, LookBegun, PauseLine, Paused, Refusal, RetryLine, Server, Share, Status,
+    Stopping, TaskDetail, TaskLine, TokenLine, Why,
 };
 use adce_core::access::TokenRecord;
 use adce_core::gap::{GapState, Reason};
@@ -176,6 +176,10 @@ impl Answers for Engine {
 
     async fn cancel(&self, what: &str, _: Duration) -> Result<Box<dyn Iterator<Item = CancelLine> + Send>, Refusal> {
         Err(Refusal::usage(format!("no `{what}`")))
+    }
+
+    async fn config(&self) -> Result<ConfigInForce, Refusal> {
+        Ok(ConfigInForce { edition: "7c1e".into(), settings: vec![], at_next_start: vec![] })
     }
 
     async fn look(&self) -> Result<LookBegun, Refusal> {

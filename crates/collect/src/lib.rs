@@ -68,8 +68,9 @@ impl Setting {
 }
 
 /// Runs every kind of collector.
+#[derive(Clone)]
 pub struct Collectors {
-    commands: Commands,
+    commands: Arc<Commands>,
     http: Fetches,
 }
 
@@ -78,7 +79,12 @@ impl Collectors {
     pub fn new(setting: Setting, upstreams: Vec<Upstream>, permits: Arc<dyn Permits>, clock: Arc<dyn Clock>) -> Self {
         let own = Arc::new(setting.environment.clone());
         let http = Fetches::new(upstreams, own.clone(), permits, clock.clone());
-        Collectors { commands: Commands::new(clock, own, &setting), http }
+        Collectors { commands: Arc::new(Commands::new(clock, own, &setting)), http }
+    }
+
+    /// For another config: the same processes, orphans and folders, and these upstreams from now on.
+    pub fn again(&self, upstreams: Vec<Upstream>) -> Self {
+        Collectors { commands: self.commands.clone(), http: self.http.again(upstreams) }
     }
 
     /// What bodies of `http` wait for, with those that pass the gateway; without it they pass as they come.

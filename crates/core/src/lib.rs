@@ -21,6 +21,7 @@ pub mod pacing;
 pub mod pause;
 pub mod permit;
 pub mod ports;
+pub mod protect;
 pub mod queue;
 pub mod record;
 pub mod report;

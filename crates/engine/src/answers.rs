@@ -36,6 +36,7 @@ impl Engine {
                 let coverage = self.cycle.coverage.as_ref().map(Coverage::without_gaps);
                 let surprises = self.held.as_ref().map(|held| held.surprises.clone()).unwrap_or_default();
                 let _ = reply.send(CoverageView {
+                    spec: self.spec.clone(),
                     expected: self.cycle.expected.clone(),
                     coverage,
                     cycle: self.cycle.figures.clone(),
@@ -189,7 +190,7 @@ impl Engine {
             phase,
             datasets,
             gaps,
-            sources: self.dispatcher.figures(now).into_iter().map(|source| self.source_line(source, now)).collect(),
+            sources: self.sources_of_the_config(now).into_iter().map(|source| self.source_line(source, now)).collect(),
             collectors: self.dispatcher.collectors(now).into_iter().filter_map(collector_line).collect(),
             running: self.figures.running(),
             slots: self.spec.engine.max_concurrent,
@@ -209,6 +210,13 @@ impl Engine {
         }
     }
 
+    /// One that has left the config is known to the queue until it is forgotten.
+    fn sources_of_the_config(&self, now: Now) -> Vec<SourceFigures> {
+        let mut figures = self.dispatcher.figures(now);
+        figures.retain(|source| self.spec.sources.contains_key(&source.source));
+        figures
+    }
+
     fn dataset_lines(&self) -> Vec<DatasetLine> {
         let lines = self.cycle.figures.datasets.iter().map(|dataset| DatasetLine {
             name: dataset.name.clone(),
@@ -225,6 +233,7 @@ impl Engine {
     fn traffic_of(&self, source: &str) -> Traffic {
         let mut traffic = self.figures.sources.get(source).map(|used| used.traffic.clone()).unwrap_or_default();
         traffic.passed += self.ports.gate.passed(source);
+        traffic.passed += self.reloading.passed(source);
         traffic
     }
 

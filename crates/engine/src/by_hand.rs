@@ -59,6 +59,22 @@ impl Engine {
         has_changed
     }
 
+    /// By nobody's hand: for the engine's own sake, or in a maintenance window. It is said when it begins and when it is over.
+    pub(crate) fn hold_back(&mut self, holds: BTreeMap<PauseOf, Pause>) {
+        let before = self.dispatcher.paused();
+        if !self.dispatcher.windows_are(holds) {
+            return;
+        }
+        let after = self.dispatcher.paused();
+        for (of, pause) in after.iter().filter(|(of, _)| !before.contains_key(of)) {
+            self.notice(Notice::HeldBack(format!("{} starts nothing: {}", of.words(), pause.because.as_deref().unwrap_or("held back"))));
+        }
+        for of in before.keys().filter(|of| !after.contains_key(of)) {
+            self.notice(Notice::HeldBack(format!("{} goes on", of.words())));
+        }
+        self.give_back_what_is_leased_ahead();
+    }
+
     /// `None`: nothing has this name.
     pub(crate) fn cancel(&mut self, name: &str, until: Timestamp, now: Now) -> Option<Vec<CancelView>> {
         let tasks: BTreeMap<GapId, TaskId> =

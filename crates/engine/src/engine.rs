@@ -33,6 +33,7 @@ use crate::inbox::{Inbox, Interrupt, Message};
 use crate::ledger::{Leasing, Ledger};
 use crate::looking::CycleState;
 use crate::mail::Mail;
+use crate::reload::{Asked, Reloading};
 use crate::snapshot::{Edited, Notice, Phase, Snapshot};
 use crate::stop::StopSwitch;
 
@@ -47,11 +48,16 @@ pub struct Options {
     pub stays: bool,
     /// Ends after so many attempts.
     pub attempts: Option<u64>,
+    /// Called at each turn of the loop, at least once a second: whoever hears nothing any more knows that it hangs.
+    pub pulse: Option<Pulse>,
     /// For the jitter of pauses.
     pub seed: u64,
     /// Asked once if more gaps than this would be started for the first time; blocks. `None`: nobody is asked.
     pub confirm: Option<(u64, Confirm)>,
 }
+
+/// A sign of life. It must not wait for anything.
+pub type Pulse = Arc<dyn Fn() + Send + Sync>;
 
 /// Is it right to start so many gaps?
 pub type Confirm = Arc<dyn Fn(u64) -> bool + Send + Sync>;
@@ -107,6 +113,7 @@ pub struct Engine {
     pub(crate) line: Line,
     pub(crate) stops: HashMap<AttemptId, Arc<StopSwitch>>,
     pub(crate) cancelling: Cancelling,
+    pub(crate) reloading: Reloading,
     pub(crate) interrupted: Option<Interrupt>,
     /// The last look is over or under way: nothing starts any more.
     pub(crate) closing: bool,
@@ -172,6 +179,7 @@ impl Engine {
             line: Line::default(),
             stops: HashMap::new(),
             cancelling: Cancelling::default(),
+            reloading: Reloading::default(),
             interrupted: None,
             closing: false,
             collects: true,
@@ -233,6 +241,7 @@ impl Engine {
             cycle: std::mem::take(&mut self.cycle.figures),
         };
         self.ahead.give_back(&mut self.ledger);
+        self.give_up_reloading("the engine has ended");
         self.dismiss_all(now);
         let written = self.ledger.finish().await.map_err(EngineError::State);
         self.failed.map_or(written, Err).map(|()| ending)
@@ -240,6 +249,9 @@ impl Engine {
 
     /// The loop's turn: when to have another if nothing happens; `None`: it is over.
     fn turn(&mut self, launch: &mut dyn FnMut(Job)) -> Option<Boottime> {
+        if let Some(pulse) = &self.options.pulse {
+            pulse();
+        }
         while let Some(message) = self.mail.take() {
             self.handle(message);
         }
@@ -399,6 +411,9 @@ impl Engine {
             Message::Query(query) => self.answer(query, now),
             Message::Interrupt(how) => self.interrupt(how),
             Message::Edited { edited, weighting } => self.edited(edited, weighting),
+            Message::Reload { reload, reply } => self.reload(Asked { reload: *reload, reply }),
+            Message::HoldBack(holds) => self.hold_back(holds),
+            Message::FeedsAnew => self.cycle.hearing.feeds.clear(),
             Message::Confirmed(yes) => self.consent = if yes { Consent::Given } else { Consent::Declined },
         }
     }

@@ -154,6 +154,13 @@ impl Figures {
         }
     }
 
+    /// Those of another config. What was counted stays; how full their windows were is counted anew, for these may be others.
+    pub fn sources_are<'a>(&mut self, sources: impl Iterator<Item = &'a String>) {
+        for name in sources {
+            self.sources.entry(name.clone()).or_default().most.clear();
+        }
+    }
+
     /// Where the attempt says how far it is.
     pub fn started(&mut self, start: &Start, now: Now) -> LatestProgress {
         self.totals.attempts += 1;

@@ -152,6 +152,7 @@ impl Engine {
     /// `None`: it is none of ours, or gone already.
     pub(crate) fn dismiss(&mut self, guest: AttemptId, now: Now) -> Option<GuestUse> {
         self.ports.gate.dismiss(guest);
+        self.reloading.dismiss(guest);
         self.line.forget(guest);
         let changes = self.dispatcher.dismiss(guest, now);
         self.ledger.record(changes);

@@ -13,7 +13,7 @@ use adce_core::pause::{Pause, PauseOf};
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
 use adce_core::queue::{Asked, CollectorFigures, SourceFigures};
 use adce_core::record::{AttemptRecord, ProcessRecord, Waited};
-use adce_core::spec::Weighting;
+use adce_core::spec::{Spec, Weighting};
 use adce_core::time::Timestamp;
 use adce_core::traffic::Traffic;
 use tokio::sync::oneshot;
@@ -25,6 +25,7 @@ use crate::guests::{Guest, GuestUse, NotAdmitted};
 use crate::hearing::{Heard, Sighted};
 use crate::mail::Mail;
 use crate::permits::{Granted, PermitDesk};
+use crate::reload::{NotInForce, Reload};
 use crate::snapshot::{Edited, FeedState, Snapshot};
 use crate::why::{About, GapView, TaskView, Why};
 
@@ -88,6 +89,15 @@ pub(crate) enum Message {
     Interrupt(Interrupt),
     /// A person was asked whether so many gaps are to be started.
     Confirmed(bool),
+    /// Another config, to be in force with the next look.
+    Reload {
+        reload: Box<Reload>,
+        reply: oneshot::Sender<Result<(), NotInForce>>,
+    },
+    /// What starts nothing now, although no person said so.
+    HoldBack(BTreeMap<PauseOf, Pause>),
+    /// Other feeds come in place of those that were known.
+    FeedsAnew,
     /// `weighting`: to score by from now on.
     Edited {
         edited: Edited,
@@ -172,6 +182,7 @@ pub struct LimitsView {
 /// Everything that `coverage` is worked out from.
 #[derive(Clone, Debug)]
 pub struct CoverageView {
+    pub spec: Arc<Spec>,
     pub expected: Arc<Expected>,
     /// As of the last judgement; `None`: nobody has looked yet.
     pub coverage: Option<Coverage>,
@@ -217,6 +228,24 @@ impl Handle {
     /// The config was edited; `weighting`: what of it is to be in force at once.
     pub fn config_edited(&self, edited: Edited, weighting: Option<Weighting>) {
         let _ = self.mail.send(Message::Edited { edited, weighting });
+    }
+
+    /// Another config comes into force with the next look, which begins now; returns when it is, or cannot be.
+    pub async fn reload(&self, reload: Reload) -> Result<(), NotInForce> {
+        let ended = || vec!["the engine has ended".to_owned()];
+        let (reply, adopted) = oneshot::channel();
+        self.mail.send(Message::Reload { reload: Box::new(reload), reply }).map_err(|_| ended())?;
+        adopted.await.map_err(|_| ended())?
+    }
+
+    /// What starts nothing now although no person said so: for the engine's own sake, or in a maintenance window.
+    pub fn holds_back(&self, holds: BTreeMap<PauseOf, Pause>) {
+        let _ = self.mail.send(Message::HoldBack(holds));
+    }
+
+    /// Other feeds come in place of those that told of themselves.
+    pub fn feeds_are_anew(&self) {
+        let _ = self.mail.send(Message::FeedsAnew);
     }
 
     /// An event feed tells of objects of this lake. `Ok`: it was taken in, and what follows from it is on disk; otherwise it is worth

@@ -24,6 +24,7 @@ mod ledger;
 mod looking;
 mod mail;
 mod permits;
+mod reload;
 mod reported;
 mod selected;
 mod snapshot;
@@ -35,10 +36,11 @@ pub use answers::{collector_line, doubts};
 pub use attempt::Ports;
 pub use by_hand::CancelView;
 pub use cycle::{CycleFigures, Look, look};
-pub use engine::{Confirm, Ending, Engine, EngineError, Options};
+pub use engine::{Confirm, Ending, Engine, EngineError, Options, Pulse};
 pub use guests::{Guest, GuestHost, GuestSource, GuestUse, NotAdmitted};
 pub use inbox::{CoverageView, Handle, Inbox, Interrupt, LimitsView, PausesView, Query, Retried, StatusView};
 pub use permits::PermitDesk;
+pub use reload::{NotInForce, Reload};
 pub use reported::{Reported, Reporting};
 pub use snapshot::{
     CollectorLine, ContestedLine, DatasetLine, DoubtLine, Edited, FailureLine, FeedLine, FeedState, GapFigures, HeldBackLine, Notice,

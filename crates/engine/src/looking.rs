@@ -55,9 +55,9 @@ impl Engine {
         self.cycle.seen_since.clear();
         self.cycle.hearing.look_again = false;
         self.cycle.attempts_since = 0;
-        let reporting = Reporting::of(self.ports.reports.clone(), self.accepted.as_ref(), &self.items);
-        let observing =
-            crate::cycle::observe(self.spec.clone(), self.ports.clone(), self.accepted.clone(), reporting, self.gaps_in_doubt());
+        let (spec, ports) = self.reloading.begin().unwrap_or_else(|| (self.spec.clone(), self.ports.clone()));
+        let reporting = Reporting::of(ports.reports.clone(), self.accepted.as_ref(), &self.items);
+        let observing = crate::cycle::observe(spec, ports, self.accepted.clone(), reporting, self.gaps_in_doubt());
         let mail = self.mail.clone();
         tokio::spawn(async move {
             let message = match AssertUnwindSafe(observing).catch_unwind().await {
@@ -71,6 +71,7 @@ impl Engine {
     pub(crate) fn observed(&mut self, observed: Observed, now: Now) {
         self.cycle.under_way = false;
         let took = now.boot.since(self.cycle.began);
+        let Some(observed) = self.adopt_what_was_looked_by(observed, now) else { return self.looked_in_vain() };
         match self.take_in(observed, now) {
             // A table that is being written, a lake that is away for a moment: what was known before still holds.
             Err(error) if self.cycle.done > 0 && !self.closing => self.notice(Notice::LookFailed(error.to_string())),
@@ -86,6 +87,9 @@ impl Engine {
         self.cycle.done += 1;
         if self.cycle.done == 1 {
             self.ask_before_many();
+        }
+        if self.reloading.waits() && !self.closing && self.failed.is_none() {
+            self.begin_cycle();
         }
     }
 

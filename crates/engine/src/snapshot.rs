@@ -368,6 +368,8 @@ pub enum Notice {
     ConfigEdited(Edited),
     /// A person did something to the engine.
     ByHand(String),
+    /// Something is kept from starting by nobody's hand, or is not any more.
+    HeldBack(String),
     /// The loop had no turn for so long (the machine slept?) that the leases of these attempts had expired. They hold again.
     LeasesExpired {
         attempts: u64,

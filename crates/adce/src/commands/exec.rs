@@ -29,6 +29,7 @@ use crate::config::Written;
 use crate::control::{self, EngineAnswers};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::in_force::InForce;
 use crate::program;
 use crate::relay::Relay;
 use crate::state_place::StatePlace;
@@ -111,7 +112,7 @@ const TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 impl Host {
-    async fn of(spec: &Arc<Spec>, config: &Written, only: Option<Vec<String>>) -> Result<(Host, Admitted), Failure> {
+    async fn of(spec: &Arc<Spec>, written: &Written, only: Option<Vec<String>>) -> Result<(Host, Admitted), Failure> {
         let guests = StatePlace::of(spec).guests_socket();
         for left in (0..TRIES).rev() {
             let running = match ask::engine(spec)? {
@@ -126,7 +127,7 @@ impl Host {
                     Err(AskError::Refused(refusal)) if left > 0 && refusal.exit_code == Exit::Unfinished.code() => Err(None),
                     Err(error) => ask::answered(Err(error))?,
                 },
-                None => Host::here(spec, config, only.clone()).await.map_err(Some),
+                None => Host::here(spec, written, only.clone()).await.map_err(Some),
             };
             match tried {
                 Ok(hosted) => return Ok(hosted),
@@ -137,7 +138,7 @@ impl Host {
         Err(Failure::new(Exit::Held, "the engine that holds the state neither answers nor ends"))
     }
 
-    async fn here(spec: &Arc<Spec>, config: &Written, only: Option<Vec<String>>) -> Result<(Host, Admitted), Failure> {
+    async fn here(spec: &Arc<Spec>, written: &Written, only: Option<Vec<String>>) -> Result<(Host, Admitted), Failure> {
         let (lake, place) = (adce_lake::open(&spec.lake)?, StatePlace::of(spec));
         let state = wiring::take_state(spec, &*lake).await?;
         let folders = Folders { attempts: place.attempts(), logs: place.logs(), authority: place.authority(), answers: place.answers() };
@@ -145,7 +146,9 @@ impl Host {
         let wired = wiring::assemble(spec.clone(), options, lake, Arc::new(TryStore::over(state)), folders).await?;
         let Wired { mut engine, handle, store, gateway, .. } = wired;
         let guest = engine.admit(only).map_err(|why| Failure::new(Exit::Unfinished, why.to_string()))?;
-        let server = control::serve_at(&place.guests_socket(), EngineAnswers::of(spec, config, handle.clone(), store.clone()).await?)?;
+        let in_force = InForce::new(spec.clone(), written.clone());
+        let answers = EngineAnswers::of(in_force, handle.clone(), store.clone()).await?;
+        let server = control::serve_at(&place.guests_socket(), answers)?;
         let here = Here { handle, running: tokio::spawn(engine.run_for_guests()), guest: guest.id, server, store, gateway };
         Ok((Host::Here(Box::new(here)), views::admitted(guest)))
     }

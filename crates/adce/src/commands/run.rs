@@ -14,11 +14,13 @@ use crate::commands::ask;
 use crate::config::Written;
 use crate::control::{self, EngineAnswers};
 use crate::display::Display;
-use crate::edits;
+use crate::edits::Following;
 use crate::engine_log::EngineLog;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::feeds::Feeds;
+use crate::holding_back;
+use crate::in_force::InForce;
 use crate::interrupts::Interrupts;
 use crate::site;
 use crate::state_place::StatePlace;
@@ -96,17 +98,22 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
     );
     let wired = Wired { notices: log.clone().beside(wired.notices), ..wired };
     let feeds = if stays { Some(Feeds::begin(&spec, &wired.handle).await?) } else { None };
-    let answers = EngineAnswers::of(&spec, &config, wired.handle.clone(), wired.store.clone()).await?;
+    let in_force = InForce::new(spec.clone(), config);
+    let answers = EngineAnswers::of(in_force.clone(), wired.handle.clone(), wired.store.clone()).await?;
     let site = if stays { site::begin(&answers).await? } else { None };
     if let Some(site) = &site {
         log.say("info", "listening", format!("answers at {}", site.url()));
     }
     let control = control::serve(answers)?;
-    let following = tokio::spawn(edits::follow(config, spec.weighting.clone(), wired.handle.clone()));
+    let (engine, workshop) = (wired.handle.clone(), wired.workshop.clone());
+    let heeds_hangups = stays && !std::io::stderr().is_terminal();
+    let holding_back = tokio::spawn(holding_back::watch(in_force.clone(), engine.clone()));
+    let following = tokio::spawn(Following { in_force, engine, workshop, feeds, heeds_hangups }.follow());
     let drain = stays.then_some(spec.engine.drain);
     let ending = watch(wired, &format!("adce · {}", spec.name), display, drain).await;
     following.abort();
-    drop((feeds, site, control));
+    holding_back.abort();
+    drop((site, control));
     match &ending {
         Ok(ending) if ending.interrupted => log.say("info", "ended", "ended as it was told to"),
         Ok(_) => log.say("info", "ended", "ended: nothing more could be done"),
@@ -117,14 +124,14 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
 
 /// Runs a wired engine with a display and an ear for Ctrl-C. `drain`: what runs may go on for so long once it is to end.
 pub async fn watch(wired: Wired, title: &str, display: Display, drain: Option<Duration>) -> Result<Ending, Failure> {
-    let Wired { engine, handle, notices, store, gateway, logs } = wired;
+    let Wired { engine, handle, notices, store, gateway, workshop, logs } = wired;
     let listening = tokio::spawn(interrupts(handle, drain));
     let showing = tokio::spawn(display.show(title.to_owned(), engine.snapshots(), notices));
     let ended = engine.run().await;
     // The engine is gone, and with it what the display showed.
     let _ = showing.await;
     listening.abort();
-    drop((gateway, store, logs));
+    drop((gateway, workshop, store, logs));
     Ok(ended?)
 }
 

@@ -9,6 +9,7 @@ use crate::config::Written;
 use crate::display::Display;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::notify;
 use crate::summary;
 
 #[derive(Args, Debug)]
@@ -29,7 +30,7 @@ pub struct UpArgs {
 pub async fn run(args: &UpArgs, config: Written, format: Format) -> Result<Exit, Failure> {
     let spec = config.spec()?;
     let display = if args.unseen { Display::Nowhere } else { Display::choose() };
-    let ending = collect(spec.clone(), config, Options { stays: true, ..options(args.yes) }, display).await?;
+    let ending = collect(spec.clone(), config, Options { stays: true, pulse: Some(notify::pulse()), ..options(args.yes) }, display).await?;
     summary::print(&summary::of(&ending, &spec), &ending, format);
     Ok(exit_of(&ending))
 }

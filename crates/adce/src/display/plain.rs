@@ -77,7 +77,7 @@ pub fn said(notice: &Notice) -> Option<String> {
                 counted(*attempts, "attempt")
             )
         }
-        Notice::ByHand(what) => what.clone(),
+        Notice::ByHand(what) | Notice::HeldBack(what) => what.clone(),
         Notice::Surprise(surprise) => format!("held: {surprise}"),
         Notice::Doubted { source, absences, of, probe_at } => format!(
             "doubted {source}: {absences} of its last {of} answers are \"no such thing\", which is not believed; one is asked again {}",

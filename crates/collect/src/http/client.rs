@@ -12,6 +12,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Common servers close idle connections after 5 s or more.
 const KEPT_IDLE: Duration = Duration::from_secs(4);
 
+#[derive(Clone)]
 pub(crate) struct TrustedClient {
     client: Client,
     /// Why no certificate can be checked on this machine; plain HTTP works without.

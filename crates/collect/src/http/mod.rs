@@ -41,6 +41,7 @@ use crate::secret;
 /// A body of which nothing comes for so long will not come.
 const READ_IDLE: Duration = Duration::from_secs(60);
 
+#[derive(Clone)]
 pub(crate) struct Fetches {
     upstreams: HashMap<String, Upstream>,
     /// The environment of this process, for secrets.
@@ -64,6 +65,12 @@ impl Fetches {
     ) -> Self {
         let upstreams = upstreams.into_iter().map(|upstream| (upstream.name.clone(), upstream)).collect();
         Fetches { upstreams, own, permits, clock, client: trusted_client(), kept: None, pacing: None }
+    }
+
+    /// The same client with other upstreams, and nothing that is kept or paced yet.
+    pub(crate) fn again(&self, upstreams: Vec<Upstream>) -> Self {
+        let upstreams = upstreams.into_iter().map(|upstream| (upstream.name.clone(), upstream)).collect();
+        Fetches { upstreams, kept: None, pacing: None, ..self.clone() }
     }
 
     pub(crate) async fn collect(&self, order: Order, listener: Listener<'_>, stop: Stop) -> Report {

@@ -132,6 +132,14 @@ impl Breaker {
         Breaker { policy, state: State::Closed { failures: 0 }, latest: VecDeque::new(), throttled: None, asked: HashMap::new() }
     }
 
+    /// Another policy from now on; what it has seen stays. `breaker: off` closes it.
+    pub fn obey(&mut self, policy: Option<BreakerPolicy>) {
+        if policy.is_none() && self.policy.is_some() {
+            *self = Breaker::new(None);
+        }
+        self.policy = policy;
+    }
+
     pub fn gate(&self, now: Boottime) -> Gate {
         match self.state {
             State::Closed { .. } => Gate::Open,

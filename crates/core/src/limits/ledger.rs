@@ -39,6 +39,11 @@ impl Ledger {
         Ledger { longest, open: 0, marks: VecDeque::new(), forgotten: 0 }
     }
 
+    /// Nobody asks about a longer span from now on.
+    pub(super) fn looks_back(&mut self, longest: Duration) {
+        self.longest = longest;
+    }
+
     pub(super) fn open(&mut self, requests: u32) {
         self.open += u64::from(requests);
     }

@@ -25,6 +25,7 @@ use crate::ids::ValueId;
 pub struct Limiter {
     sources: Vec<Scope>,
     all: Scope,
+    reserve: Reserve,
     /// By source; `None`: its requests are not told apart.
     values: Vec<Option<Values>>,
     /// By source.
@@ -54,6 +55,7 @@ impl Limiter {
         Limiter {
             sources: sources.iter().map(|(_, limits)| Scope::new(Reach::Source, limits)).collect(),
             all: Scope::new(Reach::AllSources, all),
+            reserve: Reserve::default(),
             values: vec![None; sources.len()],
             learned: sources.iter().map(|(_, limits)| Learned::new(limits)).collect(),
             paused_until: vec![None; sources.len()],
@@ -70,8 +72,46 @@ impl Limiter {
         self.values[source.0 as usize] = Some(Values::new(limits, learns));
     }
 
+    /// Other limits from now on. Every window keeps what it has seen; sources keep their places, new ones come behind them. `by`: what each value of a
+    /// source has for itself.
+    pub fn obey(&mut self, sources: &[(String, Limits)], all: &Limits, by: &[Option<Limits>], reserve: Reserve, now: Now) {
+        for (at, (_, limits)) in sources.iter().enumerate() {
+            match self.sources.get_mut(at) {
+                Some(scope) if scope.obeys(limits) => {}
+                Some(scope) => {
+                    scope.obey(limits);
+                    let learned = self.learned[at].to_record(now);
+                    self.learned[at] = Learned::new(limits);
+                    if let Some(record) = learned {
+                        self.learned[at].restore(&record, now);
+                    }
+                }
+                None => {
+                    self.sources.push(Scope::new(Reach::Source, limits));
+                    self.learned.push(Learned::new(limits));
+                    self.values.push(None);
+                    self.paused_until.push(None);
+                }
+            }
+            let learns = !self.sources[at].bounds_requests();
+            match (&mut self.values[at], &by[at]) {
+                (Some(values), Some(limits)) => values.obey(limits, learns),
+                (values, limits) => *values = limits.as_ref().map(|limits| Values::new(limits, learns)),
+            }
+        }
+        self.all.obey(all);
+        if reserve != self.reserve {
+            self.set_aside(reserve);
+        } else {
+            // Those that came just now.
+            self.sources.iter_mut().filter(|scope| !scope.sets_aside(reserve)).for_each(|scope| scope.set_aside(reserve));
+            self.values.iter_mut().flatten().for_each(|values| values.set_aside_if_new(reserve));
+        }
+    }
+
     /// Sets a share of every window aside, from now on; what was used before is nobody's.
     pub fn set_aside(&mut self, reserve: Reserve) {
+        self.reserve = reserve;
         self.sources.iter_mut().chain([&mut self.all]).for_each(|scope| scope.set_aside(reserve));
         self.values.iter_mut().flatten().for_each(|values| values.set_aside(reserve));
     }

@@ -122,6 +122,32 @@ impl Scope {
         }
     }
 
+    pub(super) fn obeys(&self, limits: &Limits) -> bool {
+        *self.limits == *limits
+    }
+
+    /// Other limits from now on; what was granted and sent stays what it was.
+    pub(super) fn obey(&mut self, limits: &Limits) {
+        if self.obeys(limits) {
+            return;
+        }
+        self.shares.obey(&limits.windows);
+        let mut new = Scope::new(self.reach, limits);
+        if let Some(spread) = new.spread.take() {
+            let of_before = (self.limits.burst, window_to_spread(&self.limits.windows, SHORTEST_WINDOW_OF_A_CHARGE));
+            let of_now = (limits.burst, window_to_spread(&limits.windows, SHORTEST_WINDOW_OF_A_CHARGE));
+            let keeps = self.spread.is_some() && of_before == of_now;
+            self.spread = if keeps { self.spread.take() } else { Some(spread.holding(self.spread.as_ref())) };
+        } else {
+            self.spread = None;
+        }
+        self.limits = new.limits;
+    }
+
+    pub(super) fn sets_aside(&self, reserve: Reserve) -> bool {
+        self.shares.sets_aside(reserve)
+    }
+
     pub(super) fn set_aside(&mut self, reserve: Reserve) {
         self.shares.set_aside(reserve);
     }

@@ -41,6 +41,17 @@ impl Shares {
         Shares { everybody: Counts::new(windows), reserve: Reserve::default(), own: Vec::new(), windows: windows.to_vec() }
     }
 
+    /// Other windows from now on. One that looks back further than all before it knows nothing of what lay further back.
+    pub(super) fn obey(&mut self, windows: &[Window]) {
+        self.windows = windows.to_vec();
+        self.everybody.obey(windows);
+        self.own.iter_mut().for_each(|(_, counts)| counts.obey(windows));
+    }
+
+    pub(super) fn sets_aside(&self, reserve: Reserve) -> bool {
+        self.reserve == reserve
+    }
+
     /// From now on; what was used before is nobody's.
     pub(super) fn set_aside(&mut self, reserve: Reserve) {
         self.own = reserve.shares().map(|(priority, _)| (priority, Counts::new(&self.windows))).collect();
@@ -166,9 +177,14 @@ struct Counts {
 
 impl Counts {
     fn new(windows: &[Window]) -> Self {
-        let (long, short): (Vec<_>, Vec<_>) = windows.iter().partition(|window| is_long(**window));
-        let longest = |windows: Vec<&Window>| windows.iter().map(|window| window.span).max().unwrap_or(Duration::ZERO);
-        Counts { long: Ledger::new(longest(long)), short: Ledger::new(longest(short)) }
+        let (long, short) = longest(windows);
+        Counts { long: Ledger::new(long), short: Ledger::new(short) }
+    }
+
+    fn obey(&mut self, windows: &[Window]) {
+        let (long, short) = longest(windows);
+        self.long.looks_back(long);
+        self.short.looks_back(short);
     }
 
     fn open(&mut self, load: Load) {
@@ -203,6 +219,13 @@ impl Counts {
     fn of(&self, window: Window) -> &Ledger {
         if is_long(window) { &self.long } else { &self.short }
     }
+}
+
+/// The longest of a minute or more, and of the shorter ones.
+fn longest(windows: &[Window]) -> (Duration, Duration) {
+    let (long, short): (Vec<_>, Vec<_>) = windows.iter().partition(|window| is_long(**window));
+    let longest = |windows: Vec<&Window>| windows.iter().map(|window| window.span).max().unwrap_or(Duration::ZERO);
+    (longest(long), longest(short))
 }
 
 pub(super) fn is_long(window: Window) -> bool {

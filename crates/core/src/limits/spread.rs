@@ -40,6 +40,12 @@ impl Spread {
         Spread { requests: u128::from(window.requests.max(1)), share: window.span.as_micros(), burst, even: 0, held: 0 }
     }
 
+    /// With what was granted under the one before and is not sent yet.
+    pub(super) fn holding(mut self, before: Option<&Spread>) -> Self {
+        self.held = before.map_or(0, |before| before.held);
+        self
+    }
+
     pub(super) fn wait_for_one(&self, now: Boottime) -> Option<Wait> {
         self.wait_for(1, now)
     }

@@ -25,6 +25,7 @@ const LOOKS_A_GRANT: usize = 4;
 pub(super) struct Values {
     /// What each begins with.
     fresh: Scope,
+    reserve: Reserve,
     scopes: HashMap<ValueId, Scope>,
     /// When each of them may have nothing left to remember; ascending.
     looks: VecDeque<(Boottime, ValueId)>,
@@ -59,6 +60,7 @@ impl Values {
         };
         Values {
             fresh: Scope::new(Reach::Value, limits),
+            reserve: Reserve::default(),
             scopes: HashMap::new(),
             looks: VecDeque::new(),
             untaught: learns.then(|| Learned::of_value(limits)),
@@ -67,7 +69,28 @@ impl Values {
         }
     }
 
+    /// Other limits from now on; what each value has used stays.
+    pub(super) fn obey(&mut self, limits: &Limits, learns: bool) {
+        let reserve = self.reserve;
+        let Values { fresh, counts_for, untaught, .. } = Values::new(limits, learns);
+        (self.fresh, self.counts_for) = (fresh, counts_for);
+        if learns != self.learns() {
+            self.taught.clear();
+        }
+        self.untaught = untaught;
+        self.scopes.values_mut().for_each(|scope| scope.obey(limits));
+        self.fresh.set_aside(reserve);
+    }
+
+    /// Unless that is so already.
+    pub(super) fn set_aside_if_new(&mut self, reserve: Reserve) {
+        if self.reserve != reserve {
+            self.set_aside(reserve);
+        }
+    }
+
     pub(super) fn set_aside(&mut self, reserve: Reserve) {
+        self.reserve = reserve;
         self.fresh.set_aside(reserve);
         self.scopes.values_mut().for_each(|scope| scope.set_aside(reserve));
     }

@@ -241,7 +241,7 @@ impl Dispatcher {
         (dispatcher, changes)
     }
 
-    fn restore_source(&mut self, name: &str, record: SourceRecord, now: Now) {
+    pub(super) fn restore_source(&mut self, name: &str, record: SourceRecord, now: Now) {
         let source = SourceIx(self.sources.len() as u32);
         let policy = self.rules.sources[name].breaker;
         let paused_until = record.paused_until.map(|until| now.boot_at(until)).filter(|until| *until > now.boot);
@@ -470,7 +470,7 @@ impl Dispatcher {
         }
     }
 
-    fn note_room(&mut self, task: TaskSlot) {
+    pub(super) fn note_room(&mut self, task: TaskSlot) {
         let entry = self.book.task(task);
         let cut = terms(&self.book, &self.rules, entry.bucket).map_or(0, |(_, cut)| cut);
         let room = entry.gaps.len() < cut && self.book.is_fresh(task) && !matches!(entry.phase, Phase::Running);
@@ -494,7 +494,7 @@ impl Dispatcher {
         self.enter_class(task, was, now);
     }
 
-    fn enter_class(&mut self, task: TaskSlot, was: Was, now: Now) {
+    pub(super) fn enter_class(&mut self, task: TaskSlot, was: Was, now: Now) {
         let gaps = self.book.task(task).gaps.len();
         let class = self.classes.enter(self.class_key(task), self.book.place(task), task, gaps, was.patience, &self.book);
         let entry = self.book.task_mut(task);
@@ -582,7 +582,7 @@ impl Dispatcher {
         self.rules.sources.get_index(source.0 as usize).map_or("", |(name, _)| name)
     }
 
-    fn collector_ix(&self, name: &str) -> Option<CollectorIx> {
+    pub(super) fn collector_ix(&self, name: &str) -> Option<CollectorIx> {
         self.rules.collectors.get_index_of(name).map(|at| at as CollectorIx)
     }
 
@@ -590,7 +590,7 @@ impl Dispatcher {
         self.rules.collectors.get_index(usize::from(collector)).map_or("", |(name, _)| name)
     }
 
-    fn collector_of_bucket(&self, bucket: u32) -> Option<std::sync::Arc<str>> {
+    pub(super) fn collector_of_bucket(&self, bucket: u32) -> Option<std::sync::Arc<str>> {
         let collector = self.book.bucket(bucket).collector?;
         self.rules.collectors.get_index(usize::from(collector)).map(|(name, _)| name.clone())
     }
@@ -615,7 +615,13 @@ impl Dispatcher {
         GapEntry::new(gap, dataset, bucket)
     }
 
-    fn bucket(&mut self, source: Option<SourceIx>, collector: Option<CollectorIx>, priority: PriorityLevel, group: Vec<String>) -> Bucket {
+    pub(super) fn bucket(
+        &mut self,
+        source: Option<SourceIx>,
+        collector: Option<CollectorIx>,
+        priority: PriorityLevel,
+        group: Vec<String>,
+    ) -> Bucket {
         let value = source.zip(collector).and_then(|(source, collector)| {
             let text = value_in(&self.rules, &group, (Some(source), collector), source)?;
             Some(self.grants.name(text))

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Rules;
+use super::{Rules, SourceRules};
 use crate::ids::ValueId;
 use crate::limits::learned::{Incident, Sign};
 use crate::limits::{Ask, AskKind, HoldOff, Limiter, SourceIx, restored};
@@ -135,30 +135,18 @@ impl Grants {
         latest: Option<Timestamp>,
         now: Now,
     ) -> (Self, Vec<Change>) {
-        let scopes: Vec<(String, Limits)> = rules.sources.iter().map(|(name, source)| (name.to_string(), source.limits.clone())).collect();
-        let terms = rules.sources.iter().map(|(name, source)| {
-            let whole = reservation_size(&source.scopes(&rules.limits));
-            let ahead = whole >= HALVED_FROM;
-            SourceTerms {
-                name: name.clone(),
-                reserve: if ahead { whole / 2 } else { whole },
-                ahead,
-                counts_for: source.scopes(&rules.limits).into_iter().map(counts_for).max().unwrap_or_default(),
-                open: HashMap::new(),
-                next: HashMap::new(),
-                by_value: source.by.as_ref().is_some_and(|by| by.limits != Limits::default()),
+        let terms = rules.sources.iter().map(|(name, source)| terms_of(name, source, &rules.limits));
+        let mut limiter = Limiter::new(&scopes_of(rules), &rules.limits);
+        for (at, limits) in limits_by(rules).iter().enumerate() {
+            if let Some(limits) = limits {
+                limiter.by_value(SourceIx(at as u32), limits);
             }
-        });
-        let mut limiter = Limiter::new(&scopes, &rules.limits);
-        let by = rules.sources.values().enumerate().filter_map(|(at, source)| Some((at, source.by.as_ref()?)));
-        for (at, by) in by.filter(|(_, by)| by.limits != Limits::default()) {
-            limiter.by_value(SourceIx(at as u32), &by.limits);
         }
         limiter.set_aside(rules.reserve);
         let mut grants = Grants {
             limiter,
             sources: terms.collect(),
-            elsewhere_counts_for: counts_for(&rules.limits).max(LONGEST_WINDOW + rules.limits.linger + RESERVATION_SPAN),
+            elsewhere_counts_for: elsewhere_counts_for(&rules.limits),
             blocks: BTreeMap::new(),
             closing: VecDeque::new(),
             names: HashMap::new(),
@@ -174,6 +162,36 @@ impl Grants {
         };
         let changes = reservations.into_iter().filter_map(|reservation| grants.restore(&reservation, latest, now)).collect();
         (grants, changes)
+    }
+
+    /// By other limits from now on; every window keeps what it has seen. One that looks back further than any before knows nothing of what
+    /// was sent before that.
+    pub(super) fn reconfigure(&mut self, rules: &Rules, now: Now) -> Vec<Change> {
+        let (counted_before, elsewhere_before) = (self.sources.len(), self.elsewhere_counts_for);
+        let mut longer = Duration::ZERO;
+        let mut closed = Vec::new();
+        for (at, (name, source)) in rules.sources.iter().enumerate() {
+            let new = terms_of(name, source, &rules.limits);
+            if at >= counted_before {
+                self.sources.push(new);
+                continue;
+            }
+            let terms = &mut self.sources[at];
+            longer = longer.max(new.counts_for.saturating_sub(terms.counts_for));
+            if new.by_value != terms.by_value {
+                // Of these no more is drawn: what is told apart now is reserved apart.
+                closed.extend(terms.open.drain().chain(terms.next.drain()).map(|(_, block)| block));
+            }
+            let terms = &mut self.sources[at];
+            *terms = SourceTerms { open: std::mem::take(&mut terms.open), next: std::mem::take(&mut terms.next), ..new };
+        }
+        self.elsewhere_counts_for = elsewhere_counts_for(&rules.limits);
+        longer = longer.max(self.elsewhere_counts_for.saturating_sub(elsewhere_before));
+        self.fading = std::mem::take(&mut self.fading).into_iter().map(|(until, block)| (until + longer, block)).collect();
+        self.soon_empty.clear();
+        self.limiter.obey(&scopes_of(rules), &rules.limits, &limits_by(rules), rules.reserve, now);
+        closed.sort_unstable();
+        closed.into_iter().filter_map(|block| self.finish(block, now)).collect()
     }
 
     /// What nobody settled counts as sent, and is settled now: its sender is dead. What went to a source that has left the
@@ -567,6 +585,34 @@ impl Grants {
 pub(super) enum Under {
     Ask(Ask),
     NothingMore,
+}
+
+fn terms_of(name: &Arc<str>, source: &SourceRules, of_all: &Limits) -> SourceTerms {
+    let whole = reservation_size(&source.scopes(of_all));
+    let ahead = whole >= HALVED_FROM;
+    SourceTerms {
+        name: name.clone(),
+        reserve: if ahead { whole / 2 } else { whole },
+        ahead,
+        counts_for: source.scopes(of_all).into_iter().map(counts_for).max().unwrap_or_default(),
+        open: HashMap::new(),
+        next: HashMap::new(),
+        by_value: source.by.as_ref().is_some_and(|by| by.limits != Limits::default()),
+    }
+}
+
+fn scopes_of(rules: &Rules) -> Vec<(String, Limits)> {
+    rules.sources.iter().map(|(name, source)| (name.to_string(), source.limits.clone())).collect()
+}
+
+/// By source: what each value has for itself; `None`: nothing.
+fn limits_by(rules: &Rules) -> Vec<Option<Limits>> {
+    let by = |source: &SourceRules| source.by.as_ref().map(|by| by.limits.clone()).filter(|limits| *limits != Limits::default());
+    rules.sources.values().map(by).collect()
+}
+
+fn elsewhere_counts_for(of_all: &Limits) -> Duration {
+    counts_for(of_all).max(LONGEST_WINDOW + of_all.linger + RESERVATION_SPAN)
 }
 
 fn is_limited(limits: &Limits) -> bool {

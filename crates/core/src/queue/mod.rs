@@ -23,6 +23,7 @@ mod guests;
 mod line;
 mod pauses;
 mod pick;
+mod reconfigure;
 mod report;
 pub mod retry;
 mod rules;

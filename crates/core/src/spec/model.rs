@@ -674,6 +674,8 @@ pub struct Engine {
     pub task_ttl: Option<Duration>,
     /// How long what runs may go on when an engine that stays is told to end.
     pub drain: Duration,
+    /// When nothing starts any more for the engine's own sake.
+    pub protect: crate::protect::Protect,
     /// Of attempts and events in the state.
     pub history: Retention,
     /// Of logs of attempts beside it.
@@ -690,6 +692,7 @@ impl Default for Engine {
             tasks_per_cycle: super::Caps::default(),
             task_ttl: None,
             drain: Duration::from_secs(5 * 60),
+            protect: crate::protect::Protect::default(),
             history: Retention::default(),
             logs: Retention { bytes: 512 << 20, ..Retention::default() },
         }

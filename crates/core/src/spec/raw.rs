@@ -462,10 +462,22 @@ raw! {
         pub task_ttl: Option<Given<Span>>,
         /// When `adce up` is told to end: how long what runs may go on before it is stopped. Default: 5m.
         pub drain: Option<Given<Span>>,
+        /// When the engine starts no more work for its own sake. Default: 256MiB of disk must stay free.
+        pub protect: Option<RawProtect>,
         /// How much of its history the state keeps: attempts that ended, and what happened. Default: 90d, 256MiB.
         pub history: Option<RawRetention>,
         /// How much of the logs of attempts beside the state is kept. Default: 90d, 512MiB.
         pub logs: Option<RawRetention>,
+    }
+
+    /// What the engine itself may use, and what must be left. Beyond that it starts nothing, finishes what runs, and says so.
+    pub struct RawProtect {
+        /// Bytes that stay free where the state and a local lake lie; 0B: nobody looks. Default: 256MiB.
+        pub disk: Option<Given<Size>>,
+        /// Memory of the engine itself, without what it starts. Default: no limit.
+        pub memory: Option<Given<Size>>,
+        /// Of one processor, by the engine itself, in half a minute: `80%`. Default: no limit.
+        pub cpu: Option<Given<Percent>>,
     }
 
     /// How much is kept: whatever is older, or too much together, goes, the oldest first.

@@ -10,6 +10,7 @@ mod memory;
 mod order;
 mod pauses;
 mod permits;
+mod reconfigure;
 mod reserve;
 mod story;
 mod useful;

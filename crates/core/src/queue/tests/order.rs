@@ -384,6 +384,10 @@ enum Step {
     Weigh {
         weighting: usize,
     },
+    /// And another one is in force as a whole.
+    Reconfigure {
+        which: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -402,11 +406,34 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0usize..6).prop_map(|whom| Step::Resume { whom }),
         1 => Just(Step::Look),
         1 => (0usize..4).prop_map(|weighting| Step::Weigh { weighting }),
+        1 => (0usize..5).prop_map(|which| Step::Reconfigure { which }),
     ]
 }
 
 /// Tasks that start from one look to the next, where there are caps at all.
 const CAPS_OF_ALL_AND_LOW: (u32, u32) = (7, 2);
+
+/// Another edition of a config.
+fn edition(rules: &Rules, which: usize) -> Rules {
+    let mut rules = rules.clone();
+    match which {
+        0 => rules.sources["a"].importance *= 1.5,
+        1 => {
+            let windows = &mut rules.sources["a"].limits.windows;
+            windows.iter_mut().for_each(|window| window.requests = (window.requests / 2).max(1));
+        }
+        2 => rules.sources["b"].limits.windows.iter_mut().for_each(|window| window.requests += 3),
+        3 => rules.collectors.values_mut().for_each(|collector| collector.batch = collector.batch % 4 + 1),
+        _ => {
+            // One leaves, and another one comes.
+            let dataset = rules.datasets[DATASETS[3]].clone();
+            let number = rules.datasets.len();
+            rules.datasets.insert(format!("new {number}").into(), dataset);
+            rules.slots = rules.slots % 5 + 1;
+        }
+    }
+    rules
+}
 
 fn paused(whom: usize) -> PauseOf {
     match whom {
@@ -597,6 +624,19 @@ impl Drive {
                 let changes = self.world.dispatcher.new_cycle(now.boot + Duration::from_secs(900), now);
                 self.world.memory.apply(&changes);
                 self.naive.started.clear();
+            }
+            Step::Reconfigure { which } => {
+                let before: HashMap<TaskId, Vec<_>> = self.world.dispatcher.tasks().into_iter().map(|task| (task.id, task.gaps)).collect();
+                let changes = self.world.dispatcher.reconfigure(edition(self.world.dispatcher.rules(), which), now);
+                self.world.memory.apply(&changes);
+                let mut tasks = self.world.dispatcher.tasks();
+                tasks.sort_by_key(|task| task.id);
+                let remembered: Vec<_> = self.world.memory.tasks.values().map(|task| (task.id, task.gaps.clone())).collect();
+                let after: Vec<_> = tasks.into_iter().map(|task| (task.id, task.gaps)).collect();
+                prop_assert_eq!(&after, &remembered);
+                // Who has lost a gap is another task, and was not passed by anybody.
+                let whole = |id: &TaskId| after.iter().any(|(task, gaps)| task == id && before[id].iter().all(|gap| gaps.contains(gap)));
+                self.naive.patience.retain(|id, _| before.contains_key(id) && whole(id));
             }
             Step::Weigh { weighting: which } => self.world.dispatcher.weigh(weighting(which), now_at(self.now)),
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Loader;
+use crate::protect::Protect;
 use crate::spec::decode::Given;
 use crate::spec::problem::Problem;
 use crate::spec::raw::{RawCaps, RawReserve, RawRetention, RawSurprise};
@@ -52,6 +53,11 @@ impl Loader<'_> {
             tasks_per_cycle: raw.tasks_per_cycle.as_ref().map_or(default.tasks_per_cycle, |raw| self.caps(raw)),
             task_ttl: raw.task_ttl.as_ref().and_then(|given| self.task_ttl(given)),
             drain: raw.drain.as_ref().map_or(default.drain, |given| given.value.0),
+            protect: raw.protect.as_ref().map_or(default.protect, |raw| Protect {
+                disk: raw.disk.as_ref().map_or(default.protect.disk, |given| given.value.0),
+                memory: raw.memory.as_ref().map(|given| given.value.0),
+                cpu_permille: raw.cpu.as_ref().map(|given| given.value.permille),
+            }),
             history: retention(raw.history.as_ref(), default.history),
             logs: retention(raw.logs.as_ref(), default.logs),
         }
