@@ -39,8 +39,8 @@ const ALL_FEEDS: &str = "lake.events";
 const IN_FORCE_AT_ONCE: &str = "priority_weighting";
 
 /// What an engine is and what it owns, and what is opened once: of these it reads nothing while it runs.
-const AT_NEXT_START: [&str; 8] =
-    ["name", "state", "version", "baseline", "engine.history", "engine.logs", "engine.drain", "gateway.cache_size"];
+const AT_NEXT_START: [&str; 9] =
+    ["name", "state", "version", "baseline", "engine.history", "engine.logs", "engine.drain", "gateway.cache_size", "server"];
 
 pub struct Following {
     pub in_force: InForce,

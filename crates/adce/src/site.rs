@@ -57,7 +57,7 @@ impl Desk for EngineAnswers {
         planned.map_err(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     }
 
-    async fn config_report(&self) -> Result<ConfigReport, Refusal> {
+    async fn config_written(&self) -> Result<ConfigReport, Refusal> {
         Ok(config_report(&self.in_force.written(), &self.in_force.spec()))
     }
 

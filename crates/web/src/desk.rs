@@ -22,7 +22,7 @@ pub trait Desk: Answers {
     /// One look at the whole lake, which may take as long as a cycle.
     async fn plan(&self) -> Result<Plan, Refusal>;
 
-    async fn config_report(&self) -> Result<ConfigReport, Refusal>;
+    async fn config_written(&self) -> Result<ConfigReport, Refusal>;
 
     /// How complete each dataset was, oldest point first.
     async fn trend(&self) -> Result<IndexMap<String, Vec<TrendLine>>, Refusal>;

@@ -321,7 +321,7 @@ const LOOKED_AT: u32 = 500;
 const OF_EACH: usize = 50;
 
 async fn scrapers(call: Call, _: Nothing) -> Result<Vec<Scraper>, Problem> {
-    let (config, status) = (call.desk().config_report().await?, call.desk().status().await?);
+    let (config, status) = (call.desk().config_written().await?, call.desk().status().await?);
     let attempts = call.desk().attempts(None, LOOKED_AT).await?;
     let of = |collector: adce_api::CollectorRule| {
         let ran: Vec<&EndedAttempt> = attempts.iter().filter(|attempt| attempt.collector == collector.name).take(OF_EACH).collect();

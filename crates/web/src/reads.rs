@@ -365,7 +365,7 @@ async fn cycles(call: Call, _: Nothing) -> Result<Cycles, Problem> {
 // -------------------------------------------------------------------------------------------------- config and access
 
 async fn config(call: Call, _: Nothing) -> Result<ConfigReport, Problem> {
-    Ok(call.desk().config_report().await?)
+    Ok(call.desk().config_written().await?)
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -146,7 +146,8 @@ impl Host {
         let wired = wiring::assemble(spec.clone(), options, lake, Arc::new(TryStore::over(state)), folders).await?;
         let Wired { mut engine, handle, store, gateway, .. } = wired;
         let guest = engine.admit(only).map_err(|why| Failure::new(Exit::Unfinished, why.to_string()))?;
-        let answers = EngineAnswers::of(InForce::new(spec.clone(), written.clone()), handle.clone(), store.clone()).await?;
+        let in_force = InForce::new(spec.clone(), written.clone());
+        let answers = EngineAnswers::of(in_force, handle.clone(), store.clone()).await?;
         let server = control::serve_at(&place.guests_socket(), answers)?;
         let here = Here { handle, running: tokio::spawn(engine.run_for_guests()), guest: guest.id, server, store, gateway };
         Ok((Host::Here(Box::new(here)), views::admitted(guest)))
