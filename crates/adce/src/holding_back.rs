@@ -21,21 +21,52 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// Processor time is that of so long.
 const CPU_OVER: Duration = Duration::from_secs(30);
 
-/// Tells the engine for as long as it is polled.
-pub async fn watch(in_force: InForce, engine: Handle) {
-    let mut looks = tokio::time::interval(BETWEEN_LOOKS);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut processor = Processor::default();
-    let mut held: Option<Timestamp> = None;
-    loop {
-        looks.tick().await;
-        let spec = in_force.spec();
-        let usage = Usage { memory: memory(), cpu_permille: processor.permille(), disks: disks(&spec) };
-        let because = reasons(&spec.engine.protect, &usage, held.is_some());
-        held = (!because.is_empty()).then(|| held.unwrap_or_else(|| MachineClock.now().wall));
-        let holds = held.map(|since| (PauseOf::Everything, Pause { since, until: None, because: Some(because.join("; ")) }));
+/// Whether anything is to start at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Real,
+    DryRun,
+}
+
+pub struct HoldingBack {
+    in_force: InForce,
+    engine: Handle,
+    mode: Mode,
+    began: Timestamp,
+    processor: Processor,
+    /// Beyond a limit of its own since then.
+    beyond: Option<Timestamp>,
+}
+
+impl HoldingBack {
+    /// What holds an engine back from the first is told when this returns: call it before the engine runs.
+    pub fn begin(in_force: InForce, engine: Handle, mode: Mode) -> HoldingBack {
+        let began = MachineClock.now().wall;
+        let mut watching = HoldingBack { in_force, engine, mode, began, processor: Processor::default(), beyond: None };
+        watching.look();
+        watching
+    }
+
+    /// For as long as it is polled.
+    pub async fn watch(mut self) {
+        let mut looks = tokio::time::interval(BETWEEN_LOOKS);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        let (spec, now) = (self.in_force.spec(), MachineClock.now().wall);
+        let usage = Usage { memory: memory(), cpu_permille: self.processor.permille(), disks: disks(&spec) };
+        let because = reasons(&spec.engine.protect, &usage, self.beyond.is_some());
+        self.beyond = (!because.is_empty()).then(|| self.beyond.unwrap_or(now));
+        let everything = |since, because| (PauseOf::Everything, Pause { since, until: None, because: Some(because) });
+        let dry_run = (self.mode == Mode::DryRun).then(|| everything(self.began, "a dry run".into()));
+        let limits = self.beyond.map(|since| everything(since, because.join("; ")));
         // A disk that is full outlasts a window.
-        engine.holds_back(windows(&spec, MachineClock.now().wall).into_iter().chain(holds).collect());
+        self.engine.holds_back(windows(&spec, now).into_iter().chain(limits).chain(dry_run).collect());
     }
 }
 

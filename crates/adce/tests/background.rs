@@ -73,12 +73,14 @@ fn an_engine_that_cannot_start_says_why_to_who_started_it() {
 #[test]
 fn what_runs_is_finished_before_the_engine_ends() {
     let night = Night::begin();
-    let stopping = night.0.start(&["stop", "--within", "1m"]);
+    let mut stopping = night.0.start(&["stop", "--within", "1m"]);
     wait_for("it is ending", || night.json(&["status"])["engine"]["stopping"] == true);
     night.adce(&["health"]).ends_with(2).says("it is ending");
+    let mut progress = String::new();
+    BufReader::new(stopping.stderr.take().unwrap()).read_line(&mut progress).unwrap();
+    assert_eq!(progress.trim_end(), "1 attempt to be finished: slow/1.txt");
     night.0.write("go", "");
-    let said = support::place::said(stopping.wait_with_output().unwrap());
-    said.ends_with(0).says("1 attempt to be finished: slow/1.txt").says("stopped");
+    support::place::said(stopping.wait_with_output().unwrap()).ends_with(0).says("stopped");
     assert_eq!(night.0.read("lake/slow/1.txt"), "hello\n");
 }
 

@@ -82,6 +82,21 @@ fn a_unit_says_what_a_service_manager_understands() {
 }
 
 #[test]
+fn a_dry_run_looks_and_answers_and_starts_nothing() {
+    let place = Place::new(CONFIG);
+    let planned = place.adce(&["run", "--dry-run", "--format", "json"]);
+    planned.ends_with(2);
+    assert_eq!(planned.json()["tasks"].as_array().map(Vec::len), Some(1));
+    assert!(!place.has(".adce/state.db"), "nothing is written");
+    let up = place.start(&["up", "--yes", "--dry-run"]);
+    wait_for("it has looked", || place.adce(&["status"]).out.contains("a dry run"));
+    place.adce(&["why", "box/1.txt"]).ends_with(0).says("a dry run");
+    signal("-TERM", up.id() as i32);
+    said(up.wait_with_output().expect("it ends")).ends_with(143);
+    assert!(!place.has("lake/box/1.txt"));
+}
+
+#[test]
 fn an_engine_on_a_disk_that_is_nearly_full_starts_nothing_says_so_and_goes_on_when_there_is_room() {
     let full = CONFIG.replace("reconcile_every: 5h", "reconcile_every: 5h, protect: { disk: 4000000GB }");
     let place = Place::new(&full);

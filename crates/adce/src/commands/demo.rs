@@ -17,6 +17,7 @@ use crate::config::Written;
 use crate::display::Display;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::holding_back::Mode;
 use crate::summary;
 
 #[derive(Args, Debug)]
@@ -77,7 +78,8 @@ impl Stage {
             say!("adce finds the gaps and fills them.\n");
         }
         let ending =
-            collect(spec.clone(), config, Options { max_wait: Duration::from_secs(60), ..options(true) }, Display::choose()).await?;
+            collect(spec.clone(), config, Options { max_wait: Duration::from_secs(60), ..options(true) }, Display::choose(), Mode::Real)
+                .await?;
         let figures = self.upstream.figures();
         let mut summary = summary::of(&ending, &spec);
         summary.upstream = Some(counts(&figures, ending.longest_wait));

@@ -19,7 +19,7 @@ use crate::engine_log::EngineLog;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::feeds::Feeds;
-use crate::holding_back;
+use crate::holding_back::{HoldingBack, Mode};
 use crate::in_force::InForce;
 use crate::interrupts::Interrupts;
 use crate::jobs::Jobs;
@@ -46,6 +46,10 @@ pub struct RunArgs {
     #[arg(long)]
     pub yes: bool,
 
+    /// Starts nothing and writes nothing: what would be collected, as `adce plan` says it.
+    #[arg(long, conflicts_with_all = ["once", "max_wait", "select", "now"])]
+    pub dry_run: bool,
+
     /// Asks the engine that runs to look at the lake now, instead of running one.
     #[arg(long, conflicts_with_all = ["once", "max_wait", "select", "yes"])]
     pub now: bool,
@@ -56,12 +60,15 @@ const ASK_ABOVE_GAPS: u64 = 1_000;
 
 pub async fn run(args: &RunArgs, config: Written, format: Format) -> Result<Exit, Failure> {
     let spec = config.spec()?;
+    if args.dry_run {
+        return crate::commands::plan::run(spec, format).await;
+    }
     if args.now {
         return look_now(&spec, format);
     }
     let max_wait = if args.once { Duration::ZERO } else { args.max_wait };
     let options = Options { max_wait, select: args.select.clone(), ..options(args.yes) };
-    let ending = collect(spec.clone(), config, options, Display::choose()).await?;
+    let ending = collect(spec.clone(), config, options, Display::choose(), Mode::Real).await?;
     summary::print(&summary::of(&ending, &spec), &ending, format);
     Ok(exit_of(&ending))
 }
@@ -88,7 +95,7 @@ pub fn options(yes: bool) -> Options {
 }
 
 /// Runs an engine to its end, with a display, a control socket, an ear for Ctrl-C, and an eye on the config's files.
-pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display: Display) -> Result<Ending, Failure> {
+pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display: Display, mode: Mode) -> Result<Ending, Failure> {
     let stays = options.stays;
     let wired = wiring::wire(spec.clone(), options).await?;
     let log = EngineLog::open(&StatePlace::of(&spec).engine_log());
@@ -121,7 +128,7 @@ pub async fn collect(spec: Arc<Spec>, config: Written, options: Options, display
     };
     // Who ends when nothing can be done has no time for a schedule.
     let jobs = stays.then(|| tokio::spawn(jobs.run()));
-    let holding_back = tokio::spawn(holding_back::watch(in_force.clone(), engine.clone()));
+    let holding_back = tokio::spawn(HoldingBack::begin(in_force.clone(), engine.clone(), mode).watch());
     let following = tokio::spawn(Following { in_force, engine, workshop, feeds, heeds_hangups }.follow());
     let drain = stays.then_some(spec.engine.drain);
     let ending = watch(wired, &format!("adce · {}", spec.name), display, drain).await;

@@ -9,6 +9,7 @@ use crate::config::Written;
 use crate::display::Display;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::holding_back::Mode;
 use crate::notify;
 use crate::summary;
 
@@ -22,6 +23,10 @@ pub struct UpArgs {
     #[arg(short = 'd', long)]
     pub detach: bool,
 
+    /// Looks, plans, hears of changes and answers, and starts nothing.
+    #[arg(long, conflicts_with = "detach")]
+    pub dry_run: bool,
+
     /// Nobody reads what it prints: how far it is, `adce status` tells.
     #[arg(long, hide = true)]
     pub unseen: bool,
@@ -29,8 +34,10 @@ pub struct UpArgs {
 
 pub async fn run(args: &UpArgs, config: Written, format: Format) -> Result<Exit, Failure> {
     let spec = config.spec()?;
+    let mode = if args.dry_run { Mode::DryRun } else { Mode::Real };
     let display = if args.unseen { Display::Nowhere } else { Display::choose() };
-    let ending = collect(spec.clone(), config, Options { stays: true, pulse: Some(notify::pulse()), ..options(args.yes) }, display).await?;
+    let ending =
+        collect(spec.clone(), config, Options { stays: true, pulse: Some(notify::pulse()), ..options(args.yes) }, display, mode).await?;
     summary::print(&summary::of(&ending, &spec), &ending, format);
     Ok(exit_of(&ending))
 }
