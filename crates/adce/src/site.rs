@@ -2,13 +2,17 @@
 
 use std::sync::{Arc, PoisonError};
 
-use adce_api::{Answers, AuditLine, CollectorRule, ConfigReport, ConfigText, DatasetRule, EndedAttempt, Plan, Refusal, TrendLine};
+use adce_api::{
+    Answers, AuditLine, CollectorRule, ConfigReport, ConfigText, CoverageReport, DatasetRule, EndedAttempt, GapLine, Plan, Refusal,
+    TrendLine,
+};
 use adce_core::access::{AuditRecord, TokenRecord};
 use adce_core::ids::AttemptId;
 use adce_core::ports::{Clock, StoreError};
 use adce_core::record::AttemptRecord;
 use adce_core::spec::{How, Spec};
 use adce_core::time::Timestamp;
+use adce_engine::Query;
 use adce_web::{Desk, Site};
 use async_trait::async_trait;
 use indexmap::IndexMap;
@@ -19,6 +23,7 @@ use crate::config::Written;
 use crate::control::{self, EngineAnswers};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::picture;
 use crate::survey::Survey;
 
 /// `None`: the config wants none. Drop it before the state is given up.
@@ -78,6 +83,20 @@ impl Desk for EngineAnswers {
     async fn attempt(&self, id: AttemptId) -> Result<Option<EndedAttempt>, Refusal> {
         let read = self.store.attempt(id).await.map_err(refused)?;
         Ok(read.map(|(number, record)| ended(number, record)))
+    }
+
+    async fn gaps_with(&self, dataset: &str, values: &[(String, String)]) -> Result<Vec<GapLine>, Refusal> {
+        let view = self.ask(Query::Coverage).await?;
+        let gaps = self.gaps().await?;
+        let has = |gap: &GapLine| {
+            let Some(item) = view.expected.find(&gap.key) else { return false };
+            values.iter().all(|(name, value)| view.expected.value(item, name).is_some_and(|own| own == *value))
+        };
+        Ok(gaps.filter(|gap| gap.dataset == dataset && has(gap)).collect())
+    }
+
+    fn picture(&self, report: &CoverageReport, trend: bool) -> String {
+        picture::svg(report, trend, false)
     }
 
     async fn audit(&self, before: Option<u64>, at_most: u32) -> Result<Vec<AuditLine>, Refusal> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adce_api::{Accepted, CancelLine, Paused, RetryLine};
+use adce_api::{Accepted, Answers, CancelLine, Paused, RetryLine};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -188,7 +188,11 @@ async fn look_now(call: Call, asked: Reason) -> Result<CycleBegun, Problem> {
 }
 
 pub(crate) async fn begin_cycle(call: &Call, reason: Option<&str>) -> Result<(), Problem> {
-    match call.acting(reason).look().await?.begun {
+    begin(&*call.acting(reason)).await
+}
+
+pub(crate) async fn begin(engine: &dyn Answers) -> Result<(), Problem> {
+    match engine.look().await?.begun {
         true => Ok(()),
         false => {
             Err(Problem::new(StatusCode::CONFLICT, "a look at the lake is under way already")

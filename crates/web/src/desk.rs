@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adce_api::{Answers, AuditLine, ConfigReport, EndedAttempt, Plan, Refusal, TrendLine};
+use adce_api::{Answers, AuditLine, ConfigReport, CoverageReport, EndedAttempt, GapLine, Plan, Refusal, TrendLine};
 use adce_core::access::TokenRecord;
 use adce_core::ids::AttemptId;
 use adce_core::time::Timestamp;
@@ -32,6 +32,12 @@ pub trait Desk: Answers {
 
     /// `None`: it has not ended, or its record is gone.
     async fn attempt(&self, id: AttemptId) -> Result<Option<EndedAttempt>, Refusal>;
+
+    /// Gaps of a dataset whose items have these values: name and value.
+    async fn gaps_with(&self, dataset: &str, values: &[(String, String)]) -> Result<Vec<GapLine>, Refusal>;
+
+    /// As `adce coverage --format svg` draws it; `trend`: its trend.
+    fn picture(&self, report: &CoverageReport, trend: bool) -> String;
 
     /// The latest first; `before`: only what has a smaller number.
     async fn audit(&self, before: Option<u64>, at_most: u32) -> Result<Vec<AuditLine>, Refusal>;

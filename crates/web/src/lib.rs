@@ -15,6 +15,7 @@ mod feed;
 mod listening;
 mod older;
 mod pace;
+mod pages;
 mod paging;
 mod patient;
 mod problem;

@@ -34,6 +34,7 @@ use tower::ServiceExt;
 use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::pace::{Pace, REQUESTS, WRONG_TOKENS};
+use crate::pages::{self, Sessions};
 use crate::patient::Patient;
 use crate::problem::Problem;
 use crate::repeats::Repeats;
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) reads_need_a_token: bool,
     pub(crate) feed: Feed,
     pub(crate) repeats: Repeats,
+    pub(crate) sessions: Sessions,
+    pub(crate) is_encrypted: bool,
     /// A plan is a look at the whole lake: one at a time.
     pub(crate) planning: tokio::sync::Mutex<()>,
     requests: Mutex<Pace<IpAddr>>,
@@ -91,6 +94,8 @@ impl Site {
             hosts: rule.hosts.clone(),
             reads_need_a_token: rule.reads_need_a_token,
             repeats: Repeats::default(),
+            sessions: Sessions::default(),
+            is_encrypted: tls.is_some(),
             planning: tokio::sync::Mutex::default(),
             requests: Mutex::new(Pace::of(REQUESTS)),
             wrong_tokens: Mutex::new(Pace::of(WRONG_TOKENS)),
@@ -150,12 +155,11 @@ fn router(shared: Arc<Shared>) -> Router {
         let document = document.clone();
         async move { ([(http::header::CONTENT_TYPE, "application/json")], document) }
     });
-    let nothing = || async { Problem::not_found("nothing is here").hint("`/v1/openapi.json` tells what there is") };
     let other_method =
         || async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this is not done here by that method").allowing("GET, HEAD, POST") };
-    api.router
+    pages::routes(api.router)
         .route("/v1/openapi.json", served)
-        .fallback(nothing)
+        .fallback(pages::nothing)
         .method_not_allowed_fallback(other_method)
         .layer(from_fn_with_state(shared.clone(), guarded))
         .with_state(shared)
@@ -163,7 +167,7 @@ fn router(shared: Arc<Shared>) -> Router {
 
 /// Where a request came from.
 #[derive(Clone, Copy)]
-struct Peer(IpAddr);
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 async fn guarded(State(site): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let admitted = admit(&site, &request);
@@ -200,19 +204,40 @@ const ALWAYS: [(HeaderName, &str); 5] = [
 
 fn admit(site: &Shared, request: &Request) -> Result<access::Who, Problem> {
     let now = site.desk.now();
-    let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+    let from = request.extensions().get::<Peer>().copied();
+    let peer = from.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
     let too_often = |wait| Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many requests from this address").after(wait);
     held(&site.requests).take(peer, now).map_err(too_often)?;
     access::is_asked_by_our_name(request.headers(), request.uri(), &site.hosts)?;
     access::comes_from_here(request.method(), request.headers())?;
-    let too_wrong = |wait| Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens from this address").after(wait);
     let shows_one = request.headers().contains_key(http::header::AUTHORIZATION);
     if shows_one {
-        held(&site.wrong_tokens).would_take(&peer, now).map_err(too_wrong)?;
+        site.may_show_a_token(from)?;
+    }
+    // Who is logged in looks as who he is. To act by a cookie, a form has to say its word (`pages`).
+    if !shows_one
+        && request.method().is_safe()
+        && let Some(session) = site.sessions.of(request.headers(), &*site.desk)
+    {
+        return Ok(session.who);
     }
     access::who(request.headers(), &*site.desk, now).inspect_err(|_| {
-        let _ = held(&site.wrong_tokens).take(peer, now);
+        site.was_wrong(from);
     })
+}
+
+impl Shared {
+    /// Refused to an address that has shown too many wrong ones.
+    pub(crate) fn may_show_a_token(&self, peer: Option<Peer>) -> Result<(), Problem> {
+        let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+        let too_wrong = |wait| Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens from this address").after(wait);
+        held(&self.wrong_tokens).would_take(&peer, self.desk.now()).map_err(too_wrong)
+    }
+
+    pub(crate) fn was_wrong(&self, peer: Option<Peer>) {
+        let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+        let _ = held(&self.wrong_tokens).take(peer, self.desk.now());
+    }
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

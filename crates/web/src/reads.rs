@@ -21,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
+use crate::desk::Desk;
 use crate::feed::CycleLine;
 use crate::paging::{self, Limit, Page, first_behind};
 use crate::problem::Problem;
@@ -329,8 +330,12 @@ pub(crate) struct SourceNow {
 }
 
 pub(crate) async fn sources(call: Call, _: Nothing) -> Result<Sources, Problem> {
-    let status = call.desk().status().await?;
-    let LimitsReport { all, mut sources, .. } = call.desk().limits().await?;
+    sources_of(call.desk()).await
+}
+
+pub(crate) async fn sources_of(desk: &dyn Desk) -> Result<Sources, Problem> {
+    let status = desk.status().await?;
+    let LimitsReport { all, mut sources, .. } = desk.limits().await?;
     let is_paused = |name: &str| {
         status.paused.iter().any(|pause| pause.of == "everything" || (pause.of == "source" && pause.name.as_deref() == Some(name)))
     };

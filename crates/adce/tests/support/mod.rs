@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each test takes what it needs.
 
+pub mod browser;
 pub mod bucket;
 #[path = "../../../gateway/tests/support/certified.rs"]
 pub mod certified;
