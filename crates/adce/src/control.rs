@@ -95,7 +95,7 @@ impl EngineAnswers {
     }
 
     /// It was done; that it cannot be put on record undoes nothing.
-    async fn done(&self, action: &str, what: Option<&str>, before: impl Serialize, after: impl Serialize) {
+    pub(crate) async fn done(&self, action: &str, what: Option<&str>, before: impl Serialize, after: impl Serialize) {
         let text =
             |value: serde_json::Result<serde_json::Value>| value.ok().filter(|value| !value.is_null()).map(|value| value.to_string());
         let record = AuditRecord {
