@@ -1,6 +1,6 @@
 //! The engine's answers: on the control socket, and to the server.
 //!
-//! Always true: what is done is on record, with who did it and how it was before (`what_is_done_is_on_record`).
+//! Always true: what is done is on record, with who did it and how it was before (`what_is_done_over_http_is_done_and_on_record`).
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
