@@ -1,6 +1,6 @@
 //! The engine's answers: on the control socket, and to the server.
 //!
-//! Always true: what is done is on record, with who did it and how it was before (`what_is_done_is_on_record`).
+//! Always true: what is done is on record, with who did it and how it was before (`what_is_done_over_http_is_done_and_on_record`).
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -95,7 +95,7 @@ impl EngineAnswers {
     }
 
     /// It was done; that it cannot be put on record undoes nothing.
-    async fn done(&self, action: &str, what: Option<&str>, before: impl Serialize, after: impl Serialize) {
+    pub(crate) async fn done(&self, action: &str, what: Option<&str>, before: impl Serialize, after: impl Serialize) {
         let text =
             |value: serde_json::Result<serde_json::Value>| value.ok().filter(|value| !value.is_null()).map(|value| value.to_string());
         let record = AuditRecord {

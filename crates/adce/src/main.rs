@@ -18,6 +18,7 @@ mod display;
 mod edits;
 mod engine_log;
 mod exit;
+mod expedite;
 #[cfg(debug_assertions)]
 mod failpoint;
 mod failure;

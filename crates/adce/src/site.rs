@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use adce_api::{
     Answers, AuditLine, CollectorRule, ConfigReport, ConfigText, CoverageReport, DatasetRule, EndedAttempt, GapLine, Plan, Refusal,
-    TrendLine,
+    Requested, TaskRequest, TrendLine,
 };
 use adce_core::access::{AuditRecord, TokenRecord};
 use adce_core::ids::AttemptId;
@@ -83,6 +83,10 @@ impl Desk for EngineAnswers {
     async fn attempt(&self, id: AttemptId) -> Result<Option<EndedAttempt>, Refusal> {
         let read = self.store.attempt(id).await.map_err(refused)?;
         Ok(read.map(|(number, record)| ended(number, record)))
+    }
+
+    async fn request(&self, who: &str, ask: &TaskRequest) -> Result<Requested, Refusal> {
+        EngineAnswers::on_behalf_of(self, who, ask.reason.as_deref()).expedite(ask).await
     }
 
     async fn gaps_with(&self, dataset: &str, values: &[(String, String)]) -> Result<Vec<GapLine>, Refusal> {

@@ -446,3 +446,64 @@ fn an_engine_without_a_server_has_no_address_and_one_whose_port_is_taken_says_so
     let place = Place::new(&CONFIG.replace("127.0.0.1:0", &format!("127.0.0.1:{port}")));
     place.adce(&["up", "--yes"]).ends_with(1).says(&port.to_string()).says("listen");
 }
+
+/// A day each; the collector waits for a file, and everything else for it.
+const DAYS: &str = "version: 1
+name: days
+lake: ./lake
+server: { listen: \"127.0.0.1:0\" }
+sources: { here: { hosts: [localhost] } }
+dimensions:
+  day: { from: 2025-03-01, to: 2025-03-10, every: 1d, zone: UTC }
+datasets:
+  daily:
+    key: \"daily/{day}.txt\"
+    for: day
+    priority: low
+    source: here
+    collector: { command: [sh, -c, 'while [ ! -e go ]; do sleep 0.05; done; echo hello > \"$1\"', sh, \"{out}\"] }
+  watched: { key: \"watched/{day}.txt\", for: day }
+engine: { max_concurrent: 1, reconcile_every: 5h }
+";
+
+#[test]
+fn what_somebody_asks_for_is_collected_before_the_rest() {
+    let up = Up::with(DAYS);
+    wait_for("one runs", || up.web.get("/v1/status").json()["gaps"]["running"] == 1);
+    let operator = up.acts_as("operator");
+    let days = "\"date_range\":{\"start\":\"2025-03-04\",\"end\":\"2025-03-05\"}";
+    up.web.post("/v1/tasks", &format!("{{\"dataset\":\"daily\",{days}}}")).is_problem(401, "token");
+    operator.post("/v1/tasks", "{}").is_problem(400, "source");
+    operator.post("/v1/tasks", "{\"dataset\":\"nothing\"}").is_problem(400, "nothing");
+    operator
+        .post("/v1/tasks", "{\"dataset\":\"daily\",\"date_range\":{\"start\":\"2024-01-01\",\"end\":\"2024-01-02\"}}")
+        .is_problem(404, "no gap");
+    operator
+        .post("/v1/tasks", "{\"dataset\":\"daily\",\"date_range\":{\"start\":\"today\",\"end\":\"2024-01-02\"}}")
+        .is_problem(400, "body");
+    let body = format!("{{\"dataset\":\"daily\",{days},\"priority\":\"critical\",\"reason\":\"they changed it\"}}");
+    let asked = operator.post("/v1/tasks", &body).is(202).json();
+    assert_eq!((&asked["items"], &asked["running"], asked["tasks"].as_array().unwrap().len()), (&json!(2), &json!(0), 2));
+    assert!(asked["tasks"].as_array().unwrap().iter().all(|task| task["priority"] == "critical"), "{asked}");
+    // The older system's way.
+    let body = "{\"source\":\"here\",\"data_type\":\"daily\",\"date_range\":{\"start\":\"2025-03-06\",\"end\":\"2025-03-06\"},\"priority\":\"HIGH\",\"metadata\":{}}";
+    let older = operator.post("/tasks", body).is(202).json();
+    assert_eq!((&older["status"], &older["priority"], older["task_id"].is_string()), (&json!("queued"), &json!("high"), true));
+    assert!(older["position_in_queue"].as_u64().is_some_and(|position| position <= 6), "{older}");
+    operator.post("/tasks", "{\"source\":\"nowhere\"}").is_problem(400, "nowhere");
+    let done = up.acts_as("admin").get("/v1/audit").json();
+    let request = done["items"].as_array().unwrap().iter().find(|line| line["reason"] == "they changed it").cloned().expect("on record");
+    assert_eq!(
+        (&request["action"], &request["what"], &request["before"]["items_by_priority"]["low"]),
+        (&json!("request"), &json!("dataset:daily"), &json!(2))
+    );
+    up.place.write("go", "");
+    wait_for("all is there", || up.web.get("/v1/status").json()["datasets"]["daily"]["present"] == 10);
+    let ended = up.web.get("/v1/attempts").json();
+    let mut keys: Vec<&str> =
+        ended["items"].as_array().unwrap().iter().map(|attempt| attempt["story"]["items"][0]["key"].as_str().unwrap()).collect();
+    keys.reverse();
+    let mut after_the_running = keys[1..4].to_vec();
+    after_the_running[..2].sort_unstable();
+    assert_eq!(after_the_running, ["daily/2025-03-04.txt", "daily/2025-03-05.txt", "daily/2025-03-06.txt"]);
+}

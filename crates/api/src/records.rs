@@ -1,7 +1,9 @@
 //! What is on record, as an engine lists it: attempts, its config, tokens, and what was done.
 
 use adce_core::access::Role;
+use adce_core::gap::GapState;
 use adce_core::ids::TaskId;
+use adce_core::spec::PriorityLevel;
 use adce_core::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,58 @@ pub struct CollectorRule {
     pub kind: String,
     /// Of the datasets that it collects.
     pub sources: Vec<String>,
+}
+
+/// What somebody wants collected soon.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskRequest {
+    /// Of this source; or:
+    #[serde(default)]
+    pub source: Option<String>,
+    /// of this dataset.
+    #[serde(default)]
+    pub dataset: Option<String>,
+    /// Only items of these days (UTC), both included: by their calendar, else by when they fell due.
+    #[serde(default)]
+    pub date_range: Option<DateRange>,
+    /// At least this one, until each is there.
+    #[serde(default)]
+    pub priority: Option<PriorityLevel>,
+    /// Why, for the audit log.
+    #[serde(default)]
+    #[schemars(length(max = 1000))]
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DateRange {
+    pub start: jiff::civil::Date,
+    pub end: jiff::civil::Date,
+}
+
+/// What came of that.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Requested {
+    /// Gaps that are meant; what is there already is not collected again.
+    pub items: u64,
+    /// Of these: they are being collected now.
+    pub running: u64,
+    /// Of these: they are only watched, contested or doubted, and stay as they are.
+    pub left_alone: u64,
+    /// In the order in which they would start.
+    pub tasks: Vec<RequestedTask>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestedTask {
+    pub id: TaskId,
+    pub state: GapState,
+    pub priority: PriorityLevel,
+    /// Among all tasks; 1: the best one.
+    pub position: u64,
+    pub items: u32,
 }
 
 /// A line of `adce token list`.

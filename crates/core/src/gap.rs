@@ -111,6 +111,9 @@ pub struct Progress {
     /// believed the next time.
     #[serde(default)]
     pub doubted: Option<Timestamp>,
+    /// A person asked for it: its priority is at least this one until it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<PriorityLevel>,
 }
 
 /// Why a gap is not being tried at this moment, as far as the gap itself goes.

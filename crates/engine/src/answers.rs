@@ -80,6 +80,12 @@ impl Engine {
             Query::Retry(name, reply) => {
                 let _ = reply.send(self.retry(name.as_deref(), now));
             }
+            Query::Expedite(wanted, priority, reply) => {
+                let (asked, changes) = self.dispatcher.expedite(&wanted, priority, now);
+                self.ledger.record(changes);
+                self.closing = false;
+                let _ = reply.send(asked);
+            }
             Query::Pause(of, because, reply) => {
                 let changed = self.pause(of, because, now);
                 let _ = reply.send(PausesView { changed, paused: self.dispatcher.paused() });

@@ -1,19 +1,19 @@
 //! Everything that can happen to a running engine, as messages. Whoever has the helm handles them one after the other, so no
 //! decision is ever made on a half-changed picture.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use adce_core::coverage::{Coverage, Expected};
 use adce_core::events::Event;
 use adce_core::gap::Gap;
-use adce_core::ids::{AttemptId, TaskId};
+use adce_core::ids::{AttemptId, ItemId, TaskId};
 use adce_core::pause::{Pause, PauseOf};
 use adce_core::ports::{Answer, PermitId, PermitRefused, Settlement, StoreError};
 use adce_core::queue::{Asked, CollectorFigures, SourceFigures};
 use adce_core::record::{AttemptRecord, ProcessRecord, Waited};
-use adce_core::spec::{Spec, Weighting};
+use adce_core::spec::{PriorityLevel, Spec, Weighting};
 use adce_core::time::Timestamp;
 use adce_core::traffic::Traffic;
 use tokio::sync::oneshot;
@@ -150,6 +150,8 @@ pub enum Query {
     SlotBack(AttemptId, oneshot::Sender<Option<GuestUse>>),
     /// Looks at the lake now; `false`: it does already, or is ending.
     Look(oneshot::Sender<bool>),
+    /// A person wants the gaps of these items filled soon, with at least this priority ([`adce_core::queue::Dispatcher::expedite`]).
+    Expedite(HashSet<ItemId>, Option<PriorityLevel>, oneshot::Sender<Vec<Asked>>),
     /// A program that a person runs by hand wants to pass the gateway, to these sources alone or to all.
     Admit(Option<Vec<String>>, oneshot::Sender<Result<Guest, NotAdmitted>>),
     /// It is over; what it asked. `None`: it was dismissed before.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adce_api::{Accepted, Answers, CancelLine, Paused, RetryLine};
+use adce_api::{Accepted, Answers, CancelLine, Paused, Requested, RetryLine, TaskRequest};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,11 @@ pub(crate) fn routes(api: Api) -> Api {
             let what = Some(format!("dataset:{}", call.path("name")));
             resume(call, Resume { what, all: false, reason: why.reason }).await.map_err(of_name)
         })
+        .post(
+            "/v1/tasks",
+            act("queue", "Has gaps of a source or a dataset filled soon").status(202).refuses(&[404]),
+            async |call: Call, asked: TaskRequest| request(&call, &asked).await,
+        )
         .post(
             "/v1/cycles",
             act("cycles", "Looks at the whole lake now: 409 while one look is under way").status(202).refuses(&[409]),
@@ -175,6 +180,15 @@ async fn resume(call: Call, asked: Resume) -> Result<Paused, Problem> {
 
 async fn accept(call: Call, asked: What) -> Result<Accepted, Problem> {
     Ok(call.acting(asked.reason.as_deref()).accept(asked.what.as_deref()).await?)
+}
+
+pub(crate) async fn request(call: &Call, asked: &TaskRequest) -> Result<Requested, Problem> {
+    let requested = call.desk().request(call.who.name(), asked).await?;
+    if requested.items == 0 {
+        return Err(Problem::not_found("no gap of that is open: what is meant is there, or not due, or nobody expects it")
+            .hint("`GET /v1/coverage` tells what is expected"));
+    }
+    Ok(requested)
 }
 
 #[derive(Serialize, JsonSchema)]

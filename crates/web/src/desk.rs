@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adce_api::{Answers, AuditLine, ConfigReport, CoverageReport, EndedAttempt, GapLine, Plan, Refusal, TrendLine};
+use adce_api::{Answers, AuditLine, ConfigReport, CoverageReport, EndedAttempt, GapLine, Plan, Refusal, Requested, TaskRequest, TrendLine};
 use adce_core::access::TokenRecord;
 use adce_core::ids::AttemptId;
 use adce_core::time::Timestamp;
@@ -32,6 +32,9 @@ pub trait Desk: Answers {
 
     /// `None`: it has not ended, or its record is gone.
     async fn attempt(&self, id: AttemptId) -> Result<Option<EndedAttempt>, Refusal>;
+
+    /// Gaps that are to be filled soon. Put on record as done by `who`.
+    async fn request(&self, who: &str, ask: &TaskRequest) -> Result<Requested, Refusal>;
 
     /// Gaps of a dataset whose items have these values: name and value.
     async fn gaps_with(&self, dataset: &str, values: &[(String, String)]) -> Result<Vec<GapLine>, Refusal>;

@@ -1,7 +1,7 @@
 //! What happens, told to everybody who watches: server-sent events, made once however many watch.
 //!
 //! The engine is asked once a second while somebody watches, and what is as it was is not told again. Who does not keep up is dropped
-//! and connects again by himself, as browsers do: then he has the latest at once (`a_slow_viewer_is_dropped`).
+//! and connects again by himself, as browsers do: then he has the latest at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::acts::begin_cycle;
+use crate::acts::{begin_cycle, request};
 use crate::feed::CycleLine;
 use crate::problem::Problem;
 use crate::reads::{self, TasksQuery, sources, task_id};
@@ -23,6 +23,7 @@ pub(crate) fn routes(api: Api) -> Api {
         .get("/status", look(TAG, "The engine and what it rests on, part by part"), status)
         .get("/rate-limits", look(TAG, "What each source's tightest window has left"), rate_limits)
         .get("/tasks", look(TAG, "How many tasks there are, by priority and by source"), tasks)
+        .post("/tasks", act(TAG, "Has gaps of a source or a dataset filled soon").status(202).refuses(&[404]), create)
         .get("/tasks/{id}", look(TAG, "How far one task is"), task)
         .get("/reconciliation/status", look(TAG, "The cycle before and the next one"), reconciliation)
         .post("/reconciliation/trigger", act(TAG, "Begins a cycle: 409 while one is under way").status(202).refuses(&[409]), trigger)
@@ -222,6 +223,60 @@ fn older_task(task_id: String, detail: &TaskDetail, status: &Status) -> OlderTas
         estimated_completion: None,
         errors,
     }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct OlderRequest {
+    /// Of this source, where no `data_type` says of which dataset.
+    source: String,
+    /// A dataset.
+    data_type: Option<String>,
+    date_range: Option<adce_api::DateRange>,
+    #[serde(default)]
+    priority: Option<OlderPriority>,
+    #[serde(default)]
+    #[allow(dead_code)]
+    metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// In the older system's capitals, or in small letters.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum OlderPriority {
+    #[serde(alias = "CRITICAL")]
+    Critical,
+    #[serde(alias = "HIGH")]
+    High,
+    #[serde(alias = "MEDIUM")]
+    Medium,
+    #[serde(alias = "LOW")]
+    Low,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Created {
+    task_id: String,
+    status: OlderState,
+    priority: PriorityLevel,
+    /// `null`: what holds it tells not when it is over.
+    estimated_start: Option<Timestamp>,
+    position_in_queue: u64,
+}
+
+async fn create(call: Call, asked: OlderRequest) -> Result<Created, Problem> {
+    let priority = asked.priority.map(|priority| match priority {
+        OlderPriority::Critical => PriorityLevel::Critical,
+        OlderPriority::High => PriorityLevel::High,
+        OlderPriority::Medium => PriorityLevel::Medium,
+        OlderPriority::Low => PriorityLevel::Low,
+    });
+    let (source, dataset) = if asked.data_type.is_some() { (None, asked.data_type) } else { (Some(asked.source), None) };
+    let ask = adce_api::TaskRequest { source, dataset, date_range: asked.date_range, priority, reason: None };
+    let first = request(&call, &ask).await?.tasks.into_iter().next();
+    let first = first.ok_or_else(|| Problem::not_found("what is meant has no task: its dataset is only watched"))?;
+    let status = if first.state == GapState::Running { OlderState::Running } else { OlderState::Queued };
+    let estimated_start = matches!(first.state, GapState::Running | GapState::Queued).then(|| call.desk().now());
+    Ok(Created { task_id: first.id.to_string(), status, priority: first.priority, estimated_start, position_in_queue: first.position })
 }
 
 // --------------------------------------------------------------------------------------------------------------- cycle

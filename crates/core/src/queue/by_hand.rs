@@ -5,7 +5,7 @@
 //!
 //! No limit, breaker, pause or surprise gives way to a person here: only the gap's own time does.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::book::GapSlot;
 use super::classes::TaskSlot;
@@ -16,6 +16,7 @@ use crate::figures::{counted, grouped};
 use crate::gap::{Gap, Progress, Standing};
 use crate::ids::{AttemptId, GapId, ItemId, TaskId};
 use crate::record::{Change, Event, ItemRecord, Remembered};
+use crate::spec::PriorityLevel;
 use crate::time::{BootId, Now, Timestamp};
 
 /// Which gaps a person means.
@@ -137,6 +138,36 @@ impl Dispatcher {
             Asked { gap, task, came }
         });
         Some((asked.collect(), changes))
+    }
+
+    /// A person wants the gaps of these items filled soon: they are tried at once, and until each is closed its priority is at least this
+    /// one, whatever the looks at the lake say of it. What is running, contested or doubted stays as it is.
+    pub fn expedite(&mut self, wanted: &HashSet<ItemId>, priority: Option<PriorityLevel>, now: Now) -> (Vec<Asked>, Vec<Change>) {
+        let gaps: Vec<GapSlot> = self.book.gaps().filter(|(_, gap)| wanted.contains(&gap.id.item)).map(|(gap, _)| gap).collect();
+        let came: Vec<(GapSlot, Gap, Came)> =
+            gaps.into_iter().map(|gap| (gap, self.plain_gap(gap), self.comes_of_retrying(gap, false, now))).collect();
+        let mut edit = Edit::default();
+        let mut moved = Vec::new();
+        for (slot, gap, came) in came.iter().filter(|(.., came)| matches!(came, Came::Retried | Came::Waits)) {
+            self.touch_task_of(*slot, &mut edit);
+            let progress = if *came == Came::Retried { at_once(&gap.progress) } else { gap.progress.clone() };
+            let progress = Progress { asked: progress.asked.max(priority), ..progress };
+            self.book.gap_mut(*slot).progress = (progress != Progress::default()).then(|| Box::new(progress));
+            self.change(*slot, gap.clone(), &mut edit);
+            moved.push(*slot);
+        }
+        self.leave_who_waits(&moved, &mut edit, now);
+        let changes = self.finish(edit, now);
+        let told = self.told_of(&moved, now, |gaps| match priority {
+            Some(priority) => format!("asked for by hand: {}, at least {}", items_of(gaps), priority.word()),
+            None => format!("asked for by hand: {}", items_of(gaps)),
+        });
+        let changes = changes.into_iter().chain(told).collect();
+        let asked = came.into_iter().map(|(slot, gap, came)| {
+            let task = self.book.gap(slot).task().map(|task| self.book.task(task).id);
+            Asked { gap, task, came }
+        });
+        (asked.collect(), changes)
     }
 
     /// A person wants these gaps left alone until then; the next attempt is that of a new round. Of those that run, the attempts that

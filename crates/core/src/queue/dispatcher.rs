@@ -353,7 +353,7 @@ impl Dispatcher {
         edit.changes.push(Change::CloseGap { gap: id, at: now.wall, why });
     }
 
-    fn change(&mut self, slot: GapSlot, gap: Gap, edit: &mut Edit) {
+    pub(super) fn change(&mut self, slot: GapSlot, gap: Gap, edit: &mut Edit) {
         if self.runs(slot) {
             return;
         }
@@ -362,7 +362,9 @@ impl Dispatcher {
         let (task, was_in) = (before.task(), before.bucket);
         // A new answer of the config deserves new attempts.
         let progress = before.progress.clone().filter(|_| before.fingerprint == gap.fingerprint);
-        let mut entry = self.entry(gap);
+        let asked = progress.as_ref().and_then(|progress| progress.asked);
+        let priority = asked.map_or(gap.priority, |asked| asked.max(gap.priority));
+        let mut entry = self.entry(Gap { priority, ..gap });
         entry.progress = progress;
         let moves = entry.bucket != was_in;
         let collector = self.collector_of_bucket(was_in);

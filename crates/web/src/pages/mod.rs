@@ -1,7 +1,7 @@
 //! The pages: what the API tells, for people. Made here, whole without a script; one script of ours renews them when something moves.
 //!
 //! Whoever is logged in acts by forms. A form carries a word that only his session knows, and his cookie is not sent along with a request
-//! that another site's page makes (`a_form_without_its_word_does_nothing`).
+//! that another site's page makes (`a_form_does_what_its_session_may_and_without_its_word_nothing`).
 
 mod coverage;
 mod history;

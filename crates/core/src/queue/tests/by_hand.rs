@@ -204,3 +204,29 @@ fn what_a_dead_engine_left_under_way_is_left_to_the_next_one() {
     let (_, changes) = dispatcher.retry(Meant::All, hours(1)).unwrap();
     assert!(!changes.iter().any(|change| matches!(change, Change::Finish(_) | Change::SettleReservation { .. })), "{changes:?}");
 }
+
+#[test]
+fn what_is_asked_for_goes_first_until_it_is_there_whatever_looks_say_of_it() {
+    let low = |name: &str| gap("d", name, PriorityLevel::Low, now_at(0));
+    let exhausted = Gap { progress: until(24, Standing::Exhausted), ..low("c") };
+    let contested = Gap { progress: until(24, Standing::Contested), ..low("e") };
+    let mut world = world(2, vec![low("a"), low("b"), exhausted, contested, with("d", Progress::default())]);
+    let wanted = ["b", "c", "e"].map(|name| id(name).item).into();
+    let (asked, changes) = world.dispatcher.expedite(&wanted, Some(PriorityLevel::Critical), hours(1));
+    world.memory.apply(&changes);
+    let mut came: Vec<(&str, Came)> = asked.iter().map(|asked| (asked.gap.key.as_str(), asked.came)).collect();
+    came.sort_by_key(|(key, _)| *key);
+    assert_eq!(came, [("d/b", Came::Waits), ("d/c", Came::Retried), ("d/e", Came::Contested { until: hours(24).wall })]);
+    // The next look says again that they are low, and a restart does not forget it.
+    let seen = crate::queue::GapNews { changed: vec![low("b"), low("c")], ..Default::default() };
+    let changes = world.dispatcher.reconcile(seen, hours(1));
+    world.memory.apply(&changes);
+    let mut again = after_a_restart(&world, hours(1), 2);
+    for world in [&mut world, &mut again] {
+        let mut started = Vec::new();
+        while let Pick::Start(start) = world.pick(hours(1)) {
+            started.extend(start.gaps.iter().map(|gap| gap.key.clone()));
+        }
+        assert_eq!(started, ["d/b", "d/c", "d/d", "d/a"]);
+    }
+}
