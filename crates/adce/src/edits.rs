@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use adce_core::ports::Clock;
 use adce_core::spec::Spec;
+use adce_core::time::Timestamp;
 use adce_engine::{Edited, FeedState, Handle, Reload};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
@@ -61,7 +62,7 @@ pub enum Hearing {
     Lost(Instant),
 }
 
-/// An edition that is right and could not be in force.
+/// An edition that could not be in force; what keeps it from that may be over by then: a table that is not there, a lake that is away.
 struct Unfinished {
     again_at: Instant,
     /// Said already.
@@ -130,8 +131,7 @@ impl Following {
         let at = MachineClock.now().wall;
         match news {
             News::Nothing => {}
-            News::Wrong(errors) if said == Some(&errors) => {}
-            News::Wrong(errors) => self.engine.config_edited(Edited { at, errors, ..Edited::default() }, None),
+            News::Wrong(errors) => return Some(self.not_in_force(errors, said, at)),
             News::Weights { written, spec, edited } => {
                 let before = self.in_force.spec();
                 let weighting = (spec.weighting != before.weighting).then(|| spec.weighting.clone());
@@ -143,17 +143,17 @@ impl Following {
                     self.in_force.is(spec, written, &edited);
                     self.engine.config_edited(edited, None);
                 }
-                Err(errors) => {
-                    if said != Some(&errors) {
-                        self.engine.config_edited(Edited { at, errors: errors.clone(), ..Edited::default() }, None);
-                    }
-                    // With the next look that answers.
-                    let again_at = Instant::now() + self.in_force.spec().engine.reconcile_every;
-                    return Some(Unfinished { again_at, errors });
-                }
+                Err(errors) => return Some(self.not_in_force(errors, said, at)),
             },
         }
         None
+    }
+
+    fn not_in_force(&self, errors: Vec<String>, said: Option<&[String]>, at: Timestamp) -> Unfinished {
+        if said != Some(&errors) {
+            self.engine.config_edited(Edited { at, errors: errors.clone(), ..Edited::default() }, None);
+        }
+        Unfinished { again_at: Instant::now() + self.in_force.spec().engine.reconcile_every, errors }
     }
 
     async fn reload(&mut self, spec: Arc<Spec>) -> Result<Arc<Spec>, Vec<String>> {

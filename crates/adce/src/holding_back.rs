@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use adce_core::pause::{Pause, PauseOf};
 use adce_core::ports::Clock;
-use adce_core::protect::{Usage, reasons};
+use adce_core::protect::{Disk, Usage, reasons};
 use adce_core::spec::{LakeUrl, Spec};
 use adce_core::time::Timestamp;
 use adce_engine::Handle;
@@ -83,18 +83,19 @@ fn windows(spec: &Spec, now: Timestamp) -> BTreeMap<PauseOf, Pause> {
 }
 
 /// What is free where something of ours is written.
-fn disks(spec: &Spec) -> Vec<(String, u64)> {
+fn disks(spec: &Spec) -> Vec<Disk> {
     let state = StatePlace::of(spec).state().to_owned();
     let mut places: Vec<(&str, PathBuf)> = vec![("the state", state.parent().map(Path::to_owned).unwrap_or(state))];
     if let LakeUrl::Folder(lake) = &spec.lake {
         places.push(("the lake", lake.clone()));
     }
-    places.into_iter().filter_map(|(what, place)| Some((what.to_owned(), free(&place)?))).collect()
+    places.into_iter().filter_map(|(what, place)| disk(what, &place)).collect()
 }
 
-fn free(place: &Path) -> Option<u64> {
+fn disk(of: &str, place: &Path) -> Option<Disk> {
     let found = rustix::fs::statvfs(place).ok()?;
-    Some(found.f_bavail.saturating_mul(found.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Some(Disk { of: of.to_owned(), free: bytes(found.f_bavail), size: bytes(found.f_blocks) })
 }
 
 fn memory() -> Option<u64> {

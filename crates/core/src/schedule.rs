@@ -31,7 +31,7 @@ pub struct Schedule {
 impl Schedule {
     /// The error: what is wrong with the expression.
     pub fn new(text: &str, zone: TimeZone) -> Result<Schedule, String> {
-        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).sloppy_ranges(true).build();
         let cron = parser.parse(text).map_err(|error| error.to_string())?;
         Ok(Schedule { text: text.to_owned(), cron, zone })
     }

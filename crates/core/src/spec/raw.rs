@@ -519,7 +519,7 @@ raw! {
         pub task_ttl: Option<Given<Span>>,
         /// When `adce up` is told to end: how long what runs may go on before it is stopped. Default: 5m.
         pub drain: Option<Given<Span>>,
-        /// When the engine starts no more work for its own sake. Default: 256MiB of disk must stay free.
+        /// When the engine starts no more work for its own sake. Default: 256MiB of disk must stay free, of a small one a twentieth.
         pub protect: Option<RawProtect>,
         /// How much of its history the state keeps: attempts that ended, and what happened. Default: 90d, 256MiB.
         pub history: Option<RawRetention>,
@@ -529,7 +529,7 @@ raw! {
 
     /// What the engine itself may use, and what must be left. Beyond that it starts nothing, finishes what runs, and says so.
     pub struct RawProtect {
-        /// Bytes that stay free where the state and a local lake lie; 0B: nobody looks. Default: 256MiB.
+        /// Bytes that stay free where the state and a local lake lie; 0B: nobody looks. Default: 256MiB, and of a small disk a twentieth.
         pub disk: Option<Given<Size>>,
         /// Memory of the engine itself, without what it starts. Default: no limit.
         pub memory: Option<Given<Size>>,

@@ -324,6 +324,10 @@ impl State {
                 self.uploads.remove(id);
                 Answer { status: 204, ..ok("") }
             }
+            ("DELETE", None) => {
+                self.objects.remove(&request.key);
+                Answer { status: 204, ..ok("") }
+            }
             _ => error(405, "MethodNotAllowed"),
         }
     }

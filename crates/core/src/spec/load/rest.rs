@@ -54,7 +54,7 @@ impl Loader<'_> {
             task_ttl: raw.task_ttl.as_ref().and_then(|given| self.task_ttl(given)),
             drain: raw.drain.as_ref().map_or(default.drain, |given| given.value.0),
             protect: raw.protect.as_ref().map_or(default.protect, |raw| Protect {
-                disk: raw.disk.as_ref().map_or(default.protect.disk, |given| given.value.0),
+                disk: raw.disk.as_ref().map(|given| given.value.0),
                 memory: raw.memory.as_ref().map(|given| given.value.0),
                 cpu_permille: raw.cpu.as_ref().map(|given| given.value.permille),
             }),
