@@ -166,6 +166,19 @@ fn a_right_edition_that_could_not_be_in_force_is_tried_again() {
 }
 
 #[test]
+fn an_edition_whose_look_failed_is_in_force_when_the_lake_answers_again() {
+    let running = Running::by(&config("1", "").replace("5h", "2s"));
+    running.place.write("right.yaml", &config("1", ""));
+    std::fs::rename(running.place.path("lake"), running.place.path("away")).unwrap();
+    running.place.write("adce.yaml", &config("1, 2", "").replace("5h", "2s").replace("6000", "7000"));
+    let status = || running.place.adce(&["-c", "right.yaml", "status"]).out;
+    wait_for("it is said", || status().contains("nothing of it is in force"));
+    std::fs::rename(running.place.path("away"), running.place.path("lake")).unwrap();
+    wait_for("it is in force", || running.place.has("lake/box/2.txt"));
+    assert_eq!(running.in_force("sources.site.limits.per_minute"), "7000");
+}
+
+#[test]
 fn a_reload_that_opens_very_many_gaps_is_a_surprise() {
     let numbers: Vec<String> = (1..=30).map(|number| number.to_string()).collect();
     let running = Running::by(&config(&numbers.join(", "), ""));

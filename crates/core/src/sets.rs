@@ -108,10 +108,6 @@ impl SetSight {
         }
     }
 
-    pub fn parts(&self) -> u64 {
-        self.parts
-    }
-
     /// The set as one object at its item's key; `None`: it is not there. It is as old as its marker, or else as its oldest part: what
     /// was not written anew is what it was before.
     pub fn object(&self, key: &str, rule: &SetRule) -> Option<Object> {

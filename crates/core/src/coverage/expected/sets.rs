@@ -69,11 +69,6 @@ impl Expected {
         self.sets.find(key, &self.keys.hasher, &key_of).map(|(item, member)| (ItemIx(item), member))
     }
 
-    /// The item whose key this is, or the set that the object belongs to.
-    pub fn find_with_sets(&self, key: &str) -> Option<ItemIx> {
-        self.find(key).or_else(|| Some(self.find_in_set(key)?.0))
-    }
-
     /// `None`: the item is one object.
     pub fn set_rule(&self, item: ItemIx) -> Option<&SetRule> {
         if self.sets.is_none() { None } else { self.sets.rules[self.dataset_of(item)].as_ref() }
@@ -295,7 +290,11 @@ mod tests {
             assert_eq!(found(none), None, "{none}");
         }
         assert_eq!(expected.prefixes(), ["d/", "e/", "f/"]);
-        assert_eq!(expected.find("d/1/part-*.csv"), expected.find_with_sets("d/1/part-9.csv"), "people name a set by its pattern");
+        assert_eq!(
+            expected.find("d/1/part-*.csv"),
+            expected.find_in_set("d/1/part-9.csv").map(|(item, _)| item),
+            "people name a set by its pattern"
+        );
     }
 
     #[test]
