@@ -4,7 +4,8 @@
 //! it is rather a slip. So the look that is next, or one that begins at once, is by the new config; meanwhile the old one is in force. When
 //! that look is over, the new one comes into force and what was seen is taken in, in one turn: between two decisions.
 //!
-//! Always true: a config that does not expand or whose rules have no answer, or a lake that does not answer to it, changes nothing (`a_config_that_cannot_be_in_force_leaves_the_old_one`);
+//! Always true: a config that does not expand or whose rules have no answer, or a lake that does not answer to it, changes nothing (`a_config_that_cannot_be_in_force_leaves_the_old_one`,
+//! `an_edition_whose_look_failed_is_in_force_when_the_lake_answers_again`);
 //! attempts that run end by what they began with, gateway included (`what_runs_goes_on_through_a_reload`); what opens by it is a surprise like any other
 //! (promise 9).
 
